@@ -1,0 +1,111 @@
+//! Typed ids. Each is a fixed number of bytes, written as lower-case hex; no id of one kind passes for another.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// A string or byte slice that is not an id of the wanted kind.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("not a {kind} id: {bytes} bytes wanted, written as hex")]
+pub struct BadId {
+    /// Which kind of id was wanted.
+    pub kind: &'static str,
+    /// How many bytes it has.
+    pub bytes: usize,
+}
+
+macro_rules! id {
+    ($(#[$doc:meta])* $name:ident, $len:literal, $kind:literal) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name(pub [u8; $len]);
+
+        impl $name {
+            /// Length in bytes.
+            pub const LEN: usize = $len;
+
+            /// The id's bytes.
+            #[must_use]
+            pub fn as_bytes(&self) -> &[u8; $len] {
+                &self.0
+            }
+
+            /// Lower-case hex.
+            #[must_use]
+            pub fn hex(&self) -> String {
+                hex::encode(self.0)
+            }
+        }
+
+        impl TryFrom<&[u8]> for $name {
+            type Error = BadId;
+
+            fn try_from(bytes: &[u8]) -> Result<Self, BadId> {
+                bytes.try_into().map(Self).map_err(|_| BadId { kind: $kind, bytes: $len })
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = BadId;
+
+            fn from_str(text: &str) -> Result<Self, BadId> {
+                let mut id = [0; $len];
+                hex::decode_to_slice(text, &mut id).map_err(|_| BadId { kind: $kind, bytes: $len })?;
+                Ok(Self(id))
+            }
+        }
+
+        impl AsRef<[u8]> for $name {
+            fn as_ref(&self) -> &[u8] {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.hex())
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "{}({})", stringify!($name), self.hex())
+            }
+        }
+
+        impl serde::Serialize for $name {
+            fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+                to.serialize_str(&self.hex())
+            }
+        }
+
+        impl<'de> serde::Deserialize<'de> for $name {
+            fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+                let text = <std::borrow::Cow<'de, str> as serde::Deserialize>::deserialize(from)?;
+                text.parse().map_err(serde::de::Error::custom)
+            }
+        }
+    };
+}
+
+id!(/** A vault. Random. */ VaultId, 16, "vault");
+id!(/** A domain: servers that share a key. Random. */ DomainId, 16, "domain");
+id!(/** A registered server. Random. */ ServerId, 16, "server");
+id!(/** A job. Random. */ JobId, 16, "job");
+id!(/** A recovery point. Random. */ PointId, 16, "recovery point");
+id!(/** A key slot. Random. */ SlotId, 16, "key slot");
+id!(/** A chunk: keyed BLAKE3 of its plaintext, with the subkey of its kind. */ ChunkId, 32, "chunk");
+id!(/** A pack. Random: it also derives the pack's key. */ PackId, 32, "pack");
+id!(/** A segment. Random: it also derives the segment's key. */ SegmentId, 32, "segment");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_survives_its_text_form() {
+        let id = PackId([0xa5; 32]);
+        assert_eq!(id.hex().parse::<PackId>(), Ok(id));
+        assert!("a5".parse::<PackId>().is_err());
+        assert!(PackId::try_from(&[0; 31][..]).is_err());
+    }
+}
