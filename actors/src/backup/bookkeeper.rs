@@ -1,0 +1,185 @@
+//! The Bookkeeper stage: makes what was uploaded part of the vault's index, and at the end of the backup a recovery
+//! point. It is the only stage that writes to the log.
+//!
+//! Order of durability: packs acknowledged (by the Uploader) → segment acknowledged → log entry *Segments* → RocksDB.
+//! At the end, when the streams of all other stages have ended cleanly and so every chunk and page is durable: log entry
+//! *Commit*. A crash anywhere leaves garbage, never a recovery point that can't be restored.
+//!
+//! A cancel, or a fault elsewhere, still gets a last checkpoint of what is durable already, if the store answers at
+//! once: the next run then need not send it again.
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use lockstone_proto::ids::{ChunkId, SegmentId};
+use lockstone_proto::limits::SEGMENT_TARGET_CHUNKS;
+use lockstone_proto::vault::{CommitBody, PackEntry, PointStatus, PointSummary, Segment};
+use lockstone_vault::segment::encode_segment;
+use lockstone_vault::{names, VaultError};
+
+use super::messages::PackUploaded;
+use super::Context;
+use crate::flow::{fault_point, Received, Receiver, Stop};
+use crate::progress::{add, get};
+
+/// How long the last checkpoint of a cancelled generation may take.
+const LAST_CHECKPOINT: Duration = Duration::from_millis(1200);
+
+pub(super) struct Bookkeeper {
+    pub(super) context: Context,
+    pub(super) inbox: Receiver<PackUploaded>,
+}
+
+/// Uploaded packs that no log entry names yet.
+#[derive(Default)]
+struct Pending {
+    packs: Vec<PackEntry>,
+    bytes: u64,
+    chunks: usize,
+    since: Option<Instant>,
+}
+
+impl Bookkeeper {
+    pub(super) fn run(self) -> Result<(), Stop> {
+        let mut pending = Pending::default();
+        match self.receive(&mut pending) {
+            Ok(()) => self.commit(pending),
+            Err(stop) => {
+                let cancelled = matches!(stop, Stop::Cancelled | Stop::Broken(_));
+                if cancelled && !pending.packs.is_empty() {
+                    self.last_checkpoint(pending);
+                }
+                Err(stop)
+            }
+        }
+    }
+
+    fn receive(&self, pending: &mut Pending) -> Result<(), Stop> {
+        let tuning = &self.context.job.tuning;
+        loop {
+            match self.inbox.recv_within(Duration::from_millis(500))? {
+                Received::Item(PackUploaded { entry }) => {
+                    fault_point("bookkeeper")?;
+                    pending.since.get_or_insert_with(Instant::now);
+                    pending.bytes += entry.len;
+                    pending.chunks += chunk_ids(&entry).count();
+                    pending.packs.push(entry);
+                }
+                Received::Nothing => {}
+                Received::End => return Ok(()),
+            }
+            self.context.show_budget();
+            let due = pending.bytes >= tuning.checkpoint_bytes
+                || pending.chunks >= SEGMENT_TARGET_CHUNKS
+                || pending.since.is_some_and(|since| since.elapsed() >= tuning.checkpoint_after);
+            if due {
+                self.checkpoint(std::mem::take(pending))?;
+            }
+        }
+    }
+
+    /// Segments, then the log entry that names them, then the index.
+    fn checkpoint(&self, pending: Pending) -> Result<(), Stop> {
+        fault_point("checkpoint")?;
+        let job = &self.context.job;
+        let checkpoint = async {
+            let segments = write_segments(&self.context, &pending.packs).await?;
+            job.domain.append_segments(segments, &pending.packs, Timestamp::now()).await
+        };
+        // Cut short by a cancel it is as after a crash: garbage at worst.
+        job.engine.race(&self.context.generation.cancel, checkpoint)??;
+        self.context.generation.claims.release(pending.packs.iter().flat_map(chunk_ids).collect::<Vec<_>>().iter());
+        add(&job.progress.totals.durable, 1);
+        tracing::debug!(packs = pending.packs.len(), bytes = pending.bytes, "checkpoint");
+        Ok(())
+    }
+
+    fn last_checkpoint(&self, pending: Pending) {
+        let job = &self.context.job;
+        let checkpoint = async {
+            let segments = write_segments(&self.context, &pending.packs).await?;
+            job.domain.append_segments(segments, &pending.packs, Timestamp::now()).await
+        };
+        let done = job.engine.finish(async { tokio::time::timeout(LAST_CHECKPOINT, checkpoint).await });
+        match done {
+            Ok(Ok(_)) => add(&job.progress.totals.durable, 1),
+            Ok(Err(error)) => tracing::debug!(%error, "no last checkpoint"),
+            Err(_) => tracing::debug!("no last checkpoint: the store did not answer in time"),
+        }
+    }
+
+    fn commit(&self, pending: Pending) -> Result<(), Stop> {
+        fault_point("commit")?;
+        let (job, generation) = (&self.context.job, &self.context.generation);
+        job.progress.set_phase("committing");
+        let base = generation.base()?;
+        let root = generation.root()?;
+        let segments = job.engine.finish(write_segments(&self.context, &pending.packs))?;
+        let warnings = job.warnings.count();
+        let status = if warnings == 0 { PointStatus::Completed } else { PointStatus::CompletedWithWarnings };
+        let tally = &generation.tally;
+        let summary = PointSummary {
+            point_id: Bytes::copy_from_slice(job.point.as_bytes()),
+            started_s: job.started.as_secs().cast_signed(),
+            started_ns: job.started.subsec_nanos(),
+            status: status.into(),
+            consistency: base.consistency.into(),
+            files: get(&tally.files),
+            folders: get(&tally.folders),
+            bytes: get(&tally.bytes),
+            stored_bytes: get(&job.progress.totals.bytes_stored),
+            tags: job.request.tags.clone(),
+            expires_s: job.request.expires_s,
+            label: job.request.label.clone(),
+        };
+        let body = CommitBody {
+            segment_ids: segments.iter().map(|id| Bytes::copy_from_slice(id.as_bytes())).collect(),
+            root: root.map_or_else(Bytes::new, |id| Bytes::copy_from_slice(id.as_bytes())),
+            sources: base.sources.iter().map(|path| Bytes::copy_from_slice(path)).collect(),
+            index_position: base.index_position,
+            parents: base.parents.iter().map(|id| Bytes::copy_from_slice(id.as_bytes())).collect(),
+            warnings,
+        };
+        job.engine.finish(job.domain.commit(summary, body, &pending.packs, Timestamp::now()))?;
+        generation.set_committed();
+        // From here on it is a recovery point, whatever happens; the journal is only a matter of speed.
+        if let Err(error) = job.domain.index().journal_clear(b"") {
+            tracing::warn!(%error, "the journal could not be cleared");
+        }
+        Ok(())
+    }
+}
+
+/// Writes the segments that list these packs, bounded in size, and returns their ids.
+async fn write_segments(context: &Context, packs: &[PackEntry]) -> Result<Vec<SegmentId>, VaultError> {
+    let domain = &context.job.domain;
+    let mut ids = Vec::new();
+    let mut rest = packs;
+    while !rest.is_empty() {
+        let mut chunks = 0;
+        let fit = rest.iter().take_while(|pack| {
+            let before = chunks;
+            chunks += chunk_ids(pack).count();
+            before == 0 || chunks <= SEGMENT_TARGET_CHUNKS
+        });
+        let (now, later) = rest.split_at(fit.count());
+        rest = later;
+        let (id, object) = encode_segment(domain.keys(), &Segment { packs: now.to_vec() })?;
+        let len = object.len() as u64;
+        domain.store().create(&names::segment(domain.id(), &id), Bytes::from(object)).await?;
+        add(&context.job.progress.totals.bytes_stored, len);
+        ids.push(id);
+    }
+    Ok(ids)
+}
+
+/// The ids of the chunks in a pack.
+fn chunk_ids(pack: &PackEntry) -> impl Iterator<Item = ChunkId> + '_ {
+    pack.directory
+        .iter()
+        .flat_map(|directory| &directory.frames)
+        .flat_map(|frame| frame.chunk_ids.chunks_exact(ChunkId::LEN))
+        .filter_map(|id| ChunkId::try_from(id).ok())
+}
+

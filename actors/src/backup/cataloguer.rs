@@ -1,0 +1,168 @@
+//! The Cataloguer stage: turns the walk and the files that were read into tree pages.
+//!
+//! The walk arrives in walk order, with a slot for each file that the Hasher is reading; files arrive in any order and
+//! fill their slots. The Cataloguer follows the walk as far as its slots are filled, so a page is written as soon as
+//! everything in it is known. How far the walk may run ahead is bounded by `generation.window`. Finished pages re-enter
+//! at Dedup's tree lane.
+//!
+//! Files are also put in the journal as they arrive: the run after an interruption takes them from there.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+
+use lockstone_proto::ids::ChunkId;
+use lockstone_proto::vault::{Entry, EntryKind};
+use lockstone_vault::tree::{FolderWriter, NewPage};
+use lockstone_vault::VaultError;
+use prost::Message;
+
+use super::messages::{Buffer, Catalogue, Chunk, ChunkBatch, FileRead, Walked};
+use super::Context;
+use crate::flow::{fault_point, Fault, Receiver, Sender, Stop};
+use crate::progress::add;
+
+pub(super) struct Cataloguer {
+    pub(super) context: Context,
+    pub(super) inbox: Receiver<Catalogue>,
+    pub(super) pages: Sender<ChunkBatch>,
+}
+
+/// A folder whose end has not come yet.
+struct Open {
+    /// `None` for the root, whose attributes are not kept.
+    entry: Option<Box<Entry>>,
+    writer: FolderWriter,
+}
+
+#[derive(Default)]
+struct Book {
+    /// The walk, from the first step that is not taken yet.
+    ahead: VecDeque<Walked>,
+    /// Files that arrived before their turn.
+    filled: HashMap<u64, Option<Box<Entry>>>,
+    open: Vec<Open>,
+    /// The root's top page, once the walk has left it: `Some(None)` for an empty root.
+    root: Option<Option<ChunkId>>,
+    pages: Vec<NewPage>,
+}
+
+impl Cataloguer {
+    pub(super) fn run(self) -> Result<(), Stop> {
+        let mut book = Book::default();
+        while let Some(message) = self.inbox.recv()? {
+            match message {
+                Catalogue::Walked(steps) => book.ahead.extend(steps),
+                Catalogue::Read(files) => {
+                    self.journal(&files)?;
+                    book.filled.extend(files.into_iter().map(|file| (file.slot, file.entry)));
+                }
+                Catalogue::Lists(lists) => book.pages.extend(lists),
+            }
+            self.advance(&mut book)?;
+            self.send(&mut book.pages)?;
+        }
+        match book.root {
+            Some(root) if book.ahead.is_empty() && book.open.is_empty() => {
+                self.context.generation.set_root(root);
+                self.pages.finish();
+                Ok(())
+            }
+            _ => Err(Fault::integrity("the walk ended with files missing from the tree").into()),
+        }
+    }
+
+    /// Takes the steps whose slots are filled.
+    fn advance(&self, book: &mut Book) -> Result<(), Stop> {
+        let mut taken = 0;
+        while let Some(step) = book.ahead.front() {
+            if let Walked::Pending(slot) = step {
+                if !book.filled.contains_key(slot) {
+                    break;
+                }
+            }
+            let Some(step) = book.ahead.pop_front() else { break };
+            taken += 1;
+            match step {
+                Walked::Enter(entry) => {
+                    // The first folder is the root: a name it has none.
+                    let entry = (!book.open.is_empty()).then_some(entry);
+                    let writer = FolderWriter::new(Arc::clone(self.context.job.domain.keys()));
+                    book.open.push(Open { entry, writer });
+                }
+                Walked::Entry(entry) => self.push(book, &entry)?,
+                Walked::Pending(slot) => {
+                    if let Some(Some(entry)) = book.filled.remove(&slot) {
+                        self.push(book, &entry)?;
+                    }
+                }
+                Walked::Leave => self.leave(book)?,
+            }
+        }
+        self.context.generation.window.give(taken);
+        Ok(())
+    }
+
+    fn push(&self, book: &mut Book, entry: &Entry) -> Result<(), Stop> {
+        fault_point("cataloguer")?;
+        let Some(folder) = book.open.last_mut() else {
+            return Err(Fault::integrity("the walk has an entry outside of any folder").into());
+        };
+        let tally = &self.context.generation.tally;
+        if entry.kind() == EntryKind::Folder {
+            add(&tally.folders, 1);
+        } else {
+            add(&tally.files, 1);
+            add(&tally.bytes, entry.size);
+        }
+        folder.writer.push(entry, &mut book.pages).map_err(VaultError::from)?;
+        if book.pages.len() >= 16 {
+            self.send(&mut book.pages)?;
+        }
+        Ok(())
+    }
+
+    fn leave(&self, book: &mut Book) -> Result<(), Stop> {
+        let Some(folder) = book.open.pop() else {
+            return Err(Fault::integrity("the walk leaves a folder it never entered").into());
+        };
+        let top = folder.writer.finish(&mut book.pages).map_err(VaultError::from)?;
+        match folder.entry {
+            None => book.root = Some(top),
+            Some(mut entry) => {
+                debug_assert_eq!(entry.kind(), EntryKind::Folder);
+                entry.page = top.map_or_else(bytes::Bytes::new, |id| bytes::Bytes::copy_from_slice(id.as_bytes()));
+                self.push(book, &entry)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends pages on to Dedup, each as a buffer of its own, and keeps them in the page cache.
+    fn send(&self, pages: &mut Vec<NewPage>) -> Result<(), Stop> {
+        if pages.is_empty() {
+            return Ok(());
+        }
+        let generation = &self.context.generation;
+        self.context.job.domain.index().put_pages(pages).map_err(VaultError::from)?;
+        for page in pages.drain(..) {
+            let permit = generation.tree_budget.take(page.raw.len() as u64, &generation.cancel)?;
+            let chunks = vec![Chunk { id: page.id, range: 0..page.raw.len() }];
+            self.pages.send(ChunkBatch { buffer: Arc::new(Buffer { bytes: page.raw, permit }), chunks })?;
+        }
+        Ok(())
+    }
+
+    fn journal(&self, files: &[FileRead]) -> Result<(), Stop> {
+        let records: Vec<_> = files
+            .iter()
+            .filter_map(|file| match (&file.path, &file.entry) {
+                (Some(path), Some(entry)) => Some((path.clone(), entry.encode_to_vec())),
+                _ => None,
+            })
+            .collect();
+        if !records.is_empty() {
+            self.context.job.domain.index().journal_put(&records).map_err(VaultError::from)?;
+        }
+        Ok(())
+    }
+}

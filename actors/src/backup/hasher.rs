@@ -1,0 +1,366 @@
+//! The Hasher stage: reads files, cuts them into chunks, computes the chunks' ids, and captures the files' attributes
+//! from the handles it has open anyway. Several readers share the inbox; the hashing itself runs on the pool.
+//!
+//! Small files of a batch share one buffer, side by side, as they will lie in a frame. A larger file is read window by
+//! window; what is left of a window behind the last cut is carried to the next. A file that changes while it is read is
+//! read again, once, and then warned about. The permit for a buffer is taken before anything is read into it.
+
+use std::ops::Range;
+use std::os::fd::AsFd;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use lockstone_host::chunk::Chunker;
+use lockstone_host::metadata::capture;
+use lockstone_host::read::OpenedFile;
+use lockstone_proto::ids::ChunkId;
+use lockstone_proto::limits::{CHUNK_MAX, CHUNK_MIN, MIB};
+use lockstone_proto::vault::{ChunkKind, Content, Entry};
+use lockstone_vault::content::ContentWriter;
+use lockstone_vault::tree::NewPage;
+use lockstone_vault::VaultError;
+use rayon::prelude::*;
+
+use super::messages::{Buffer, Catalogue, Chunk, ChunkBatch, FileRead, FileTask, ReadBatch};
+use super::Context;
+use crate::flow::{fault_point, Permit, Receiver, Sender, Stop};
+use crate::progress::add;
+
+/// How often a file that changes under the reader is read.
+const TRIES: u32 = 2;
+
+pub(super) struct Hasher {
+    pub(super) context: Context,
+    pub(super) inbox: Receiver<ReadBatch>,
+    pub(super) cataloguer: Sender<Catalogue>,
+    pub(super) dedup: Sender<ChunkBatch>,
+}
+
+/// A small file in the shared buffer.
+struct Small {
+    task: FileTask,
+    entry: Box<Entry>,
+    range: Range<usize>,
+}
+
+impl Hasher {
+    pub(super) fn run(self) -> Result<(), Stop> {
+        let chunker = Chunker::new(&self.context.job.domain.keys().chunker_table());
+        while let Some(batch) = self.inbox.recv()? {
+            let mut small = Vec::with_capacity(batch.len());
+            let mut done = Vec::with_capacity(batch.len());
+            for task in batch {
+                if task.stat.size < CHUNK_MIN as u64 {
+                    small.push(task);
+                } else {
+                    done.push(self.large(task, &chunker)?);
+                }
+            }
+            self.small(small, &mut done)?;
+            self.cataloguer.send(Catalogue::Read(done))?;
+        }
+        self.cataloguer.finish();
+        self.dedup.finish();
+        Ok(())
+    }
+
+    /// Files that are one chunk each, or empty.
+    fn small(&self, tasks: Vec<FileTask>, done: &mut Vec<FileRead>) -> Result<(), Stop> {
+        let Some(first) = tasks.first() else { return Ok(()) };
+        self.context.job.progress.set_current(first.folder.path(), &first.name);
+        let room: u64 = tasks.iter().map(|task| task.stat.size + 1).sum();
+        let mut permit = self.context.generation.data_budget.take(room, &self.context.generation.cancel)?;
+        let mut bytes = Vec::with_capacity(usize::try_from(room).unwrap_or(0));
+        let mut files: Vec<Small> = Vec::with_capacity(tasks.len());
+        for task in tasks {
+            fault_point("hasher")?;
+            let start = bytes.len();
+            match self.read_small(&task, &mut bytes) {
+                Ok(Some(entry)) => files.push(Small { range: start..bytes.len(), entry, task }),
+                // It is read as a large one, by itself.
+                Ok(None) => {
+                    bytes.truncate(start);
+                    let chunker = Chunker::new(&self.context.job.domain.keys().chunker_table());
+                    let held = std::mem::replace(&mut permit, self.context.generation.data_budget.none());
+                    // What was read so far goes on first: waiting for more room with room in hand could last for ever.
+                    self.pass_on(std::mem::take(&mut bytes), held, std::mem::take(&mut files), done)?;
+                    done.push(self.large(task, &chunker)?);
+                }
+                Err(error) => {
+                    bytes.truncate(start);
+                    done.push(self.unreadable(&task, &error));
+                }
+            }
+        }
+        self.pass_on(bytes, permit, files, done)
+    }
+
+    /// Hashes the files of a buffer and sends it on.
+    fn pass_on(&self, bytes: Vec<u8>, mut permit: Permit, files: Vec<Small>, done: &mut Vec<FileRead>) -> Result<(), Stop> {
+        permit.shrink_to(bytes.capacity() as u64);
+        let keys = self.context.job.domain.keys();
+        let ids: Vec<ChunkId> = self.context.job.engine.compute(|| {
+            files
+                .par_iter()
+                .with_min_len(16)
+                .map(|file| keys.chunk_id(ChunkKind::Data, &bytes[file.range.clone()]))
+                .collect()
+        });
+        let mut chunks = Vec::with_capacity(files.len());
+        add(&self.context.job.progress.totals.bytes_read, bytes.len() as u64);
+        add(&self.context.job.progress.counters.bytes_done, bytes.len() as u64);
+        for (file, id) in files.into_iter().zip(ids) {
+            let Small { task, mut entry, range } = file;
+            entry.size = range.len() as u64;
+            if !range.is_empty() {
+                entry.content = Some(Content {
+                    level: 0,
+                    ids: Bytes::copy_from_slice(id.as_bytes()),
+                    lens: vec![range.len() as u64],
+                    holes: Vec::new(),
+                });
+                chunks.push(Chunk { id, range });
+            }
+            done.push(self.finished(task, entry));
+        }
+        if chunks.is_empty() {
+            return Ok(());
+        }
+        self.dedup.send(ChunkBatch { buffer: Arc::new(Buffer { bytes: Bytes::from(bytes), permit }), chunks })
+    }
+
+    /// Appends a small file's bytes. `None`: it has grown beyond a small file, or has holes.
+    fn read_small(&self, task: &FileTask, bytes: &mut Vec<u8>) -> std::io::Result<Option<Box<Entry>>> {
+        let start = bytes.len();
+        let mut last = false;
+        for attempt in 1.. {
+            bytes.truncate(start);
+            let mut file = OpenedFile::open(&task.folder, &task.name)?;
+            let expected = usize::try_from(file.stat().size).unwrap_or(usize::MAX);
+            if expected >= CHUNK_MIN || (file.stat().may_have_holes() && file.next_data(0)? != Some(0..file.stat().size)) {
+                return Ok(None);
+            }
+            // One byte more than expected: a read that comes back short says that this was the end.
+            bytes.resize(start + expected + 1, 0);
+            let mut filled = start;
+            while filled < bytes.len() {
+                let n = file.read_at(&mut bytes[filled..], (filled - start) as u64)?;
+                if n == 0 {
+                    break;
+                }
+                filled += n;
+            }
+            let grown = filled == bytes.len();
+            bytes.truncate(filled);
+            let changed = file.changed_since_open()? || grown;
+            if !changed || last {
+                if changed {
+                    self.warn(task, "changed while it was read; this point may have a mixture of old and new content");
+                }
+                return self.capture(task, &file).map(Some);
+            }
+            last = attempt + 1 >= TRIES;
+        }
+        Ok(None)
+    }
+
+    fn large(&self, task: FileTask, chunker: &Chunker) -> Result<FileRead, Stop> {
+        fault_point("hasher")?;
+        self.context.job.progress.set_current(task.folder.path(), &task.name);
+        if let Some((content, size)) = self.context.job.links.get(&task.stat) {
+            match OpenedFile::open(&task.folder, &task.name).and_then(|file| self.capture(&task, &file)) {
+                Ok(mut entry) => {
+                    entry.content = content;
+                    entry.size = size;
+                    return Ok(self.finished(task, entry));
+                }
+                Err(error) => return Ok(self.unreadable(&task, &error)),
+            }
+        }
+        for attempt in 1..=TRIES {
+            let file = match OpenedFile::open(&task.folder, &task.name) {
+                Ok(file) => file,
+                Err(error) => return Ok(self.unreadable(&task, &error)),
+            };
+            match self.read_large(file, chunker)? {
+                Err(error) => return Ok(self.unreadable(&task, &error)),
+                Ok(read) if read.changed && attempt < TRIES => {}
+                Ok(read) => {
+                    if read.changed {
+                        self.warn(&task, "changed while it was read; this point may have a mixture of old and new content");
+                    }
+                    return Ok(match self.capture(&task, &read.file) {
+                        Ok(mut entry) => {
+                            self.context.job.links.put(&task.stat, read.content.as_ref(), read.size);
+                            entry.content = read.content;
+                            entry.size = read.size;
+                            self.finished(task, entry)
+                        }
+                        Err(error) => self.unreadable(&task, &error),
+                    });
+                }
+            }
+        }
+        Ok(self.unreadable(&task, &std::io::Error::other("it never holds still")))
+    }
+
+    /// Reads a file's data, run by run between its holes.
+    fn read_large(&self, mut file: OpenedFile, chunker: &Chunker) -> Result<std::io::Result<LargeRead>, Stop> {
+        let job = &self.context.job;
+        let mut content = ContentWriter::new(Arc::clone(job.domain.keys()));
+        let mut lists = Vec::new();
+        let mut position = 0;
+        let size = file.stat().size;
+        let mut truncated = false;
+        while position < size {
+            let run = match file.next_data(position) {
+                Ok(run) => run.map_or(size..size, |run| run.start.min(size)..run.end.min(size)),
+                Err(error) => return Ok(Err(error)),
+            };
+            if run.start > position {
+                content.hole(position, run.start - position, &mut lists).map_err(VaultError::from)?;
+            }
+            match self.read_run(&mut file, run.clone(), chunker, &mut content, &mut lists)? {
+                Ok(end) if end < run.end => {
+                    // It shrank: what is there is kept, and the size is what was read.
+                    truncated = true;
+                    position = end;
+                    break;
+                }
+                Ok(end) => position = end,
+                Err(error) => return Ok(Err(error)),
+            }
+            self.send_lists(&mut lists)?;
+        }
+        let content = content.finish(&mut lists).map_err(VaultError::from)?;
+        self.send_lists(&mut lists)?;
+        let changed = match file.changed_since_open() {
+            Ok(changed) => changed || truncated,
+            Err(error) => return Ok(Err(error)),
+        };
+        Ok(Ok(LargeRead { file, content, size: position.min(size), changed }))
+    }
+
+    /// Reads, cuts and hashes one run of data; returns where it ended (early, where the file has become shorter).
+    fn read_run(
+        &self,
+        file: &mut OpenedFile,
+        run: Range<u64>,
+        chunker: &Chunker,
+        content: &mut ContentWriter,
+        lists: &mut Vec<NewPage>,
+    ) -> Result<std::io::Result<u64>, Stop> {
+        let (job, generation) = (&self.context.job, &self.context.generation);
+        let window = job.tuning.data_budget().checked_div(16).unwrap_or(0).clamp(MIB, 4 * MIB);
+        let mut carried: Vec<u8> = Vec::new();
+        let mut carried_permit = generation.data_budget.none();
+        let mut at = run.start;
+        loop {
+            fault_point("hasher")?;
+            let wanted = window.min(run.end - at);
+            let mut permit = generation.data_budget.take(wanted, &generation.cancel)?;
+            permit.join(carried_permit);
+            let mut bytes = Vec::with_capacity(carried.len() + usize::try_from(wanted).unwrap_or(0));
+            bytes.extend_from_slice(&carried);
+            let mut filled = bytes.len();
+            bytes.resize(filled + usize::try_from(wanted).unwrap_or(0), 0);
+            let mut short = false;
+            while filled < bytes.len() {
+                match file.read_at(&mut bytes[filled..], at) {
+                    Ok(0) => {
+                        short = true;
+                        break;
+                    }
+                    Ok(n) => {
+                        filled += n;
+                        at += n as u64;
+                        add(&job.progress.totals.bytes_read, n as u64);
+                        add(&job.progress.counters.bytes_done, n as u64);
+                    }
+                    Err(error) => return Ok(Err(error)),
+                }
+            }
+            bytes.truncate(filled);
+            let last = short || at >= run.end;
+            let cuts = cut_all(chunker, &bytes, last);
+            let used = cuts.last().map_or(0, |cut| cut.end);
+            carried = bytes[used..].to_vec();
+            carried_permit = permit.split(carried.len() as u64);
+            if !cuts.is_empty() {
+                let keys = job.domain.keys();
+                let chunks: Vec<Chunk> = job.engine.compute(|| {
+                    cuts.into_par_iter()
+                        .map(|range| Chunk { id: keys.chunk_id(ChunkKind::Data, &bytes[range.clone()]), range })
+                        .collect()
+                });
+                for chunk in &chunks {
+                    let len = u32::try_from(chunk.range.len()).unwrap_or(u32::MAX);
+                    content.chunk(&chunk.id, len, lists).map_err(VaultError::from)?;
+                }
+                self.dedup.send(ChunkBatch { buffer: Arc::new(Buffer { bytes: Bytes::from(bytes), permit }), chunks })?;
+            }
+            if last {
+                return Ok(Ok(at));
+            }
+        }
+    }
+
+    fn send_lists(&self, lists: &mut Vec<NewPage>) -> Result<(), Stop> {
+        if lists.is_empty() { Ok(()) } else { self.cataloguer.send(Catalogue::Lists(std::mem::take(lists))) }
+    }
+
+    fn capture(&self, task: &FileTask, file: &OpenedFile) -> std::io::Result<Box<Entry>> {
+        let mut problems = Vec::new();
+        let stat = file.stat();
+        let names = &self.context.job.owner_names;
+        let entry = capture(Some(file.as_fd()), &task.folder, &task.name, stat, names, &mut problems)?;
+        for problem in problems {
+            self.warn(task, &problem);
+        }
+        Ok(Box::new(entry))
+    }
+
+    fn finished(&self, task: FileTask, entry: Box<Entry>) -> FileRead {
+        add(&self.context.job.progress.counters.files_done, 1);
+        // A change within the clock's last tick would go unseen: such a file is read again by the next run.
+        let settled = self.context.job.is_settled(entry.ctime_s, entry.ctime_ns);
+        FileRead { slot: task.slot, path: settled.then(|| task.folder.join(&task.name)), entry: Some(entry) }
+    }
+
+    fn unreadable(&self, task: &FileTask, error: &std::io::Error) -> FileRead {
+        let message = if error.kind() == std::io::ErrorKind::NotFound {
+            "vanished before it could be read".to_owned()
+        } else {
+            format!("could not be read: {error}")
+        };
+        self.warn(task, &message);
+        FileRead { slot: task.slot, entry: None, path: None }
+    }
+
+    fn warn(&self, task: &FileTask, message: &str) {
+        self.context.job.warnings.add(task.folder.join(&task.name), message);
+    }
+}
+
+struct LargeRead {
+    file: OpenedFile,
+    content: Option<Content>,
+    size: u64,
+    changed: bool,
+}
+
+/// The chunks at the front of `bytes`; what is behind the last one needs more bytes to be cut.
+fn cut_all(chunker: &Chunker, bytes: &[u8], last: bool) -> Vec<Range<usize>> {
+    let mut cuts = Vec::with_capacity(bytes.len() / CHUNK_MAX + 1);
+    let mut at = 0;
+    while at < bytes.len() {
+        match chunker.cut(&bytes[at..], last) {
+            Some(len) => {
+                cuts.push(at..at + len);
+                at += len;
+            }
+            None => break,
+        }
+    }
+    cuts
+}

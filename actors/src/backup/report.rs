@@ -1,0 +1,147 @@
+//! What a backup's caller gets back.
+
+use std::sync::atomic::Ordering;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use lockstone_proto::ids::{JobId, PointId};
+use lockstone_proto::vault::Consistency;
+
+use super::Job;
+use crate::flow::Fault;
+use crate::job::{JobError, JobStatus, Warning};
+use crate::progress::get;
+use crate::supervisor::JobEnd;
+
+/// How a backup went. Counts are of the last generation where a walk begins anew with each (files, folders), and of the
+/// whole job where work stays done (bytes read and stored, chunks).
+#[derive(Debug, Clone)]
+pub struct BackupReport {
+    /// The job.
+    pub job: JobId,
+    /// The recovery point, if it was committed.
+    pub point: Option<PointId>,
+    /// How it ended.
+    pub status: JobStatus,
+    /// Why it failed.
+    pub error: Option<JobError>,
+    /// Files that the last point did not have.
+    pub files_new: u64,
+    /// Files that differ from the last point.
+    pub files_changed: u64,
+    /// Files taken over from the last point.
+    pub files_unchanged: u64,
+    /// Of the new and changed ones: finished by an interrupted run, and not read again.
+    pub files_resumed: u64,
+    /// Folders.
+    pub dirs: u64,
+    /// Bytes of all files seen.
+    pub bytes_scanned: u64,
+    /// Bytes read.
+    pub bytes_read: u64,
+    /// Bytes that the vault did not have.
+    pub bytes_new: u64,
+    /// Bytes added to the vault.
+    pub bytes_stored: u64,
+    /// Chunks that the vault did not have.
+    pub chunks_new: u64,
+    /// Chunks that were read and that it had.
+    pub chunks_known: u64,
+    /// Sockets, which are skipped.
+    pub sockets_skipped: u64,
+    /// From start to end.
+    pub duration: Duration,
+    /// Time spent waiting for the throttle, summed over uploads.
+    pub throttled: Duration,
+    /// Generations after the first.
+    pub restarts: u32,
+    /// The first warnings, word for word.
+    pub warnings: Vec<Warning>,
+    /// How many there were.
+    pub warnings_total: u64,
+    /// How the weakest of the sources was read.
+    pub consistency: Consistency,
+}
+
+impl BackupReport {
+    /// The job failed before its first stage.
+    pub(super) fn not_started(job: JobId, fault: Fault) -> Self {
+        Self {
+            job,
+            point: None,
+            status: JobStatus::Failed,
+            error: Some(fault.into()),
+            files_new: 0,
+            files_changed: 0,
+            files_unchanged: 0,
+            files_resumed: 0,
+            dirs: 0,
+            bytes_scanned: 0,
+            bytes_read: 0,
+            bytes_new: 0,
+            bytes_stored: 0,
+            chunks_new: 0,
+            chunks_known: 0,
+            sockets_skipped: 0,
+            duration: Duration::ZERO,
+            throttled: Duration::ZERO,
+            restarts: 0,
+            warnings: Vec::new(),
+            warnings_total: 0,
+            consistency: Consistency::Live,
+        }
+    }
+
+    pub(super) fn of(job: &Job, end: JobEnd, duration: Duration) -> Self {
+        let (warnings, warnings_total) = job.warnings.take();
+        let status = JobStatus::of(end.state, warnings_total);
+        let (counters, totals) = (&job.progress.counters, &job.progress.totals);
+        let report = Self {
+            job: job.request.job,
+            point: job.committed.load(Ordering::SeqCst).then_some(job.point),
+            status,
+            error: end.fault.map(JobError::from),
+            files_new: get(&counters.files_new),
+            files_changed: get(&counters.files_changed),
+            files_unchanged: get(&counters.files_unchanged),
+            files_resumed: get(&counters.files_resumed),
+            dirs: get(&counters.folders),
+            bytes_scanned: get(&counters.bytes_seen),
+            bytes_read: get(&totals.bytes_read),
+            bytes_new: get(&totals.bytes_new),
+            bytes_stored: get(&totals.bytes_stored),
+            chunks_new: get(&totals.chunks_new),
+            chunks_known: get(&totals.chunks_known),
+            sockets_skipped: get(&counters.sockets),
+            duration,
+            throttled: Duration::from_nanos(get(&totals.throttled_ns)),
+            restarts: end.restarts,
+            warnings,
+            warnings_total,
+            consistency: *job.consistency.lock(),
+        };
+        report.count(job);
+        report
+    }
+
+    fn count(&self, job: &Job) {
+        let metrics = &job.metrics;
+        for (outcome, n) in
+            [("new", self.files_new), ("changed", self.files_changed), ("unchanged", self.files_unchanged)]
+        {
+            metrics.files(outcome, n);
+        }
+        for (what, n) in [
+            ("scanned", self.bytes_scanned),
+            ("read", self.bytes_read),
+            ("new", self.bytes_new),
+            ("stored", self.bytes_stored),
+        ] {
+            metrics.bytes(what, n);
+        }
+        metrics.chunks("new", self.chunks_new);
+        metrics.chunks("known", self.chunks_known);
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let success = self.point.is_some().then_some(now.as_secs_f64());
+        metrics.job_ended("backup", self.status.word(), self.duration, success);
+    }
+}

@@ -1,0 +1,57 @@
+//! The Uploader stage: packs to the store, a few at once, at the throttle's pace. A pack is created if absent under its
+//! random id and never overwritten; retries are the store's own (its retry decorator). What is acknowledged is told to
+//! the Bookkeeper, and only then are the pack's bytes given back to the budget.
+
+use std::sync::atomic::Ordering;
+
+use lockstone_proto::ids::PackId;
+use lockstone_vault::names;
+use lockstone_vault::store::PutPayload;
+
+use super::messages::{PackUploaded, SealedPack};
+use super::Context;
+use crate::flow::{fault_point, Fault, Receiver, Sender, Stop};
+use crate::progress::add;
+
+pub(super) struct Uploader {
+    pub(super) context: Context,
+    pub(super) inbox: Receiver<SealedPack>,
+    pub(super) bookkeeper: Sender<PackUploaded>,
+}
+
+impl Uploader {
+    pub(super) fn run(self) -> Result<(), Stop> {
+        while let Some(pack) = self.inbox.recv()? {
+            fault_point("uploader")?;
+            self.upload(pack)?;
+        }
+        self.bookkeeper.finish();
+        Ok(())
+    }
+
+    fn upload(&self, pack: SealedPack) -> Result<(), Stop> {
+        let job = &self.context.job;
+        let cancel = &self.context.generation.cancel;
+        let waited = job.upload_pace.wait(pack.entry.len, cancel)?;
+        if !waited.is_zero() {
+            add(&job.progress.totals.throttled_ns, u64::try_from(waited.as_nanos()).unwrap_or(u64::MAX));
+            job.metrics.throttled(waited);
+        }
+        let id = PackId::try_from(pack.entry.pack_id.as_ref()).map_err(|error| Fault::integrity(error.to_string()))?;
+        let name = names::pack(job.domain.id(), &id);
+        let store = job.domain.store().clone();
+        let payload: PutPayload = pack.pieces.into_iter().collect();
+        // An object that is there already is this very pack: the id is random, and a lost reply makes the store try
+        // again.
+        job.engine
+            .wait(cancel, async move { store.create(&name, payload).await })?
+            .map_err(lockstone_vault::VaultError::from)?;
+        add(&job.progress.totals.bytes_stored, pack.entry.len);
+        add(&job.progress.totals.durable, 1);
+        self.context.generation.uploading.fetch_sub(1, Ordering::SeqCst);
+        tracing::debug!(pack = %id, raw_len = pack.raw_len, len = pack.entry.len, "pack uploaded");
+        self.bookkeeper.send(PackUploaded { entry: pack.entry })?;
+        drop(pack.permits);
+        Ok(())
+    }
+}

@@ -1,0 +1,229 @@
+//! Bounded channels between stages. Two things are added to crossbeam's: every wait also waits for the cancel token,
+//! and a receiver can tell a sender that *finished* from one that went away (a panic drops its senders too): the stream
+//! ends cleanly only when every sender called [`Sender::finish`], else the receiver stops with [`Stop::Broken`].
+
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{select, RecvTimeoutError, TryRecvError, TrySendError};
+
+use super::{CancelToken, Stop};
+
+/// What a channel knows of itself, for reports and metrics.
+#[derive(Debug, Default)]
+pub struct Gauge {
+    /// Nanoseconds that senders waited for room.
+    pub blocked_ns: AtomicU64,
+    /// Nanoseconds that receivers waited for work.
+    pub starved_ns: AtomicU64,
+    /// Messages that went through.
+    pub items: AtomicU64,
+    depth: AtomicUsize,
+    /// Most messages it holds.
+    pub capacity: usize,
+}
+
+impl Gauge {
+    /// Messages waiting, about.
+    #[must_use]
+    pub fn depth(&self) -> usize {
+        self.depth.load(Ordering::Relaxed)
+    }
+}
+
+struct Shared {
+    name: &'static str,
+    cancel: CancelToken,
+    gauge: Arc<Gauge>,
+    /// Senders that have not finished.
+    unfinished: AtomicUsize,
+}
+
+/// A channel named for messages, of `capacity` messages. Each caller says at the call why the capacity is what it is.
+#[must_use]
+pub fn channel<T>(name: &'static str, capacity: usize, cancel: &CancelToken) -> (Sender<T>, Receiver<T>) {
+    let (tx, rx) = crossbeam_channel::bounded(capacity);
+    let gauge = Arc::new(Gauge { capacity, ..Gauge::default() });
+    let shared = Arc::new(Shared { name, cancel: cancel.clone(), gauge, unfinished: AtomicUsize::new(1) });
+    (Sender { tx, shared: Arc::clone(&shared) }, Receiver { rx, shared })
+}
+
+/// The sending side. A clone is a sender of its own and has to finish, too.
+pub struct Sender<T> {
+    tx: crossbeam_channel::Sender<T>,
+    shared: Arc<Shared>,
+}
+
+impl<T> Clone for Sender<T> {
+    fn clone(&self) -> Self {
+        self.shared.unfinished.fetch_add(1, Ordering::SeqCst);
+        Self { tx: self.tx.clone(), shared: Arc::clone(&self.shared) }
+    }
+}
+
+impl<T> Sender<T> {
+    /// Sends, waiting for room.
+    ///
+    /// # Errors
+    /// [`Stop::Cancelled`], or [`Stop::Broken`] when all receivers are gone.
+    pub fn send(&self, item: T) -> Result<(), Stop> {
+        let item = match self.tx.try_send(item) {
+            Ok(()) => return self.sent(),
+            Err(TrySendError::Disconnected(_)) => return Err(self.gone()),
+            Err(TrySendError::Full(item)) => item,
+        };
+        let since = Instant::now();
+        let result = select! {
+            send(self.tx, item) -> sent => if sent.is_ok() { self.sent() } else { Err(self.gone()) },
+            recv(self.shared.cancel.signal()) -> _ => Err(Stop::Cancelled),
+        };
+        self.shared.gauge.blocked_ns.fetch_add(nanoseconds(since.elapsed()), Ordering::Relaxed);
+        result
+    }
+
+    /// Says that this sender has sent all it had.
+    pub fn finish(self) {
+        self.shared.unfinished.fetch_sub(1, Ordering::SeqCst);
+    }
+
+    fn sent(&self) -> Result<(), Stop> {
+        self.shared.gauge.items.fetch_add(1, Ordering::Relaxed);
+        self.shared.gauge.depth.store(self.tx.len(), Ordering::Relaxed);
+        if self.shared.cancel.is_cancelled() { Err(Stop::Cancelled) } else { Ok(()) }
+    }
+
+    fn gone(&self) -> Stop {
+        if self.shared.cancel.is_cancelled() { Stop::Cancelled } else { Stop::Broken(self.shared.name) }
+    }
+}
+
+/// The receiving side; clones share the work.
+pub struct Receiver<T> {
+    rx: crossbeam_channel::Receiver<T>,
+    shared: Arc<Shared>,
+}
+
+impl<T> Clone for Receiver<T> {
+    fn clone(&self) -> Self {
+        Self { rx: self.rx.clone(), shared: Arc::clone(&self.shared) }
+    }
+}
+
+/// What [`Receiver::recv_within`] came back with.
+pub(crate) enum Received<T> {
+    /// The next message.
+    Item(T),
+    /// Nothing came in time.
+    Nothing,
+    /// Every sender finished, and nothing is left.
+    End,
+}
+
+impl<T> Receiver<T> {
+    /// The next message; `None` once every sender has finished.
+    ///
+    /// # Errors
+    /// [`Stop::Cancelled`], or [`Stop::Broken`] when a sender went away without finishing.
+    pub fn recv(&self) -> Result<Option<T>, Stop> {
+        match self.recv_until(None)? {
+            Received::Item(item) => Ok(Some(item)),
+            Received::Nothing | Received::End => Ok(None),
+        }
+    }
+
+    /// Like [`recv`](Self::recv), but gives up after `wait`.
+    pub(crate) fn recv_within(&self, wait: Duration) -> Result<Received<T>, Stop> {
+        self.recv_until(Some(wait))
+    }
+
+    fn recv_until(&self, wait: Option<Duration>) -> Result<Received<T>, Stop> {
+        if self.shared.cancel.is_cancelled() {
+            return Err(Stop::Cancelled);
+        }
+        match self.rx.try_recv() {
+            Ok(item) => return Ok(Received::Item(item)),
+            Err(TryRecvError::Disconnected) => return self.ended(),
+            Err(TryRecvError::Empty) => {}
+        }
+        let since = Instant::now();
+        let received = match wait {
+            None => select! {
+                recv(self.rx) -> item => item.map_err(|_| RecvTimeoutError::Disconnected),
+                recv(self.shared.cancel.signal()) -> _ => return Err(Stop::Cancelled),
+            },
+            Some(wait) => select! {
+                recv(self.rx) -> item => item.map_err(|_| RecvTimeoutError::Disconnected),
+                recv(self.shared.cancel.signal()) -> _ => return Err(Stop::Cancelled),
+                default(wait) => Err(RecvTimeoutError::Timeout),
+            },
+        };
+        self.shared.gauge.starved_ns.fetch_add(nanoseconds(since.elapsed()), Ordering::Relaxed);
+        match received {
+            Ok(item) => Ok(Received::Item(item)),
+            Err(RecvTimeoutError::Timeout) => Ok(Received::Nothing),
+            Err(RecvTimeoutError::Disconnected) => self.ended(),
+        }
+    }
+
+    fn ended(&self) -> Result<Received<T>, Stop> {
+        if self.shared.cancel.is_cancelled() {
+            Err(Stop::Cancelled)
+        } else if self.shared.unfinished.load(Ordering::SeqCst) == 0 {
+            Ok(Received::End)
+        } else {
+            Err(Stop::Broken(self.shared.name))
+        }
+    }
+
+    /// What the channel knows of itself.
+    #[must_use]
+    pub fn gauge(&self) -> Arc<Gauge> {
+        Arc::clone(&self.shared.gauge)
+    }
+}
+
+fn nanoseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
+    use super::*;
+
+    #[test]
+    fn a_stream_ends_cleanly_only_when_every_sender_finished() {
+        let cancel = CancelToken::new();
+        let (tx, rx) = channel("test", 4, &cancel);
+        let second = tx.clone();
+        tx.send(1).unwrap();
+        tx.finish();
+        second.finish();
+        assert_eq!(rx.recv().unwrap(), Some(1));
+        assert_eq!(rx.recv().unwrap(), None);
+
+        let (tx, rx) = channel::<u8>("test", 4, &cancel);
+        let second = tx.clone();
+        tx.finish();
+        drop(second);
+        assert!(matches!(rx.recv(), Err(Stop::Broken("test"))));
+    }
+
+    #[test]
+    fn a_cancel_wakes_a_blocked_sender_and_a_starved_receiver() {
+        let cancel = CancelToken::new();
+        let (full, _keep) = channel("full", 1, &cancel);
+        full.send(1).unwrap();
+        let (_tx, empty) = channel::<u8>("empty", 1, &cancel);
+        std::thread::scope(|scope| {
+            let blocked = scope.spawn(|| full.send(2));
+            let starved = scope.spawn(|| empty.recv());
+            std::thread::sleep(Duration::from_millis(20));
+            cancel.cancel();
+            assert!(matches!(blocked.join().unwrap(), Err(Stop::Cancelled)));
+            assert!(matches!(starved.join().unwrap(), Err(Stop::Cancelled)));
+        });
+    }
+}

@@ -1,0 +1,202 @@
+//! A stage: an actor's two planes. Its *address* is a small actix actor ([`Stage`]) that takes `Start` and `Report`; its
+//! *inbox* is whatever bounded channel its bodies read. The bodies are plain threads. However they end (done, stopped,
+//! faulted, panicked), the stage sends exactly one [`StageExited`], after the last of them has let go of its channels.
+
+use std::any::Any;
+use std::panic::{catch_unwind, AssertUnwindSafe};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use actix::prelude::{Actor, Context, Handler, Message, MessageResult, Recipient};
+use lockstone_proto::ids::JobId;
+use parking_lot::Mutex;
+
+use super::{CancelToken, Fault, Gauge, Stop};
+
+/// What one thread of a stage does.
+pub type Body = Box<dyn FnOnce() -> Result<(), Stop> + Send>;
+
+/// A stage as a pipeline wires it: nothing runs yet.
+pub struct StageSpec {
+    /// The word used in metrics and messages.
+    pub name: &'static str,
+    /// One thread each.
+    pub bodies: Vec<Body>,
+    /// Its inbox's figures.
+    pub inbox: Option<Arc<Gauge>>,
+}
+
+/// How a stage ended.
+#[derive(Debug, Clone)]
+pub enum Outcome {
+    /// All of its work is done.
+    Done,
+    /// It stopped because something else did.
+    Echo,
+    /// It met a fault.
+    Faulted(Fault),
+}
+
+/// Start the threads.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Start;
+
+/// Ask for the figures.
+#[derive(Message)]
+#[rtype(result = "StageReport")]
+pub struct Report;
+
+/// A stage's figures.
+#[derive(Debug, Clone)]
+pub struct StageReport {
+    /// Which stage.
+    pub stage: &'static str,
+    /// Threads still running.
+    pub running: usize,
+    /// Messages waiting in its inbox, and how many it may hold.
+    pub depth: (usize, usize),
+    /// How long senders waited for room in the inbox, summed over the generation.
+    pub blocked: Duration,
+    /// How long its threads waited for work, likewise.
+    pub starved: Duration,
+}
+
+/// The one event of a stage's end.
+#[derive(Message, Debug, Clone)]
+#[rtype(result = "()")]
+pub struct StageExited {
+    /// Whose.
+    pub job: JobId,
+    /// Which attempt.
+    pub generation: u32,
+    /// Which stage.
+    pub stage: &'static str,
+    /// How.
+    pub outcome: Outcome,
+}
+
+/// The address of a running stage.
+pub struct Stage {
+    name: &'static str,
+    bodies: Vec<Body>,
+    inbox: Option<Arc<Gauge>>,
+    exit: Arc<Exit>,
+    threads: Arc<Mutex<Vec<JoinHandle<()>>>>,
+}
+
+/// What the threads of a stage share to end as one.
+struct Exit {
+    running: AtomicUsize,
+    outcome: Mutex<Outcome>,
+    cancel: CancelToken,
+    event: StageExited,
+    supervisor: Recipient<StageExited>,
+}
+
+impl Exit {
+    fn body_ended(&self, outcome: Outcome) {
+        if let Outcome::Faulted(fault) = &outcome {
+            tracing::debug!(stage = self.event.stage, %fault, "stage faulted");
+            // At once, and not through the supervisor: the neighbours stop wasting work.
+            self.cancel.cancel();
+        }
+        {
+            let mut so_far = self.outcome.lock();
+            let worse = match (&*so_far, &outcome) {
+                (Outcome::Faulted(_), _) | (Outcome::Echo, Outcome::Done) => false,
+                (Outcome::Done | Outcome::Echo, _) => true,
+            };
+            if worse {
+                *so_far = outcome;
+            }
+        }
+        if self.running.fetch_sub(1, Ordering::SeqCst) == 1 {
+            let outcome = self.outcome.lock().clone();
+            // Unbounded by capacity, bounded in count: one event a stage.
+            self.supervisor.do_send(StageExited { outcome, ..self.event.clone() });
+        }
+    }
+}
+
+impl Stage {
+    /// An actor for the stage; `threads` gets the handles of its threads once it was started.
+    #[must_use]
+    pub fn new(
+        spec: StageSpec,
+        job: JobId,
+        generation: u32,
+        cancel: CancelToken,
+        supervisor: Recipient<StageExited>,
+        threads: Arc<Mutex<Vec<JoinHandle<()>>>>,
+    ) -> Self {
+        let event = StageExited { job, generation, stage: spec.name, outcome: Outcome::Done };
+        let exit = Exit {
+            running: AtomicUsize::new(spec.bodies.len()),
+            outcome: Mutex::new(Outcome::Done),
+            cancel,
+            event,
+            supervisor,
+        };
+        Self { name: spec.name, bodies: spec.bodies, inbox: spec.inbox, exit: Arc::new(exit), threads }
+    }
+}
+
+impl Actor for Stage {
+    type Context = Context<Self>;
+}
+
+impl Handler<Start> for Stage {
+    type Result = ();
+
+    fn handle(&mut self, _: Start, _: &mut Self::Context) {
+        for body in self.bodies.drain(..) {
+            let exit = Arc::clone(&self.exit);
+            let name = self.name;
+            let run = move || {
+                let outcome = match catch_unwind(AssertUnwindSafe(body)) {
+                    Ok(Ok(())) => Outcome::Done,
+                    Ok(Err(Stop::Fault(fault))) => Outcome::Faulted(fault),
+                    Ok(Err(Stop::Cancelled | Stop::Broken(_))) => Outcome::Echo,
+                    Err(panic) => Outcome::Faulted(Fault::transient(format!(
+                        "the {name} panicked: {}",
+                        panic_text(panic.as_ref())
+                    ))),
+                };
+                exit.body_ended(outcome);
+            };
+            match std::thread::Builder::new().name(format!("ls-{name}")).spawn(run) {
+                Ok(thread) => self.threads.lock().push(thread),
+                Err(error) => self.exit.body_ended(Outcome::Faulted(Fault::transient(format!(
+                    "no thread could be started for the {name}: {error}"
+                )))),
+            }
+        }
+    }
+}
+
+impl Handler<Report> for Stage {
+    type Result = MessageResult<Report>;
+
+    fn handle(&mut self, _: Report, _: &mut Self::Context) -> Self::Result {
+        let gauge = self.inbox.as_deref();
+        let time = |ns: Option<&AtomicU64>| ns.map_or(Duration::ZERO, |ns| Duration::from_nanos(ns.load(Ordering::Relaxed)));
+        MessageResult(StageReport {
+            stage: self.name,
+            running: self.exit.running.load(Ordering::Relaxed),
+            depth: gauge.map_or((0, 0), |gauge| (gauge.depth(), gauge.capacity)),
+            blocked: time(gauge.map(|gauge| &gauge.blocked_ns)),
+            starved: time(gauge.map(|gauge| &gauge.starved_ns)),
+        })
+    }
+}
+
+fn panic_text(panic: &(dyn Any + Send)) -> &str {
+    panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("no message")
+}

@@ -1,0 +1,79 @@
+//! The Opener stage: frames out of ranges. Each is opened, decompressed and its wanted chunks' ids are recomputed on the
+//! pool, before a byte of it reaches a file. A frame that fails costs the files that need it, and no others.
+
+use lockstone_proto::vault::Codec;
+use lockstone_vault::frame::Decompressor;
+use lockstone_vault::pack::PackSeal;
+use lockstone_vault::VaultError;
+
+use super::messages::{FramePlan, RangeFetched, WriteTask};
+use super::Context;
+use crate::flow::{fault_point, Receiver, Sender, Stop};
+
+pub(super) struct Opener {
+    pub(super) context: Context,
+    pub(super) inbox: Receiver<RangeFetched>,
+    pub(super) writer: Sender<WriteTask>,
+}
+
+impl Opener {
+    pub(super) fn run(self) -> Result<(), Stop> {
+        let mut decompressor = Decompressor::new().map_err(VaultError::from)?;
+        while let Some(range) = self.inbox.recv()? {
+            fault_point("opener")?;
+            self.open(range, &mut decompressor)?;
+        }
+        self.writer.finish();
+        Ok(())
+    }
+
+    fn open(&self, fetched: RangeFetched, decompressor: &mut Decompressor) -> Result<(), Stop> {
+        let RangeFetched { plan, bytes, mut permit } = fetched;
+        let job = &self.context.job;
+        let keys = job.domain.keys();
+        let seal = PackSeal::for_id(keys, plan.pack.id, plan.pack.kind);
+        for frame in plan.frames {
+            let start = usize::try_from(frame.place.offset - plan.range.start).unwrap_or(usize::MAX);
+            let sealed = bytes.get(start..start.saturating_add(frame.place.sealed_len as usize)).unwrap_or_default();
+            let opened = job.engine.compute(|| open_frame(&seal, &frame, sealed, decompressor));
+            let raw = opened.and_then(|raw| {
+                let intact = job.engine.compute(|| {
+                    frame.wanted.iter().all(|wanted| {
+                        raw.get(wanted.range.clone())
+                            .is_some_and(|chunk| keys.chunk_id(plan.pack.kind, chunk) == wanted.id)
+                    })
+                });
+                if intact { Ok(raw) } else { Err("a chunk is not what its id says".to_owned()) }
+            });
+            let permit = permit.split(u64::from(frame.place.raw_len));
+            match raw {
+                Ok(raw) => self.writer.send(WriteTask::Chunks { raw, wanted: frame.wanted, permit })?,
+                Err(reason) => {
+                    let message = format!("pack {} is damaged at frame {}: {reason}", plan.pack.id, frame.ordinal);
+                    for (file, _) in frame.wanted.iter().flat_map(|wanted| &wanted.to) {
+                        file.fail(message.clone());
+                    }
+                    self.context.settle_failed(frame.wanted)?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn open_frame(
+    seal: &PackSeal,
+    frame: &FramePlan,
+    sealed: &[u8],
+    decompressor: &mut Decompressor,
+) -> Result<Vec<u8>, String> {
+    let (raw_len, codec) = (frame.place.raw_len, frame.place.codec);
+    let mut payload = sealed.to_vec();
+    seal.open_frame(frame.ordinal, raw_len, codec, &mut payload).map_err(|error| error.to_string())?;
+    if codec == Codec::Stored && payload.len() == raw_len as usize {
+        return Ok(payload);
+    }
+    let mut raw = Vec::with_capacity(raw_len as usize);
+    decompressor.decompress(codec, &payload, raw_len as usize, &mut raw).map_err(|error| error.to_string())?;
+    Ok(raw)
+}

@@ -1,0 +1,76 @@
+//! Which entries of a tree were asked for.
+
+/// What to do with an entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Pick {
+    /// It was not asked for.
+    Nothing,
+    /// It is a folder on the way to something that was.
+    Through,
+    /// It was asked for, or lies in a folder that was.
+    All,
+}
+
+/// Absolute paths; none: everything.
+pub(super) struct Selection {
+    paths: Vec<Vec<u8>>,
+}
+
+impl Selection {
+    pub(super) fn new(paths: &[Vec<u8>]) -> Self {
+        let paths = paths.iter().map(|path| normal(path)).collect();
+        Self { paths }
+    }
+
+    /// The paths, without double or closing slashes.
+    pub(super) fn paths(&self) -> &[Vec<u8>] {
+        &self.paths
+    }
+
+    /// What becomes of `name` in `folder`.
+    pub(super) fn pick(&self, folder: &[u8], name: &[u8]) -> Pick {
+        if self.paths.is_empty() {
+            return Pick::All;
+        }
+        let mut path = normal(folder);
+        path.push(b'/');
+        path.extend_from_slice(name);
+        let mut pick = Pick::Nothing;
+        for wanted in &self.paths {
+            if is_within(&path, wanted) {
+                return Pick::All;
+            }
+            if is_within(wanted, &path) {
+                pick = Pick::Through;
+            }
+        }
+        pick
+    }
+}
+
+/// Whether `path` is `above`, or lies beneath it.
+fn is_within(path: &[u8], above: &[u8]) -> bool {
+    path.strip_prefix(above).is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
+}
+
+fn normal(path: &[u8]) -> Vec<u8> {
+    path.split(|&byte| byte == b'/').filter(|name| !name.is_empty()).flat_map(|name| [b"/", name].concat()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_picks_itself_what_is_beneath_and_the_way_to_it() {
+        let selection = Selection::new(&[b"/a//b/".to_vec(), b"/c".to_vec()]);
+        assert_eq!(selection.pick(b"/", b"a"), Pick::Through);
+        assert_eq!(selection.pick(b"/a", b"b"), Pick::All);
+        assert_eq!(selection.pick(b"/a", b"bc"), Pick::Nothing);
+        assert_eq!(selection.pick(b"/a/b", b"x"), Pick::All);
+        assert_eq!(selection.pick(b"/", b"c"), Pick::All);
+        assert_eq!(selection.pick(b"/", b"d"), Pick::Nothing);
+        assert_eq!(Selection::new(&[]).pick(b"/", b"d"), Pick::All);
+        assert_eq!(Selection::new(&[b"/".to_vec()]).pick(b"/", b"d"), Pick::All);
+    }
+}

@@ -1,0 +1,182 @@
+//! What the supervisor decides, as a function of what happened: no clock, no thread, no actor. A job has one state; a
+//! generation is one attempt of it.
+//!
+//! A transient fault starts a new generation after a pause that doubles each time, and goes back to its first length
+//! only after *real* progress (more became durable since the last fault). Integrity, key and other permanent faults
+//! end the job at once. A cancel ends it as soon as the generation has.
+
+use std::time::Duration;
+
+use crate::flow::{Fault, FaultKind};
+
+/// A job's state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum JobState {
+    /// Accepted.
+    Queued,
+    /// A generation runs, or the next one waits for its time.
+    Running,
+    /// A cancel was asked for; the generation is ending.
+    Cancelling,
+    /// Ended: everything was done.
+    Completed,
+    /// Ended: everything was done but what the warnings name.
+    CompletedWithWarnings,
+    /// Ended: nothing was committed.
+    Failed,
+    /// Ended on request.
+    Cancelled,
+}
+
+/// How persistent to be.
+#[derive(Debug, Clone, Copy)]
+pub struct RestartPolicy {
+    /// Most generations that end without progress, one after another.
+    pub max_fruitless: u32,
+    /// The first pause.
+    pub first_pause: Duration,
+    /// The longest pause.
+    pub longest_pause: Duration,
+}
+
+/// What to do now.
+#[derive(Debug, Clone)]
+pub enum Next {
+    /// Start another generation after a pause.
+    Restart(Duration),
+    /// The job has ended in this state, for this cause.
+    End(JobState, Option<Fault>),
+}
+
+/// A job's life.
+#[derive(Debug)]
+pub struct Machine {
+    policy: RestartPolicy,
+    state: JobState,
+    fruitless: u32,
+    progress: u64,
+    restarts: u32,
+}
+
+impl Machine {
+    /// A queued job.
+    #[must_use]
+    pub fn new(policy: RestartPolicy) -> Self {
+        Self { policy, state: JobState::Queued, fruitless: 0, progress: 0, restarts: 0 }
+    }
+
+    /// The state now.
+    #[must_use]
+    pub fn state(&self) -> JobState {
+        self.state
+    }
+
+    /// Generations after the first.
+    #[must_use]
+    pub fn restarts(&self) -> u32 {
+        self.restarts
+    }
+
+    /// The job is let go.
+    pub fn start(&mut self) {
+        if self.state == JobState::Queued {
+            self.state = JobState::Running;
+        }
+    }
+
+    /// A cancel was asked for.
+    pub fn cancel(&mut self) {
+        if matches!(self.state, JobState::Queued | JobState::Running) {
+            self.state = JobState::Cancelling;
+        }
+    }
+
+    /// All stages of a generation have exited. `cause` is its first fault; `complete` says that the last stage did its
+    /// work to the end; `progress` only ever grows, and measures what is durable.
+    pub fn generation_ended(&mut self, cause: Option<Fault>, complete: bool, progress: u64) -> Next {
+        // What is committed is committed, also when a cancel or a fault came too late to stop it.
+        if complete {
+            return self.end(JobState::Completed, None);
+        }
+        if self.state == JobState::Cancelling {
+            return self.end(JobState::Cancelled, None);
+        }
+        let Some(fault) = cause else {
+            return self.end(JobState::Failed, Some(Fault::permanent("a stage ended early without saying why")));
+        };
+        if fault.kind != FaultKind::Transient {
+            return self.end(JobState::Failed, Some(fault));
+        }
+        self.fruitless = if progress > self.progress { 1 } else { self.fruitless + 1 };
+        self.progress = progress;
+        if self.fruitless > self.policy.max_fruitless {
+            return self.end(JobState::Failed, Some(fault));
+        }
+        self.restarts += 1;
+        let doubled = 2u32.saturating_pow(self.fruitless - 1);
+        Next::Restart(self.policy.first_pause.saturating_mul(doubled).min(self.policy.longest_pause))
+    }
+
+    fn end(&mut self, state: JobState, cause: Option<Fault>) -> Next {
+        self.state = state;
+        Next::End(state, cause)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn machine() -> Machine {
+        let policy = RestartPolicy {
+            max_fruitless: 3,
+            first_pause: Duration::from_secs(1),
+            longest_pause: Duration::from_secs(60),
+        };
+        let mut machine = Machine::new(policy);
+        machine.start();
+        machine
+    }
+
+    fn pause(next: &Next) -> Option<u64> {
+        match next {
+            Next::Restart(pause) => Some(pause.as_secs()),
+            Next::End(..) => None,
+        }
+    }
+
+    #[test]
+    fn pauses_double_and_start_again_only_after_progress() {
+        let mut machine = machine();
+        let fault = || Some(Fault::transient("away"));
+        assert_eq!(pause(&machine.generation_ended(fault(), false, 0)), Some(1));
+        assert_eq!(pause(&machine.generation_ended(fault(), false, 0)), Some(2));
+        assert_eq!(pause(&machine.generation_ended(fault(), false, 7)), Some(1), "progress");
+        assert_eq!(pause(&machine.generation_ended(fault(), false, 7)), Some(2));
+        assert_eq!(pause(&machine.generation_ended(fault(), false, 7)), Some(4));
+        assert_eq!(pause(&machine.generation_ended(fault(), false, 7)), None, "enough");
+        assert_eq!(machine.state(), JobState::Failed);
+        assert_eq!(machine.restarts(), 5);
+    }
+
+    #[test]
+    fn integrity_and_key_faults_are_never_tried_again() {
+        for kind in [FaultKind::Integrity, FaultKind::Key, FaultKind::Permanent, FaultKind::Busy] {
+            let mut machine = machine();
+            assert!(pause(&machine.generation_ended(Some(Fault::new(kind, "")), false, 0)).is_none());
+            assert_eq!(machine.state(), JobState::Failed);
+        }
+    }
+
+    #[test]
+    fn a_cancel_ends_the_job_unless_it_was_complete_already() {
+        let mut cancelled = machine();
+        cancelled.cancel();
+        cancelled.generation_ended(Some(Fault::transient("late echo")), false, 0);
+        assert_eq!(cancelled.state(), JobState::Cancelled);
+        let mut complete = machine();
+        complete.cancel();
+        complete.generation_ended(None, true, 0);
+        assert_eq!(complete.state(), JobState::Completed);
+    }
+}

@@ -1,0 +1,105 @@
+//! What may be set about a pipeline, with the reason for each default. Nothing here changes what is stored, only how
+//! fast and in how much memory.
+
+use std::num::NonZeroU32;
+use std::thread::available_parallelism;
+use std::time::Duration;
+
+use lockstone_proto::limits;
+
+/// The settings of one job's pipeline.
+#[derive(Debug, Clone)]
+pub struct Tuning {
+    /// Threads of the pool for hashing, compressing and sealing. Default: the processor's cores.
+    pub threads: usize,
+    /// Threads that read files. Default: two for each core, at least two and at most 16, as reading waits for the
+    /// device while the pool computes.
+    pub readers: usize,
+    /// Packs in upload (or ranges in download) at once. Default 4: enough to fill a fast link over its latency.
+    pub uploads: usize,
+    /// Messages a channel between stages holds. Default 16: batches are about 1 MiB, and the budget is the real bound.
+    pub capacity: usize,
+    /// Bytes of file content in memory at once. Default 96 MiB.
+    pub budget_bytes: u64,
+    /// zstd level of new frames. Default 3.
+    pub zstd_level: i32,
+    /// Bytes a second to the vault; `None`: unlimited.
+    pub upload_rate: Option<NonZeroU32>,
+    /// Bytes a second from the vault; `None`: unlimited.
+    pub download_rate: Option<NonZeroU32>,
+    /// Stored bytes after which a checkpoint is written. Default 256 MiB, so that an interruption costs little.
+    pub checkpoint_bytes: u64,
+    /// Time after which a checkpoint is written, if anything is new. Default 20 s.
+    pub checkpoint_after: Duration,
+    /// How long a partly filled frame or pack waits for more before it is passed on. Default 5 s.
+    pub flush_after: Duration,
+    /// Generations that may end without progress, one after another, before the job fails. Default 5.
+    pub max_generations: u32,
+    /// The first pause before a new generation; it doubles. Default 1 s.
+    pub backoff: Duration,
+}
+
+/// The least budget with which a pipeline works: the largest window of one reader, a frame and a small pack.
+pub const BUDGET_MIN: u64 = 24 * limits::MIB;
+
+impl Default for Tuning {
+    fn default() -> Self {
+        let cores = available_parallelism().map_or(1, usize::from);
+        Self {
+            threads: cores,
+            readers: (cores * 2).clamp(2, 16),
+            uploads: 4,
+            capacity: 16,
+            budget_bytes: 96 * limits::MIB,
+            zstd_level: 3,
+            upload_rate: None,
+            download_rate: None,
+            checkpoint_bytes: 256 * limits::MIB,
+            checkpoint_after: Duration::from_secs(20),
+            flush_after: Duration::from_secs(5),
+            max_generations: 5,
+            backoff: Duration::from_secs(1),
+        }
+    }
+}
+
+impl Tuning {
+    /// Capacity 1, one thread of each, the least budget: the flow must work with it (flow rule 6).
+    #[must_use]
+    pub fn minimal() -> Self {
+        Self { threads: 1, readers: 1, uploads: 1, capacity: 1, budget_bytes: BUDGET_MIN, ..Self::default() }
+    }
+
+    /// With every number in the range that works.
+    #[must_use]
+    pub fn clamped(mut self) -> Self {
+        self.threads = self.threads.clamp(1, 256);
+        self.readers = self.readers.clamp(1, 256);
+        self.uploads = self.uploads.clamp(1, 64);
+        self.capacity = self.capacity.clamp(1, 1024);
+        self.budget_bytes = self.budget_bytes.max(BUDGET_MIN);
+        self.zstd_level = self.zstd_level.clamp(1, 19);
+        self
+    }
+
+    /// Bytes of the budget that file content uses. The rest is the tree pages' own, so that the graph can't wait on
+    /// itself.
+    pub(crate) fn data_budget(&self) -> u64 {
+        self.budget_bytes - self.tree_budget()
+    }
+
+    /// Bytes of the budget reserved for tree pages.
+    pub(crate) fn tree_budget(&self) -> u64 {
+        (self.budget_bytes / 6).clamp(4 * limits::MIB, 16 * limits::MIB)
+    }
+
+    /// Where a data pack is closed: the format's target, or a third of the budget where that is less.
+    pub(crate) fn data_pack_target(&self) -> usize {
+        limits::PACK_TARGET.min(usize::try_from(self.data_budget() / 3).unwrap_or(usize::MAX))
+    }
+
+    /// Where a tree pack is closed.
+    pub(crate) fn tree_pack_target(&self) -> usize {
+        limits::PACK_TARGET.min(usize::try_from(self.tree_budget() / 2).unwrap_or(usize::MAX))
+    }
+}

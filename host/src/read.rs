@@ -1,0 +1,184 @@
+//! Reads the content of one file of the source, relative to its folder. The hasher's readers call it, each on its own
+//! thread; the restore compares existing files by it. Symbolic links are not followed, a fifo that took the file's place
+//! does not block, access times stay where that is permitted.
+
+use std::io;
+use std::ops::Range;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::fs::{Mode, OFlags, SeekFrom, openat, seek};
+use rustix::io::Errno;
+
+use crate::stat::Stat;
+use crate::walk::Folder;
+
+/// A file, opened.
+#[derive(Debug)]
+pub struct OpenedFile {
+    handle: OwnedFd,
+    stat: Stat,
+    has_holes: bool,
+}
+
+impl OpenedFile {
+    /// Opens a file of a folder.
+    ///
+    /// # Errors
+    /// What the system said; `InvalidInput` where it is no regular file (any more).
+    pub fn open(folder: &Folder, name: &[u8]) -> io::Result<Self> {
+        let mut file = Self::open_in(folder.handle(), name)?;
+        folder.map_device(&mut file.stat);
+        Ok(file)
+    }
+
+    pub(crate) fn open_in(folder: BorrowedFd<'_>, name: &[u8]) -> io::Result<Self> {
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+        let handle = match openat(folder, name, flags | OFlags::NOATIME, Mode::empty()) {
+            // Only the owner may ask for that.
+            Err(Errno::PERM) => openat(folder, name, flags, Mode::empty()),
+            // Another program holds a lease: wait until the kernel has taken it back. For no other regular file does
+            // opening block, and a fifo answers differently.
+            Err(Errno::WOULDBLOCK) if Stat::at(folder, name)?.is_file() => {
+                openat(folder, name, flags & !OFlags::NONBLOCK, Mode::empty())
+            }
+            opened => opened,
+        }
+        .map_err(|error| if error == Errno::LOOP { no_file() } else { error.into() })?;
+        let stat = Stat::of(handle.as_fd())?;
+        if !stat.is_file() {
+            return Err(no_file());
+        }
+        Ok(Self { handle, has_holes: stat.may_have_holes(), stat })
+    }
+
+    /// Its attributes when it was opened.
+    #[must_use]
+    pub fn stat(&self) -> &Stat {
+        &self.stat
+    }
+
+    /// The first run of data at or behind `from`; what lies between is a hole. None: there is no more, up to the size
+    /// it had when it was opened.
+    ///
+    /// # Errors
+    /// What the system said.
+    pub fn next_data(&mut self, from: u64) -> io::Result<Option<Range<u64>>> {
+        let size = self.stat.size;
+        if from >= size {
+            return Ok(None);
+        }
+        if !self.has_holes {
+            return Ok(Some(from..size));
+        }
+        let start = match seek(&self.handle, SeekFrom::Data(from)) {
+            Ok(start) => start,
+            Err(Errno::NXIO) => return Ok(None),
+            // The file system does not know holes.
+            Err(Errno::INVAL | Errno::OPNOTSUPP) => {
+                self.has_holes = false;
+                return Ok(Some(from..size));
+            }
+            Err(error) => return Err(error.into()),
+        };
+        if start >= size {
+            return Ok(None);
+        }
+        let end = match seek(&self.handle, SeekFrom::Hole(start)) {
+            Ok(end) => end.min(size),
+            // It was cut off meanwhile: the read will tell.
+            Err(Errno::NXIO) => size,
+            Err(error) => return Err(error.into()),
+        };
+        Ok(Some(start..end))
+    }
+
+    /// Reads at an offset; may give less than asked for, and nothing at the end.
+    ///
+    /// # Errors
+    /// What the system said.
+    pub fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        loop {
+            match rustix::io::pread(&self.handle, &mut *buffer, offset) {
+                Err(Errno::INTR) => {}
+                read => return Ok(read?),
+            }
+        }
+    }
+
+    /// Has it changed since it was opened: size, mtime or ctime?
+    ///
+    /// # Errors
+    /// What the system said.
+    pub fn changed_since_open(&self) -> io::Result<bool> {
+        let now = Stat::of(self.handle.as_fd())?;
+        let of = |stat: &Stat| (stat.size, stat.mtime_s, stat.mtime_ns, stat.ctime_s, stat.ctime_ns);
+        Ok(of(&now) != of(&self.stat))
+    }
+}
+
+impl AsFd for OpenedFile {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.handle.as_fd()
+    }
+}
+
+fn no_file() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file any more")
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::FileExt;
+    use std::path::Path;
+
+    fn open(folder: &Path, name: &str) -> io::Result<OpenedFile> {
+        OpenedFile::open(&Folder::open(folder).unwrap().0, name.as_bytes())
+    }
+
+    #[test]
+    fn holes_are_found_and_data_read() {
+        let folder = tempfile::tempdir_in("/dev/shm").unwrap();
+        let file = std::fs::File::create(folder.path().join("f")).unwrap();
+        file.write_all_at(b"abc", 1 << 20).unwrap();
+        file.set_len(4 << 20).unwrap();
+        let mut opened = open(folder.path(), "f").unwrap();
+        let data = opened.next_data(0).unwrap().unwrap();
+        assert!(data.start > 0 && data.start <= 1 << 20 && data.end >= (1 << 20) + 3 && data.end < 4 << 20);
+        assert_eq!(opened.next_data(data.end).unwrap(), None);
+        let mut bytes = [0; 8];
+        assert_eq!(opened.read_at(&mut bytes, 1 << 20).unwrap(), 8);
+        assert_eq!(&bytes, b"abc\0\0\0\0\0");
+        assert_eq!(opened.read_at(&mut bytes, 4 << 20).unwrap(), 0);
+        std::fs::write(folder.path().join("dense"), b"xyz").unwrap();
+        assert_eq!(open(folder.path(), "dense").unwrap().next_data(1).unwrap(), Some(1..3));
+        std::fs::write(folder.path().join("empty"), b"").unwrap();
+        assert_eq!(open(folder.path(), "empty").unwrap().next_data(0).unwrap(), None);
+        let all_hole = std::fs::File::create(folder.path().join("hole")).unwrap();
+        all_hole.set_len(1 << 30).unwrap();
+        assert_eq!(open(folder.path(), "hole").unwrap().next_data(0).unwrap(), None);
+    }
+
+    #[test]
+    fn what_took_the_place_of_a_file_is_refused_and_does_not_block() {
+        let folder = tempfile::tempdir().unwrap();
+        rustix::fs::mkfifoat(rustix::fs::CWD, folder.path().join("fifo"), Mode::RUSR).unwrap();
+        std::os::unix::fs::symlink("/etc/passwd", folder.path().join("link")).unwrap();
+        std::fs::create_dir(folder.path().join("folder")).unwrap();
+        for name in ["fifo", "link", "folder"] {
+            assert_eq!(open(folder.path(), name).unwrap_err().kind(), io::ErrorKind::InvalidInput, "{name}");
+        }
+        assert_eq!(open(folder.path(), "none").unwrap_err().kind(), io::ErrorKind::NotFound);
+    }
+
+    #[test]
+    fn a_change_while_it_is_read_is_seen() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("f"), b"one").unwrap();
+        let opened = open(folder.path(), "f").unwrap();
+        assert!(!opened.changed_since_open().unwrap());
+        std::fs::write(folder.path().join("f"), b"three").unwrap();
+        assert!(opened.changed_since_open().unwrap());
+    }
+}

@@ -1,0 +1,293 @@
+//! The system calls that `rustix` does not wrap, and the only `unsafe` of the house: owner names by the C library, and
+//! the `ioctl`s of btrfs (`linux/btrfs.h`). Every caller is in this crate.
+#![allow(unsafe_code, reason = "the one place for it; each use has its proof")]
+
+use std::ffi::CString;
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+// ---- Owner names ---------------------------------------------------------------------------------------------------
+
+/// Most bytes a record of the user or group data base may take; beyond it the id counts as nameless.
+const OWNER_RECORD_MAX: usize = 1024 * 1024;
+
+/// Calls with a growing buffer until `call` no longer answers `ERANGE`.
+fn with_buffer<T>(mut call: impl FnMut(&mut [libc::c_char]) -> Result<Option<T>, libc::c_int>) -> Option<T> {
+    let mut buffer: Vec<libc::c_char> = vec![0; 1024];
+    loop {
+        match call(&mut buffer) {
+            Ok(found) => return found,
+            Err(libc::ERANGE) if buffer.len() < OWNER_RECORD_MAX => buffer.resize(buffer.len() * 4, 0),
+            Err(libc::EINTR) => {}
+            Err(_) => return None,
+        }
+    }
+}
+
+/// A C string's bytes. A macro would hide that the pointer must be checked: null gives nothing.
+///
+/// # Safety
+/// `text` is null or points to a string that ends with 0 and lives while this runs.
+unsafe fn bytes_of(text: *const libc::c_char) -> Option<Vec<u8>> {
+    if text.is_null() {
+        return None;
+    }
+    // SAFETY: not null, and by this function's condition a live string that ends with 0.
+    Some(unsafe { std::ffi::CStr::from_ptr(text) }.to_bytes().to_vec())
+}
+
+/// Which record of the user data base is wanted.
+enum Who<'a> {
+    Id(u32),
+    Name(&'a CString),
+}
+
+fn find_user<T>(who: &Who<'_>, take: impl Fn(&libc::passwd) -> Option<T>) -> Option<T> {
+    with_buffer(|buffer| {
+        let mut record = std::mem::MaybeUninit::<libc::passwd>::uninit();
+        let mut found = std::ptr::null_mut();
+        // SAFETY: the record, the buffer with its true length and the result pointer are live and writable for the
+        // whole call, and the name ends with 0.
+        let answer = unsafe {
+            match who {
+                Who::Id(id) => {
+                    libc::getpwuid_r(*id, record.as_mut_ptr(), buffer.as_mut_ptr(), buffer.len(), &raw mut found)
+                }
+                Who::Name(name) => libc::getpwnam_r(
+                    name.as_ptr(),
+                    record.as_mut_ptr(),
+                    buffer.as_mut_ptr(),
+                    buffer.len(),
+                    &raw mut found,
+                ),
+            }
+        };
+        match answer {
+            0 if found.is_null() => Ok(None),
+            // SAFETY: on success with a result, `found` points to `record`, filled in, whose strings lie in `buffer`;
+            // both outlive the borrow.
+            0 => Ok(take(unsafe { &*found })),
+            error => Err(error),
+        }
+    })
+}
+
+fn find_group<T>(who: &Who<'_>, take: impl Fn(&libc::group) -> Option<T>) -> Option<T> {
+    with_buffer(|buffer| {
+        let mut record = std::mem::MaybeUninit::<libc::group>::uninit();
+        let mut found = std::ptr::null_mut();
+        // SAFETY: as in `find_user`.
+        let answer = unsafe {
+            match who {
+                Who::Id(id) => {
+                    libc::getgrgid_r(*id, record.as_mut_ptr(), buffer.as_mut_ptr(), buffer.len(), &raw mut found)
+                }
+                Who::Name(name) => libc::getgrnam_r(
+                    name.as_ptr(),
+                    record.as_mut_ptr(),
+                    buffer.as_mut_ptr(),
+                    buffer.len(),
+                    &raw mut found,
+                ),
+            }
+        };
+        match answer {
+            0 if found.is_null() => Ok(None),
+            // SAFETY: as in `find_user`.
+            0 => Ok(take(unsafe { &*found })),
+            error => Err(error),
+        }
+    })
+}
+
+/// The name of a user id; none if it has none.
+pub(crate) fn user_name(uid: u32) -> Option<Vec<u8>> {
+    // SAFETY: the record's name is null or a string in the buffer that lives while the closure runs.
+    find_user(&Who::Id(uid), |user| unsafe { bytes_of(user.pw_name) })
+}
+
+/// The name of a group id; none if it has none.
+pub(crate) fn group_name(gid: u32) -> Option<Vec<u8>> {
+    // SAFETY: as in `user_name`.
+    find_group(&Who::Id(gid), |group| unsafe { bytes_of(group.gr_name) })
+}
+
+/// The id of a user by name.
+pub(crate) fn user_id(name: &[u8]) -> Option<u32> {
+    find_user(&Who::Name(&CString::new(name).ok()?), |user| Some(user.pw_uid))
+}
+
+/// The id of a group by name.
+pub(crate) fn group_id(name: &[u8]) -> Option<u32> {
+    find_group(&Who::Name(&CString::new(name).ok()?), |group| Some(group.gr_gid))
+}
+
+// ---- btrfs -----------------------------------------------------------------------------------------------------------
+
+/// Inode of every subvolume's root folder (`BTRFS_FIRST_FREE_OBJECTID`).
+pub(crate) const SUBVOLUME_ROOT_INODE: u64 = 256;
+
+const ARGS_LEN: usize = 4096;
+/// `BTRFS_SUBVOL_RDONLY`.
+const READ_ONLY: u64 = 1 << 1;
+/// The tree of tree roots, and the type of the items there that list a tree's nested subvolumes.
+const ROOT_TREE: u64 = 1;
+const ROOT_REF_KEY: u32 = 156;
+
+/// The argument of all btrfs calls here is 4096 bytes; fields are written and read at their offsets.
+#[repr(C, align(8))]
+struct Args([u8; ARGS_LEN]);
+
+impl Args {
+    fn new() -> Box<Self> {
+        Box::new(Self([0; ARGS_LEN]))
+    }
+
+    fn put_u64(&mut self, at: usize, value: u64) {
+        self.0[at..at + 8].copy_from_slice(&value.to_ne_bytes());
+    }
+
+    fn put_u32(&mut self, at: usize, value: u32) {
+        self.0[at..at + 4].copy_from_slice(&value.to_ne_bytes());
+    }
+
+    /// Puts a string that ends with 0 into the rest from `at`.
+    fn put_name(&mut self, at: usize, name: &[u8]) -> io::Result<()> {
+        if name.is_empty() || name.len() > 255 || name.contains(&0) || name.contains(&b'/') {
+            return Err(io::Error::from(io::ErrorKind::InvalidInput));
+        }
+        self.0[at..at + name.len()].copy_from_slice(name);
+        Ok(())
+    }
+
+    fn u64(&self, at: usize) -> u64 {
+        u64_at(&self.0, at).unwrap_or_default()
+    }
+}
+
+fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
+    Some(u64::from_ne_bytes(*bytes.get(at..)?.first_chunk()?))
+}
+
+fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
+    Some(u32::from_ne_bytes(*bytes.get(at..)?.first_chunk()?))
+}
+
+/// A request number: `_IOC(direction, 0x94, number, size)`; direction 1 writes to the kernel, 2 reads from it.
+const fn request(direction: u64, number: u64, size: u64) -> u64 {
+    direction << 30 | size << 16 | 0x94 << 8 | number
+}
+
+const SNAP_DESTROY: u64 = request(1, 15, ARGS_LEN as u64);
+const TREE_SEARCH: u64 = request(3, 17, ARGS_LEN as u64);
+const INO_LOOKUP: u64 = request(3, 18, ARGS_LEN as u64);
+const SNAP_CREATE_V2: u64 = request(1, 23, ARGS_LEN as u64);
+const SUBVOL_GETFLAGS: u64 = request(2, 25, 8);
+
+/// `request` is one of the four above whose argument is `ARGS_LEN` bytes.
+fn call(fd: BorrowedFd<'_>, request: u64, args: &mut Args) -> io::Result<()> {
+    // SAFETY: the request number says that the kernel reads and writes at most `ARGS_LEN` bytes behind the pointer,
+    // which is what `Args` has, aligned as its structs want; it keeps no pointer after the call, and the arguments
+    // hold none (flags that would make it read one are not set).
+    let answer = unsafe { libc::ioctl(fd.as_raw_fd(), request as libc::Ioctl, std::ptr::from_mut(args)) };
+    if answer < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// Takes a read-only snapshot of the subvolume whose root folder is `subvolume`, as `name` in the folder `parent`.
+pub(crate) fn btrfs_snapshot(parent: BorrowedFd<'_>, name: &[u8], subvolume: BorrowedFd<'_>) -> io::Result<()> {
+    let mut args = Args::new();
+    args.put_u64(0, u64::from(subvolume.as_raw_fd().unsigned_abs()));
+    args.put_u64(16, READ_ONLY);
+    args.put_name(56, name)?;
+    call(parent, SNAP_CREATE_V2, &mut args)
+}
+
+/// Removes the subvolume or snapshot `name` of the folder `parent`.
+pub(crate) fn btrfs_destroy(parent: BorrowedFd<'_>, name: &[u8]) -> io::Result<()> {
+    let mut args = Args::new();
+    args.put_name(8, name)?;
+    call(parent, SNAP_DESTROY, &mut args)
+}
+
+/// The id of the subvolume that `fd` lies in.
+pub(crate) fn btrfs_tree_id(fd: BorrowedFd<'_>) -> io::Result<u64> {
+    let mut args = Args::new();
+    args.put_u64(8, SUBVOLUME_ROOT_INODE);
+    call(fd, INO_LOOKUP, &mut args)?;
+    Ok(args.u64(0))
+}
+
+/// The path of a folder's inode in the subvolume `tree`, from its root: empty for the root, else with a `/` at the end.
+pub(crate) fn btrfs_path_of(fd: BorrowedFd<'_>, tree: u64, folder: u64) -> io::Result<Vec<u8>> {
+    if folder == SUBVOLUME_ROOT_INODE {
+        return Ok(Vec::new());
+    }
+    let mut args = Args::new();
+    args.put_u64(0, tree);
+    args.put_u64(8, folder);
+    call(fd, INO_LOOKUP, &mut args)?;
+    Ok(args.0[16..].iter().copied().take_while(|&byte| byte != 0).collect())
+}
+
+/// Is the subvolume whose root folder is `fd` read-only?
+pub(crate) fn btrfs_is_read_only(fd: BorrowedFd<'_>) -> io::Result<bool> {
+    let mut flags = 0_u64;
+    // SAFETY: the request writes 8 bytes behind the pointer, which is a live `u64`.
+    let answer = unsafe { libc::ioctl(fd.as_raw_fd(), SUBVOL_GETFLAGS as libc::Ioctl, &raw mut flags) };
+    if answer < 0 { Err(io::Error::last_os_error()) } else { Ok(flags & READ_ONLY != 0) }
+}
+
+/// A subvolume as its parent lists it.
+#[derive(Debug)]
+pub(crate) struct NestedSubvolume {
+    /// Its own id.
+    pub(crate) tree: u64,
+    /// Inode of the folder it stands in, in the parent.
+    pub(crate) folder: u64,
+    /// Its name there.
+    pub(crate) name: Vec<u8>,
+}
+
+/// The subvolumes directly inside the subvolume `tree`. Needs root.
+pub(crate) fn btrfs_nested(fd: BorrowedFd<'_>, tree: u64) -> io::Result<Vec<NestedSubvolume>> {
+    const KEY_LEN: usize = 104;
+    const HEADER_LEN: usize = 32;
+    let mut found = Vec::new();
+    let mut from = 0_u64;
+    loop {
+        let mut args = Args::new();
+        // struct btrfs_ioctl_search_key: tree, object ids, offsets, transaction ids, types, count.
+        args.put_u64(0, ROOT_TREE);
+        args.put_u64(8, tree);
+        args.put_u64(16, tree);
+        args.put_u64(24, from);
+        args.put_u64(32, u64::MAX);
+        args.put_u64(48, u64::MAX);
+        args.put_u32(56, ROOT_REF_KEY);
+        args.put_u32(60, ROOT_REF_KEY);
+        args.put_u32(64, 4096);
+        call(fd, TREE_SEARCH, &mut args)?;
+        let count = u32_at(&args.0, 64).unwrap_or_default();
+        if count == 0 {
+            return Ok(found);
+        }
+        let mut rest = &args.0[KEY_LEN..];
+        for _ in 0..count {
+            // struct btrfs_ioctl_search_header: transaction, object id, offset, type, length. Then the item: struct
+            // btrfs_root_ref: folder, sequence, name length (little endian), name.
+            let item = (|| {
+                let nested = u64_at(rest, 16)?;
+                let len = usize::try_from(u32_at(rest, 28)?).ok()?;
+                let (item, after) = rest.get(HEADER_LEN..)?.split_at_checked(len)?;
+                let folder = u64::from_le_bytes(*item.first_chunk()?);
+                let name_len = usize::from(u16::from_le_bytes(*item.get(16..)?.first_chunk()?));
+                let name = item.get(18..18 + name_len)?.to_vec();
+                rest = after;
+                Some(NestedSubvolume { tree: nested, folder, name })
+            })();
+            let item = item.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "odd answer of btrfs"))?;
+            from = item.tree + 1;
+            found.push(item);
+        }
+    }
+}

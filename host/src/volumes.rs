@@ -1,0 +1,228 @@
+//! The file systems mounted on this server, from `/proc/self/mountinfo`. The `volumes` command shows them; the snapshots
+//! and the walk ask what lies where and which file systems hold nothing of their own.
+
+use std::ffi::OsString;
+use std::io;
+use std::os::unix::ffi::OsStringExt;
+use std::path::{Path, PathBuf};
+
+/// File systems that are views into the kernel, by the names `mountinfo` gives them. Nothing in them can be restored.
+const PSEUDO_NAMES: &[&str] = &[
+    "anon_inodefs", "autofs", "bdev", "binder", "binfmt_misc", "bpf", "cgroup", "cgroup2", "configfs", "cpuset",
+    "debugfs", "devpts", "efivarfs", "functionfs", "fusectl", "hugetlbfs", "mqueue", "nfsd", "nsfs", "openpromfs",
+    "pipefs", "proc", "pstore", "resctrl", "rpc_pipefs", "securityfs", "selinuxfs", "smackfs", "sockfs", "spufs",
+    "sysfs", "tracefs", "usbfs", "xenfs",
+];
+
+/// The same by `statfs.f_type` (`linux/magic.h` and the file systems' own sources).
+const PSEUDO_MAGICS: &[u32] = &[
+    0x0000_0187, // autofs
+    0x0000_1cd1, // devpts
+    0x0000_9fa0, // proc
+    0x0000_9fa1, // openpromfs
+    0x0000_9fa2, // usbfs
+    0x0027_e0eb, // cgroup
+    0x0765_5821, // resctrl
+    0x0904_1934, // anon inodes
+    0x1980_0202, // mqueue
+    0x4249_4e4d, // binfmt_misc
+    0x4341_5d53, // smackfs
+    0x5049_5045, // pipefs
+    0x534f_434b, // sockfs
+    0x6165_676c, // pstore
+    0x6265_6570, // configfs
+    0x6265_6572, // sysfs
+    0x6367_7270, // cgroup2
+    0x6462_6720, // debugfs
+    0x6573_5543, // fusectl
+    0x6759_6969, // rpc_pipefs
+    0x6c6f_6f70, // binderfs
+    0x6e66_7364, // nfsd
+    0x6e73_6673, // nsfs
+    0x7363_6673, // securityfs
+    0x7472_6163, // tracefs
+    0x9584_58f6, // hugetlbfs
+    0xabba_1974, // xenfs
+    0xcafe_4a11, // bpf
+    0xde5e_81e4, // efivarfs
+    0xf97c_ff8c, // selinuxfs
+];
+
+/// Is this `statfs` type a view into the kernel rather than a place for files?
+pub(crate) fn is_pseudo_magic(magic: u64) -> bool {
+    // The field is signed and of various widths; only 32 bits mean anything.
+    #[allow(clippy::cast_possible_truncation, reason = "only the low 32 bits are the magic number")]
+    PSEUDO_MAGICS.contains(&(magic as u32))
+}
+
+/// A mounted file system as the `volumes` command shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Volume {
+    /// Where it is mounted.
+    pub mount: PathBuf,
+    /// The device, or what stands in its place.
+    pub device: String,
+    /// The type of file system.
+    pub fs: String,
+    /// Whether it can be a source.
+    pub eligible: bool,
+    /// Why, or why not.
+    pub reason: String,
+}
+
+/// A line of `mountinfo`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mount {
+    /// The kernel's number for it: what `statx` gives as mount id.
+    pub id: u64,
+    /// The folder of the file system that is mounted here.
+    pub root: PathBuf,
+    /// Where.
+    pub point: PathBuf,
+    /// The type of file system.
+    pub fs: String,
+    /// The device, or what stands in its place.
+    pub device: String,
+    /// Whether the mount, or the whole file system, is read-only.
+    pub read_only: bool,
+}
+
+impl Mount {
+    /// Is it a view into the kernel?
+    #[must_use]
+    pub fn is_pseudo(&self) -> bool {
+        PSEUDO_NAMES.contains(&self.fs.as_str())
+    }
+
+    /// Does it live in memory only?
+    #[must_use]
+    pub fn is_memory(&self) -> bool {
+        matches!(self.fs.as_str(), "tmpfs" | "devtmpfs" | "ramfs")
+    }
+}
+
+/// The volumes of this server, in order of their mount points; what is hidden under a later mount is left out.
+///
+/// # Errors
+/// `/proc/self/mountinfo` cannot be read.
+pub fn volumes() -> io::Result<Vec<Volume>> {
+    let mut volumes: Vec<Volume> = mounts()?.into_iter().map(describe).collect();
+    // Later mounts cover earlier ones at the same point.
+    volumes.reverse();
+    volumes.sort_by(|a, b| a.mount.cmp(&b.mount));
+    volumes.dedup_by(|a, b| a.mount == b.mount);
+    Ok(volumes)
+}
+
+fn describe(mount: Mount) -> Volume {
+    let (eligible, reason) = if mount.is_pseudo() {
+        (false, "a view into the kernel: nothing there can be restored".to_owned())
+    } else if mount.is_memory() {
+        (true, "in memory, gone when the server restarts; read live".to_owned())
+    } else if mount.fs == "btrfs" && !mount.read_only {
+        (true, "can be frozen by a snapshot".to_owned())
+    } else if mount.read_only {
+        (true, "read-only; read as it is".to_owned())
+    } else {
+        (true, "read live".to_owned())
+    };
+    Volume { mount: mount.point, device: mount.device, fs: mount.fs, eligible, reason }
+}
+
+/// The mounts this process sees, in the kernel's order.
+///
+/// # Errors
+/// `/proc/self/mountinfo` cannot be read.
+pub fn mounts() -> io::Result<Vec<Mount>> {
+    Ok(parse(&std::fs::read("/proc/self/mountinfo")?))
+}
+
+/// Parses `mountinfo` (proc(5)): id, parent, device, root, point, options, optional fields, `-`, type, source, options
+/// of the file system. Lines that are not of this form are left out.
+fn parse(text: &[u8]) -> Vec<Mount> {
+    text.split(|&byte| byte == b'\n').filter_map(parse_line).collect()
+}
+
+fn parse_line(line: &[u8]) -> Option<Mount> {
+    let mut fields = line.split(|&byte| byte == b' ');
+    let id = std::str::from_utf8(fields.next()?).ok()?.parse().ok()?;
+    let root = path(fields.nth(2)?);
+    let point = path(fields.next()?);
+    let options = fields.next()?;
+    fields.find(|&field| field == b"-")?;
+    let fs = text(fields.next()?);
+    let device = text(fields.next()?);
+    let fs_options = fields.next().unwrap_or_default();
+    let is_read_only = |options: &[u8]| options.split(|&byte| byte == b',').any(|option| option == b"ro");
+    Some(Mount { id, root, point, fs, device, read_only: is_read_only(options) || is_read_only(fs_options) })
+}
+
+/// Undoes the kernel's escapes: a backslash and three octal digits.
+fn unescape(field: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(field.len());
+    let mut rest = field;
+    while let Some((&first, after)) = rest.split_first() {
+        let octal = after.get(..3).filter(|digits| first == b'\\' && digits.iter().all(|d| (b'0'..=b'7').contains(d)));
+        match octal {
+            Some(digits) => {
+                out.push(digits.iter().fold(0_u8, |value, digit| value.wrapping_mul(8).wrapping_add(digit - b'0')));
+                rest = &after[3..];
+            }
+            None => {
+                out.push(first);
+                rest = after;
+            }
+        }
+    }
+    out
+}
+
+fn path(field: &[u8]) -> PathBuf {
+    PathBuf::from(OsString::from_vec(unescape(field)))
+}
+
+fn text(field: &[u8]) -> String {
+    String::from_utf8_lossy(&unescape(field)).into_owned()
+}
+
+/// The mount that `path` is reached through.
+pub(crate) fn mount_of<'a>(mounts: &'a [Mount], path: &Path) -> io::Result<Option<&'a Mount>> {
+    let stat = crate::Stat::at(rustix::fs::CWD, path)?;
+    Ok(if stat.mount_id == 0 {
+        // A kernel before 5.8: the longest mount point above it, the latest of equals.
+        mounts
+            .iter()
+            .filter(|mount| path.starts_with(&mount.point))
+            .max_by_key(|mount| mount.point.as_os_str().len())
+    } else {
+        mounts.iter().find(|mount| mount.id == stat.mount_id)
+    })
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mountinfo_is_read_with_its_escapes_and_optional_fields() {
+        let text = b"36 35 98:0 /mnt1 /mnt\\040a\\012b rw,noatime master:1 shared:2 - ext3 /dev/ro\\134ot rw,errors=continue\n\
+            37 35 0:5 / /proc rw - proc proc rw\nnonsense\n38 35 0:9 / /ro ro - btrfs /dev/x rw\n";
+        let mounts = parse(text);
+        assert_eq!(mounts.len(), 3);
+        assert_eq!(mounts[0].point, Path::new("/mnt a\nb"));
+        assert_eq!(mounts[0].root, Path::new("/mnt1"));
+        assert_eq!(mounts[0].device, "/dev/ro\\ot");
+        assert!(!mounts[0].read_only && mounts[2].read_only);
+        assert!(mounts[1].is_pseudo() && !mounts[0].is_pseudo());
+    }
+
+    #[test]
+    fn the_root_file_system_is_a_volume_and_proc_is_no_source() {
+        let volumes = volumes().unwrap();
+        assert!(volumes.iter().any(|v| v.mount == Path::new("/")));
+        assert!(volumes.iter().any(|v| v.mount == Path::new("/proc") && !v.eligible));
+        let mounts = mounts().unwrap();
+        assert_eq!(mount_of(&mounts, Path::new("/proc/self")).unwrap().unwrap().fs, "proc");
+    }
+}

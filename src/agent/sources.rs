@@ -1,0 +1,176 @@
+//! From the paths a person names to the sources of a backup: absolute, without `.` and `..`, none within another.
+//!
+//! A source keeps its own last name: what stands above it is resolved (so that one folder has one path, however it was
+//! reached), but a source that is itself a symlink is backed up as that symlink, like any other symlink in a tree. A path
+//! that ends in `/` or `/.` means the folder, so it follows the link.
+
+use std::fs;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Component, Path, PathBuf};
+
+use crate::cli::exit::Failure;
+use crate::cli::render;
+
+/// The sources of a backup, and what the user should hear about them.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Sources {
+    /// Absolute paths in byte order, none within another.
+    pub paths: Vec<PathBuf>,
+    /// Things that deserve a look: path and message.
+    pub warnings: Vec<(PathBuf, String)>,
+}
+
+/// Resolves what a person named.
+///
+/// # Errors
+/// Where one of them does not exist or cannot be reached: nothing is backed up then, because a backup that silently
+/// lacks a source looks like a good one.
+pub fn resolve(named: &[PathBuf]) -> Result<Sources, Failure> {
+    let mut sources = Sources::default();
+    let mut missing = Vec::new();
+    for path in named {
+        match resolve_one(path) {
+            Ok(resolved) => {
+                if let Some(target) = link_to_folder(&resolved) {
+                    let message = format!(
+                        "is a symlink, and is backed up as one; to back up the folder, name {}",
+                        render::name(target.as_os_str().as_bytes())
+                    );
+                    sources.warnings.push((resolved.clone(), message));
+                }
+                sources.paths.push(resolved);
+            }
+            Err(error) => missing.push(format!("{}: {error}", render::name(path.as_os_str().as_bytes()))),
+        }
+    }
+    if !missing.is_empty() {
+        return Err(Failure::failed(
+            "source-missing",
+            format!("cannot back up {}", missing.join("; ")),
+            "nothing was backed up; correct the paths, or leave these out",
+        ));
+    }
+    collapse(&mut sources.paths);
+    Ok(sources)
+}
+
+/// Refuses sources within the vault, and finds the program's own folders within the sources.
+///
+/// `own` are folders that must not be backed up, each with its name ("the vault", …).
+///
+/// # Errors
+/// Where a source is one of these folders or lies in one.
+pub fn keep_out(sources: &[PathBuf], own: &[(&str, &Path)]) -> Result<Vec<(PathBuf, String)>, Failure> {
+    let mut inside = Vec::new();
+    for (what, folder) in own {
+        let Ok(folder) = folder.canonicalize() else { continue };
+        for source in sources {
+            if source.starts_with(&folder) {
+                let shown = render::name(source.as_os_str().as_bytes());
+                return Err(Failure::failed(
+                    "source-in-vault",
+                    format!("{shown} lies within {what} ({})", folder.display()),
+                    "a backup cannot hold itself; name another source",
+                ));
+            }
+            if folder.starts_with(source) {
+                inside.push((folder.clone(), (*what).to_owned()));
+            }
+        }
+    }
+    Ok(inside)
+}
+
+/// The absolute path of one source; it exists.
+fn resolve_one(path: &Path) -> io::Result<PathBuf> {
+    if path.as_os_str().is_empty() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "an empty path"));
+    }
+    let bytes = path.as_os_str().as_bytes();
+    let means_folder = bytes.ends_with(b"/") || bytes.ends_with(b"/.");
+    match path.components().next_back() {
+        Some(Component::Normal(name)) if !means_folder => {
+            let above = match path.parent() {
+                Some(above) if !above.as_os_str().is_empty() => above.canonicalize()?,
+                _ => Path::new(".").canonicalize()?,
+            };
+            let resolved = above.join(name);
+            fs::symlink_metadata(&resolved)?;
+            Ok(resolved)
+        }
+        _ => path.canonicalize(),
+    }
+}
+
+fn link_to_folder(path: &Path) -> Option<PathBuf> {
+    let is_link = fs::symlink_metadata(path).is_ok_and(|found| found.is_symlink());
+    if !is_link {
+        return None;
+    }
+    path.canonicalize().ok().filter(|target| target.is_dir())
+}
+
+/// Byte order, no doubles, and none within another.
+fn collapse(paths: &mut Vec<PathBuf>) {
+    paths.sort();
+    let mut kept: Vec<PathBuf> = Vec::with_capacity(paths.len());
+    for path in paths.drain(..) {
+        // Paths compare by components, so what lies within a folder comes right behind it.
+        if !kept.last().is_some_and(|last| path.starts_with(last)) {
+            kept.push(path);
+        }
+    }
+    kept.sort_by(|a, b| a.as_os_str().as_bytes().cmp(b.as_os_str().as_bytes()));
+    *paths = kept;
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_source_within_another_is_not_backed_up_twice() {
+        let mut paths: Vec<PathBuf> = ["/a/b", "/a", "/a-b", "/a/b/c", "/b", "/a"].map(PathBuf::from).to_vec();
+        collapse(&mut paths);
+        assert_eq!(paths, ["/a", "/a-b", "/b"].map(PathBuf::from));
+    }
+
+    #[test]
+    fn a_missing_source_stops_everything_and_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let failure = resolve(&[folder.path().to_owned(), folder.path().join("none")]).unwrap_err();
+        assert!(failure.message.contains("none"), "{failure}");
+        assert_eq!(failure.exit, crate::cli::exit::Exit::Failed);
+    }
+
+    #[test]
+    fn a_symlink_is_a_source_of_its_own_unless_the_folder_is_meant() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().canonicalize().unwrap();
+        fs::create_dir(root.join("real")).unwrap();
+        std::os::unix::fs::symlink("real", root.join("link")).unwrap();
+        let link = resolve(&[root.join("link")]).unwrap();
+        assert_eq!(link.paths, [root.join("link")]);
+        assert_eq!(link.warnings.len(), 1);
+        let behind = resolve(&[root.join("link/")]).unwrap();
+        assert_eq!(behind.paths, [root.join("real")]);
+        assert!(behind.warnings.is_empty());
+        let through = resolve(&[root.join("link/../real/.")]).unwrap();
+        assert_eq!(through.paths, [root.join("real")]);
+    }
+
+    #[test]
+    fn the_vault_is_kept_out_of_its_own_backup() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().canonicalize().unwrap();
+        let vault = root.join("vault");
+        fs::create_dir_all(vault.join("domains")).unwrap();
+        let own = [("the vault", vault.as_path())];
+        assert!(keep_out(&[vault.join("domains")], &own).is_err());
+        assert!(keep_out(&[vault.clone()], &own).is_err());
+        assert_eq!(keep_out(&[root], &own).unwrap(), [(vault.clone(), "the vault".to_owned())]);
+        assert!(keep_out(&[PathBuf::from("/proc")], &own).unwrap().is_empty());
+    }
+}

@@ -1,0 +1,380 @@
+//! `lockstone points ls`, `find` and `diff`: looking into recovery points without restoring them. Results are written as
+//! they are found.
+
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use globset::{Candidate, GlobBuilder, GlobMatcher};
+use lockstone_proto::ids::ChunkId;
+use lockstone_proto::vault::{Entry, EntryKind};
+use lockstone_vault::log::Point;
+use lockstone_vault::points::{self, Change, Found, TreeWalk, Walked};
+use serde_json::{Map, Value, json};
+
+use super::points::{candidates, reading_exit, short};
+use crate::agent::session::Session;
+use crate::cli::args::Access;
+use crate::cli::exit::{Exit, Failure};
+use crate::cli::output::{List, Outcome};
+use crate::cli::{Context, render};
+
+/// Options of `points ls`.
+#[derive(Debug, Args)]
+pub struct LsArgs {
+    /// Recovery point: an id, a unique prefix of 6 or more digits, or `latest`
+    pub point: String,
+    /// Files and folders to list; the sources of the point otherwise
+    #[arg(value_name = "PATH")]
+    pub paths: Vec<PathBuf>,
+    /// List everything below, too
+    #[arg(short = 'R', long)]
+    pub recursive: bool,
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "documented at the type")]
+    pub access: Access,
+}
+
+/// Options of `points diff`.
+#[derive(Debug, Args)]
+pub struct DiffArgs {
+    /// The recovery point to start from
+    #[arg(value_name = "POINT")]
+    pub old: String,
+    /// The recovery point to compare with it
+    #[arg(value_name = "POINT")]
+    pub new: String,
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "documented at the type")]
+    pub access: Access,
+}
+
+/// Options of `points find`.
+#[derive(Debug, Args)]
+pub struct FindArgs {
+    /// A glob for the name (`*.conf`), or for the whole path where it holds a slash (`/etc/**/*.conf`)
+    pub pattern: String,
+    /// Look only into this recovery point; into all of this server otherwise
+    #[arg(long)]
+    pub point: Option<String>,
+    /// Capital letters and small ones are the same
+    #[arg(short, long)]
+    pub ignore_case: bool,
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "documented at the type")]
+    pub access: Access,
+}
+
+/// A word for an entry's type.
+fn kind_word(kind: EntryKind) -> &'static str {
+    match kind {
+        EntryKind::File => "file",
+        EntryKind::Folder => "folder",
+        EntryKind::Symlink => "symlink",
+        EntryKind::Fifo => "fifo",
+        EntryKind::CharDevice => "char-device",
+        EntryKind::BlockDevice => "block-device",
+        EntryKind::Unspecified => "unknown",
+    }
+}
+
+/// An entry for scripts.
+fn entry_value(path: &[u8], entry: &Entry) -> Map<String, Value> {
+    let mut value = Map::new();
+    render::put_path(&mut value, path);
+    value.insert("type".to_owned(), json!(kind_word(entry.kind())));
+    value.insert("size".to_owned(), json!(entry.size));
+    value.insert("mode".to_owned(), json!(entry.mode));
+    value.insert("mtime".to_owned(), json!(render::utc_time(entry.mtime_s, entry.mtime_ns)));
+    value.insert("uid".to_owned(), json!(entry.uid));
+    value.insert("gid".to_owned(), json!(entry.gid));
+    value.insert("user".to_owned(), render::lossy(&entry.user));
+    value.insert("group".to_owned(), render::lossy(&entry.group));
+    if !entry.link_target.is_empty() {
+        value.insert("target".to_owned(), render::lossy(&entry.link_target));
+    }
+    if entry.links > 1 {
+        value.insert("links".to_owned(), json!(entry.links));
+    }
+    if !entry.xattrs.is_empty() {
+        value.insert("xattrs".to_owned(), entry.xattrs.iter().map(|xattr| render::lossy(&xattr.name)).collect());
+    }
+    value
+}
+
+/// An entry for people, as `ls -l` has it.
+fn entry_line(path: &[u8], entry: &Entry) -> String {
+    let letter = match entry.kind() {
+        EntryKind::Folder => 'd',
+        EntryKind::Symlink => 'l',
+        EntryKind::Fifo => 'p',
+        EntryKind::CharDevice => 'c',
+        EntryKind::BlockDevice => 'b',
+        EntryKind::File | EntryKind::Unspecified => '-',
+    };
+    let owner = |name: &[u8], id: u32| if name.is_empty() { id.to_string() } else { render::name(name) };
+    let size = match entry.kind() {
+        EntryKind::CharDevice | EntryKind::BlockDevice => format!("{}, {}", entry.rdev_major, entry.rdev_minor),
+        _ => render::count(entry.size),
+    };
+    let target = if entry.kind() == EntryKind::Symlink {
+        format!(" -> {}", render::name(&entry.link_target))
+    } else {
+        String::new()
+    };
+    format!(
+        "{} {:<8} {:<8} {size:>14} {} {}{target}",
+        render::mode(letter, entry.mode),
+        owner(&entry.user, entry.uid),
+        owner(&entry.group, entry.gid),
+        render::local_time(entry.mtime_s),
+        render::name(path),
+    )
+}
+
+/// The top page of a point's tree, or of a folder's entry; `None` for an empty one.
+fn top(page: &[u8]) -> Result<Option<ChunkId>, Failure> {
+    if page.is_empty() {
+        return Ok(None);
+    }
+    let id = ChunkId::try_from(page);
+    id.map(Some).map_err(|error| Failure::new(Exit::Damaged, "damaged", format!("a tree is damaged: {error}"), ""))
+}
+
+/// Where in a point a user's path leads.
+///
+/// # Errors
+/// `no-such-path` where no reading of it is in the point.
+pub fn find_path(
+    context: &Context,
+    session: &Session,
+    point: &Point,
+    path: &Path,
+) -> Result<(Vec<u8>, Option<Box<Entry>>), Failure> {
+    if let Some(root) = top(&point.body.root)? {
+        for candidate in candidates(point, path) {
+            match context.runtime.block_on(points::lookup(&*session.domain, &root, &candidate))? {
+                Found::Root => return Ok((candidate, None)),
+                Found::Entry(entry) => return Ok((candidate, Some(entry))),
+                Found::Missing => {}
+            }
+        }
+    }
+    let message = format!("{} is not in recovery point {}", path.display(), short(&point.id));
+    Err(Failure::failed("no-such-path", message, "see `lockstone points ls` for what is"))
+}
+
+/// Walks what lies below a folder and calls `see` with each entry; where that says false, a folder is not entered.
+/// Damaged pages are said on stderr, and cost only what lies below them. Says whether there were any.
+fn walk(
+    context: &Context,
+    session: &Session,
+    page: Option<ChunkId>,
+    path: Vec<u8>,
+    see: &mut dyn FnMut(&[u8], &Entry) -> bool,
+) -> bool {
+    let mut damaged = false;
+    context.runtime.block_on(async {
+        let mut walk = TreeWalk::new(&*session.domain, page, path);
+        while let Some(walked) = walk.next().await {
+            match walked {
+                Walked::Entry { path, entry } => {
+                    if !see(&path, &entry) {
+                        walk.skip_folder();
+                    }
+                }
+                Walked::Damaged { path, error } => {
+                    damaged = true;
+                    context.out.warn(format!("{} cannot be read: {error}", render::name(&path)));
+                }
+                Walked::Leave { .. } => {}
+            }
+        }
+    });
+    damaged
+}
+
+fn worst(exit: Exit, damaged: bool) -> Exit {
+    if damaged { Exit::Damaged } else { exit }
+}
+
+fn list_entry(list: &mut List, path: &[u8], entry: &Entry) {
+    list.item(|| entry_line(path, entry), || Value::Object(entry_value(path, entry)));
+}
+
+/// Runs `points ls`.
+///
+/// # Errors
+/// What failed, in words, with its exit code.
+pub fn ls(context: &Context, args: &LsArgs) -> Outcome {
+    let session = Session::to_read(context, &args.access)?;
+    let view = session.view(context)?;
+    let point = session.point(&view, &args.point)?;
+    let mut asked = args.paths.clone();
+    if asked.is_empty() {
+        use std::os::unix::ffi::OsStrExt;
+        asked.extend(point.body.sources.iter().map(|source| PathBuf::from(std::ffi::OsStr::from_bytes(source))));
+    }
+    // All of them are found before anything is listed.
+    let mut wanted = Vec::new();
+    for path in &asked {
+        let (path, entry) = find_path(context, &session, point, path)?;
+        let page = match &entry {
+            None => top(&point.body.root)?,
+            Some(entry) => top(&entry.page)?,
+        };
+        wanted.push((path, entry, page));
+    }
+    let headings = wanted.len() > 1 && !args.recursive;
+    let mut damaged = false;
+    let mut list = context.out.list("entries");
+    for (path, entry, page) in wanted {
+        match entry {
+            Some(entry) if entry.kind() != EntryKind::Folder => list_entry(&mut list, &path, &entry),
+            _ => {
+                if headings {
+                    list.heading(&format!("{}:", render::name(&path)));
+                }
+                damaged |= walk(context, &session, page, path, &mut |path, entry| {
+                    list_entry(&mut list, path, entry);
+                    args.recursive
+                });
+            }
+        }
+    }
+    list.end(&Map::from_iter([("point".to_owned(), json!(point.id))]));
+    Ok(worst(reading_exit(&view), damaged))
+}
+
+/// Runs `points diff`.
+///
+/// # Errors
+/// What failed, in words, with its exit code.
+pub fn diff(context: &Context, args: &DiffArgs) -> Outcome {
+    let session = Session::to_read(context, &args.access)?;
+    let view = session.view(context)?;
+    let (old, new) = (session.point(&view, &args.old)?, session.point(&view, &args.new)?);
+    let (old_root, new_root) = (top(&old.body.root)?, top(&new.body.root)?);
+    let mut list = context.out.list("changes");
+    let mut counts = [0_u64; 4];
+    let tree = &*session.domain;
+    let compared = points::diff(tree, old_root, tree, new_root, &mut |path, change, old, new| {
+        let (place, letter, word) = match change {
+            Change::Added => (0, '+', "added"),
+            Change::Removed => (1, '-', "removed"),
+            Change::Modified => (2, 'M', "modified"),
+            Change::Metadata => (3, 'U', "metadata"),
+        };
+        counts[place] += 1;
+        let kind = new.or(old).map_or(EntryKind::Unspecified, Entry::kind);
+        let slash = if kind == EntryKind::Folder { "/" } else { "" };
+        list.item(
+            || format!("{letter} {}{slash}", render::name(path)),
+            || {
+                let mut value = Map::new();
+                render::put_path(&mut value, path);
+                value.insert("change".to_owned(), json!(word));
+                value.insert("type".to_owned(), json!(kind_word(kind)));
+                Value::Object(value)
+            },
+        );
+        ControlFlow::Continue(())
+    });
+    if let Err(error) = context.runtime.block_on(compared) {
+        return Ok(list.fail(&error.into()));
+    }
+    list.heading(&format!(
+        "{} added, {} removed, {} modified, {} with other metadata",
+        render::count(counts[0]),
+        render::count(counts[1]),
+        render::count(counts[2]),
+        render::count(counts[3])
+    ));
+    list.end(&Map::new());
+    Ok(reading_exit(&view))
+}
+
+/// Runs `points find`.
+///
+/// # Errors
+/// What failed, in words, with its exit code.
+pub fn find(context: &Context, args: &FindArgs) -> Outcome {
+    let glob = matcher(&args.pattern, args.ignore_case)?;
+    let by_path = args.pattern.contains('/');
+    let session = Session::to_read(context, &args.access)?;
+    let view = session.view(context)?;
+    let chosen: Vec<&Point> = match &args.point {
+        Some(name) => vec![session.point(&view, name)?],
+        None => view.points.iter().rev().filter(|p| session.is_own(p.server) && p.forgotten.is_none()).collect(),
+    };
+    let mut list = context.out.list("matches");
+    let mut damaged = false;
+    for point in chosen {
+        let mut said = false;
+        damaged |= walk(context, &session, top(&point.body.root)?, b"/".to_vec(), &mut |path, entry| {
+            let text = if by_path { path } else { &entry.name[..] };
+            if !glob.is_match_candidate(&Candidate::from_bytes(text)) {
+                return true;
+            }
+            if !said {
+                let time = render::local_time(point.summary.started_s);
+                list.heading(&format!("{}  {time}:", short(&point.id)));
+                said = true;
+            }
+            list.item(
+                || entry_line(path, entry),
+                || {
+                    let mut value = entry_value(path, entry);
+                    value.insert("point".to_owned(), json!(point.id));
+                    Value::Object(value)
+                },
+            );
+            true
+        });
+    }
+    if list.is_empty() {
+        list.heading("nothing found");
+    }
+    list.end(&Map::new());
+    Ok(worst(reading_exit(&view), damaged))
+}
+
+/// In a path `*` stays within a folder and `**` does not; in a name there is no slash to stop at.
+fn matcher(pattern: &str, ignore_case: bool) -> Result<GlobMatcher, Failure> {
+    GlobBuilder::new(pattern)
+        .literal_separator(true)
+        .backslash_escape(true)
+        .case_insensitive(ignore_case)
+        .build()
+        .map(|glob| glob.compile_matcher())
+        .map_err(|error| Failure::usage(format!("{pattern:?} is no pattern: {}", error.kind()), "*, ?, [a-z], {a,b}, **"))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns_find_names_of_any_bytes() {
+        let glob = matcher("*.conf", false).unwrap();
+        assert!(glob.is_match_candidate(&Candidate::from_bytes(b"a\xff.conf")));
+        assert!(!glob.is_match_candidate(&Candidate::from_bytes(b"a.CONF")));
+        assert!(matcher("*.conf", true).unwrap().is_match("a.CONF"));
+        assert!(matcher("[", false).is_err());
+    }
+
+    #[test]
+    fn a_line_shows_what_ls_shows() {
+        let entry = Entry {
+            name: "l".into(),
+            kind: EntryKind::Symlink as i32,
+            mode: 0o777,
+            uid: 7,
+            link_target: "to\n".into(),
+            ..Entry::default()
+        };
+        let line = entry_line(b"/l", &entry);
+        assert!(line.starts_with("lrwxrwxrwx 7 ") && line.ends_with("/l -> to\\n"), "{line}");
+    }
+}

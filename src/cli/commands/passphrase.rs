@@ -1,0 +1,87 @@
+//! `lockstone passphrase …`: trying it, and changing it. Data is not encrypted again: a new key slot replaces the old.
+
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+use clap::{Args, Subcommand};
+use lockstone_proto::ids::SlotId;
+use lockstone_proto::vault::SlotKind;
+use lockstone_vault::slots::wrap_with_passphrase;
+use lockstone_vault::slotstore;
+use serde_json::json;
+
+use super::register::KdfArgs;
+use crate::agent::passphrase;
+use crate::agent::session::{Session, vault_of};
+use crate::agent::slots;
+use crate::cli::Context;
+use crate::cli::exit::Exit;
+use crate::cli::output::Outcome;
+
+/// What to do with the passphrase.
+#[derive(Debug, Subcommand)]
+pub enum PassphraseCommand {
+    /// Change the passphrase (asks for the old one, then for the new one)
+    Change(ChangeArgs),
+    /// Check that a passphrase (or recovery key) opens this server's backups
+    Validate,
+}
+
+/// Options of `passphrase change`.
+#[derive(Debug, Args)]
+pub struct ChangeArgs {
+    /// Read the new passphrase from this file (else LOCKSTONE_NEW_PASSPHRASE_FILE, LOCKSTONE_NEW_PASSPHRASE, or a prompt)
+    #[arg(long, value_name = "FILE")]
+    pub new_passphrase_file: Option<PathBuf>,
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "documented at the type")]
+    pub kdf: KdfArgs,
+}
+
+/// Runs a passphrase command.
+///
+/// # Errors
+/// What failed, in words, with its exit code; a wrong passphrase is exit 5.
+pub fn run(context: &Context, command: PassphraseCommand) -> Outcome {
+    match command {
+        PassphraseCommand::Change(args) => change(context, &args),
+        PassphraseCommand::Validate => validate(context),
+    }
+}
+
+fn validate(context: &Context) -> Outcome {
+    let (_, agent) = Session::registered()?;
+    let vault = vault_of(context, &agent)?;
+    let text = passphrase::existing(context.global.passphrase_file.as_deref())?;
+    slots::open_domain(context, vault.store(), agent.domain_id, &text)?;
+    context.out.document(&json!({ "valid": true }));
+    context.out.line("This passphrase opens the backups of this server.");
+    Ok(Exit::Done)
+}
+
+fn change(context: &Context, args: &ChangeArgs) -> Outcome {
+    let (_, agent) = Session::registered()?;
+    let vault = vault_of(context, &agent)?;
+    let (store, domain) = (vault.store(), agent.domain_id);
+    let old = passphrase::existing(context.global.passphrase_file.as_deref())?;
+    let master = slots::open_domain(context, store, domain, &old)?;
+    let new = passphrase::new(args.new_passphrase_file.as_deref(), passphrase::REPLACEMENT)?;
+    let (before, damaged) = context.runtime.block_on(slotstore::list_slots(store, domain))?;
+    for damage in damaged {
+        context.out.warn(format!("the vault is damaged: {}: {}", damage.object, damage.reason));
+    }
+    let slot = wrap_with_passphrase(&master, &new, args.kdf.params(), domain)?;
+    context.runtime.block_on(slotstore::put_slot(store, &slot))?;
+    // The new one is durable; only now the old ones go.
+    let mut exit = Exit::Done;
+    for old in before.iter().filter(|slot| slot.kind() == SlotKind::Passphrase) {
+        let id = SlotId::try_from(&old.slot_id[..]).context("a key slot has no id")?;
+        if let Err(error) = context.runtime.block_on(slotstore::delete_slot(store, domain, id)) {
+            context.out.warn(format!("the old passphrase still opens the backups: {error}"));
+            exit = Exit::Warnings;
+        }
+    }
+    context.out.document(&json!({ "changed": true, "old_removed": exit == Exit::Done }));
+    context.out.line("The passphrase is changed. This machine needs none, as before; the recovery key stays the same.");
+    Ok(exit)
+}

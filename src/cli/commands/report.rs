@@ -1,0 +1,149 @@
+//! What backup, restore and check share around their job: the lock, the records, the signals, and the warnings at the end.
+
+use lockstone_actors::{JobStatus, Warning};
+use lockstone_proto::ids::{JobId, PointId};
+use serde_json::{Map, Value};
+
+use crate::agent::home::Home;
+use crate::agent::jobs::{self, Job};
+use crate::agent::lock::JobLock;
+use crate::agent::session::{Session, fresh_id};
+use crate::agent::signals::JobRuns;
+use crate::cli::Context;
+use crate::cli::exit::{Exit, Failure};
+use crate::cli::render;
+use lockstone_proto::job::JobKind;
+
+/// So many warnings are printed; all are counted, and in the job's record.
+const SHOWN: usize = 20;
+
+/// A job from its start to its end: holds the lock, lets signals cancel instead of kill, keeps the records.
+#[derive(Debug)]
+pub struct Running {
+    home: Home,
+    job: Job,
+    kind: JobKind,
+    _lock: JobLock,
+    _signals: JobRuns,
+}
+
+/// How a job ended, as far as its records go.
+#[derive(Debug)]
+pub struct Ending<'a> {
+    /// The word of the contract.
+    pub status: JobStatus,
+    /// Why it failed.
+    pub error: Option<&'a Failure>,
+    /// The point made or read.
+    pub point: Option<PointId>,
+    /// The document of `--json`.
+    pub report: &'a Map<String, Value>,
+    /// What the operator may see: files, bytes, stored bytes, warnings.
+    pub figures: [u64; 4],
+    /// Generations after the first.
+    pub restarts: u32,
+}
+
+impl Running {
+    /// Takes the lock and writes down that the job runs.
+    ///
+    /// # Errors
+    /// `busy` (exit 7) where another job runs; where the state folder cannot be written.
+    pub fn begin(home: &Home, kind: JobKind, request: Map<String, Value>) -> Result<Running, Failure> {
+        let id: JobId = fresh_id()?;
+        let word = kind_word(kind);
+        let lock = JobLock::take(home, id, word)?;
+        jobs::tidy(home)?;
+        let job = Job::start(id, word, request);
+        job.save(home)?;
+        Ok(Running { home: home.clone(), job, kind, _lock: lock, _signals: JobRuns::begin() })
+    }
+
+    /// The job's id.
+    #[must_use]
+    pub fn id(&self) -> JobId {
+        self.job.job
+    }
+
+    /// The lock is held, the vault opened: the operator may know. Only a warning where that fails.
+    pub fn announce(&self, context: &Context, session: &Session) {
+        self.tell_operator(context, session, None);
+    }
+
+    /// Writes down how the job ended, here and for the operator. Only warnings where that fails: the job is done.
+    pub fn end(mut self, context: &Context, session: Option<&Session>, ending: &Ending<'_>) {
+        self.job.end(ending.status.word(), ending.error);
+        self.job.point = ending.point;
+        self.job.report.clone_from(ending.report);
+        if let Err(error) = self.job.save(&self.home) {
+            context.out.warn(format!("the job's record was not written: {error:#}"));
+        }
+        if let Some(session) = session {
+            self.tell_operator(context, session, Some(ending));
+        }
+    }
+
+    /// Ends a job that failed before it did anything, and hands its failure on.
+    pub fn failed(self, context: &Context, failure: Failure) -> Failure {
+        let status = if failure.exit == Exit::Cancelled { JobStatus::Cancelled } else { JobStatus::Failed };
+        let ending = Ending { status, error: Some(&failure), point: None, report: &Map::new(), figures: [0; 4], restarts: 0 };
+        self.end(context, None, &ending);
+        failure
+    }
+
+    fn tell_operator(&self, context: &Context, session: &Session, ending: Option<&Ending<'_>>) {
+        let written = session.write_job_record(context, &self.job, self.kind, ending);
+        if let Err(error) = written {
+            context.out.warn(format!("the job's record for the operator was not written: {error}"));
+        }
+    }
+}
+
+/// The word for a kind of job.
+#[must_use]
+pub fn kind_word(kind: JobKind) -> &'static str {
+    match kind {
+        JobKind::Backup => "backup",
+        JobKind::Restore => "restore",
+        JobKind::Check => "check",
+        JobKind::Unspecified => "job",
+    }
+}
+
+/// The exit code of a job that ran.
+#[must_use]
+pub fn exit_of(status: JobStatus, error: Option<&Failure>) -> Exit {
+    match status {
+        JobStatus::Completed => Exit::Done,
+        JobStatus::CompletedWithWarnings => Exit::Warnings,
+        JobStatus::Cancelled => Exit::Cancelled,
+        JobStatus::Failed => error.map_or(Exit::Failed, |failure| failure.exit),
+    }
+}
+
+/// Warnings for scripts.
+#[must_use]
+pub fn warnings_value(warnings: &[Warning]) -> Value {
+    let value = |warning: &Warning| {
+        let mut value = Map::new();
+        render::put_path(&mut value, &warning.path);
+        value.insert("message".to_owned(), Value::String(warning.message.clone()));
+        Value::Object(value)
+    };
+    warnings.iter().map(value).collect()
+}
+
+/// Warnings for people, on stderr; not more than a person reads.
+pub fn show_warnings(context: &Context, warnings: &[Warning], total: u64) {
+    for warning in warnings.iter().take(SHOWN) {
+        if warning.path.is_empty() {
+            context.out.warn(&warning.message);
+        } else {
+            context.out.warn(format!("{}: {}", render::name(&warning.path), warning.message));
+        }
+    }
+    let left = total.saturating_sub(SHOWN as u64);
+    if left > 0 {
+        context.out.warn(format!("and {} more (see `lockstone jobs show`)", render::count(left)));
+    }
+}

@@ -1,0 +1,234 @@
+//! How things look to people: sizes, counts, times, names, modes, tables. Pure functions; the commands call them.
+//!
+//! Names come from file systems and vaults and may hold any byte, so none reaches a terminal but through [`name`], which
+//! leaves no control character in.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use base64::Engine as _;
+use indicatif::{HumanBytes, HumanCount};
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use serde_json::{Map, Value};
+
+/// Bytes with a binary unit: `1.23 MiB`.
+#[must_use]
+pub fn bytes(bytes: u64) -> String {
+    HumanBytes(bytes).to_string()
+}
+
+/// A count with separators: `12,345`.
+#[must_use]
+pub fn count(count: u64) -> String {
+    HumanCount(count).to_string()
+}
+
+/// `n things`, or `1 thing`.
+#[must_use]
+pub fn counted(n: u64, one: &str, many: &str) -> String {
+    format!("{} {}", count(n), if n == 1 { one } else { many })
+}
+
+/// How long something took: `0.84 s`, `12.3 s`, `4 min 05 s`, `2 h 03 min`.
+#[must_use]
+pub fn duration(duration: Duration) -> String {
+    let seconds = duration.as_secs_f64();
+    if seconds < 10.0 {
+        format!("{seconds:.2} s")
+    } else if seconds < 60.0 {
+        format!("{seconds:.1} s")
+    } else if seconds < 3600.0 {
+        format!("{} min {:02} s", duration.as_secs() / 60, duration.as_secs() % 60)
+    } else {
+        format!("{} h {:02} min", duration.as_secs() / 3600, duration.as_secs() % 3600 / 60)
+    }
+}
+
+/// A rate: `12.3 MiB/s`. Nothing sensible can be said of no time at all.
+#[must_use]
+pub fn rate(total: u64, time: Duration) -> String {
+    let seconds = time.as_secs_f64();
+    if seconds <= 0.0 {
+        return "-".to_owned();
+    }
+    #[allow(
+        clippy::cast_precision_loss,
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a rate for people; the largest sizes lose a few bytes"
+    )]
+    let per_second = (total as f64 / seconds) as u64;
+    format!("{}/s", bytes(per_second))
+}
+
+/// A time as people read it, in this machine's time zone: `2026-11-22 03:00`.
+#[must_use]
+pub fn local_time(seconds: i64) -> String {
+    match Timestamp::from_second(seconds) {
+        Ok(time) => time.to_zoned(TimeZone::system()).strftime("%Y-%m-%d %H:%M").to_string(),
+        Err(_) => "(out of range)".to_owned(),
+    }
+}
+
+/// A time as it stands in the name of a restored copy: `2026-11-22 03-00`, as a colon is no good in names.
+#[must_use]
+pub fn name_stamp(seconds: i64) -> String {
+    local_time(seconds).replace(':', "-")
+}
+
+/// A time as scripts read it: RFC 3339, UTC.
+#[must_use]
+pub fn utc_time(seconds: i64, nanoseconds: u32) -> String {
+    let nanoseconds = i32::try_from(nanoseconds).unwrap_or(0).clamp(0, 999_999_999);
+    // A time before 1970 with a fraction: jiff wants both parts on the same side of zero.
+    let (seconds, nanoseconds) =
+        if seconds < 0 && nanoseconds > 0 { (seconds + 1, nanoseconds - 1_000_000_000) } else { (seconds, nanoseconds) };
+    Timestamp::new(seconds, nanoseconds).map_or_else(|_| format!("@{seconds}"), |time| time.to_string())
+}
+
+/// A time for scripts where zero means there is none.
+#[must_use]
+pub fn utc_or_null(seconds: i64) -> Value {
+    if seconds == 0 { Value::Null } else { Value::String(utc_time(seconds, 0)) }
+}
+
+/// A name or path for a terminal: as it is where it is harmless text, otherwise with its odd bytes as `\xNN`.
+#[must_use]
+pub fn name(name: &[u8]) -> String {
+    let mut shown = String::with_capacity(name.len());
+    for piece in name.utf8_chunks() {
+        for c in piece.valid().chars() {
+            // Besides control characters: marks that turn the direction of writing, which make one name look like another.
+            if c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}') {
+                shown.extend(c.escape_default());
+            } else {
+                shown.push(c);
+            }
+        }
+        for byte in piece.invalid() {
+            let _ = write!(shown, "\\x{byte:02x}");
+        }
+    }
+    shown
+}
+
+/// Adds `path` to a JSON object and, where that is not the whole truth, the exact bytes as `path_bytes` (base64).
+pub fn put_path(object: &mut Map<String, Value>, path: &[u8]) {
+    match std::str::from_utf8(path) {
+        Ok(text) => {
+            object.insert("path".to_owned(), Value::String(text.to_owned()));
+        }
+        Err(_) => {
+            object.insert("path".to_owned(), Value::String(String::from_utf8_lossy(path).into_owned()));
+            let exact = base64::engine::general_purpose::STANDARD.encode(path);
+            object.insert("path_bytes".to_owned(), Value::String(exact));
+        }
+    }
+}
+
+/// A path as a JSON value: text, lossy where it is not UTF-8.
+#[must_use]
+pub fn lossy(path: &[u8]) -> Value {
+    Value::String(String::from_utf8_lossy(path).into_owned())
+}
+
+/// Permissions as `ls -l` writes them, with the letter of the type in front.
+#[must_use]
+pub fn mode(kind: char, mode: u32) -> String {
+    let mut text = String::with_capacity(10);
+    text.push(kind);
+    for (shift, special, letter) in [(6, 0o4000, 's'), (3, 0o2000, 's'), (0, 0o1000, 't')] {
+        let bits = mode >> shift;
+        text.push(if bits & 4 != 0 { 'r' } else { '-' });
+        text.push(if bits & 2 != 0 { 'w' } else { '-' });
+        text.push(match (mode & special != 0, bits & 1 != 0) {
+            (true, true) => letter,
+            (true, false) => letter.to_ascii_uppercase(),
+            (false, true) => 'x',
+            (false, false) => '-',
+        });
+    }
+    text
+}
+
+/// Rows as columns, each as wide as its widest cell; columns listed in `right` are aligned to the right.
+#[must_use]
+pub fn table(head: &[&str], rows: &[Vec<String>], right: &[usize]) -> String {
+    let mut widths: Vec<usize> = head.iter().map(|cell| cell.chars().count()).collect();
+    for row in rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = (*width).max(cell.chars().count());
+        }
+    }
+    let mut text = String::new();
+    let head: Vec<String> = head.iter().map(|cell| (*cell).to_owned()).collect();
+    for row in std::iter::once(&head).chain(rows) {
+        let mut line = String::new();
+        for (column, (cell, width)) in row.iter().zip(&widths).enumerate() {
+            let gap = " ".repeat(width - cell.chars().count());
+            if column > 0 {
+                line.push_str("  ");
+            }
+            if right.contains(&column) {
+                line.push_str(&gap);
+                line.push_str(cell);
+            } else {
+                line.push_str(cell);
+                line.push_str(&gap);
+            }
+        }
+        text.push_str(line.trim_end());
+        text.push('\n');
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_cannot_play_with_the_terminal() {
+        assert_eq!(name(b"plain \xc3\xa4"), "plain ä");
+        assert_eq!(name(b"a\nb\x1b[31m\xff"), "a\\nb\\u{1b}[31m\\xff");
+        assert_eq!(name("a\u{202e}b".as_bytes()), "a\\u{202e}b");
+    }
+
+    #[test]
+    fn a_path_that_is_not_text_keeps_its_bytes() {
+        let mut object = Map::new();
+        put_path(&mut object, b"/a\xff");
+        assert_eq!(object["path_bytes"], "L2H/");
+        let mut object = Map::new();
+        put_path(&mut object, b"/a");
+        assert!(!object.contains_key("path_bytes"));
+    }
+
+    #[test]
+    fn modes_look_like_those_of_ls() {
+        assert_eq!(mode('-', 0o644), "-rw-r--r--");
+        assert_eq!(mode('-', 0o4755), "-rwsr-xr-x");
+        assert_eq!(mode('d', 0o1777), "drwxrwxrwt");
+        assert_eq!(mode('-', 0o2644), "-rw-r-Sr--");
+    }
+
+    #[test]
+    fn times_before_the_epoch_are_times_too() {
+        assert_eq!(utc_time(0, 5), "1970-01-01T00:00:00.000000005Z");
+        assert_eq!(utc_time(-1, 500_000_000), "1969-12-31T23:59:59.5Z");
+    }
+
+    #[test]
+    fn durations_read_well() {
+        assert_eq!(duration(Duration::from_millis(842)), "0.84 s");
+        assert_eq!(duration(Duration::from_secs(245)), "4 min 05 s");
+        assert_eq!(duration(Duration::from_secs(7380)), "2 h 03 min");
+    }
+
+    #[test]
+    fn columns_line_up() {
+        let rows = vec![vec!["a".to_owned(), "10".to_owned()], vec!["long".to_owned(), "5".to_owned()]];
+        assert_eq!(table(&["N", "S"], &rows, &[1]), "N      S\na     10\nlong   5\n");
+    }
+}

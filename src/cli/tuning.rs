@@ -1,0 +1,85 @@
+//! The options under "Tuning": how fast a job runs and in how much memory. They never change what is stored.
+
+use std::time::Duration;
+
+use clap::Args;
+use lockstone_actors::Tuning;
+
+use super::exit::Failure;
+use super::units::{self, Rate};
+
+/// Settings of a job's pipeline. The defaults are in `lockstone_actors::Tuning`, with their reasons.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Tuning")]
+pub struct TuningArgs {
+    /// Threads for hashing, compressing and sealing (default: the processor's cores)
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub threads: Option<u16>,
+    /// Threads that read files (default: two for each core)
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub readers: Option<u16>,
+    /// Requests to the vault at once (default: 4)
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub uploads: Option<u16>,
+    /// File content in memory at once (default: 96MiB)
+    #[arg(long, value_name = "SIZE", value_parser = units::size)]
+    pub memory_budget: Option<u64>,
+    /// zstd level of what is new (default: 3)
+    #[arg(long, value_name = "LEVEL", value_parser = clap::value_parser!(u8).range(1..=19))]
+    pub compression: Option<u8>,
+    /// Send no faster than this: 20Mbps, 8MiB/s, unlimited
+    #[arg(long, value_name = "RATE", value_parser = units::rate)]
+    pub upload_limit: Option<Rate>,
+    /// Fetch no faster than this
+    #[arg(long, value_name = "RATE", value_parser = units::rate)]
+    pub download_limit: Option<Rate>,
+    /// Write a checkpoint at least this often (default: 20)
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=60))]
+    pub checkpoint_seconds: Option<u32>,
+    /// Messages that wait between two stages
+    #[arg(long, value_name = "N", hide = true, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub channel_capacity: Option<u16>,
+}
+
+impl TuningArgs {
+    /// The settings, with defaults for what was not said.
+    ///
+    /// # Errors
+    /// `usage` where the budget is under what a pipeline needs.
+    pub fn tuning(&self) -> Result<Tuning, Failure> {
+        let mut tuning = Tuning::default();
+        if let Some(threads) = self.threads {
+            tuning.threads = threads.into();
+        }
+        if let Some(readers) = self.readers {
+            tuning.readers = readers.into();
+        }
+        if let Some(uploads) = self.uploads {
+            tuning.uploads = uploads.into();
+        }
+        if let Some(budget) = self.memory_budget {
+            let least = Tuning::minimal().budget_bytes;
+            if budget < least {
+                let least = least >> 20;
+                return Err(Failure::usage(format!("--memory-budget is at least {least}MiB"), ""));
+            }
+            tuning.budget_bytes = budget;
+        }
+        if let Some(level) = self.compression {
+            tuning.zstd_level = level.into();
+        }
+        if let Some(Rate(limit)) = self.upload_limit {
+            tuning.upload_rate = limit;
+        }
+        if let Some(Rate(limit)) = self.download_limit {
+            tuning.download_rate = limit;
+        }
+        if let Some(seconds) = self.checkpoint_seconds {
+            tuning.checkpoint_after = Duration::from_secs(seconds.into());
+        }
+        if let Some(capacity) = self.channel_capacity {
+            tuning.capacity = capacity.into();
+        }
+        Ok(tuning.clamped())
+    }
+}

@@ -1,0 +1,150 @@
+//! Sizes, rates, shares and dates as people write them in options. Used as clap value parsers: an error is a usage error.
+
+use std::num::NonZeroU32;
+
+use jiff::civil::{Date, DateTime};
+use jiff::tz::TimeZone;
+use jiff::{Timestamp, Zoned};
+
+/// `96MiB`, `1.5G`, `500000`: bytes. Units with `i` and single letters count by 1024, the others by 1000.
+///
+/// # Errors
+/// In words, where that is no size.
+pub fn size(text: &str) -> Result<u64, String> {
+    let text = text.trim();
+    let split = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let (number, unit) = text.split_at(split);
+    let number: f64 = number.parse().map_err(|_| format!("{text:?} does not begin with a number"))?;
+    let factor: f64 = match unit.trim().to_ascii_lowercase().as_str() {
+        "" | "b" => 1.0,
+        "k" | "kib" => 1024.0,
+        "m" | "mib" => 1024.0 * 1024.0,
+        "g" | "gib" => 1024.0 * 1024.0 * 1024.0,
+        "t" | "tib" => 1024.0 * 1024.0 * 1024.0 * 1024.0,
+        "kb" => 1e3,
+        "mb" => 1e6,
+        "gb" => 1e9,
+        "tb" => 1e12,
+        other => return Err(format!("{other:?} is no unit of size; use KiB, MiB or GiB")),
+    };
+    whole(number * factor).ok_or_else(|| format!("{text:?} is too large"))
+}
+
+/// `512Kbps`, `20Mbps`, `8MiB/s`, `unlimited`: bytes a second; `None` means no limit.
+///
+/// # Errors
+/// In words, where that is no rate, or one too small to work with (under 1 KiB/s).
+pub fn rate(text: &str) -> Result<Rate, String> {
+    let text = text.trim();
+    if text.eq_ignore_ascii_case("unlimited") {
+        return Ok(Rate(None));
+    }
+    let lower = text.to_ascii_lowercase();
+    let bytes = if let Some(bits) = lower.strip_suffix("bps").or_else(|| lower.strip_suffix("bit/s")) {
+        let (number, factor) = match bits.chars().next_back() {
+            Some('k') => (&bits[..bits.len() - 1], 1e3),
+            Some('m') => (&bits[..bits.len() - 1], 1e6),
+            Some('g') => (&bits[..bits.len() - 1], 1e9),
+            _ => (bits, 1.0),
+        };
+        let number: f64 = number.trim().parse().map_err(|_| format!("{text:?} does not begin with a number"))?;
+        whole(number * factor / 8.0).ok_or_else(|| format!("{text:?} is too large"))?
+    } else {
+        let size_text = lower.strip_suffix("/s").ok_or_else(|| format!("{text:?} is no rate; use 20Mbps or 8MiB/s"))?;
+        size(size_text)?
+    };
+    if bytes < 1024 {
+        return Err(format!("{text:?} is too slow: at least 1KiB/s (8192bps)"));
+    }
+    let bytes = u32::try_from(bytes).map_err(|_| format!("{text:?} is too fast to limit: up to 4GiB/s, or unlimited"))?;
+    Ok(Rate(NonZeroU32::new(bytes)))
+}
+
+/// Bytes a second, or no limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rate(pub Option<NonZeroU32>);
+
+/// `5` or `5%`: a share in percent, 1 to 100.
+///
+/// # Errors
+/// In words, where that is none.
+pub fn percent(text: &str) -> Result<u8, String> {
+    let number = text.trim().trim_end_matches('%');
+    match number.parse::<u8>() {
+        Ok(percent @ 1..=100) => Ok(percent),
+        _ => Err(format!("{text:?} is no share: give 1% to 100%")),
+    }
+}
+
+/// `2027-01-31` (to the end of that day here), `2027-01-31T12:00` (here) or RFC 3339: seconds since the epoch.
+///
+/// # Errors
+/// In words, where that is no time.
+pub fn moment(text: &str) -> Result<i64, String> {
+    let text = text.trim();
+    if let Ok(time) = text.parse::<Timestamp>() {
+        return Ok(time.as_second());
+    }
+    if let Ok(time) = text.parse::<Zoned>() {
+        return Ok(time.timestamp().as_second());
+    }
+    let here = |time: Result<Zoned, jiff::Error>| time.map(|t| t.timestamp().as_second()).map_err(|e| e.to_string());
+    // A date alone parses as a date and time too (midnight), so it is tried first, by its length.
+    if text.len() <= "2027-01-31".len() {
+        let date: Date = text.parse().map_err(|_| format!("{text:?} is no date; use 2027-01-31 or RFC 3339"))?;
+        let end = date.tomorrow().map_err(|error| error.to_string())?;
+        return here(end.to_zoned(TimeZone::system()));
+    }
+    let time: DateTime = text.parse().map_err(|_| format!("{text:?} is no date; use 2027-01-31 or RFC 3339"))?;
+    here(time.to_zoned(TimeZone::system()))
+}
+
+/// The number without its fraction, where it is one that bytes can have.
+fn whole(number: f64) -> Option<u64> {
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the range is checked")]
+    (number.is_finite() && (0.0..1e18).contains(&number)).then_some(number as u64)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_read_as_people_write_them() {
+        assert_eq!(size("96MiB"), Ok(96 << 20));
+        assert_eq!(size("1.5G"), Ok(3 << 29));
+        assert_eq!(size("10 kb"), Ok(10_000));
+        assert_eq!(size("77"), Ok(77));
+        for bad in ["", "MiB", "1x", "-1", "1e400", "9999999999T"] {
+            assert!(size(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn rates_are_read_as_people_write_them() {
+        assert_eq!(rate("512Kbps").unwrap().0.unwrap().get(), 64_000);
+        assert_eq!(rate("20Mbps").unwrap().0.unwrap().get(), 2_500_000);
+        assert_eq!(rate("8MiB/s").unwrap().0.unwrap().get(), 8 << 20);
+        assert_eq!(rate("unlimited"), Ok(Rate(None)));
+        for bad in ["8", "8MiB", "fast", "1bps", "9GiB/s"] {
+            assert!(rate(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn dates_are_days_that_end_and_times_that_are_exact() {
+        assert_eq!(moment("1970-01-02T00:00:00Z"), Ok(86_400));
+        assert!(moment("2027-01-31").unwrap() > moment("2027-01-31T00:00:00+14:00").unwrap());
+        for bad in ["", "tomorrow", "2027-13-01", "2027-01-31T25:00"] {
+            assert!(moment(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn shares_are_percents() {
+        assert_eq!(percent("5%"), Ok(5));
+        assert_eq!(percent("100"), Ok(100));
+        assert!(percent("0").is_err() && percent("101").is_err());
+    }
+}

@@ -1,0 +1,3 @@
+//! What others may watch: metrics. (The console's pages come with a later issue.)
+
+pub mod metrics;

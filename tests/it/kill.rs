@@ -1,0 +1,207 @@
+//! Whatever ends a run, nothing that was committed is lost, and the next run goes on from there.
+
+use std::fs;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::lab::{Lab, noise};
+use crate::tree::{self, assert_like, assert_same, file, look};
+
+/// A source that takes long enough to be interrupted, also where it is read from memory.
+fn large(lab: &Lab, seed: u64) {
+    for number in 0..40 {
+        file(&lab.source().join(format!("large/{seed}-{number}")), &noise(seed * 1000 + number, 1 << 20));
+    }
+    for number in 0..500 {
+        file(&lab.source().join(format!("small/{seed}/{number}")), &noise(number, 500));
+    }
+}
+
+/// How often a run is killed. `LOCKSTONE_KILLS=50` for the bar.
+fn rounds() -> u64 {
+    std::env::var("LOCKSTONE_KILLS").ok().and_then(|text| text.parse().ok()).unwrap_or(8)
+}
+
+#[test]
+fn a_backup_killed_at_any_instant_harms_nothing() {
+    let lab = Lab::new();
+    tree::plain(&lab.source());
+    lab.backup();
+    let first = look(&lab.source());
+    large(&lab, 0);
+    // How long a whole run takes here says when to kill; it decides nothing else.
+    let begun = Instant::now();
+    lab.backup();
+    let whole = begun.elapsed();
+    for round in 1..=rounds() {
+        large(&lab, round);
+        let source = lab.source();
+        let mut child = lab.spawn(["backup".as_ref(), source.as_os_str(), "--checkpoint-seconds".as_ref(), "1".as_ref()]);
+        let part = u32::try_from((round * 7919) % 100).unwrap();
+        std::thread::sleep(whole * part / 100);
+        let _ = child.kill();
+        child.wait().unwrap();
+        // Every earlier point is there.
+        let points = lab.run(["points", "list", "--json"]).exits(0).json();
+        assert!(points["points"].as_array().unwrap().len() > usize::try_from(round).unwrap() / 2, "{points}");
+        // The next run makes it good.
+        lab.backup();
+        fs::remove_dir_all(lab.source().join(format!("large"))).unwrap();
+    }
+    lab.check_clean();
+    let points = lab.run(["points", "list", "--json"]).exits(0).json();
+    let oldest = points["points"][0]["id"].as_str().unwrap();
+    let (restored, _) = lab.restore(oldest, "oldest");
+    assert_like(&first, &look(&restored));
+    lab.backup();
+    let (restored, _) = lab.restore("latest", "latest");
+    assert_same(&lab.source(), &restored);
+}
+
+fn signal(child: &std::process::Child, signal: Signal) {
+    kill_process(Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap(), signal).unwrap();
+}
+
+/// Waits until the vault holds something that it did not hold before, or the program ends.
+fn until_it_stores(lab: &Lab, child: &mut std::process::Child, before: usize) {
+    for _ in 0..2000 {
+        if lab.objects().len() > before || child.try_wait().unwrap().is_some() {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+#[test]
+fn a_cancelled_backup_ends_in_order_and_the_next_goes_on() {
+    for kind in [Signal::INT, Signal::TERM] {
+        let lab = Lab::new();
+        tree::plain(&lab.source());
+        lab.backup();
+        for seed in 0..4 {
+            large(&lab, seed);
+        }
+        let before = lab.objects().len();
+        let source = lab.source();
+        // Slow enough that it cannot be done before the signal comes.
+        let args = ["backup", source.to_str().unwrap(), "--json", "--upload-limit", "4MiB/s", "--checkpoint-seconds", "1"];
+        let mut child = lab.spawn(args);
+        until_it_stores(&lab, &mut child, before + 1);
+        signal(&child, kind);
+        assert_eq!(child.wait().unwrap().code(), Some(4));
+        let points = lab.run(["points", "list", "--json"]).exits(0).json();
+        assert_eq!(points["points"].as_array().unwrap().len(), 1);
+        let jobs = lab.run(["jobs", "list", "--json"]).exits(0).json();
+        assert_eq!(jobs["jobs"][0]["status"], "Cancelled");
+        lab.backup();
+        lab.check_clean();
+        let (restored, _) = lab.restore("latest", "out");
+        assert_same(&lab.source(), &restored);
+    }
+}
+
+#[test]
+fn what_a_checkpoint_has_is_neither_read_nor_stored_again() {
+    let lab = Lab::new();
+    for seed in 0..4 {
+        large(&lab, seed);
+    }
+    let source = lab.source();
+    let before = lab.objects().len();
+    let args = ["backup", source.to_str().unwrap(), "--upload-limit", "16MiB/s", "--checkpoint-seconds", "1"];
+    let mut child = lab.spawn(args);
+    // Two log entries: a checkpoint was written.
+    for _ in 0..4000 {
+        let entries = lab.objects().iter().filter(|path| path.to_string_lossy().contains("/log/")).count();
+        if entries >= 2 || child.try_wait().unwrap().is_some() {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    signal(&child, Signal::INT);
+    let code = child.wait().unwrap().code();
+    let stored: u64 = lab.objects().iter().filter(|path| path.to_string_lossy().contains("/packs/")).map(|path| fs::metadata(path).unwrap().len()).sum();
+    let report = lab.backup();
+    if code == Some(4) && lab.objects().len() > before {
+        assert!(stored > 0);
+        assert!(report["files_resumed"].as_u64().unwrap() > 0, "{report}");
+        let read = report["bytes_read"].as_u64().unwrap();
+        assert!(read < report["bytes_scanned"].as_u64().unwrap(), "{report}");
+    }
+    let (restored, _) = lab.restore("latest", "out");
+    assert_same(&lab.source(), &restored);
+    lab.check_clean();
+}
+
+#[test]
+fn two_jobs_do_not_run_at_once_and_one_can_be_cancelled_by_name() {
+    let lab = Lab::new();
+    large(&lab, 1);
+    let source = lab.source();
+    let source = source.to_str().unwrap();
+    let before = lab.objects().len();
+    let mut child = lab.spawn(["backup", source, "--upload-limit", "1MiB/s"]);
+    until_it_stores(&lab, &mut child, before);
+    assert!(child.try_wait().unwrap().is_none(), "forty megabytes took less than a moment at 1 MiB/s");
+    let busy = lab.run(["backup", source, "--json"]).exits(7).json();
+    assert_eq!(busy["error"]["code"], "busy");
+    lab.run(["check"]).exits(7);
+    // Looking is always possible.
+    lab.run(["points", "list"]).exits(0);
+    let jobs = lab.run(["jobs", "list", "--json"]).exits(0).json();
+    assert_eq!(jobs["jobs"][0]["status"], "Running");
+    let job = jobs["jobs"][0]["job"].as_str().unwrap();
+    lab.run(["jobs", "cancel", &job[..8]]).exits(0);
+    assert_eq!(child.wait().unwrap().code(), Some(4));
+    let shown = lab.run(["jobs", "show", job, "--json"]).exits(0).json();
+    assert_eq!(shown["status"], "Cancelled");
+    lab.run(["jobs", "cancel", job]).exits(1);
+    lab.run(["jobs", "show", "ffffffffffff"]).exits(1);
+}
+
+#[test]
+fn a_killed_job_is_shown_as_interrupted() {
+    let lab = Lab::new();
+    large(&lab, 1);
+    let source = lab.source();
+    let before = lab.objects().len();
+    let mut child = lab.spawn(["backup", source.to_str().unwrap(), "--upload-limit", "1MiB/s"]);
+    until_it_stores(&lab, &mut child, before);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let jobs = lab.run(["jobs", "list", "--json"]).exits(0).json();
+    assert_eq!(jobs["jobs"][0]["status"], "Failed");
+    assert_eq!(jobs["jobs"][0]["error"]["code"], "interrupted");
+}
+
+#[test]
+fn a_cancelled_restore_leaves_no_half_file_under_its_name() {
+    let lab = Lab::new();
+    for seed in 0..4 {
+        large(&lab, seed);
+    }
+    lab.backup();
+    let target = lab.path("out");
+    let mut child = lab.spawn(["restore", "latest", "--target", target.to_str().unwrap(), "--download-limit", "8MiB/s"]);
+    let restored = lab.restored("out");
+    for _ in 0..2000 {
+        if restored.join("large").exists() || child.try_wait().unwrap().is_some() {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    signal(&child, Signal::INT);
+    child.wait().unwrap();
+    let (whole, part) = (look(&lab.source()), look(&lab.path("out")));
+    let prefix = lab.source().strip_prefix("/").unwrap().to_owned();
+    for (name, seen) in &part {
+        if seen.kind == "file" {
+            let relative = std::path::Path::new(name).strip_prefix(&prefix).unwrap();
+            let original = whole.get(relative.as_os_str());
+            assert!(original.is_some_and(|original| original.content == seen.content), "{name:?}");
+        }
+    }
+    lab.restore("latest", "out");
+    assert_same(&lab.source(), &restored);
+}

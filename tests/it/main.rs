@@ -1,0 +1,16 @@
+//! What a user would do, end to end: the real program, run as a user runs it, in folders of its own. One file for each
+//! promise. No test waits for a time to pass to decide anything.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
+
+mod bad_input;
+mod backup_restore;
+mod cli;
+mod damage;
+mod demo;
+mod incremental;
+mod kill;
+mod lab;
+mod other_machine;
+mod points;
+mod reader;
+mod tree;

@@ -1,0 +1,67 @@
+//! The format's page is enough: a reader in another language, written from it alone, reads what the program wrote.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::lab::{Lab, PASSPHRASE};
+use crate::tree::{self, look};
+
+/// Python with what the reader needs: `make test` sets it up.
+fn python() -> Option<PathBuf> {
+    let set = std::env::var_os("LOCKSTONE_READER_PYTHON").map(PathBuf::from);
+    let usual = std::env::var_os("HOME").map(|home| Path::new(&home).join(".cache/lockstone/venv/bin/python"));
+    let candidates = [set, usual, Some(PathBuf::from("python3"))];
+    let works = |python: &PathBuf| {
+        let needs = "import sys, cryptography, argon2, blake3, zstandard; assert sys.version_info >= (3, 11)";
+        Command::new(python).args(["-c", needs]).output().is_ok_and(|output| output.status.success())
+    };
+    let found = candidates.into_iter().flatten().find(works);
+    if found.is_none() {
+        eprintln!("SKIPPED: no Python with the reader's packages (make test sets it up)");
+    }
+    found
+}
+
+fn reader() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/reader/reader.py")
+}
+
+#[test]
+fn another_reader_reads_it_too() {
+    let Some(python) = python() else { return };
+    let lab = Lab::new();
+    tree::odd(&lab.source());
+    lab.backup();
+    std::fs::write(lab.path("passphrase"), PASSPHRASE).unwrap();
+    let run = |args: &[&str]| {
+        let mut command = Command::new(&python);
+        command.arg(reader()).arg(lab.vault()).arg("--passphrase-file").arg(lab.path("passphrase")).args(args);
+        crate::lab::finish(command)
+    };
+    let points = run(&["points"]).exits(0).stdout;
+    let ours = lab.run(["points", "list", "--json"]).exits(0).json();
+    assert!(points.contains(ours["points"][0]["id"].as_str().unwrap()), "{points}");
+    let note = lab.source().join("docs/readme.md");
+    assert_eq!(run(&["cat", "latest", note.to_str().unwrap()]).exits(0).stdout, "# read me\n");
+    let target = lab.path("by-reader");
+    run(&["restore", "latest", target.to_str().unwrap()]).exits(0);
+    let (want, got) = (look(&lab.source()), look(&target.join(lab.source().strip_prefix("/").unwrap())));
+    for (name, seen) in &want {
+        // The reader gives content, folders and links back; the rest of the metadata is the program's own business.
+        if matches!(seen.kind, "file" | "folder" | "symlink") {
+            let other = got.get(name).unwrap_or_else(|| panic!("{name:?} is missing"));
+            assert_eq!((seen.kind, seen.size, &seen.content, &seen.target), (other.kind, other.size, &other.content, &other.target));
+        }
+    }
+    std::fs::write(lab.path("passphrase"), "not the passphrase at all").unwrap();
+    run(&["points"]).exits(5);
+}
+
+#[test]
+fn the_test_vectors_hold_for_another_reader() {
+    let Some(python) = python() else { return };
+    let vectors = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/vectors.json");
+    let mut command = Command::new(python);
+    command.arg(reader()).arg("--vectors").arg(vectors);
+    crate::lab::finish(command).exits(0);
+}

@@ -1,0 +1,368 @@
+"""Sections 1 to 11 of docs/format.md: keys, slots, packs, segments, pages, log, signatures. Functions of bytes; no files here."""
+
+import json
+import struct
+
+import zstandard
+from argon2.low_level import Type, hash_secret_raw
+from blake3 import blake3
+from cryptography.exceptions import InvalidSignature, InvalidTag
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+import proto
+from proto import decode
+
+DATA, TREE = 1, 2
+KINDS = {1: "file", 2: "folder", 3: "symlink", 4: "fifo", 5: "char", 6: "block"}
+MIB = 1 << 20
+
+
+class Damaged(Exception):
+    """An object is not what was written."""
+
+
+class Refused(Exception):
+    """The request cannot be met: wrong passphrase, no such point or path."""
+
+
+def require(condition, what):
+    if not condition:
+        raise Damaged(what)
+
+
+# ---- 1. Conventions ------------------------------------------------------------------------------------------------
+
+
+def derive_key(context, material):
+    return blake3(material, derive_key_context=context).digest()
+
+
+def keyed(key, data, length=32):
+    return blake3(data, key=key).digest(length=length)
+
+
+def u32(value):
+    return struct.pack("<I", value)
+
+
+def u64(value):
+    return struct.pack("<Q", value)
+
+
+def nonce(number):
+    return u64(number) + bytes(4)
+
+
+def unseal(key, number, aad, sealed, what):
+    try:
+        return AESGCM(key).decrypt(nonce(number), bytes(sealed), aad)
+    except InvalidTag:
+        raise Damaged(f"{what}: the seal is broken") from None
+
+
+def unzstd(payload, raw_len, what):
+    """Exactly one zstd frame that gives exactly raw_len bytes."""
+    try:
+        stated = zstandard.get_frame_parameters(payload).content_size
+        require(stated in (raw_len, zstandard.CONTENTSIZE_UNKNOWN), f"{what}: its length is wrong")
+        raw = zstandard.ZstdDecompressor().decompress(payload, max_output_size=raw_len, allow_extra_data=False)
+    except zstandard.ZstdError as error:
+        raise Damaged(f"{what}: {error}") from None
+    require(len(raw) == raw_len, f"{what}: its length is wrong")
+    return raw
+
+
+def verify(public_key, signature, message, what):
+    try:
+        Ed25519PublicKey.from_public_bytes(public_key).verify(signature, message)
+    except (InvalidSignature, ValueError):
+        raise Damaged(f"{what}: the signature is wrong") from None
+
+
+def message(schema, data, what):
+    try:
+        return decode(schema, data)
+    except (proto.Malformed, UnicodeDecodeError) as error:
+        raise Damaged(f"{what}: {error}") from None
+
+
+# ---- 3. Keys -------------------------------------------------------------------------------------------------------
+
+
+class Keys:
+    NAMES = {
+        "data_chunk_id": "data chunk id", "tree_chunk_id": "tree chunk id", "chunker_table": "chunker table",
+        "page_ends": "page ends", "packs": "packs", "segments": "segments", "log": "log",
+    }
+
+    def __init__(self, master, domain):
+        self.domain = domain
+        self.sub = {name: derive_key(f"lockstone v1 {context}", master) for name, context in self.NAMES.items()}
+
+    def chunk_id(self, kind, raw):
+        return keyed(self.sub["tree_chunk_id" if kind == TREE else "data_chunk_id"], raw)
+
+    def object_key(self, what, object_id):
+        """The key and the commitment of a pack or a segment."""
+        key = derive_key(f"lockstone v1 {what} key", self.sub[what + "s"] + object_id)
+        return key, derive_key(f"lockstone v1 {what} commitment", key)
+
+    def log_body_key(self, n, session_nonce):
+        return derive_key("lockstone v1 log body", self.sub["log"] + u64(n) + session_nonce)
+
+
+# ---- 4. Key slots --------------------------------------------------------------------------------------------------
+
+
+def read_recovery_key(printed):
+    alphabet = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+    letters = "".join(printed.split()).replace("-", "").upper().replace("O", "0").replace("I", "1").replace("L", "1")
+    require(len(letters) == 56 and all(letter in alphabet for letter in letters), "the recovery key is mistyped")
+    number = 0
+    for letter in letters:
+        number = number << 5 | alphabet.index(letter)
+    both = number.to_bytes(35, "big")
+    checksum = derive_key("lockstone v1 recovery key checksum", both[:32])[:3]
+    require(both[32:] == checksum, "the recovery key is mistyped")
+    return both[:32]
+
+
+def open_slot(data, name, domain, secrets):
+    """The master key, or None where the slot is of a kind for which there is no secret, or the secret is wrong.
+
+    `secrets`: {1: passphrase as bytes, 2: machine secret, 3: recovery key}.
+    """
+    what = f"key slot {name}"
+    require(32 < len(data) <= MIB, f"{what}: its length is wrong")
+    encoded = data[:-32]
+    require(blake3(encoded).digest() == data[-32:], f"{what}: its checksum is wrong")
+    slot = message(proto.KEY_SLOT, encoded, what)
+    require(slot["version"] == 1, f"{what}: version {slot['version']}")
+    lens = [len(slot[field]) for field in ("salt", "commitment", "sealed_key")]
+    require(lens == [32, 32, 48] and slot["kind"] in (1, 2, 3), f"{what}: a field is wrong")
+    require(slot["slot_id"].hex() == name and slot["domain_id"] == domain, f"{what}: it belongs elsewhere")
+    if slot["kind"] not in secrets:
+        return None
+    secret = secrets[slot["kind"]]
+    if slot["kind"] == 1:
+        memory, passes, lanes = slot["argon_memory_kib"], slot["argon_passes"], slot["argon_lanes"]
+        bounded = 1 <= lanes <= 16 and 1 <= passes <= 16 and 8 * lanes <= memory <= 2 * 1024 * 1024
+        require(bounded, f"{what}: its Argon2 parameters are outside the limits")
+        secret = hash_secret_raw(secret, slot["salt"], passes, memory, lanes, 32, Type.ID, 0x13)
+    context = {1: "passphrase", 2: "machine", 3: "recovery"}[slot["kind"]]
+    wrapping = derive_key(f"lockstone v1 {context} slot", secret + slot["salt"])
+    if derive_key("lockstone v1 slot commitment", wrapping) != slot["commitment"]:
+        return None
+    return unseal(wrapping, 0, encoded[:-84], slot["sealed_key"], what)
+
+
+# ---- 5, 6. Frames and packs ----------------------------------------------------------------------------------------
+
+
+def padme(length):
+    if length < 2:
+        return length
+    exponent = length.bit_length() - 1
+    step = 1 << (exponent - exponent.bit_length())
+    return -(-length // step) * step
+
+
+def check_header(header, magic, object_id, commitment, what):
+    require(len(header) == 80 and header[:8] == magic, f"{what}: it does not begin with {magic.decode()}")
+    require(header[8:12] == u32(1), f"{what}: version {int.from_bytes(header[8:12], 'little')}")
+    require(header[16:48] == object_id, f"{what}: its id is another one's")
+    require(header[48:80] == commitment, f"{what}: it was sealed with another key")
+
+
+class Pack:
+    def __init__(self, keys, pack_id, kind):
+        self.keys, self.id, self.kind, self.what = keys, pack_id, kind, f"pack {pack_id.hex()}"
+        self.key, self.commitment = keys.object_key("pack", pack_id)
+        self.aad = u32(1) + keys.domain + bytes([kind]) + pack_id
+
+    def open_frame(self, ordinal, frame, sealed):
+        """The plaintext chunks of a frame, by id."""
+        what = f"{self.what}, frame {ordinal}"
+        aad = self.aad + u32(ordinal) + u32(frame["raw_len"]) + bytes([frame["codec"]])
+        payload = unseal(self.key, ordinal, aad, sealed, what)
+        raw = unzstd(payload, frame["raw_len"], what) if frame["codec"] == 1 else payload
+        require(len(raw) == frame["raw_len"], f"{what}: its length is wrong")
+        chunks, at = {}, 0
+        for number, length in enumerate(frame["chunk_lens"]):
+            chunk_id = frame["chunk_ids"][32 * number : 32 * number + 32]
+            chunk, at = raw[at : at + length], at + length
+            require(self.keys.chunk_id(self.kind, chunk) == chunk_id, f"{what}: chunk {number} is another one")
+            chunks[chunk_id] = chunk
+        return chunks
+
+    def open_directory(self, sealed, frames_end):
+        plain = unseal(self.key, 2**64 - 1, self.aad + u64(frames_end), sealed, f"{self.what}, directory")
+        length = int.from_bytes(plain[:4], "little")
+        require(length <= len(plain) - 4, f"{self.what}: its directory is cut off")
+        directory = message(proto.PACK_DIRECTORY, plain[4 : 4 + length], self.what)
+        check_directory(directory, frames_end, self.what)
+        return directory
+
+
+def check_directory(directory, frames_end, what):
+    at, chunks = 80, 0
+    for frame in directory["frames"]:
+        lens = frame["chunk_lens"]
+        require(1 <= len(lens) <= 16384 and len(frame["chunk_ids"]) == 32 * len(lens), f"{what}: chunks and ids differ")
+        require(all(1 <= length <= 4 * MIB for length in lens), f"{what}: a chunk of an impossible length")
+        require(sum(lens) == frame["raw_len"] <= 8 * MIB, f"{what}: chunks do not fill their frame")
+        stored = frame["sealed_len"] == frame["raw_len"] + 16
+        shorter = 16 < frame["sealed_len"] < frame["raw_len"] + 16
+        require(stored if frame["codec"] == 0 else shorter and frame["codec"] == 1, f"{what}: a frame's length is wrong")
+        at, chunks = at + frame["sealed_len"], chunks + len(lens)
+    require(directory["frames"] and len(directory["frames"]) <= 65536 and chunks <= 262144, f"{what}: too much or nothing")
+    require(at == frames_end, f"{what}: frames do not fill the pack")
+
+
+# ---- 7. Segments ---------------------------------------------------------------------------------------------------
+
+
+def open_segment(keys, segment_id, data):
+    what = f"segment {segment_id.hex()}"
+    key, commitment = keys.object_key("segment", segment_id)
+    require(len(data) <= 256 * MIB, f"{what}: it is too long")
+    check_header(data[:80], b"LSTNSEGM", segment_id, commitment, what)
+    raw_len = int.from_bytes(data[12:16], "little")
+    require(raw_len <= 32 * MIB, f"{what}: it is too long")
+    payload = unseal(key, 0, data[:80] + keys.domain, data[80:], what)
+    segment = message(proto.SEGMENT, unzstd(payload, raw_len, what), what)
+    for pack in segment["packs"]:
+        require(len(pack["pack_id"]) == 32 and pack["kind"] in (DATA, TREE) and pack["directory"], f"{what}: a pack is wrong")
+        frames_end = 80 + sum(frame["sealed_len"] for frame in pack["directory"]["frames"])
+        require(frames_end + 24 <= pack["len"] <= 256 * MIB, f"{what}: a pack's length is wrong")
+        check_directory(pack["directory"], frames_end, what)
+    return segment
+
+
+# ---- 8. Trees ------------------------------------------------------------------------------------------------------
+
+
+def check_page(page, what):
+    require(page["level"] <= 8 and bool(page["entries"]) == (page["level"] == 0), f"{what}: it is no page")
+    require(bool(page["children"]) == (page["level"] > 0), f"{what}: it is no page")
+    names = [entry["name"] for entry in page["entries"]] or [child["first"] for child in page["children"]]
+    require(all(a < b for a, b in zip(names, names[1:])), f"{what}: names are out of order")
+    for name in names:
+        legal = 1 <= len(name) <= 4095 and name not in (b".", b"..") and not set(name) & {0, 0x2F}
+        require(legal, f"{what}: an impossible name")
+    for entry in page["entries"]:
+        kind = entry["kind"]
+        require(kind in KINDS and entry["mode"] <= 0o7777, f"{what}: an unknown kind or mode")
+        require(entry["content"] is None or kind == 1, f"{what}: content in what is no file")
+        require(not entry["page"] or (kind == 2 and len(entry["page"]) == 32), f"{what}: a page in what is no folder")
+        require(bool(entry["link_target"]) == (kind == 3), f"{what}: a link without target, or a target without link")
+    return names
+
+
+def file_parts(content, base, read_list, what):
+    """The file's chunks and holes in order: (offset, length, chunk id or None)."""
+    require(content["level"] <= 8 and len(content["ids"]) == 32 * len(content["lens"]), f"{what}: its content list is wrong")
+    require(len(content["lens"]) <= 4096 and len(content["holes"]) <= 4096, f"{what}: its content list is too long")
+    at, holes = base, list(reversed(content["holes"]))
+    require(content["level"] == 0 or not holes, f"{what}: its content list is wrong")
+
+    def skip_holes():
+        nonlocal at
+        while holes and holes[-1]["offset"] == at:
+            hole = holes.pop()
+            require(hole["len"] > 0, f"{what}: a hole of no length")
+            yield at, hole["len"], None
+            at += hole["len"]
+
+    for number, length in enumerate(content["lens"]):
+        yield from skip_holes()
+        chunk_id = content["ids"][32 * number : 32 * number + 32]
+        require(length > 0, f"{what}: a part of no length")
+        if content["level"] == 0:
+            require(length <= 4 * MIB, f"{what}: a chunk of an impossible length")
+            yield at, length, chunk_id
+        else:
+            below = message(proto.CONTENT, read_list(chunk_id), what)
+            require(below["level"] == content["level"] - 1, f"{what}: a content list of the wrong level")
+            end = at
+            for part in file_parts(below, at, read_list, what):
+                end = part[0] + part[1]
+                yield part
+            require(end == at + length, f"{what}: a content list covers something else")
+        at += length
+    yield from skip_holes()
+    require(not holes, f"{what}: a hole out of place")
+
+
+# ---- 9. The log ----------------------------------------------------------------------------------------------------
+
+LOG_BODIES = {
+    1: proto.SEGMENTS_BODY, 2: proto.COMMIT_BODY, 3: {}, 4: {}, 5: proto.CONDEMN_BODY, 6: proto.REPACK_BODY, 7: {},
+}
+
+
+def open_log_entry(keys, n, previous, data, server_key):
+    """The record and the opened body. `server_key` gives the signing key of a registered server."""
+    what = f"log entry {n}"
+    signed = message(proto.SIGNED_ENTRY, data, what)
+    record = message(proto.LOG_RECORD, signed["record"], what)
+    fits = (record["version"], record["domain_id"], record["n"]) == (1, keys.domain, n)
+    require(fits and len(record["nonce"]) == 16 and record["kind"] in LOG_BODIES, f"{what}: a field is wrong")
+    require(record["previous"] == previous, f"{what}: it does not follow the entry before it")
+    said = b"lockstone v1 log entry\0" + signed["record"]
+    verify(server_key(record["server_id"]), signed["signature"], said, what)
+    tail = b"\x62" + proto.encode_varint(len(record["sealed"])) + record["sealed"]
+    require(signed["record"].endswith(tail), f"{what}: it is not encoded canonically")
+    aad = signed["record"][: -len(tail)]
+    body = unseal(keys.log_body_key(n, record["nonce"]), 0, aad, record["sealed"], what)
+    return record, message(LOG_BODIES[record["kind"]], body, what)
+
+
+# ---- 10. Descriptor ------------------------------------------------------------------------------------------------
+
+
+def open_descriptor(data):
+    """The operator's public key and the vault's id."""
+    what = "lockstone.json"
+    try:
+        fields = json.loads(data)
+        require(fields["format"] <= 1, f"{what}: format {fields['format']} is newer than this reader")
+        lines = [(name, fields[name]) for name in ("format", "vault_id", "operator_key", "created")]
+        for region in fields["regions"]:
+            lines += [("region", region["name"]), ("url", region["url"])]
+        lines += [("tenant", fields.get("tenant", "")), ("soft_delete_days", fields["soft_delete_days"])]
+        values = [(name, str(value).encode()) for name, value in lines]
+        said = b"".join(b"%s=%d:%s\n" % (name.encode(), len(value), value) for name, value in values)
+        operator, signature = bytes.fromhex(fields["operator_key"]), bytes.fromhex(fields["signature"])
+        vault_id, text = bytes.fromhex(fields["vault_id"]), json.dumps(fields, indent=2, ensure_ascii=False) + "\n"
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise Damaged(f"{what}: {error!r}") from None
+    verify(operator, signature, b"lockstone v1 descriptor\0" + said, what)
+    canonical = text.encode() == data and fields["signature"] == signature.hex()
+    require(canonical and len(vault_id) == 16, f"{what}: it is not written as the format wants it")
+    return operator, vault_id
+
+
+# ---- 11. Registrations ---------------------------------------------------------------------------------------------
+
+
+def open_registration(data, operator, vault_id, server_id, domain):
+    """The signing key and the name of a server that is registered in the domain."""
+    what = f"registration of server {server_id.hex()}"
+    signed = message(proto.SIGNED_REGISTRATION, data, what)
+    require(signed["admission"], f"{what}: nobody admitted it")
+    admitted = signed["admission"]["admission"]
+    verify(operator, signed["admission"]["signature"], b"lockstone v1 admission\0" + admitted, what)
+    admission = message(proto.ADMISSION, admitted, what)
+    registration = message(proto.REGISTRATION, signed["registration"], what)
+    said = b"lockstone v1 registration\0" + signed["registration"]
+    verify(admission["admission_key"], signed["admission_signature"], said, what)
+    verify(registration["signing_key"], signed["server_signature"], said, what)
+    for record in (admission, registration):
+        require(record["version"] == 1 and record["vault_id"] == vault_id, f"{what}: it is another vault's")
+    in_time = admission["issued_s"] - 300 <= registration["registered_s"] < admission["expires_s"]
+    require(in_time, f"{what}: it was made outside the admission's time")
+    fits = (registration["server_id"], registration["domain_id"], admission["region"]) == (server_id, domain, 1)
+    require(fits, f"{what}: it is another server's or domain's")
+    return registration["signing_key"], registration["name"]

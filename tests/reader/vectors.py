@@ -1,0 +1,117 @@
+"""Checks docs/vectors.json against core.py: every step of docs/format.md from the keys to a page."""
+
+import json
+from pathlib import Path
+
+import proto
+from blake3 import blake3
+from core import DATA, TREE, Keys, Pack, check_directory, check_header, check_page, file_parts, keyed, message
+from core import open_log_entry, open_registration, open_segment, open_slot, padme, read_recovery_key, u32, unzstd
+
+
+def check(path):
+    vectors = json.loads(Path(path).read_text())
+    count = 0
+
+    def same(found, wanted, what):
+        nonlocal count
+        assert found == wanted, f"{what}: {found!r} instead of {wanted!r}"
+        count += 1
+
+    def raw(text):
+        return bytes.fromhex(text)
+
+    same(vectors["format"], 1, "format")
+    master, domain = raw(vectors["master_key"]), raw(vectors["domain_id"])
+    keys = Keys(master, domain)
+    for name, value in vectors["subkeys"].items():
+        same(keys.sub[name].hex(), value, f"subkey {name}")
+    table = keyed(keys.sub["chunker_table"], b"gear table", 2048)
+    gear = [f"{int.from_bytes(table[at : at + 8], 'little'):016x}" for at in range(0, 2048, 8)]
+    same(gear[:4] + gear[255:], vectors["gear_table"]["first"] + [vectors["gear_table"]["last"]], "gear table")
+    same(blake3(table).hexdigest(), vectors["gear_table"]["blake3"], "gear table")
+    for chunk in vectors["chunk_ids"]:
+        same(keys.chunk_id(DATA, raw(chunk["raw"])).hex(), chunk["data"], "data chunk id")
+        same(keys.chunk_id(TREE, raw(chunk["raw"])).hex(), chunk["tree"], "tree chunk id")
+    for length, padded in vectors["padme"]:
+        same(padme(length), padded, f"padme {length}")
+
+    slots = vectors["slots"]
+    read_secret = {"passphrase": str.encode, "machine": bytes.fromhex, "recovery": read_recovery_key}
+    for kind, name in enumerate(["passphrase", "machine", "recovery"], 1):
+        data = raw(slots[name]["object"])
+        slot = message(proto.KEY_SLOT, data[:-32], name)
+        secret = read_secret[name](slots[name]["secret"])
+        same(open_slot(data, slot["slot_id"].hex(), domain, {kind: secret}), master, f"{name} slot")
+        same(open_slot(data, slot["slot_id"].hex(), domain, {kind: bytes(32)}), None, f"{name} slot, wrong secret")
+
+    pack, data = vectors["pack"], raw(vectors["pack"]["object"])
+    reader = Pack(keys, raw(pack["id"]), pack["kind"])
+    same((reader.key.hex(), reader.commitment.hex()), (pack["key"], pack["commitment"]), "pack key")
+    check_header(data[:80], b"LSTNPACK", reader.id, reader.commitment, "pack")
+    same(data[12:16], bytes([pack["kind"], 0, 0, 0]), "pack kind")
+    same(padme(len(data)), len(data), "pack length")
+    frames_end = len(data) - 4 - int.from_bytes(data[-4:], "little")
+    same(frames_end, pack["frames_end"], "where the frames end")
+    directory = reader.open_directory(data[frames_end:-4], frames_end)
+    same(directory, message(proto.PACK_DIRECTORY, raw(pack["directory"]), "directory"), "directory")
+    at = 80
+    for ordinal, (frame, shown) in enumerate(zip(directory["frames"], pack["frames"], strict=True)):
+        sealed, at = data[at : at + frame["sealed_len"]], at + frame["sealed_len"]
+        same(sealed.hex(), shown["sealed"], f"frame {ordinal}")
+        chunks = reader.open_frame(ordinal, frame, sealed)
+        same(b"".join(chunks.values()).hex(), shown["raw"], f"frame {ordinal}, opened")
+        same([key.hex() for key in chunks], [chunk["id"] for chunk in shown["chunks"]], f"frame {ordinal}, ids")
+        if shown["codec"] == 1:
+            same(unzstd(raw(shown["payload"]), frame["raw_len"], "payload").hex(), shown["raw"], "payload")
+
+    segment = vectors["segment"]
+    segment_key = keys.object_key("segment", raw(segment["id"]))
+    same((segment_key[0].hex(), segment_key[1].hex()), (segment["key"], segment["commitment"]), "segment key")
+    opened = open_segment(keys, raw(segment["id"]), raw(segment["object"]))
+    same(opened, message(proto.SEGMENT, raw(segment["raw"]), "segment"), "segment")
+    same(opened["packs"][0]["directory"], directory, "the segment's directory")
+    check_directory(opened["packs"][0]["directory"], frames_end, "segment")
+
+    page_raw = raw(vectors["page"]["raw"])
+    same(keys.chunk_id(TREE, page_raw).hex(), vectors["page"]["id"], "page id")
+    page = message(proto.PAGE, page_raw, "page")
+    same([name.hex() for name in check_page(page, "page")], vectors["page"]["names"], "page names")
+    file = page["entries"][0]
+    parts = [(offset, length, bool(chunk)) for offset, length, chunk in file_parts(file["content"], 0, None, "file")]
+    wanted = [(0, 5000, True), (5000, 4096, False), (9096, 13, True), (9109, 300, True), (9409, 591, False)]
+    same(parts, wanted, "a file's parts")
+    same((file["mode"], file["mtime_s"], file["mtime_ns"]), (0o4755, -2, 999999999), "a file's mode and time")
+    for end in vectors["page_ends"]:
+        hashed = keyed(keys.sub["page_ends"], u32(end["level"]) + end["name"].encode())
+        same(int.from_bytes(hashed[:4], "little"), end["end"], "page end")
+
+    entry = vectors["log_entry"]
+    data = raw(entry["object"])
+    record, body = open_log_entry(keys, entry["n"], bytes(32), data, lambda server: raw(entry["server_key"]))
+    same(keys.log_body_key(entry["n"], record["nonce"]).hex(), entry["body_key"], "log body key")
+    same(body, message(proto.COMMIT_BODY, raw(entry["body"]), "body"), "log body")
+    same(blake3(data).hexdigest(), entry["hash"], "hash of a log entry")
+    who = vectors["registration"]
+    found = open_registration(
+        raw(who["object"]), raw(who["operator_key"]), raw(who["vault_id"]), raw(who["server_id"]), domain
+    )
+    same(found, (raw(entry["server_key"]), who["name"]), "registration")
+
+    top = message(proto.CONTENT, raw(vectors["content"]["top"]), "content")
+    same((top["level"], sum(top["lens"])), (1, 5000), "nested content")
+    same([top["ids"][at : at + 32].hex() for at in range(0, len(top["ids"]), 32)],
+         [entry["id"] for entry in vectors["content"]["lists"]], "nested content")
+    check_nested(keys, top, vectors["content"]["lists"], same)
+    print(f"{count} vectors agree")
+
+
+def check_nested(keys, top, lists, same):
+    """Makes the lists anew from their rule: chunk n is the data chunk of n as u32."""
+    at = 0
+    for length, shown in zip(top["lens"], lists, strict=True):
+        ids = b"".join(keys.chunk_id(DATA, u32(n)) for n in range(at, at + length))
+        encoded = b"\x12" + proto.encode_varint(len(ids)) + ids + b"\x1a" + proto.encode_varint(length) + b"\x01" * length
+        same((keys.chunk_id(TREE, encoded).hex(), len(encoded)), (shown["id"], shown["len"]), "a content list")
+        at += length
+

@@ -1,0 +1,95 @@
+//! Damage: an object of the vault that is missing, cut off, changed or forged, and what that costs. Whoever reads a vault
+//! for a restore or a check collects these and goes on with what is whole.
+
+use lockstone_proto::ids::PointId;
+
+use crate::error::VaultError;
+
+/// What kind of object is damaged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum DamageKind {
+    /// `lockstone.json`.
+    Descriptor,
+    /// A server's registration.
+    Registration,
+    /// A job record.
+    Job,
+    /// A key slot.
+    Slot,
+    /// A log entry.
+    Log,
+    /// An index segment.
+    Segment,
+    /// A pack.
+    Pack,
+    /// A page of a folder.
+    Page,
+    /// A chunk that no readable segment names.
+    Chunk,
+}
+
+impl DamageKind {
+    /// Its name, in messages and in JSON.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Descriptor => "descriptor",
+            Self::Registration => "registration",
+            Self::Job => "job",
+            Self::Slot => "slot",
+            Self::Log => "log",
+            Self::Segment => "segment",
+            Self::Pack => "pack",
+            Self::Page => "page",
+            Self::Chunk => "chunk",
+        }
+    }
+}
+
+/// A damaged object.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Damage {
+    /// The object's name in the vault; of a page or a chunk, its id.
+    pub object: String,
+    /// What it is.
+    pub kind: DamageKind,
+    /// What is wrong with it.
+    pub reason: String,
+    /// The recovery points it costs something, oldest first.
+    pub points: Vec<PointId>,
+    /// Files and folders of those points that cannot be given back whole: absolute, bytes as they are. Only the first
+    /// `PATHS_MAX`.
+    pub paths: Vec<Vec<u8>>,
+}
+
+/// Most paths that one damage lists.
+pub const PATHS_MAX: usize = 1000;
+
+impl Damage {
+    /// A damage of which only the object is known.
+    pub(crate) fn new(kind: DamageKind, object: impl Into<String>, reason: impl std::fmt::Display) -> Self {
+        Self { object: object.into(), kind, reason: reason.to_string(), points: Vec::new(), paths: Vec::new() }
+    }
+
+    /// The damage that an error speaks of; the error itself if it is none.
+    pub(crate) fn of(error: VaultError, kind: DamageKind, object: &str) -> Result<Self, VaultError> {
+        match error {
+            VaultError::Damaged { kind, object, reason } => Ok(Self::new(kind, object, reason)),
+            VaultError::UnknownChunk(id) => Ok(Self::new(DamageKind::Chunk, id.hex(), "it is in no segment that could be read")),
+            other if other.is_damage() => Ok(Self::new(kind, object, other)),
+            other => Err(other),
+        }
+    }
+
+    /// One line for people.
+    #[must_use]
+    pub fn line(&self) -> String {
+        format!("{} {}: {}", self.kind.name(), self.object, self.reason)
+    }
+}
+
+impl From<&Damage> for VaultError {
+    fn from(damage: &Damage) -> Self {
+        Self::Damaged { kind: damage.kind, object: damage.object.clone(), reason: damage.reason.clone() }
+    }
+}

@@ -1,0 +1,256 @@
+//! What can go wrong with a vault, for callers to decide by: try again, stop, name the damage, or ask for another key.
+//! Every function above the store and the seals ends in a `VaultError`.
+
+use lockstone_proto::ids::{ChunkId, PointId};
+
+use crate::damage::DamageKind;
+use crate::credentials::CredentialsError;
+use crate::index::IndexError;
+use crate::keys::NoRandom;
+use crate::slots::SlotError;
+use crate::store::StoreError;
+
+/// What failed, and on what.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum VaultError {
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The cache failed.
+    #[error(transparent)]
+    Index(#[from] IndexError),
+    /// Credentials are not what they have to be.
+    #[error(transparent)]
+    Credentials(#[from] CredentialsError),
+    /// The operating system gives no random bytes.
+    #[error(transparent)]
+    Random(#[from] NoRandom),
+    /// There is a folder, but no vault in it.
+    #[error("{url} is no vault")]
+    NotAVault {
+        /// The vault URL.
+        url: String,
+    },
+    /// `vault create` on a vault.
+    #[error("{url} is a vault already")]
+    AlreadyAVault {
+        /// The vault URL.
+        url: String,
+    },
+    /// `vault create` on a folder with something else in it.
+    #[error("{url} is not empty, and no vault")]
+    NotEmpty {
+        /// The vault URL.
+        url: String,
+    },
+    /// The store cannot hold a vault.
+    #[error("{url} cannot hold a vault: {}", lines.join("; "))]
+    Unfit {
+        /// The vault URL.
+        url: String,
+        /// What the probe found.
+        lines: Vec<String>,
+    },
+    /// Written by a newer program.
+    #[error("{object} has format {found}; this program reads formats up to {known}")]
+    NewerFormat {
+        /// The object.
+        object: String,
+        /// Its format.
+        found: u32,
+        /// The newest this program knows.
+        known: u32,
+    },
+    /// Another vault than the one this machine or these credentials know.
+    #[error("{url} is another vault than the one this server is registered with")]
+    OtherVault {
+        /// The vault URL.
+        url: String,
+    },
+    /// An object of the vault is damaged, missing or forged.
+    #[error("{kind} {object} is damaged: {reason}", kind = .kind.name())]
+    Damaged {
+        /// What it is.
+        kind: DamageKind,
+        /// Its name.
+        object: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The log does not have what this machine knows it had.
+    #[error("the vault's log went back: entry {known} was there, now {found}")]
+    RolledBack {
+        /// The position this machine knows.
+        known: u64,
+        /// What is there now, in words.
+        found: String,
+    },
+    /// The log is damaged, so nothing is appended to it.
+    #[error("the vault's log is damaged, so nothing is added to it: {reason}")]
+    LogDamaged {
+        /// The first damage found.
+        reason: String,
+    },
+    /// No passphrase slot opens with this passphrase.
+    #[error("the passphrase is wrong")]
+    WrongPassphrase,
+    /// No slot for this machine opens with its secret.
+    #[error("this machine's key does not open the vault: {0}")]
+    WrongMachineKey(&'static str),
+    /// No recovery slot opens with this key.
+    #[error("the recovery key is wrong{0}")]
+    WrongRecoveryKey(&'static str),
+    /// A key slot could not be used for another reason than a wrong key.
+    #[error("key slot: {0}")]
+    Slot(#[from] SlotError),
+    /// The domain has no key slot of the kind.
+    #[error("domain {domain} has no {kind} key slot")]
+    NoSlot {
+        /// The domain, hex.
+        domain: String,
+        /// Which kind.
+        kind: &'static str,
+    },
+    /// Packs this backup relies on may have been condemned meanwhile. Transient: a new attempt reads anew.
+    #[error("the vault was collected while this ran (log entry {n})")]
+    Overtaken {
+        /// The entry that condemns or repacks.
+        n: u64,
+    },
+    /// The log grew faster than this machine could append. Transient.
+    #[error("other servers keep writing to the vault's log")]
+    Crowded,
+    /// The domain was opened without a signing key.
+    #[error("this machine is not registered with the vault, so it cannot write to it")]
+    ReadOnly,
+    /// The server is not registered in the domain (its registration is missing, damaged or of another domain).
+    #[error("server {server} has no valid registration in domain {domain}")]
+    NotRegistered {
+        /// The server, hex.
+        server: String,
+        /// The domain, hex.
+        domain: String,
+    },
+    /// No such recovery point.
+    #[error("there is no recovery point {0}")]
+    NoSuchPoint(String),
+    /// A prefix that several points share.
+    #[error("{prefix} is the beginning of several recovery points: {}", .points.iter().map(PointId::hex).collect::<Vec<_>>().join(", "))]
+    AmbiguousPoint {
+        /// What was given.
+        prefix: String,
+        /// Some of those that begin so.
+        points: Vec<PointId>,
+    },
+    /// A POINT that is no id, prefix or `latest`.
+    #[error("{0} is no recovery point: give its id, the first 6 or more digits of it, or latest")]
+    BadPoint(String),
+    /// The point was deleted too long ago: the vault was collected since.
+    #[error("recovery point {0} can no longer be brought back: the vault was collected since it was deleted")]
+    TooLate(PointId),
+    /// The index knows no such chunk.
+    #[error("chunk {0} is in no segment that could be read")]
+    UnknownChunk(ChunkId),
+}
+
+impl VaultError {
+    /// Whether trying again later may help without anybody doing anything.
+    #[must_use]
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Store(error) => error.is_transient(),
+            Self::Index(error) => error.is_transient(),
+            Self::Overtaken { .. } | Self::Crowded => true,
+            _ => false,
+        }
+    }
+
+    /// Whether something in the vault is damaged, missing or forged (exit code 6).
+    #[must_use]
+    pub fn is_damage(&self) -> bool {
+        match self {
+            Self::Store(error) => error.is_object_fault(),
+            Self::Damaged { .. } | Self::RolledBack { .. } | Self::LogDamaged { .. } | Self::UnknownChunk(_) => true,
+            Self::Slot(SlotError::Damaged(_)) => true,
+            _ => false,
+        }
+    }
+
+    /// Whether the key is at fault: never tried again.
+    #[must_use]
+    pub fn is_key_fault(&self) -> bool {
+        matches!(
+            self,
+            Self::WrongPassphrase | Self::WrongMachineKey(_) | Self::WrongRecoveryKey(_) | Self::NoSlot { .. }
+        ) || matches!(self, Self::Slot(SlotError::WrongKey | SlotError::Mistyped(_) | SlotError::Kind))
+    }
+
+    /// Whether it was refused: wrong key, bad or expired credentials, not permitted (exit code 5).
+    #[must_use]
+    pub fn is_refused(&self) -> bool {
+        match self {
+            Self::Store(error) => error.is_refused(),
+            Self::Credentials(_) => true,
+            _ => self.is_key_fault(),
+        }
+    }
+
+    /// Whether another job holds what is needed (exit code 7).
+    #[must_use]
+    pub fn is_busy(&self) -> bool {
+        matches!(self, Self::Index(IndexError::Busy { .. }))
+    }
+
+    /// Whether the agent is not registered, or no longer as the vault knows it (exit code 8).
+    #[must_use]
+    pub fn is_unregistered(&self) -> bool {
+        matches!(self, Self::ReadOnly | Self::NotRegistered { .. } | Self::OtherVault { .. })
+    }
+
+    /// What somebody can do about it.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        Some(match self {
+            Self::Store(error) => return error.hint().map(str::to_owned),
+            Self::Index(error) => return error.hint().map(str::to_owned),
+            Self::Credentials(error) => return error.hint().map(str::to_owned),
+            Self::NotAVault { url } => format!("correct the path, or make a vault with: lockstone vault create {url}"),
+            Self::AlreadyAVault { .. } => "use it as it is, or give another folder".to_owned(),
+            Self::NotEmpty { .. } => "give an empty or new folder".to_owned(),
+            Self::Unfit { .. } => "use another store".to_owned(),
+            Self::NewerFormat { .. } => "install a newer version of lockstone".to_owned(),
+            Self::OtherVault { .. } => "correct the path or mount, or register anew: lockstone register".to_owned(),
+            Self::Damaged { .. } | Self::UnknownChunk(_) => {
+                "run: lockstone check --read-data; what is undamaged still restores".to_owned()
+            }
+            Self::RolledBack { .. } => {
+                "if the vault was put back from a copy on purpose, register this server anew; otherwise somebody removed \
+                 entries: look at the vault before anything is written to it"
+                    .to_owned()
+            }
+            Self::LogDamaged { .. } => {
+                "run: lockstone check; restores still work; put the damaged objects back from a copy of the vault".to_owned()
+            }
+            Self::WrongPassphrase => "give the passphrase this domain was registered with".to_owned(),
+            Self::WrongMachineKey(_) => "register this server anew, or give the passphrase".to_owned(),
+            Self::WrongRecoveryKey(_) | Self::Slot(SlotError::Mistyped(_)) => {
+                "type the recovery key as it was printed".to_owned()
+            }
+            Self::Slot(SlotError::Damaged(_)) => {
+                "use another key of this domain: passphrase, machine key or recovery key".to_owned()
+            }
+            Self::NoSlot { .. } => "use another key of this domain: passphrase, machine key or recovery key".to_owned(),
+            Self::Overtaken { .. } | Self::Crowded => "run it again".to_owned(),
+            Self::ReadOnly | Self::NotRegistered { .. } => "register this server: lockstone register".to_owned(),
+            Self::NoSuchPoint(_) | Self::AmbiguousPoint { .. } | Self::BadPoint(_) => {
+                "see: lockstone points list".to_owned()
+            }
+            Self::Slot(_) | Self::Random(_) | Self::TooLate(_) => return None,
+        })
+    }
+
+    /// A damaged object: what it is, its name, and what is wrong with it.
+    pub(crate) fn damaged(kind: DamageKind, object: impl Into<String>, reason: impl std::fmt::Display) -> Self {
+        Self::Damaged { kind, object: object.into(), reason: reason.to_string() }
+    }
+}

@@ -1,0 +1,280 @@
+//! What happens to a frame's bytes before the seal and behind it: zstd, or nothing where zstd saves under 3 %. The
+//! pipeline keeps one `Compressor` or `Decompressor` a worker and uses it for every frame, because making a zstd context
+//! costs more than compressing a small frame.
+//!
+//! A payload of codec `Zstd` is exactly one zstd frame without dictionary, checksum (the seal is stronger) or content
+//! size (the directory has it, and the seal covers it).
+
+use lockstone_proto::limits::{FRAME_MAX_RAW, TAG_LEN};
+use lockstone_proto::vault::Codec;
+use zstd::zstd_safe::{self, CCtx, CParameter, DCtx, ErrorCode};
+
+/// zstd's level for new frames unless settings say otherwise.
+pub const DEFAULT_LEVEL: i32 = 3;
+
+/// Why a frame could not be compressed or decompressed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum FrameBroken {
+    /// A raw length of nothing, or beyond the format's limit.
+    #[error("a raw length of {raw_len} bytes is outside the format's limits")]
+    Length {
+        /// The length that was asked for, bytes.
+        raw_len: usize,
+    },
+    /// The payload gives more or fewer bytes than its directory says.
+    #[error("it gives {found} bytes instead of {wanted}")]
+    WrongLength {
+        /// What the directory says, bytes.
+        wanted: usize,
+        /// What there is, bytes; for zstd, at most what fits.
+        found: usize,
+    },
+    /// zstd refuses.
+    #[error("zstd: {0}")]
+    Zstd(&'static str),
+}
+
+fn zstd_error(code: ErrorCode) -> FrameBroken {
+    FrameBroken::Zstd(zstd_safe::get_error_name(code))
+}
+
+/// A zstd compression context and its output buffer, kept for many frames.
+pub struct Compressor {
+    context: CCtx<'static>,
+    scratch: Vec<u8>,
+}
+
+impl Compressor {
+    /// A compressor of zstd's level `level` (1 to 22; `DEFAULT_LEVEL` is 3).
+    pub fn new(level: i32) -> Result<Self, FrameBroken> {
+        let mut context = CCtx::try_create().ok_or(FrameBroken::Zstd("no memory for a context"))?;
+        for parameter in [
+            CParameter::CompressionLevel(level),
+            CParameter::ChecksumFlag(false),
+            CParameter::ContentSizeFlag(false),
+        ] {
+            context.set_parameter(parameter).map_err(zstd_error)?;
+        }
+        Ok(Self {
+            context,
+            scratch: Vec::new(),
+        })
+    }
+
+    /// Puts the payload of a frame with these raw bytes into `out`, replacing what was there and leaving room for the
+    /// seal's tag; `out` is not larger than that, since it is what waits in memory for its upload. Refuses an empty frame
+    /// and one of more than `FRAME_MAX_RAW` bytes.
+    pub fn compress(&mut self, raw: &[u8], out: &mut Vec<u8>) -> Result<Codec, FrameBroken> {
+        if raw.is_empty() || raw.len() > FRAME_MAX_RAW {
+            return Err(FrameBroken::Length { raw_len: raw.len() });
+        }
+        out.clear();
+        // zstd gives up as soon as its output would not fit into 97 %.
+        let worthwhile = raw.len() - raw.len().div_ceil(33);
+        if self.scratch.len() < worthwhile {
+            self.scratch.resize(worthwhile, 0);
+        }
+        let (payload, codec) = match self.context.compress2(&mut self.scratch[..worthwhile], raw) {
+            Ok(len) => (&self.scratch[..len], Codec::Zstd),
+            // Too small a room is the only thing that can go wrong; whatever it was, the raw bytes will do.
+            Err(_) => (raw, Codec::Stored),
+        };
+        out.reserve_exact(payload.len() + TAG_LEN);
+        out.extend_from_slice(payload);
+        Ok(codec)
+    }
+
+    /// Compresses whatever it costs, for segments. `raw` may be of any length.
+    pub(crate) fn compress_always(&mut self, raw: &[u8], out: &mut Vec<u8>) -> Result<(), FrameBroken> {
+        out.clear();
+        out.reserve(zstd_safe::compress_bound(raw.len()) + TAG_LEN);
+        self.context.compress2(out, raw).map_err(zstd_error)?;
+        Ok(())
+    }
+}
+
+/// A zstd decompression context, kept for many frames.
+pub struct Decompressor {
+    context: DCtx<'static>,
+}
+
+impl Decompressor {
+    /// A decompressor.
+    pub fn new() -> Result<Self, FrameBroken> {
+        DCtx::try_create()
+            .map(|context| Self { context })
+            .ok_or(FrameBroken::Zstd("no memory for a context"))
+    }
+
+    /// Puts the frame's raw bytes into `out`, replacing what was there: exactly `raw_len` of them, or an error. Refuses
+    /// `raw_len` above `FRAME_MAX_RAW` before it allocates.
+    pub fn decompress(
+        &mut self,
+        codec: Codec,
+        payload: &[u8],
+        raw_len: usize,
+        out: &mut Vec<u8>,
+    ) -> Result<(), FrameBroken> {
+        self.decompress_bounded(codec, payload, raw_len, FRAME_MAX_RAW, out)
+    }
+
+    pub(crate) fn decompress_bounded(
+        &mut self,
+        codec: Codec,
+        payload: &[u8],
+        raw_len: usize,
+        max: usize,
+        out: &mut Vec<u8>,
+    ) -> Result<(), FrameBroken> {
+        out.clear();
+        if raw_len == 0 || raw_len > max {
+            return Err(FrameBroken::Length { raw_len });
+        }
+        match codec {
+            Codec::Stored if payload.len() == raw_len => {
+                out.reserve_exact(raw_len);
+                out.extend_from_slice(payload);
+            }
+            Codec::Stored => {
+                return Err(FrameBroken::WrongLength {
+                    wanted: raw_len,
+                    found: payload.len(),
+                });
+            }
+            Codec::Zstd => {
+                if zstd_safe::find_frame_compressed_size(payload).map_err(zstd_error)? != payload.len() {
+                    return Err(FrameBroken::Zstd("it is not exactly one zstd frame"));
+                }
+                out.reserve_exact(raw_len);
+                self.context.decompress(out, payload).map_err(zstd_error)?;
+                if out.len() != raw_len {
+                    let found = out.len();
+                    out.clear();
+                    return Err(FrameBroken::WrongLength { wanted: raw_len, found });
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn round_trip(raw: &[u8]) -> (Codec, usize) {
+        let (mut payload, mut back) = (Vec::new(), vec![1, 2, 3]);
+        let codec = Compressor::new(DEFAULT_LEVEL)
+            .unwrap()
+            .compress(raw, &mut payload)
+            .unwrap();
+        Decompressor::new()
+            .unwrap()
+            .decompress(codec, &payload, raw.len(), &mut back)
+            .unwrap();
+        assert_eq!(back, raw);
+        (codec, payload.len())
+    }
+
+    /// Bytes no compressor gains on.
+    pub(crate) fn noise(len: usize) -> Vec<u8> {
+        let mut bytes = vec![0; len];
+        blake3::Hasher::new().update(b"noise").finalize_xof().fill(&mut bytes);
+        bytes
+    }
+
+    #[test]
+    fn what_does_not_shrink_is_stored_as_it_is() {
+        for len in [1, 100, 70_000, 1 << 20] {
+            assert_eq!(round_trip(&noise(len)), (Codec::Stored, len));
+        }
+        assert_eq!(round_trip(&vec![0; 1 << 20]).0, Codec::Zstd);
+    }
+
+    #[test]
+    fn a_saving_under_three_percent_is_not_taken() {
+        let mut raw = noise(1 << 20);
+        raw[..20_000].fill(0);
+        assert_eq!(round_trip(&raw).0, Codec::Stored);
+        raw[..40_000].fill(0);
+        assert_eq!(round_trip(&raw).0, Codec::Zstd);
+    }
+
+    #[test]
+    fn a_context_survives_a_frame_that_did_not_shrink() {
+        let (mut compressor, mut first, mut again) = (Compressor::new(3).unwrap(), Vec::new(), Vec::new());
+        let text = b"many words, many words, many words ".repeat(1000);
+        compressor.compress(&text, &mut first).unwrap();
+        assert_eq!(compressor.compress(&noise(5000), &mut again), Ok(Codec::Stored));
+        assert_eq!(compressor.compress(&text, &mut again), Ok(Codec::Zstd));
+        assert_eq!(first, again);
+    }
+
+    #[test]
+    fn lengths_beyond_the_limits_are_refused() {
+        let (mut compressor, mut out) = (Compressor::new(3).unwrap(), Vec::new());
+        assert_eq!(
+            compressor.compress(&[], &mut out),
+            Err(FrameBroken::Length { raw_len: 0 })
+        );
+        assert!(compressor.compress(&vec![0; FRAME_MAX_RAW + 1], &mut out).is_err());
+        let (mut decompressor, mut out) = (Decompressor::new().unwrap(), Vec::new());
+        assert!(
+            decompressor
+                .decompress(Codec::Zstd, b"x", FRAME_MAX_RAW + 1, &mut out)
+                .is_err()
+        );
+        assert_eq!(out.capacity(), 0, "refused before allocation");
+    }
+
+    #[test]
+    fn a_bomb_is_cut_off_at_the_stated_length() {
+        let mut bomb = Vec::new();
+        Compressor::new(3)
+            .unwrap()
+            .compress(&vec![0; FRAME_MAX_RAW], &mut bomb)
+            .unwrap();
+        assert!(bomb.len() < 2000);
+        let mut out = Vec::new();
+        assert!(
+            Decompressor::new()
+                .unwrap()
+                .decompress(Codec::Zstd, &bomb, 1000, &mut out)
+                .is_err()
+        );
+        assert!(out.is_empty() && out.capacity() < 5000);
+    }
+
+    #[test]
+    fn trailing_bytes_are_refused() {
+        let mut payload = Vec::new();
+        Compressor::new(3).unwrap().compress(&[0; 1000], &mut payload).unwrap();
+        let twice = [payload.as_slice(), payload.as_slice()].concat();
+        let mut out = Vec::new();
+        assert!(
+            Decompressor::new()
+                .unwrap()
+                .decompress(Codec::Zstd, &twice, 2000, &mut out)
+                .is_err()
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_come_back(raw in proptest::collection::vec(any::<u8>(), 1..5000), repeat in 1usize..20) {
+            round_trip(&raw.repeat(repeat));
+        }
+
+        #[test]
+        fn rubbish_never_panics(payload: Vec<u8>, raw_len in 0usize..10_000) {
+            let mut out = Vec::new();
+            for codec in [Codec::Stored, Codec::Zstd] {
+                if Decompressor::new().unwrap().decompress(codec, &payload, raw_len, &mut out).is_ok() {
+                    prop_assert_eq!(out.len(), raw_len);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,326 @@
+//! One log entry: bytes to entry and back, and every rule by which an entry is believed. Pure.
+
+use bytes::Bytes;
+use ed25519_dalek::{Signature, Signer as _, SigningKey};
+use jiff::Timestamp;
+use lockstone_proto::ids::{ChunkId, DomainId, PackId, PointId, SegmentId, ServerId};
+use lockstone_proto::limits::{FORMAT_VERSION, LOG_ENTRY_MAX};
+use lockstone_proto::vault::{
+    CommitBody, CondemnBody, FoldBody, ForgetBody, LogKind, LogRecord, PointStatus, PointSummary, RepackBody,
+    RestoreBody, SegmentsBody, SignedEntry,
+};
+use prost::Message;
+use zeroize::Zeroizing;
+
+use super::{Body, Entry, IDS_MAX, LogHead, SOURCES_MAX, TAGS_MAX, TEXT_MAX};
+use crate::keys::Keys;
+use crate::registration::Servers;
+use crate::seal::SealKey;
+use crate::wire::{Malformed, each_field, has_more_than};
+
+const CONTEXT: &[u8] = b"lockstone v1 log entry\0";
+const BODY_KEY_CONTEXT: &str = "lockstone v1 log body";
+pub(crate) const NONCE_LEN: usize = 16;
+
+/// Why an object is not the log entry of its place.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum LogBroken {
+    /// It is no entry at all, or not encoded as the format wants it.
+    #[error("it is no log entry: {0}")]
+    Malformed(&'static str),
+    /// Signed by a server that is not registered in the domain, as far as is known.
+    #[error("it was written by server {0}, which has no valid registration in this domain")]
+    UnknownServer(ServerId),
+    /// The signature is not by the server it names.
+    #[error("the signature of server {0} does not fit")]
+    Signature(ServerId),
+    /// A signed entry of a newer format.
+    #[error("its format {0} is newer than this program reads")]
+    Version(u32),
+    /// An entry of another place or domain.
+    #[error("it belongs elsewhere: {0}")]
+    Misplaced(&'static str),
+    /// It does not continue the entry before it.
+    #[error("it does not continue the entry before it")]
+    Chain,
+    /// The body does not open.
+    #[error("the seal of its body is broken")]
+    Sealed,
+    /// What it says breaks the rules.
+    #[error("what it says is impossible: {0}")]
+    Body(&'static str),
+}
+
+impl From<Malformed> for LogBroken {
+    fn from(_: Malformed) -> Self {
+        Self::Malformed("it cannot be decoded")
+    }
+}
+
+/// An entry as the operator sees it: the body stays sealed.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct PlainEntry {
+    pub(crate) head: LogHead,
+    pub(crate) previous: [u8; 32],
+    pub(crate) server: ServerId,
+    pub(crate) record: LogRecord,
+    pub(crate) points: Vec<PointId>,
+    nonce: [u8; NONCE_LEN],
+}
+
+/// Believes the object after `previous`, or says why not. The rules stand at the top of `log`.
+pub fn validate_next(keys: &Keys, servers: &Servers, previous: &LogHead, object: &Bytes) -> Result<Entry, LogBroken> {
+    let plain = PlainEntry::read(keys.domain(), previous.n + 1, object, Some(servers))?;
+    chain(previous, &plain)?;
+    plain.open(keys)
+}
+
+/// The same for the operator, who cannot open the body: its head and, of a Commit, its summary.
+pub fn validate_plain(
+    domain: DomainId,
+    servers: &Servers,
+    previous: &LogHead,
+    object: &Bytes,
+) -> Result<(LogHead, Option<PointSummary>), LogBroken> {
+    let plain = PlainEntry::read(domain, previous.n + 1, object, Some(servers))?;
+    chain(previous, &plain)?;
+    Ok((plain.head, plain.record.point))
+}
+
+/// Whether an entry continues the one before it.
+pub(crate) fn chain(previous: &LogHead, entry: &PlainEntry) -> Result<(), LogBroken> {
+    if entry.head.n == previous.n + 1 && entry.previous == previous.hash { Ok(()) } else { Err(LogBroken::Chain) }
+}
+
+/// Whether the object is the entry that was written with this nonce.
+pub(crate) fn own_nonce(object: &Bytes, server: ServerId, nonce: &[u8; NONCE_LEN]) -> bool {
+    SignedEntry::decode(object.clone())
+        .and_then(|signed| LogRecord::decode(signed.record))
+        .is_ok_and(|record| record.nonce == nonce.as_slice() && record.server_id == server.as_ref())
+}
+
+/// Makes the object after `previous`. The nonce must be new for each attempt.
+pub(crate) fn seal(
+    keys: &Keys,
+    previous: &LogHead,
+    server: ServerId,
+    key: &SigningKey,
+    nonce: &[u8; NONCE_LEN],
+    now: Timestamp,
+    body: &Body,
+) -> Result<Bytes, LogBroken> {
+    let (kind, point, points, mut sealed) = match body {
+        Body::Segments(ids) => (LogKind::Segments, None, &[][..], SegmentsBody { segment_ids: bytes_of(ids) }.encode_to_vec()),
+        Body::Commit(summary, body) => (LogKind::Commit, Some((**summary).clone()), &[][..], body.encode_to_vec()),
+        Body::Forget(points) => (LogKind::Forget, None, points.as_slice(), ForgetBody {}.encode_to_vec()),
+        Body::Restore(points) => (LogKind::Restore, None, points.as_slice(), RestoreBody {}.encode_to_vec()),
+        Body::Condemn(body) => (LogKind::Condemn, None, &[][..], body.encode_to_vec()),
+        Body::Repack(body) => (LogKind::Repack, None, &[][..], body.encode_to_vec()),
+        Body::Fold(body) => (LogKind::Fold, None, &[][..], body.encode_to_vec()),
+    };
+    let n = previous.n + 1;
+    let mut record = LogRecord {
+        version: FORMAT_VERSION,
+        domain_id: Bytes::copy_from_slice(keys.domain().as_bytes()),
+        n,
+        previous: Bytes::copy_from_slice(&previous.hash),
+        time_s: now.as_second(),
+        time_ns: u32::try_from(now.subsec_nanosecond()).unwrap_or_default(),
+        server_id: Bytes::copy_from_slice(server.as_bytes()),
+        nonce: Bytes::copy_from_slice(nonce),
+        kind: kind.into(),
+        point,
+        points: bytes_of(points),
+        sealed: Bytes::new(),
+    };
+    let aad = record.encode_to_vec();
+    body_key(keys, n, nonce).seal_in_place(0, &aad, &mut sealed).map_err(|_| LogBroken::Sealed)?;
+    record.sealed = sealed.into();
+    let record = Bytes::from(record.encode_to_vec());
+    let signature = Bytes::copy_from_slice(&key.sign(&[CONTEXT, &record].concat()).to_bytes());
+    let object = Bytes::from(SignedEntry { record, signature }.encode_to_vec());
+    // Nothing is written that a reader would refuse.
+    PlainEntry::read(keys.domain(), n, &object, None)?.open(keys)?;
+    Ok(object)
+}
+
+fn bytes_of<T: AsRef<[u8]>>(ids: &[T]) -> Vec<Bytes> {
+    ids.iter().map(|id| Bytes::copy_from_slice(id.as_ref())).collect()
+}
+
+fn body_key(keys: &Keys, n: u64, nonce: &[u8; NONCE_LEN]) -> SealKey {
+    let mut material = Zeroizing::new([0; 32 + 8 + NONCE_LEN]);
+    material[..32].copy_from_slice(&keys.log);
+    material[32..40].copy_from_slice(&n.to_le_bytes());
+    material[40..].copy_from_slice(nonce);
+    SealKey::new(&Zeroizing::new(blake3::derive_key(BODY_KEY_CONTEXT, material.as_slice())))
+}
+
+impl PlainEntry {
+    /// Reads what stands at position `n`, whatever came before it. `servers` is `None` where the signature is known to be
+    /// good: in one's own cache.
+    pub(crate) fn read(
+        domain: DomainId,
+        n: u64,
+        object: &Bytes,
+        servers: Option<&Servers>,
+    ) -> Result<Self, LogBroken> {
+        if object.len() as u64 > LOG_ENTRY_MAX {
+            return Err(LogBroken::Malformed("it is too long"));
+        }
+        let signed = SignedEntry::decode(object.clone()).map_err(Malformed::from)?;
+        if signed.encoded_len() != object.len() || signed.encode_to_vec() != object {
+            return Err(LogBroken::Malformed("it is not encoded as the format wants it"));
+        }
+        check_counts(&signed.record)?;
+        let record = LogRecord::decode(signed.record.clone()).map_err(Malformed::from)?;
+        let server = ServerId::try_from(record.server_id.as_ref())
+            .map_err(|_| LogBroken::Malformed("its server is no id"))?;
+        if let Some(servers) = servers {
+            let known = servers.get(server).filter(|known| known.domain == domain);
+            let known = known.ok_or(LogBroken::UnknownServer(server))?;
+            let signature = Signature::from_slice(&signed.signature).map_err(|_| LogBroken::Signature(server))?;
+            known
+                .key
+                .verify_strict(&[CONTEXT, &signed.record].concat(), &signature)
+                .map_err(|_| LogBroken::Signature(server))?;
+        }
+        if record.version > FORMAT_VERSION {
+            return Err(LogBroken::Version(record.version));
+        }
+        if record.encode_to_vec() != signed.record {
+            return Err(LogBroken::Malformed("it is not encoded as the format wants it"));
+        }
+        if record.version != FORMAT_VERSION || record.domain_id != domain.as_ref() {
+            return Err(LogBroken::Misplaced("another domain"));
+        }
+        if record.n != n {
+            return Err(LogBroken::Misplaced("another position"));
+        }
+        let fixed = |bytes: &Bytes, what| bytes.as_ref().try_into().map_err(|_| LogBroken::Malformed(what));
+        let previous = fixed(&record.previous, "the hash of the entry before has the wrong length")?;
+        let nonce = <[u8; NONCE_LEN]>::try_from(record.nonce.as_ref())
+            .map_err(|_| LogBroken::Malformed("its nonce has the wrong length"))?;
+        if record.time_ns >= 1_000_000_000 || Timestamp::from_second(record.time_s).is_err() {
+            return Err(LogBroken::Body("its time"));
+        }
+        let points = ids(&record.points, "a recovery point's id")?;
+        let (wants_point, wants_points) = match record.kind() {
+            LogKind::Unspecified => return Err(LogBroken::Body("its kind is unknown to this program")),
+            LogKind::Commit => (true, false),
+            LogKind::Forget | LogKind::Restore => (false, true),
+            LogKind::Segments | LogKind::Condemn | LogKind::Repack | LogKind::Fold => (false, false),
+        };
+        if record.point.is_some() != wants_point || points.is_empty() == wants_points {
+            return Err(LogBroken::Body("it names recovery points where its kind has none, or none where it has"));
+        }
+        if let Some(point) = &record.point {
+            check_summary(point)?;
+        }
+        let head = LogHead { n, hash: *blake3::hash(object).as_bytes() };
+        Ok(Self { head, previous, server, record, points, nonce })
+    }
+
+    /// Opens the body and checks what it says.
+    pub(crate) fn open(self, keys: &Keys) -> Result<Entry, LogBroken> {
+        let Self { head, previous, server, mut record, points, nonce } = self;
+        let mut body = std::mem::take(&mut record.sealed).to_vec();
+        let aad = record.encode_to_vec();
+        body_key(keys, head.n, &nonce).open_in_place(0, &aad, &mut body).map_err(|_| LogBroken::Sealed)?;
+        let body = Bytes::from(body);
+        let body = match record.kind() {
+            LogKind::Segments => {
+                bounded(&body, &[(1, IDS_MAX)])?;
+                let body = SegmentsBody::decode(body).map_err(Malformed::from)?;
+                let segments = ids(&body.segment_ids, "a segment's id")?;
+                if segments.is_empty() {
+                    return Err(LogBroken::Body("it names no segment"));
+                }
+                Body::Segments(segments)
+            }
+            LogKind::Commit => {
+                bounded(&body, &[(1, IDS_MAX), (3, SOURCES_MAX), (5, SOURCES_MAX)])?;
+                let body = CommitBody::decode(body).map_err(Malformed::from)?;
+                check_commit(&body, head.n)?;
+                let summary = record.point.take().ok_or(LogBroken::Body("it has no summary"))?;
+                Body::Commit(Box::new(summary), Box::new(body))
+            }
+            LogKind::Forget => Body::Forget(points),
+            LogKind::Restore => Body::Restore(points),
+            LogKind::Condemn => {
+                bounded(&body, &[(1, IDS_MAX)])?;
+                let body = CondemnBody::decode(body).map_err(Malformed::from)?;
+                ids::<PackId>(&body.pack_ids, "a pack's id")?;
+                Body::Condemn(body)
+            }
+            LogKind::Repack => {
+                bounded(&body, &[(1, IDS_MAX), (2, IDS_MAX)])?;
+                let body = RepackBody::decode(body).map_err(Malformed::from)?;
+                ids::<PackId>(&body.old_pack_ids, "a pack's id")?;
+                ids::<SegmentId>(&body.segment_ids, "a segment's id")?;
+                Body::Repack(body)
+            }
+            LogKind::Fold => {
+                bounded(&body, &[(2, IDS_MAX), (3, IDS_MAX), (4, IDS_MAX)])?;
+                let body = FoldBody::decode(body).map_err(Malformed::from)?;
+                if body.through >= head.n {
+                    return Err(LogBroken::Body("it sums up what comes behind it"));
+                }
+                Body::Fold(Box::new(body))
+            }
+            LogKind::Unspecified => return Err(LogBroken::Body("its kind is unknown to this program")),
+        };
+        Ok(Entry { head, previous, time_s: record.time_s, time_ns: record.time_ns, server, body })
+    }
+}
+
+/// Refuses an encoded record with too many repeated parts, before it is decoded.
+fn check_counts(record: &[u8]) -> Result<(), LogBroken> {
+    bounded(record, &[(10, 1), (11, IDS_MAX)])?;
+    each_field::<LogBroken>(record, 10, |summary| bounded(summary, &[(10, TAGS_MAX)]))
+}
+
+fn bounded(message: &[u8], limits: &[(u32, usize)]) -> Result<(), LogBroken> {
+    for (tag, max) in limits {
+        if has_more_than(message, *tag, *max)? {
+            return Err(LogBroken::Malformed("it lists more than the format allows"));
+        }
+    }
+    Ok(())
+}
+
+fn ids<T: for<'a> TryFrom<&'a [u8]>>(bytes: &[Bytes], what: &'static str) -> Result<Vec<T>, LogBroken> {
+    if bytes.len() > IDS_MAX {
+        return Err(LogBroken::Malformed("it lists more than the format allows"));
+    }
+    bytes.iter().map(|id| T::try_from(id.as_ref()).map_err(|_| LogBroken::Body(what))).collect()
+}
+
+fn check_summary(point: &PointSummary) -> Result<(), LogBroken> {
+    PointId::try_from(point.point_id.as_ref()).map_err(|_| LogBroken::Body("a recovery point's id"))?;
+    if point.status() == PointStatus::Unspecified {
+        return Err(LogBroken::Body("its status is unknown to this program"));
+    }
+    let texts_fit = point.tags.len() <= TAGS_MAX
+        && point.tags.iter().chain([&point.label]).all(|text| text.len() <= TEXT_MAX);
+    let times_fit = point.started_ns < 1_000_000_000
+        && Timestamp::from_second(point.started_s).is_ok()
+        && Timestamp::from_second(point.expires_s).is_ok();
+    if texts_fit && times_fit { Ok(()) } else { Err(LogBroken::Body("its tags, label or times")) }
+}
+
+fn check_commit(body: &CommitBody, n: u64) -> Result<(), LogBroken> {
+    ids::<SegmentId>(&body.segment_ids, "a segment's id")?;
+    ids::<PointId>(&body.parents, "a parent's id")?;
+    if body.sources.len() > SOURCES_MAX || body.parents.len() > SOURCES_MAX {
+        return Err(LogBroken::Body("it has too many sources or parents"));
+    }
+    // A source without anything in it has no page.
+    if !body.root.is_empty() && body.root.len() != ChunkId::LEN {
+        return Err(LogBroken::Body("its root is no id"));
+    }
+    if body.index_position >= n {
+        return Err(LogBroken::Body("it was read from an entry that comes behind it"));
+    }
+    Ok(())
+}

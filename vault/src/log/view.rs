@@ -1,0 +1,190 @@
+//! What a log says in sum: its recovery points, and which of them are forgotten. Pure: entries go in one by one.
+
+use std::collections::HashMap;
+
+use lockstone_proto::ids::{ChunkId, PointId, ServerId};
+use lockstone_proto::vault::{CommitBody, LogKind, PointSummary};
+
+use super::{Body, Entry, LogHead, PlainEntry};
+use crate::damage::Damage;
+
+/// A recovery point.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Point {
+    /// Its id.
+    pub id: PointId,
+    /// The log entry that committed it.
+    pub n: u64,
+    /// Whose it is.
+    pub server: ServerId,
+    /// When it was committed, seconds since the epoch, by that server's clock.
+    pub time_s: i64,
+    /// What the operator may see.
+    pub summary: PointSummary,
+    /// Where its tree begins, and what it was made from. Without `segment_ids`: the index has them.
+    pub body: CommitBody,
+    /// When it was deleted, seconds since the epoch; it can be undone for the vault's soft-delete days.
+    pub forgotten: Option<i64>,
+}
+
+impl Point {
+    /// The top page of its root folder; `None` if nothing was in it.
+    #[must_use]
+    pub fn root(&self) -> Option<ChunkId> {
+        ChunkId::try_from(self.body.root.as_ref()).ok()
+    }
+}
+
+/// A recovery point as the operator sees it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PointOverview {
+    /// Its id.
+    pub id: PointId,
+    /// The log entry that committed it.
+    pub n: u64,
+    /// Whose it is.
+    pub server: ServerId,
+    /// When it was committed, seconds since the epoch.
+    pub time_s: i64,
+    /// Everything else that is not sealed.
+    pub summary: PointSummary,
+    /// When it was deleted, seconds since the epoch.
+    pub forgotten: Option<i64>,
+}
+
+/// The log as it was read, in sum.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LogView {
+    /// The last entry that was believed.
+    pub head: LogHead,
+    /// In order of their entries, the forgotten ones too.
+    pub points: Vec<Point>,
+    /// What is wrong with log, registrations and segments.
+    pub damage: Vec<Damage>,
+    /// Whether the log itself is damaged: entries are missing, or cannot be believed. Then the points are those of the
+    /// entries that could be read, and nothing may be appended.
+    pub log_damaged: bool,
+}
+
+impl LogView {
+    /// The point of that id.
+    #[must_use]
+    pub fn point(&self, id: &PointId) -> Option<&Point> {
+        self.points.iter().find(|point| point.id == *id)
+    }
+
+    /// The points that are not forgotten, oldest first.
+    pub fn alive(&self) -> impl DoubleEndedIterator<Item = &Point> {
+        self.points.iter().filter(|point| point.forgotten.is_none())
+    }
+
+    /// The last point that is not forgotten, of one server or of all.
+    #[must_use]
+    pub fn latest(&self, server: Option<ServerId>) -> Option<&Point> {
+        self.alive().rev().find(|point| server.is_none_or(|server| point.server == server))
+    }
+}
+
+/// Sums entries up.
+#[derive(Debug, Default)]
+pub(crate) struct Summed {
+    points: Vec<Point>,
+    places: HashMap<PointId, usize>,
+    /// Entries that condemned or repacked packs, ascending.
+    collected: Vec<u64>,
+    /// For each forgotten point, the entry that forgot it.
+    forgotten_at: HashMap<PointId, u64>,
+}
+
+impl Summed {
+    /// Takes the next entry in. One that repeats a point's id changes nothing: ids are random, so it is the same writer's.
+    pub(crate) fn add(&mut self, entry: &Entry) {
+        match &entry.body {
+            Body::Commit(summary, body) => {
+                let Ok(id) = PointId::try_from(summary.point_id.as_ref()) else { return };
+                if self.places.contains_key(&id) {
+                    return;
+                }
+                self.places.insert(id, self.points.len());
+                let body = CommitBody { segment_ids: Vec::new(), ..(**body).clone() };
+                let (n, server, time_s) = (entry.head.n, entry.server, entry.time_s);
+                self.points.push(Point { id, n, server, time_s, summary: (**summary).clone(), body, forgotten: None });
+            }
+            Body::Forget(points) => {
+                for id in points {
+                    if let Some(place) = self.places.get(id)
+                        && self.points[*place].forgotten.is_none()
+                    {
+                        self.points[*place].forgotten = Some(entry.time_s);
+                        self.forgotten_at.insert(*id, entry.head.n);
+                    }
+                }
+            }
+            Body::Restore(points) => {
+                for id in points {
+                    if let Some(place) = self.places.get(id) {
+                        self.points[*place].forgotten = None;
+                        self.forgotten_at.remove(id);
+                    }
+                }
+            }
+            Body::Condemn(_) | Body::Repack(_) => self.collected.push(entry.head.n),
+            Body::Segments(_) | Body::Fold(_) => {}
+        }
+    }
+
+    pub(crate) fn points(&self) -> &[Point] {
+        &self.points
+    }
+
+    pub(crate) fn point(&self, id: &PointId) -> Option<&Point> {
+        self.places.get(id).map(|place| &self.points[*place])
+    }
+
+    /// The first entry behind `n` that condemned or repacked packs.
+    pub(crate) fn collected_after(&self, n: u64) -> Option<u64> {
+        self.collected.iter().copied().find(|at| *at > n)
+    }
+
+    /// Whether the vault was collected since the point was forgotten, so that it may lack packs.
+    pub(crate) fn is_too_late(&self, id: &PointId) -> bool {
+        self.forgotten_at.get(id).is_some_and(|at| self.collected_after(*at).is_some())
+    }
+}
+
+/// Sums up what the operator sees.
+#[derive(Debug, Default)]
+pub(crate) struct Overview {
+    points: Vec<PointOverview>,
+    places: HashMap<PointId, usize>,
+}
+
+impl Overview {
+    pub(crate) fn add(&mut self, entry: &PlainEntry) {
+        let forgotten = match entry.record.kind() {
+            LogKind::Commit => {
+                let Some(summary) = entry.record.point.clone() else { return };
+                let Ok(id) = PointId::try_from(summary.point_id.as_ref()) else { return };
+                let (n, server, time_s) = (entry.head.n, entry.server, entry.record.time_s);
+                self.places.entry(id).or_insert_with(|| {
+                    self.points.push(PointOverview { id, n, server, time_s, summary, forgotten: None });
+                    self.points.len() - 1
+                });
+                return;
+            }
+            LogKind::Forget => Some(entry.record.time_s),
+            LogKind::Restore => None,
+            _ => return,
+        };
+        for id in &entry.points {
+            if let Some(place) = self.places.get(id) {
+                let point = &mut self.points[*place];
+                point.forgotten = forgotten.and(point.forgotten.or(forgotten));
+            }
+        }
+    }
+
+    pub(crate) fn into_points(self) -> Vec<PointOverview> {
+        self.points
+    }
+}

@@ -1,0 +1,275 @@
+//! The store: objects by name, written once. Everything in the house that touches a vault's objects goes through `Store`;
+//! behind it is any `ObjectStore`, wrapped in as many decorators (`decorate`) as the caller likes.
+//!
+//! Promises: `create` never overwrites, and what it acknowledged is durable (a local store syncs file and folders). A read
+//! never allocates more than its caller allows. An error says which object, and whether trying again may help. A local
+//! vault folder that is not there is never made except by `open_or_make`, and is noticed when it vanishes or is replaced.
+
+pub mod conformance;
+pub mod decorate;
+mod error;
+pub mod names;
+
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::stream::BoxStream;
+use futures::{StreamExt, TryStreamExt};
+use object_store::local::LocalFileSystem;
+use object_store::path::Path as ObjectPath;
+use object_store::{GetOptions, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload};
+
+pub use error::StoreError;
+
+/// What became of a `create`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Created {
+    /// The object is there now, by this call, and durable.
+    New,
+    /// An object of that name was there; nothing was changed. It may be one's own from an attempt that seemed to fail.
+    Exists,
+}
+
+/// An object as a listing names it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Listed {
+    /// Its name.
+    pub path: String,
+    /// Its length, bytes.
+    pub len: u64,
+}
+
+/// A vault's objects. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Store {
+    inner: Arc<dyn ObjectStore>,
+    url: Arc<str>,
+    root: Option<Arc<Root>>,
+}
+
+/// A local vault's folder as it was when it was opened, to notice one that was unmounted or replaced.
+#[derive(Debug)]
+struct Root {
+    path: PathBuf,
+    identity: (u64, u64),
+}
+
+impl Root {
+    fn check(&self, url: &str) -> Result<(), StoreError> {
+        match identity(&self.path) {
+            Ok(now) if now == self.identity => Ok(()),
+            Ok(_) => Err(StoreError::Unreachable {
+                object: url.to_owned(),
+                reason: "the vault's folder is not the one that was opened (unmounted, or replaced)".to_owned(),
+            }),
+            Err(error) => Err(StoreError::Unreachable {
+                object: url.to_owned(),
+                reason: format!("the vault's folder is gone: {error}"),
+            }),
+        }
+    }
+}
+
+fn identity(path: &Path) -> std::io::Result<(u64, u64)> {
+    let stat = rustix::fs::stat(path)?;
+    Ok((stat.st_dev, stat.st_ino))
+}
+
+impl Store {
+    /// Opens the store of a vault URL: a path, or `file:///dir`. The folder must be there.
+    pub fn open(url: &str) -> Result<Self, StoreError> {
+        Self::local(url, local_path(url)?)
+    }
+
+    /// The same, but makes the folder (and those above it) where it is not there. Only for `vault create`.
+    pub fn open_or_make(url: &str) -> Result<Self, StoreError> {
+        let path = local_path(url)?;
+        std::fs::create_dir_all(&path).map_err(|error| StoreError::from_io(url, &error))?;
+        Self::local(url, path)
+    }
+
+    fn local(url: &str, path: PathBuf) -> Result<Self, StoreError> {
+        let folder = match std::fs::metadata(&path) {
+            Ok(stat) => stat.is_dir(),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                return Err(StoreError::NoFolder { url: url.to_owned() });
+            }
+            Err(error) => return Err(StoreError::from_io(url, &error)),
+        };
+        if !folder {
+            return Err(StoreError::BadUrl { url: url.to_owned(), reason: "it is no folder" });
+        }
+        let path = std::fs::canonicalize(path).map_err(|error| StoreError::from_io(url, &error))?;
+        let identity = identity(&path).map_err(|error| StoreError::from_io(url, &error))?;
+        let inner = LocalFileSystem::new_with_prefix(&path).map_err(|error| StoreError::sort(url, &error))?;
+        Ok(Self {
+            inner: Arc::new(inner.with_fsync(true)),
+            url: url.into(),
+            root: Some(Arc::new(Root { path, identity })),
+        })
+    }
+
+    /// A store over any `ObjectStore`; `url` is for messages.
+    #[must_use]
+    pub fn new(inner: Arc<dyn ObjectStore>, url: &str) -> Self {
+        Self { inner, url: url.into(), root: None }
+    }
+
+    /// The same store behind one more decorator.
+    #[must_use]
+    pub fn decorated(self, with: impl FnOnce(Arc<dyn ObjectStore>) -> Arc<dyn ObjectStore>) -> Self {
+        Self { inner: with(self.inner), ..self }
+    }
+
+    /// The vault URL it was opened by.
+    #[must_use]
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// The folder of a local store, absolute and without symlinks.
+    #[must_use]
+    pub fn local_root(&self) -> Option<&Path> {
+        self.root.as_deref().map(|root| root.path.as_path())
+    }
+
+    /// Creates an object where none of that name is. Never overwrites. Once it returns `New`, the object is durable.
+    /// After an error the object may be there all the same.
+    pub async fn create(&self, path: &str, payload: impl Into<PutPayload>) -> Result<Created, StoreError> {
+        if let Some(root) = &self.root {
+            // Otherwise the missing folder would be made again, on the disk below the mount point.
+            root.check(&self.url)?;
+        }
+        let options = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
+        match self.inner.put_opts(&ObjectPath::from(path), payload.into(), options).await {
+            Ok(_) => Ok(Created::New),
+            Err(object_store::Error::AlreadyExists { .. } | object_store::Error::Precondition { .. }) => {
+                Ok(Created::Exists)
+            }
+            Err(error) => Err(StoreError::sort(path, &error)),
+        }
+    }
+
+    /// The whole object, refused if it is longer than `max_len` bytes.
+    pub async fn get(&self, path: &str, max_len: u64) -> Result<Bytes, StoreError> {
+        let failed = |error| self.explain(path, error);
+        let got = self.inner.get_opts(&ObjectPath::from(path), GetOptions::default()).await.map_err(failed)?;
+        if got.meta.size > max_len {
+            return Err(StoreError::TooLarge { object: path.to_owned(), len: got.meta.size, max: max_len });
+        }
+        let (len, bytes) = (got.meta.size, got.bytes().await.map_err(failed)?);
+        if bytes.len() as u64 == len {
+            Ok(bytes)
+        } else {
+            Err(StoreError::Short { object: path.to_owned(), wanted: len, found: bytes.len() as u64 })
+        }
+    }
+
+    /// Exactly these bytes of an object; `Short` if it ends before them. The caller bounds the range.
+    pub async fn get_range(&self, path: &str, range: Range<u64>) -> Result<Bytes, StoreError> {
+        if range.is_empty() {
+            return Ok(Bytes::new());
+        }
+        let wanted = range.end - range.start;
+        let at = ObjectPath::from(path);
+        let failed = match self.inner.get_ranges(&at, std::slice::from_ref(&range)).await {
+            Ok(parts) => {
+                let bytes = parts.into_iter().next().unwrap_or_default();
+                if bytes.len() as u64 == wanted {
+                    return Ok(bytes);
+                }
+                StoreError::Short { object: path.to_owned(), wanted: range.end, found: range.start + bytes.len() as u64 }
+            }
+            Err(error) => self.explain(path, error),
+        };
+        // Stores word a range beyond the end in many ways; the length is the same everywhere.
+        if let StoreError::Io { .. } = failed
+            && let Ok(Some(len)) = self.head(path).await
+            && len < range.end
+        {
+            return Err(StoreError::Short { object: path.to_owned(), wanted: range.end, found: len });
+        }
+        Err(failed)
+    }
+
+    /// The object's length, bytes; `None` if there is no such object.
+    pub async fn head(&self, path: &str) -> Result<Option<u64>, StoreError> {
+        match self.inner.head(&ObjectPath::from(path)).await {
+            Ok(meta) => Ok(Some(meta.size)),
+            Err(error) => match self.explain(path, error) {
+                StoreError::NotFound { .. } => Ok(None),
+                other => Err(other),
+            },
+        }
+    }
+
+    /// All objects below a prefix of whole name parts, in no order.
+    pub fn list(&self, prefix: &str) -> BoxStream<'static, Result<Listed, StoreError>> {
+        let at = prefix.to_owned();
+        self.inner
+            .list(Some(&ObjectPath::from(prefix)))
+            .map(move |listed| match listed {
+                Ok(meta) => Ok(Listed { path: meta.location.to_string(), len: meta.size }),
+                Err(error) => Err(StoreError::sort(&at, &error)),
+            })
+            .boxed()
+    }
+
+    /// The same, whole and sorted by name.
+    pub async fn list_all(&self, prefix: &str) -> Result<Vec<Listed>, StoreError> {
+        let mut all: Vec<Listed> = self.list(prefix).try_collect().await?;
+        all.sort_unstable();
+        Ok(all)
+    }
+
+    /// The names of the folders right below a prefix, sorted.
+    pub async fn folders(&self, prefix: &str) -> Result<Vec<String>, StoreError> {
+        let at = ObjectPath::from(prefix);
+        let listed = self.inner.list_with_delimiter(Some(&at)).await;
+        let listed = listed.map_err(|error| StoreError::sort(prefix, &error))?;
+        let mut names: Vec<String> =
+            listed.common_prefixes.iter().filter_map(|path| path.filename().map(str::to_owned)).collect();
+        names.sort_unstable();
+        Ok(names)
+    }
+
+    /// Deletes an object; one that is not there is no error.
+    pub async fn delete(&self, path: &str) -> Result<(), StoreError> {
+        match self.inner.delete(&ObjectPath::from(path)).await {
+            Ok(()) => Ok(()),
+            Err(error) => match self.explain(path, error) {
+                StoreError::NotFound { .. } => Ok(()),
+                other => Err(other),
+            },
+        }
+    }
+
+    /// A missing object of a local vault whose whole folder is missing is another matter.
+    fn explain(&self, path: &str, error: object_store::Error) -> StoreError {
+        let error = StoreError::sort(path, &error);
+        match (&error, &self.root) {
+            (StoreError::NotFound { .. }, Some(root)) => root.check(&self.url).err().unwrap_or(error),
+            _ => error,
+        }
+    }
+}
+
+/// The folder a vault URL means.
+fn local_path(url: &str) -> Result<PathBuf, StoreError> {
+    if url.is_empty() {
+        return Err(StoreError::BadUrl { url: url.to_owned(), reason: "it is empty" });
+    }
+    let Some((scheme, _)) = url.split_once("://") else { return Ok(PathBuf::from(url)) };
+    if scheme != "file" {
+        return Err(StoreError::Unsupported { url: url.to_owned(), scheme: scheme.to_owned() });
+    }
+    let bad = |reason| StoreError::BadUrl { url: url.to_owned(), reason };
+    let parsed = url::Url::parse(url).map_err(|_| bad("it cannot be parsed"))?;
+    parsed.to_file_path().map_err(|()| bad("a file URL is file:/// and an absolute path"))
+}
+
+#[cfg(test)]
+#[path = "store_tests.rs"]
+mod tests;

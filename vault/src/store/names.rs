@@ -1,0 +1,97 @@
+//! The names of a vault's objects (DESIGN §4). The one place that spells them.
+
+use lockstone_proto::ids::{DomainId, JobId, PackId, SegmentId, ServerId, SlotId};
+
+/// The vault's descriptor.
+pub const DESCRIPTOR: &str = "lockstone.json";
+/// Below it, a folder a server.
+pub const SERVERS: &str = "servers";
+/// Below it, a folder a server, and in that a folder a job.
+pub const JOBS: &str = "jobs";
+/// Below it, a folder a domain.
+pub const DOMAINS: &str = "domains";
+
+/// A server's registration.
+#[must_use]
+pub fn registration(server: ServerId) -> String {
+    format!("{SERVERS}/{server}/registration")
+}
+
+/// The folder of a server's job records.
+#[must_use]
+pub fn jobs_of(server: ServerId) -> String {
+    format!("{JOBS}/{server}")
+}
+
+/// A job record.
+#[must_use]
+pub fn job(server: ServerId, job: JobId, number: u32) -> String {
+    format!("{JOBS}/{server}/{job}/{number}")
+}
+
+/// The folder of a domain's key slots.
+#[must_use]
+pub fn slots(domain: DomainId) -> String {
+    format!("{DOMAINS}/{domain}/keys")
+}
+
+/// A key slot.
+#[must_use]
+pub fn slot(domain: DomainId, slot: SlotId) -> String {
+    format!("{DOMAINS}/{domain}/keys/{slot}")
+}
+
+/// The folder of a domain's log.
+#[must_use]
+pub fn log(domain: DomainId) -> String {
+    format!("{DOMAINS}/{domain}/log")
+}
+
+/// The log entry at position `n`: 16 hex digits.
+#[must_use]
+pub fn log_entry(domain: DomainId, n: u64) -> String {
+    format!("{DOMAINS}/{domain}/log/{n:016x}")
+}
+
+/// The position that the last part of a log entry's name says, if it is one.
+#[must_use]
+pub fn log_position(path: &str) -> Option<u64> {
+    let name = path.rsplit('/').next()?;
+    let n = u64::from_str_radix(name, 16).ok()?;
+    (n > 0 && format!("{n:016x}") == name).then_some(n)
+}
+
+/// A pack.
+#[must_use]
+pub fn pack(domain: DomainId, pack: &PackId) -> String {
+    format!("{DOMAINS}/{domain}/packs/{:02x}/{pack}", pack.as_bytes()[0])
+}
+
+/// The folder of the packs whose id begins with that byte.
+#[must_use]
+pub fn packs(domain: DomainId, first: u8) -> String {
+    format!("{DOMAINS}/{domain}/packs/{first:02x}")
+}
+
+/// A segment.
+#[must_use]
+pub fn segment(domain: DomainId, segment: &SegmentId) -> String {
+    format!("{DOMAINS}/{domain}/segments/{segment}")
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_log_position_survives_its_name() {
+        let domain = DomainId([1; 16]);
+        for n in [1, 9, 16, 255, u64::MAX] {
+            assert_eq!(log_position(&log_entry(domain, n)), Some(n));
+        }
+        for name in ["a/log/0000000000000000", "a/log/1", "a/log/00000000000000FF", "a/log/00000000000000ff#1", ""] {
+            assert_eq!(log_position(name), None, "{name}");
+        }
+    }
+}
