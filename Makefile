@@ -30,8 +30,8 @@ help:
 .PHONY: setup
 setup:
 	@missing=""; \
-	ls /usr/lib/llvm-*/lib/libclang*.so* /usr/lib/*/libclang*.so* /usr/lib64/libclang*.so* >/dev/null 2>&1 \
-	  || [ -n "$${LIBCLANG_PATH:-}" ] || missing="$$missing libclang-dev"; \
+	[ -n "$${LIBCLANG_PATH:-}" ] || compgen -G "/usr/lib/llvm-*/lib/clang/*/include/stddef.h" >/dev/null \
+	  || compgen -G "/usr/lib*/clang/*/include/stddef.h" >/dev/null || missing="$$missing libclang-dev"; \
 	command -v c++ >/dev/null || missing="$$missing g++"; \
 	if [ -n "$$missing" ]; then \
 	  echo "setup: installing$$missing"; \
@@ -65,13 +65,14 @@ setup-tests: setup
 	  } || echo "setup: no Python packages for the second reader: its test will be skipped"; \
 	fi
 
-# The program has no fault points. (`make test` builds another one, which has; this puts the right one in its place.)
+# The program has no fault points. (`make test` builds another one, which has.) Its debug symbols, most of them RocksDB's,
+# stay in the shared target folder.
 .PHONY: build
 build: setup
 	cargo build $(CARGO_FLAGS)
 	@mkdir -p target/release
-	@[ "$(BINARY)" -ef target/release/lockstone ] || cp -f $(BINARY) target/release/.lockstone.new
-	@[ ! -e target/release/.lockstone.new ] || mv -f target/release/.lockstone.new target/release/lockstone
+	@strip --strip-debug -o target/release/.lockstone.new $(BINARY) || cp -f $(BINARY) target/release/.lockstone.new
+	@mv -f target/release/.lockstone.new target/release/lockstone
 	@ls -l target/release/lockstone
 
 .PHONY: lint

@@ -43,18 +43,17 @@ pub fn check(
     let mut salt = [0; 8];
     getrandom::fill(&mut salt).map_err(|error| Fault::permanent(format!("the system gives no random bytes: {error}")))?;
     let options =
-        CheckOptions { read_data: request.read_data, sample_salt: u64::from_le_bytes(salt), workers: tuning.threads + 1 };
-    let show = |seen: &CheckProgress| {
-        set(&progress.counters.files_seen, seen.packs_total);
-        set(&progress.counters.files_done, seen.packs_done);
-        set(&progress.counters.bytes_done, seen.bytes_read);
-        progress.set_phase(seen.phase);
+        CheckOptions { read_data: request.read_data, sample: u64::from_le_bytes(salt), workers: tuning.threads + 1 };
+    let show = |seen: CheckProgress| {
+        set(&progress.counters.files_seen, seen.total);
+        set(&progress.counters.files_done, seen.done);
+        progress.set_phase(seen.what);
     };
     let cancelled = || cancel.is_cancelled();
     let report = engine
         .finish(check::check(domain, &options, &OnRuntime(engine.handle()), &show, &cancelled))
         .map_err(|error| JobError::from(Fault::from(error)))?;
-    let status = if report.damaged.is_empty() { "Completed" } else { "Damaged" };
+    let status = if report.is_ok() { "Completed" } else { "Damaged" };
     metrics.job_ended("check", status, begun.elapsed(), None);
     Ok(report)
 }

@@ -5,10 +5,9 @@ use lockstone_proto::ids::ChunkId;
 use lockstone_proto::vault::{Content, Entry};
 use lockstone_vault::content::decode_content;
 use lockstone_vault::domain::Domain;
-use lockstone_vault::tree::TreeError;
-use lockstone_vault::VaultError;
 
 use crate::engine::Engine;
+use crate::flow::Fault;
 
 /// A chunk's place in the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,7 +76,7 @@ impl List {
 }
 
 impl Iterator for Chunks<'_> {
-    type Item = Result<Placed, VaultError>;
+    type Item = Result<Placed, Fault>;
 
     fn next(&mut self) -> Option<Self::Item> {
         loop {
@@ -93,12 +92,13 @@ impl Iterator for Chunks<'_> {
             }
             if self.depth_left == 0 {
                 self.lists.clear();
-                return Some(Err(VaultError::from(TreeError::Content("is nested too deep"))));
+                return Some(Err(Fault::integrity("a content list is nested too deep")));
             }
             self.depth_left -= 1;
             let opened = self
                 .engine
                 .finish(self.domain.read_tree_chunk(&id))
+                .map_err(Fault::from)
                 .and_then(|raw| Ok(decode_content(raw, level - 1, offset, len)?));
             match opened {
                 Ok(content) => self.lists.push(List::new(content, offset)),

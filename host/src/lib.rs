@@ -34,3 +34,52 @@ pub fn raise_open_files() -> std::io::Result<u64> {
 pub fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
+mod testing {
+    //! What tests of several modules need.
+
+    /// Runs something without root's rights: on a thread of its own, as those are a thread's in Linux.
+    pub(crate) fn without_rights<T: Send>(run: impl FnOnce() -> T + Send) -> T {
+        use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities};
+        let none = CapabilitySets {
+            effective: CapabilitySet::empty(),
+            permitted: CapabilitySet::empty(),
+            inheritable: CapabilitySet::empty(),
+        };
+        let body = || {
+            set_capabilities(None, none).unwrap();
+            run()
+        };
+        std::thread::scope(|scope| scope.spawn(body).join().unwrap())
+    }
+
+    /// Is this run by root? If not, says loudly what is not tested.
+    pub(crate) fn root_for(what: &str) -> bool {
+        if !crate::is_root() {
+            eprintln!("SKIPPED: {what} needs root");
+        }
+        crate::is_root()
+    }
+
+    /// Runs a program that must succeed.
+    pub(crate) fn run(program: &str, args: &[&std::ffi::OsStr]) -> Vec<u8> {
+        let output = std::process::Command::new(program).args(args).output().unwrap();
+        assert!(
+            output.status.success(),
+            "{program} {args:?}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        output.stdout
+    }
+
+    /// Something mounted, until it is dropped.
+    pub(crate) struct Mounted(pub(crate) std::path::PathBuf);
+
+    impl Drop for Mounted {
+        fn drop(&mut self) {
+            let _ = std::process::Command::new("umount").arg(&self.0).status();
+        }
+    }
+}

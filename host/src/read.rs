@@ -48,7 +48,11 @@ impl OpenedFile {
         if !stat.is_file() {
             return Err(no_file());
         }
-        Ok(Self { handle, has_holes: stat.may_have_holes(), stat })
+        Ok(Self {
+            handle,
+            has_holes: stat.may_have_holes(),
+            stat,
+        })
     }
 
     /// Its attributes when it was opened.
@@ -167,7 +171,11 @@ mod tests {
         std::os::unix::fs::symlink("/etc/passwd", folder.path().join("link")).unwrap();
         std::fs::create_dir(folder.path().join("folder")).unwrap();
         for name in ["fifo", "link", "folder"] {
-            assert_eq!(open(folder.path(), name).unwrap_err().kind(), io::ErrorKind::InvalidInput, "{name}");
+            assert_eq!(
+                open(folder.path(), name).unwrap_err().kind(),
+                io::ErrorKind::InvalidInput,
+                "{name}"
+            );
         }
         assert_eq!(open(folder.path(), "none").unwrap_err().kind(), io::ErrorKind::NotFound);
     }

@@ -48,7 +48,12 @@ impl Stat {
     /// Of an entry of a folder; symbolic links are not followed, automounts not triggered.
     pub(crate) fn at<P: rustix::path::Arg>(folder: BorrowedFd<'_>, name: P) -> io::Result<Self> {
         let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT;
-        Ok(Self::new(&statx(folder, name, flags, StatxFlags::BASIC_STATS | StatxFlags::MNT_ID)?))
+        Ok(Self::new(&statx(
+            folder,
+            name,
+            flags,
+            StatxFlags::BASIC_STATS | StatxFlags::MNT_ID,
+        )?))
     }
 
     /// Of what a handle stands for (an `O_PATH` one will do).
@@ -56,7 +61,12 @@ impl Stat {
     /// # Errors
     /// What the system answered.
     pub fn of(handle: BorrowedFd<'_>) -> io::Result<Self> {
-        Ok(Self::new(&statx(handle, c"", AtFlags::EMPTY_PATH, StatxFlags::BASIC_STATS | StatxFlags::MNT_ID)?))
+        Ok(Self::new(&statx(
+            handle,
+            c"",
+            AtFlags::EMPTY_PATH,
+            StatxFlags::BASIC_STATS | StatxFlags::MNT_ID,
+        )?))
     }
 
     fn new(stat: &Statx) -> Self {

@@ -50,9 +50,13 @@ fn find_user<T>(who: &Who<'_>, take: impl Fn(&libc::passwd) -> Option<T>) -> Opt
         // whole call, and the name ends with 0.
         let answer = unsafe {
             match who {
-                Who::Id(id) => {
-                    libc::getpwuid_r(*id, record.as_mut_ptr(), buffer.as_mut_ptr(), buffer.len(), &raw mut found)
-                }
+                Who::Id(id) => libc::getpwuid_r(
+                    *id,
+                    record.as_mut_ptr(),
+                    buffer.as_mut_ptr(),
+                    buffer.len(),
+                    &raw mut found,
+                ),
                 Who::Name(name) => libc::getpwnam_r(
                     name.as_ptr(),
                     record.as_mut_ptr(),
@@ -79,9 +83,13 @@ fn find_group<T>(who: &Who<'_>, take: impl Fn(&libc::group) -> Option<T>) -> Opt
         // SAFETY: as in `find_user`.
         let answer = unsafe {
             match who {
-                Who::Id(id) => {
-                    libc::getgrgid_r(*id, record.as_mut_ptr(), buffer.as_mut_ptr(), buffer.len(), &raw mut found)
-                }
+                Who::Id(id) => libc::getgrgid_r(
+                    *id,
+                    record.as_mut_ptr(),
+                    buffer.as_mut_ptr(),
+                    buffer.len(),
+                    &raw mut found,
+                ),
                 Who::Name(name) => libc::getgrnam_r(
                     name.as_ptr(),
                     record.as_mut_ptr(),
@@ -190,7 +198,11 @@ fn call(fd: BorrowedFd<'_>, request: u64, args: &mut Args) -> io::Result<()> {
     // which is what `Args` has, aligned as its structs want; it keeps no pointer after the call, and the arguments
     // hold none (flags that would make it read one are not set).
     let answer = unsafe { libc::ioctl(fd.as_raw_fd(), request as libc::Ioctl, std::ptr::from_mut(args)) };
-    if answer < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+    if answer < 0 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(())
+    }
 }
 
 /// Takes a read-only snapshot of the subvolume whose root folder is `subvolume`, as `name` in the folder `parent`.
@@ -234,7 +246,11 @@ pub(crate) fn btrfs_is_read_only(fd: BorrowedFd<'_>) -> io::Result<bool> {
     let mut flags = 0_u64;
     // SAFETY: the request writes 8 bytes behind the pointer, which is a live `u64`.
     let answer = unsafe { libc::ioctl(fd.as_raw_fd(), SUBVOL_GETFLAGS as libc::Ioctl, &raw mut flags) };
-    if answer < 0 { Err(io::Error::last_os_error()) } else { Ok(flags & READ_ONLY != 0) }
+    if answer < 0 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(flags & READ_ONLY != 0)
+    }
 }
 
 /// A subvolume as its parent lists it.
@@ -283,7 +299,11 @@ pub(crate) fn btrfs_nested(fd: BorrowedFd<'_>, tree: u64) -> io::Result<Vec<Nest
                 let name_len = usize::from(u16::from_le_bytes(*item.get(16..)?.first_chunk()?));
                 let name = item.get(18..18 + name_len)?.to_vec();
                 rest = after;
-                Some(NestedSubvolume { tree: nested, folder, name })
+                Some(NestedSubvolume {
+                    tree: nested,
+                    folder,
+                    name,
+                })
             })();
             let item = item.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "odd answer of btrfs"))?;
             from = item.tree + 1;

@@ -8,10 +8,40 @@ use std::path::{Path, PathBuf};
 
 /// File systems that are views into the kernel, by the names `mountinfo` gives them. Nothing in them can be restored.
 const PSEUDO_NAMES: &[&str] = &[
-    "anon_inodefs", "autofs", "bdev", "binder", "binfmt_misc", "bpf", "cgroup", "cgroup2", "configfs", "cpuset",
-    "debugfs", "devpts", "efivarfs", "functionfs", "fusectl", "hugetlbfs", "mqueue", "nfsd", "nsfs", "openpromfs",
-    "pipefs", "proc", "pstore", "resctrl", "rpc_pipefs", "securityfs", "selinuxfs", "smackfs", "sockfs", "spufs",
-    "sysfs", "tracefs", "usbfs", "xenfs",
+    "anon_inodefs",
+    "autofs",
+    "bdev",
+    "binder",
+    "binfmt_misc",
+    "bpf",
+    "cgroup",
+    "cgroup2",
+    "configfs",
+    "cpuset",
+    "debugfs",
+    "devpts",
+    "efivarfs",
+    "functionfs",
+    "fusectl",
+    "hugetlbfs",
+    "mqueue",
+    "nfsd",
+    "nsfs",
+    "openpromfs",
+    "pipefs",
+    "proc",
+    "pstore",
+    "resctrl",
+    "rpc_pipefs",
+    "securityfs",
+    "selinuxfs",
+    "smackfs",
+    "sockfs",
+    "spufs",
+    "sysfs",
+    "tracefs",
+    "usbfs",
+    "xenfs",
 ];
 
 /// The same by `statfs.f_type` (`linux/magic.h` and the file systems' own sources).
@@ -51,7 +81,10 @@ const PSEUDO_MAGICS: &[u32] = &[
 /// Is this `statfs` type a view into the kernel rather than a place for files?
 pub(crate) fn is_pseudo_magic(magic: u64) -> bool {
     // The field is signed and of various widths; only 32 bits mean anything.
-    #[allow(clippy::cast_possible_truncation, reason = "only the low 32 bits are the magic number")]
+    #[allow(
+        clippy::cast_possible_truncation,
+        reason = "only the low 32 bits are the magic number"
+    )]
     PSEUDO_MAGICS.contains(&(magic as u32))
 }
 
@@ -116,7 +149,10 @@ pub fn volumes() -> io::Result<Vec<Volume>> {
 
 fn describe(mount: Mount) -> Volume {
     let (eligible, reason) = if mount.is_pseudo() {
-        (false, "a view into the kernel: nothing there can be restored".to_owned())
+        (
+            false,
+            "a view into the kernel: nothing there can be restored".to_owned(),
+        )
     } else if mount.is_memory() {
         (true, "in memory, gone when the server restarts; read live".to_owned())
     } else if mount.fs == "btrfs" && !mount.read_only {
@@ -126,7 +162,13 @@ fn describe(mount: Mount) -> Volume {
     } else {
         (true, "read live".to_owned())
     };
-    Volume { mount: mount.point, device: mount.device, fs: mount.fs, eligible, reason }
+    Volume {
+        mount: mount.point,
+        device: mount.device,
+        fs: mount.fs,
+        eligible,
+        reason,
+    }
 }
 
 /// The mounts this process sees, in the kernel's order.
@@ -154,7 +196,14 @@ fn parse_line(line: &[u8]) -> Option<Mount> {
     let device = text(fields.next()?);
     let fs_options = fields.next().unwrap_or_default();
     let is_read_only = |options: &[u8]| options.split(|&byte| byte == b',').any(|option| option == b"ro");
-    Some(Mount { id, root, point, fs, device, read_only: is_read_only(options) || is_read_only(fs_options) })
+    Some(Mount {
+        id,
+        root,
+        point,
+        fs,
+        device,
+        read_only: is_read_only(options) || is_read_only(fs_options),
+    })
 }
 
 /// Undoes the kernel's escapes: a backslash and three octal digits.
@@ -162,10 +211,16 @@ fn unescape(field: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(field.len());
     let mut rest = field;
     while let Some((&first, after)) = rest.split_first() {
-        let octal = after.get(..3).filter(|digits| first == b'\\' && digits.iter().all(|d| (b'0'..=b'7').contains(d)));
+        let octal = after
+            .get(..3)
+            .filter(|digits| first == b'\\' && digits.iter().all(|d| (b'0'..=b'7').contains(d)));
         match octal {
             Some(digits) => {
-                out.push(digits.iter().fold(0_u8, |value, digit| value.wrapping_mul(8).wrapping_add(digit - b'0')));
+                out.push(
+                    digits
+                        .iter()
+                        .fold(0_u8, |value, digit| value.wrapping_mul(8).wrapping_add(digit - b'0')),
+                );
                 rest = &after[3..];
             }
             None => {

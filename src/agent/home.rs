@@ -156,13 +156,20 @@ pub fn write_atomically(path: &Path, content: &[u8], mode: u32) -> anyhow::Resul
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         _ => Path::new("."),
     };
-    let Some(name) = path.file_name() else { bail!("{} is no file name", path.display()) };
+    let Some(name) = path.file_name() else {
+        bail!("{} is no file name", path.display())
+    };
     let mut new_name = std::ffi::OsString::from(".");
     new_name.push(name);
     new_name.push(format!(".{}.new", std::process::id()));
     let new = folder.join(new_name);
     let written = (|| {
-        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(&new)?;
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(mode)
+            .open(&new)?;
         // The mode above only holds where the file is new, and passes through the umask.
         file.set_permissions(Permissions::from_mode(mode))?;
         file.write_all(content)?;
@@ -217,7 +224,9 @@ mod tests {
     #[test]
     fn the_state_folder_is_closed_to_others() {
         let folder = tempfile::tempdir().unwrap();
-        let home = Home { root: folder.path().join("home") };
+        let home = Home {
+            root: folder.path().join("home"),
+        };
         home.prepare().unwrap();
         fs::set_permissions(home.root(), Permissions::from_mode(0o755)).unwrap();
         home.prepare().unwrap();
@@ -228,7 +237,13 @@ mod tests {
     fn a_folder_for_everybody_is_no_state_folder() {
         let folder = tempfile::tempdir().unwrap();
         fs::set_permissions(folder.path(), Permissions::from_mode(0o1777)).unwrap();
-        assert!(Home { root: folder.path().to_owned() }.prepare().is_err());
+        assert!(
+            Home {
+                root: folder.path().to_owned()
+            }
+            .prepare()
+            .is_err()
+        );
         assert_eq!(fs::metadata(folder.path()).unwrap().mode() & 0o7777, 0o1777);
     }
 }

@@ -19,7 +19,10 @@ use crate::cli::exit::Failure;
 const KEPT: usize = 1000;
 
 /// The code and message that a run gets which ended without saying so.
-const INTERRUPTED: (&str, &str) = ("interrupted", "the run was interrupted (killed, or the machine went down)");
+const INTERRUPTED: (&str, &str) = (
+    "interrupted",
+    "the run was interrupted (killed, or the machine went down)",
+);
 
 /// One job.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -83,7 +86,8 @@ impl Job {
 
     fn interrupted(&mut self) {
         "Failed".clone_into(&mut self.status);
-        self.error = Some(Failure::failed(INTERRUPTED.0, INTERRUPTED.1, "the next run continues where it stopped").json());
+        self.error =
+            Some(Failure::failed(INTERRUPTED.0, INTERRUPTED.1, "the next run continues where it stopped").json());
     }
 
     /// Writes it down.
@@ -97,7 +101,10 @@ impl Job {
 }
 
 fn now() -> String {
-    jiff::Timestamp::now().round(jiff::Unit::Millisecond).unwrap_or_else(|_| jiff::Timestamp::now()).to_string()
+    jiff::Timestamp::now()
+        .round(jiff::Unit::Millisecond)
+        .unwrap_or_else(|_| jiff::Timestamp::now())
+        .to_string()
 }
 
 /// All records, newest first. Files that are no records are left out, with a line in the log.
@@ -128,7 +135,10 @@ fn read_all(home: &Home) -> anyhow::Result<Vec<Job>> {
         if path.extension().is_none_or(|extension| extension != "json") {
             continue;
         }
-        match std::fs::read(&path).map_err(anyhow::Error::from).and_then(|text| Ok(serde_json::from_slice(&text)?)) {
+        match std::fs::read(&path)
+            .map_err(anyhow::Error::from)
+            .and_then(|text| Ok(serde_json::from_slice(&text)?))
+        {
             Ok(job) => jobs.push(job),
             Err(error) => tracing::warn!(path = %path.display(), %error, "not a job record"),
         }
@@ -163,14 +173,25 @@ pub fn find(home: &Home, id: &str) -> Result<Job, Failure> {
     let mut found = all(home)?.into_iter().filter(|job| job.job.hex().starts_with(&wanted));
     match (found.next(), found.next()) {
         (Some(job), None) if !wanted.is_empty() => Ok(job),
-        (Some(_), _) => Err(Failure::failed("ambiguous", format!("more than one job begins with {id:?}"), "give more digits")),
-        (None, _) => Err(Failure::failed("no-such-job", format!("no job {id:?} on this server"), "see `lockstone jobs list`")),
+        (Some(_), _) => Err(Failure::failed(
+            "ambiguous",
+            format!("more than one job begins with {id:?}"),
+            "give more digits",
+        )),
+        (None, _) => Err(Failure::failed(
+            "no-such-job",
+            format!("no job {id:?} on this server"),
+            "see `lockstone jobs list`",
+        )),
     }
 }
 
 /// A report, by the name it has in a job's request.
 #[must_use]
 pub fn request(sources: &[PathBuf]) -> Map<String, Value> {
-    let sources = sources.iter().map(|path| Value::String(path.to_string_lossy().into_owned())).collect();
+    let sources = sources
+        .iter()
+        .map(|path| Value::String(path.to_string_lossy().into_owned()))
+        .collect();
     Map::from_iter([("sources".to_owned(), Value::Array(sources))])
 }

@@ -76,7 +76,12 @@ impl JobLock {
             return Ok(None);
         }
         let pid = rustix::process::getpid().as_raw_nonzero().get();
-        let holder = Holder { pid, started_ticks: started_ticks(pid).unwrap_or(0), job, kind: kind.to_owned() };
+        let holder = Holder {
+            pid,
+            started_ticks: started_ticks(pid).unwrap_or(0),
+            job,
+            kind: kind.to_owned(),
+        };
         write_holder(&mut file, &holder).with_context(|| format!("cannot write {}", home.lock().display()))?;
         Ok(Some(JobLock { _file: file }))
     }
@@ -86,7 +91,10 @@ impl JobLock {
 #[must_use]
 pub fn busy(home: &Home) -> Failure {
     let who = match holder(home) {
-        Ok(Some(holder)) => format!("a {} runs already: job {}, process {}", holder.kind, holder.job, holder.pid),
+        Ok(Some(holder)) => format!(
+            "a {} runs already: job {}, process {}",
+            holder.kind, holder.job, holder.pid
+        ),
         _ => "another job runs already".to_owned(),
     };
     let hint = "wait for it to end, or stop it with `lockstone jobs cancel JOB`";

@@ -37,7 +37,11 @@ pub const EXISTING: Ask<'_> = Ask {
 };
 
 /// The passphrase of a domain that is being made.
-pub const FIRST: Ask<'_> = Ask { prompt: "New passphrase (16 or more ASCII characters): ", new: true, ..EXISTING };
+pub const FIRST: Ask<'_> = Ask {
+    prompt: "New passphrase (16 or more ASCII characters): ",
+    new: true,
+    ..EXISTING
+};
 
 /// The passphrase that replaces another.
 pub const REPLACEMENT: Ask<'_> = Ask {
@@ -62,7 +66,12 @@ pub fn new(file: Option<&Path>, ask: Ask<'_>) -> Result<Passphrase, Failure> {
     let text = obtain(file, ask)?;
     Passphrase::new(text.as_str().to_owned()).map_err(|error| {
         let hint = "a passphrase has 16 or more characters, all of them printable ASCII";
-        Failure::new(crate::cli::exit::Exit::Usage, "passphrase-rules", error.to_string(), hint)
+        Failure::new(
+            crate::cli::exit::Exit::Usage,
+            "passphrase-rules",
+            error.to_string(),
+            hint,
+        )
     })
 }
 
@@ -76,19 +85,28 @@ fn obtain(file: Option<&Path>, ask: Ask<'_>) -> Result<Zeroizing<String>, Failur
     }
     if let Some(text) = std::env::var_os(ask.variable) {
         let text = text.into_string().map_err(|_| {
-            Failure::usage(format!("{} is not text", ask.variable), "a passphrase is all printable ASCII")
+            Failure::usage(
+                format!("{} is not text", ask.variable),
+                "a passphrase is all printable ASCII",
+            )
         })?;
         return Ok(Zeroizing::new(text));
     }
     if !std::io::stdin().is_terminal() {
         return Err(Failure::usage(
             "a passphrase is needed, and there is no terminal to ask on",
-            format!("give a file with {}, or set {file_variable} or {}", ask.option, ask.variable),
+            format!(
+                "give a file with {}, or set {file_variable} or {}",
+                ask.option, ask.variable
+            ),
         ));
     }
     let text = prompt(ask.prompt)?;
     if ask.new && *prompt("Once more: ")? != *text {
-        return Err(Failure::usage("the two passphrases differ", "nothing was changed; try again"));
+        return Err(Failure::usage(
+            "the two passphrases differ",
+            "nothing was changed; try again",
+        ));
     }
     Ok(text)
 }
@@ -98,7 +116,11 @@ fn prompt(prompt: &str) -> Result<Zeroizing<String>, Failure> {
     match rpassword::prompt_password(prompt) {
         Ok(text) => Ok(Zeroizing::new(text)),
         Err(error) if error.kind() == std::io::ErrorKind::Interrupted => Err(Failure::cancelled()),
-        Err(error) => Err(Failure::failed("failed", format!("cannot ask for the passphrase: {error}"), "")),
+        Err(error) => Err(Failure::failed(
+            "failed",
+            format!("cannot ask for the passphrase: {error}"),
+            "",
+        )),
     }
 }
 
@@ -106,10 +128,17 @@ fn prompt(prompt: &str) -> Result<Zeroizing<String>, Failure> {
 fn from_file(file: &Path) -> Result<Zeroizing<String>, Failure> {
     let failed = |what: String| {
         let message = format!("cannot read the passphrase from {}: {what}", file.display());
-        Failure::failed("passphrase-file", message, "the file holds the passphrase and nothing else")
+        Failure::failed(
+            "passphrase-file",
+            message,
+            "the file holds the passphrase and nothing else",
+        )
     };
     let mut text = Zeroizing::new(String::new());
-    let mut limited = std::io::Read::take(std::fs::File::open(file).map_err(|e| failed(e.to_string()))?, FILE_MAX + 1);
+    let mut limited = std::io::Read::take(
+        std::fs::File::open(file).map_err(|e| failed(e.to_string()))?,
+        FILE_MAX + 1,
+    );
     std::io::Read::read_to_string(&mut limited, &mut text).map_err(|e| failed(e.to_string()))?;
     if text.len() as u64 > FILE_MAX {
         return Err(failed(format!("it is larger than {FILE_MAX} bytes")));

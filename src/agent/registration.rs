@@ -56,7 +56,11 @@ impl Agent {
         let agent: Agent =
             serde_json::from_slice(&text).with_context(|| format!("{} is not a registration", path.display()))?;
         if agent.version != VERSION {
-            bail!("{} is of version {}, this program knows {VERSION}", path.display(), agent.version);
+            bail!(
+                "{} is of version {}, this program knows {VERSION}",
+                path.display(),
+                agent.version
+            );
         }
         Ok(Some(agent))
     }
@@ -118,7 +122,9 @@ pub struct MachineKey {
 
 impl std::fmt::Debug for MachineKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("MachineKey").field("slot", &self.slot).finish_non_exhaustive()
+        f.debug_struct("MachineKey")
+            .field("slot", &self.slot)
+            .finish_non_exhaustive()
     }
 }
 
@@ -151,7 +157,11 @@ impl MachineKey {
             if file.version != VERSION {
                 bail!("it is of version {}, this program knows {VERSION}", file.version);
             }
-            Ok(MachineKey { slot: file.slot_id, secret: secret(&file.secret)?, seed: secret(&file.signing_seed)? })
+            Ok(MachineKey {
+                slot: file.slot_id,
+                secret: secret(&file.secret)?,
+                seed: secret(&file.signing_seed)?,
+            })
         };
         read().map_err(|error| {
             let message = format!("cannot use this machine's key {}: {error:#}", path.display());
@@ -200,7 +210,11 @@ mod tests {
         let back: KeyFile = serde_json::from_slice(&text).unwrap();
         assert_eq!(*secret(&back.secret).unwrap(), [2; 32]);
         assert!(secret("00").is_err());
-        let shown = MachineKey { slot: SlotId([1; 16]), secret: secret(&back.secret).unwrap(), seed: secret(&back.signing_seed).unwrap() };
+        let shown = MachineKey {
+            slot: SlotId([1; 16]),
+            secret: secret(&back.secret).unwrap(),
+            seed: secret(&back.signing_seed).unwrap(),
+        };
         assert!(!format!("{shown:?}").contains("0202"));
     }
 }

@@ -18,7 +18,6 @@ use lockstone_vault::domain::{Domain, DomainOptions, Signer};
 use lockstone_vault::keys::MasterKey;
 use lockstone_vault::log::{LogView, Point};
 use lockstone_vault::registration::Servers;
-use lockstone_vault::store::Store;
 use lockstone_vault::vault::{Vault, VaultPin};
 use lockstone_vault::{jobs, points, slotstore};
 use tempfile::TempDir;
@@ -64,7 +63,8 @@ pub struct Session {
 /// Where the system has no random numbers.
 pub fn random<const N: usize>() -> Result<[u8; N], Failure> {
     let mut bytes = [0; N];
-    getrandom::fill(&mut bytes).map_err(|error| Failure::failed("failed", format!("no random numbers: {error}"), ""))?;
+    getrandom::fill(&mut bytes)
+        .map_err(|error| Failure::failed("failed", format!("no random numbers: {error}"), ""))?;
     Ok(bytes)
 }
 
@@ -137,7 +137,9 @@ impl Session {
             session._lock = Some(lock);
             return Ok(session);
         }
-        context.out.note("a job runs: reading without the cache folder, which may take longer");
+        context
+            .out
+            .note("a job runs: reading without the cache folder, which may take longer");
         let scratch = scratch()?;
         let mut session = Session::own(context, &home, &agent, scratch.path())?;
         session._scratch = Some(scratch);
@@ -149,20 +151,34 @@ impl Session {
         let key = SigningKey::from_bytes(&machine.seed);
         let vault = vault_of(context, agent)?;
         let options = DomainOptions {
-            signer: Some(Signer { server: agent.server_id, key: key.clone() }),
+            signer: Some(Signer {
+                server: agent.server_id,
+                key: key.clone(),
+            }),
             cache_dir: cache.to_owned(),
             pin_file: Some(home.pin()),
             // Its own entries can be read even where its registration in the vault is damaged.
             trusted: vec![(agent.server_id, key.verifying_key())],
         };
         let master = own_master(context, &vault, agent, &machine)?;
-        let (domain, said) = context.runtime.block_on(Domain::open(&vault, &master, agent.domain_id, options))?;
+        let (domain, said) = context
+            .runtime
+            .block_on(Domain::open(&vault, agent.domain_id, &master, options))?;
         for line in said {
             context.out.note(line);
         }
         let servers = servers(context, &vault)?;
         let (server, name) = (agent.server_id, agent.server_name.clone());
-        Ok(Session { vault, domain, server, name, servers, key: Some(key), _scratch: None, _lock: None })
+        Ok(Session {
+            vault,
+            domain,
+            server,
+            name,
+            servers,
+            key: Some(key),
+            _scratch: None,
+            _lock: None,
+        })
     }
 
     fn by_credentials(context: &Context, file: &Path, name: &str) -> Result<Session, Failure> {
@@ -173,11 +189,26 @@ impl Session {
         let text = passphrase::existing(context.global.passphrase_file.as_deref())?;
         let master = slots::open_domain(context, vault.store(), domain, &text)?;
         let scratch = scratch()?;
-        let options =
-            DomainOptions { signer: None, cache_dir: scratch.path().to_owned(), pin_file: None, trusted: Vec::new() };
-        let (domain, _) = context.runtime.block_on(Domain::open(&vault, &master, domain, options))?;
+        let options = DomainOptions {
+            signer: None,
+            cache_dir: scratch.path().to_owned(),
+            pin_file: None,
+            trusted: Vec::new(),
+        };
+        let (domain, _) = context
+            .runtime
+            .block_on(Domain::open(&vault, domain, &master, options))?;
         let name = name.to_owned();
-        Ok(Session { vault, domain, server, name, servers, key: None, _scratch: Some(scratch), _lock: None })
+        Ok(Session {
+            vault,
+            domain,
+            server,
+            name,
+            servers,
+            key: None,
+            _scratch: Some(scratch),
+            _lock: None,
+        })
     }
 
     /// The log as it is now. Damage that was met is said on stderr: what is listed is what could be read.
@@ -187,7 +218,9 @@ impl Session {
     pub fn view(&self, context: &Context) -> Result<Arc<LogView>, Failure> {
         let view = context.runtime.block_on(self.domain.refresh())?;
         for damage in &view.damage {
-            context.out.warn(format!("the vault is damaged: {}: {}", damage.object, damage.reason));
+            context
+                .out
+                .warn(format!("the vault is damaged: {}: {}", damage.object, damage.reason));
         }
         Ok(view)
     }
@@ -205,9 +238,8 @@ impl Session {
     /// Whether a server is the one that is meant. A server that was registered again has several ids and one name.
     #[must_use]
     pub fn is_own(&self, server: ServerId) -> bool {
-        let same = |known: &lockstone_vault::registration::Server| {
-            known.domain == self.domain.id() && known.name == self.name
-        };
+        let same =
+            |known: &lockstone_vault::registration::Server| known.domain == self.domain.id() && known.name == self.name;
         server == self.server || self.servers.get(server).is_some_and(same)
     }
 
@@ -220,7 +252,10 @@ impl Session {
     /// The newest recovery point of the server that is meant, but for deleted ones.
     #[must_use]
     pub fn latest<'v>(&self, view: &'v LogView) -> Option<&'v Point> {
-        view.points.iter().rev().find(|point| self.is_own(point.server) && point.forgotten.is_none())
+        view.points
+            .iter()
+            .rev()
+            .find(|point| self.is_own(point.server) && point.forgotten.is_none())
     }
 
     /// The recovery point that a user's word means: an id, a unique prefix, or `latest` (of this server, not deleted).
@@ -239,7 +274,9 @@ impl Session {
         found.map_err(|mut failure| {
             if view.log_damaged {
                 failure.exit = Exit::Damaged;
-                failure.message.push_str("; the log is damaged, so there may be points that cannot be seen");
+                failure
+                    .message
+                    .push_str("; the log is damaged, so there may be points that cannot be seen");
                 "see what `lockstone check` says".clone_into(&mut failure.hint);
             }
             failure
@@ -274,16 +311,24 @@ impl Session {
             record.ended_s = Timestamp::now().as_second();
             [record.files, record.bytes, record.stored_bytes, record.warnings] = ending.figures;
             record.restarts = ending.restarts;
-            record.point_id = ending.point.map(|point| point.as_bytes().to_vec().into()).unwrap_or_default();
+            record.point_id = ending
+                .point
+                .map(|point| point.as_bytes().to_vec().into())
+                .unwrap_or_default();
             record.error_code = ending.error.map(|failure| failure.code.to_owned()).unwrap_or_default();
         }
-        Ok(context.runtime.block_on(jobs::write_job(self.vault.store(), &record, key))?)
+        Ok(context
+            .runtime
+            .block_on(jobs::write_job(self.vault.store(), &record, key))?)
     }
 }
 
 impl std::fmt::Debug for Session {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Session").field("server", &self.server).field("name", &self.name).finish_non_exhaustive()
+        f.debug_struct("Session")
+            .field("server", &self.server)
+            .field("name", &self.name)
+            .finish_non_exhaustive()
     }
 }
 
@@ -318,7 +363,10 @@ fn own_master(context: &Context, vault: &Vault, agent: &Agent, machine: &Machine
             .to_owned();
         return Err(failure);
     };
-    context.out.warn(format!("this machine's key does not open its backups ({}); using the passphrase", failure.message));
+    context.out.warn(format!(
+        "this machine's key does not open its backups ({}); using the passphrase",
+        failure.message
+    ));
     slots::open_domain(context, store, domain, &text)
 }
 
@@ -332,11 +380,16 @@ pub fn vault_of(context: &Context, agent: &Agent) -> Result<Vault, Failure> {
     let operator_key = decoded
         .and_then(|()| Ok(VerifyingKey::from_bytes(&key)?))
         .context("the registration holds no operator key")?;
-    let store = Store::open(&agent.vault_url)?;
-    let pin = VaultPin { vault_id: agent.vault_id, operator_key };
+    let store = context.store(&agent.vault_url)?;
+    let pin = VaultPin {
+        vault_id: agent.vault_id,
+        operator_key,
+    };
     let (vault, damage) = context.runtime.block_on(Vault::open_pinned(store, &pin))?;
     if let Some(damage) = damage {
-        context.out.warn(format!("the vault is damaged: {}: {}", damage.object, damage.reason));
+        context
+            .out
+            .warn(format!("the vault is damaged: {}: {}", damage.object, damage.reason));
     }
     Ok(vault)
 }
@@ -348,7 +401,9 @@ pub fn vault_of(context: &Context, agent: &Agent) -> Result<Vault, Failure> {
 pub fn servers(context: &Context, vault: &Vault) -> Result<Servers, Failure> {
     let (servers, damage) = context.runtime.block_on(vault.servers())?;
     for damage in damage {
-        context.out.warn(format!("the vault is damaged: {}: {}", damage.object, damage.reason));
+        context
+            .out
+            .warn(format!("the vault is damaged: {}: {}", damage.object, damage.reason));
     }
     Ok(servers)
 }
@@ -363,7 +418,11 @@ pub fn newest(servers: &Servers, name: &str) -> Result<(lockstone_proto::ids::Do
         let mut names: Vec<&str> = servers.iter().map(|known| known.name.as_str()).collect();
         names.sort_unstable();
         names.dedup();
-        let hint = if names.is_empty() { "it has none".to_owned() } else { format!("it has {}", names.join(", ")) };
+        let hint = if names.is_empty() {
+            "it has none".to_owned()
+        } else {
+            format!("it has {}", names.join(", "))
+        };
         Failure::failed("no-such-server", format!("this vault has no server {name:?}"), hint)
     })
 }
@@ -375,7 +434,11 @@ pub fn newest(servers: &Servers, name: &str) -> Result<(lockstone_proto::ids::Do
 pub fn read_credentials(file: &Path) -> Result<VaultCredentials, Failure> {
     let text = std::fs::read_to_string(file).map_err(|error| {
         let message = format!("cannot read the credentials {}: {error}", file.display());
-        Failure::failed("credentials", message, "the operator makes them with `lockstone vault credentials`")
+        Failure::failed(
+            "credentials",
+            message,
+            "the operator makes them with `lockstone vault credentials`",
+        )
     })?;
     Ok(VaultCredentials::parse(&text)?)
 }
@@ -386,7 +449,9 @@ pub fn read_credentials(file: &Path) -> Result<VaultCredentials, Failure> {
 /// Where they are not (exit 5), or the vault cannot be opened.
 pub fn admitted(context: &Context, credentials: &VaultCredentials) -> Result<Vault, Failure> {
     credentials.check(Timestamp::now())?;
-    let vault = context.runtime.block_on(Vault::open(Store::open(credentials.url())?))?;
+    let vault = context
+        .runtime
+        .block_on(Vault::open(context.store(credentials.url())?))?;
     credentials.check_vault(vault.descriptor())?;
     Ok(vault)
 }

@@ -17,14 +17,20 @@ pub fn open_domain(context: &Context, store: &Store, domain: DomainId, text: &st
     let mut damage = None;
     // A text that breaks the rules never was a passphrase; the derivation need not be spent on it.
     if let Ok(passphrase) = Passphrase::new(text.to_owned()) {
-        match context.runtime.block_on(open_with_passphrase(store, domain, &passphrase)) {
+        match context
+            .runtime
+            .block_on(open_with_passphrase(store, domain, &passphrase))
+        {
             Ok(master) => return Ok(master),
             Err(error) if error.is_key_fault() => {}
             Err(error) if error.is_damage() => damage = Some(error),
             Err(error) => return Err(error.into()),
         }
     }
-    match (context.runtime.block_on(open_with_recovery(store, domain, text)), damage) {
+    match (
+        context.runtime.block_on(open_with_recovery(store, domain, text)),
+        damage,
+    ) {
         (Ok(master), _) => Ok(master),
         // Whether it was the passphrase can't be said: its slot cannot be read.
         (Err(_), Some(damage)) => Err(damage.into()),

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
-use super::commands::{backup, cache, check, demo, extras, jobs, passphrase, points, register, restore, status, vault};
+use super::commands::{backup, cache, check, demo, extras, jobs, passphrase, points, register, restore, vault};
 
 /// Encrypted, deduplicated backups of a server, restorable file by file or whole.
 #[derive(Debug, Parser)]
@@ -71,17 +71,30 @@ pub enum Command {
     #[command(subcommand)]
     Vault(vault::VaultCommand),
     /// Make this server known to a vault, and set the passphrase of its backups
+    #[command(
+        after_help = "A server whose name is registered already takes up its old backups, by their passphrase; \
+                            --new-domain starts afresh."
+    )]
     Register(register::RegisterArgs),
     /// Forget the registration of this server (its backups stay in the vault)
     Unregister(register::UnregisterArgs),
     /// Whether this server is registered, and how old its last backup is
     Status,
     /// Back up files and folders
+    #[command(
+        after_help = "Examples:\n  lockstone backup /etc /home --exclude '**/node_modules' --exclude '*.tmp'\n  \
+                            lockstone backup /srv -x --retain-until 2030-12-31 --label 'before the move'"
+    )]
     Backup(backup::BackupArgs),
     /// Recovery points: list them, look into them, compare, delete
     #[command(subcommand)]
     Points(points::PointsCommand),
     /// Give files back, here or on another machine
+    #[command(
+        after_help = "Examples:\n  lockstone restore latest --target /tmp/back\n  lockstone restore 3f9c02 \
+                            /etc/nginx --original --on-conflict overwrite\n  lockstone restore latest --target /mnt \
+                            --credentials rescue.vaultcredentials --source-server web1"
+    )]
     Restore(restore::RestoreArgs),
     /// Check that what is in the vault can be restored
     Check(check::CheckArgs),
@@ -108,10 +121,20 @@ pub enum Command {
 #[derive(Debug, Clone, Default, Args)]
 pub struct Access {
     /// Use these credentials instead of this machine's registration; asks for the passphrase
-    #[arg(long, value_name = "FILE", requires = "source_server", help_heading = "Another machine's backups")]
+    #[arg(
+        long,
+        value_name = "FILE",
+        requires = "source_server",
+        help_heading = "Another machine's backups"
+    )]
     pub credentials: Option<PathBuf>,
     /// The server whose backups are wanted
-    #[arg(long, value_name = "NAME", requires = "credentials", help_heading = "Another machine's backups")]
+    #[arg(
+        long,
+        value_name = "NAME",
+        requires = "credentials",
+        help_heading = "Another machine's backups"
+    )]
     pub source_server: Option<String>,
 }
 
@@ -123,7 +146,15 @@ pub fn command() -> clap::Command {
 
 /// Commands (by their whole path) and options of the contract that later versions bring.
 const LATER: &[&str] = &[
-    "gc", "policy", "throttle", "agent", "bench", "replicate", "regenerate", "--repair", "--metrics-listen",
+    "gc",
+    "policy",
+    "throttle",
+    "agent",
+    "bench",
+    "replicate",
+    "regenerate",
+    "--repair",
+    "--metrics-listen",
 ];
 
 /// What of a later version the command line asked for, if that is why it was not understood.
@@ -156,7 +187,13 @@ mod tests {
 
     #[test]
     fn what_later_versions_bring_is_named_and_not_pretended() {
-        for line in ["gc --dry-run", "vault replicate x", "check --repair", "policy show", "passphrase regenerate"] {
+        for line in [
+            "gc --dry-run",
+            "vault replicate x",
+            "check --repair",
+            "policy show",
+            "passphrase regenerate",
+        ] {
             let error = Cli::try_parse_from(std::iter::once("lockstone").chain(line.split(' '))).unwrap_err();
             assert!(not_yet(&error).is_some(), "{line}: {error}");
         }
@@ -166,7 +203,11 @@ mod tests {
 
     #[test]
     fn global_options_stand_before_and_behind_the_command() {
-        for line in ["lockstone --json -q status", "lockstone status --json -q", "lockstone points --json list -q"] {
+        for line in [
+            "lockstone --json -q status",
+            "lockstone status --json -q",
+            "lockstone points --json list -q",
+        ] {
             let cli = Cli::try_parse_from(line.split(' ')).unwrap();
             assert!(cli.global.json && cli.global.quiet, "{line}");
         }

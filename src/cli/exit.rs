@@ -6,7 +6,7 @@
 use std::fmt;
 
 use lockstone_actors::JobError;
-use lockstone_vault::VaultError;
+use lockstone_vault::error::VaultError;
 use lockstone_vault::credentials::CredentialsError;
 use lockstone_vault::slots::SlotError;
 use lockstone_vault::store::StoreError;
@@ -69,7 +69,12 @@ pub struct Failure {
 impl Failure {
     /// A failure with everything said.
     pub fn new(exit: Exit, code: &'static str, message: impl Into<String>, hint: impl Into<String>) -> Failure {
-        Failure { exit, code, message: message.into(), hint: hint.into() }
+        Failure {
+            exit,
+            code,
+            message: message.into(),
+            hint: hint.into(),
+        }
     }
 
     /// A plain failure (exit 1).
@@ -103,7 +108,7 @@ impl Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "error: {}", self.message)?;
-        for line in self.hint.lines() {
+        for line in self.hint.lines().filter(|line| !line.trim().is_empty()) {
             write!(f, "\n  hint: {line}")?;
         }
         Ok(())
@@ -181,7 +186,14 @@ mod tests {
 
     #[test]
     fn codes_survive_the_way_through_a_library() {
-        for exit in [Exit::Done, Exit::Failed, Exit::Usage, Exit::Warnings, Exit::Cancelled, Exit::Refused] {
+        for exit in [
+            Exit::Done,
+            Exit::Failed,
+            Exit::Usage,
+            Exit::Warnings,
+            Exit::Cancelled,
+            Exit::Refused,
+        ] {
             assert_eq!(Exit::from_code(exit as i32), exit);
         }
         assert_eq!(Exit::from_code(99), Exit::Failed);

@@ -14,10 +14,13 @@ pub mod units;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::Parser;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
-use lockstone_actors::CancelToken;
+use lockstone_actors::{CancelToken, Metrics};
+use lockstone_vault::store::decorate::{Metered, Retry, RetryRule, StoreObserver};
+use lockstone_vault::store::{Store, StoreError};
 use tokio::runtime::Runtime;
 use tracing_subscriber::EnvFilter;
 
@@ -28,25 +31,37 @@ use exit::{Exit, Failure};
 use output::{Outcome, Output};
 
 /// What every command gets: the shared options, a voice, the cancel token, and a runtime for the store's requests.
-#[derive(Debug)]
 pub struct Context {
     /// The shared options.
     pub global: Global,
     /// Where words go.
     pub out: Output,
     /// Cancelled by SIGINT or SIGTERM.
-    pub cancel: Cancel,
+    pub cancel: CancelToken,
     /// For the store's requests. Jobs have their own.
     pub runtime: Runtime,
+    /// The metrics of this process.
+    pub numbers: Arc<Metrics>,
 }
 
-/// The cancel token, in a shape that can be printed.
-#[derive(Clone)]
-pub struct Cancel(pub CancelToken);
+impl Context {
+    /// Opens a store for commands and jobs: every request is counted, and tried again where that may help.
+    ///
+    /// # Errors
+    /// Where the URL makes no sense, or nothing is there.
+    pub fn store(&self, url: &str) -> Result<Store, StoreError> {
+        let observer: Arc<dyn StoreObserver> = Arc::<Metrics>::clone(&self.numbers);
+        Ok(Store::open(url)?
+            .decorated(|inner| Arc::new(Metered::new(inner, observer)))
+            .decorated(|inner| Arc::new(Retry::new(inner, RetryRule::default()))))
+    }
+}
 
-impl std::fmt::Debug for Cancel {
+impl std::fmt::Debug for Context {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Cancel({})", self.0.is_cancelled())
+        f.debug_struct("Context")
+            .field("global", &self.global)
+            .finish_non_exhaustive()
     }
 }
 
@@ -59,10 +74,17 @@ pub fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return ExitCode::from(not_understood(&error) as u8),
     };
-    let out = Output { json: cli.global.json, quiet: cli.global.quiet };
+    let out = Output {
+        json: cli.global.json,
+        quiet: cli.global.quiet,
+    };
     let outcome = catch_unwind(AssertUnwindSafe(|| run(cli, out))).unwrap_or_else(|_| {
         let hint = "this is a defect; please report it with the lines above";
-        Err(Failure::failed("internal", "the program stopped at a defect of its own", hint))
+        Err(Failure::failed(
+            "internal",
+            "the program stopped at a defect of its own",
+            hint,
+        ))
     });
     let exit = outcome.unwrap_or_else(|failure| {
         out.failure(&failure);
@@ -78,8 +100,14 @@ fn run(cli: Cli, out: Output) -> Outcome {
         .enable_all()
         .build()
         .map_err(|error| Failure::failed("failed", format!("cannot start the runtime: {error}"), ""))?;
-    let context = Context { global: cli.global, out, cancel: Cancel(CancelToken::new()), runtime };
-    signals::listen(&context.runtime, &context.cancel.0);
+    let context = Context {
+        global: cli.global,
+        out,
+        cancel: CancelToken::new(),
+        runtime,
+        numbers: Arc::new(Metrics::new()),
+    };
+    signals::listen(&context.runtime, &context.cancel);
     let outcome = match cli.command {
         Command::Vault(command) => vault::run(&context, command),
         Command::Register(args) => register::register(&context, args),
@@ -117,8 +145,13 @@ fn not_understood(error: &clap::Error) -> Exit {
     } else {
         args::not_yet(error).map(|asked| format!("`{asked}`"))
     };
-    let wants_json = std::env::args().take_while(|arg| arg != "--").any(|arg| arg == "--json");
-    let out = Output { json: wants_json, quiet: false };
+    let wants_json = std::env::args()
+        .take_while(|arg| arg != "--")
+        .any(|arg| arg == "--json");
+    let out = Output {
+        json: wants_json,
+        quiet: false,
+    };
     if let Some(asked) = not_yet {
         let message = format!("{asked} is not in this version ({})", env!("CARGO_PKG_VERSION"));
         out.failure(&Failure::usage(message, "see `lockstone help` for what is"));
@@ -126,7 +159,8 @@ fn not_understood(error: &clap::Error) -> Exit {
         let text = error.render().to_string();
         let text = text.strip_prefix("error: ").unwrap_or(&text);
         let (message, more) = text.split_once("\n\n").unwrap_or((text, ""));
-        out.failure(&Failure::usage(message.trim(), more.trim()));
+        let more = more.trim().trim_start_matches("tip: ");
+        out.failure(&Failure::usage(message.trim(), more));
     } else {
         let _ = error.print();
     }
@@ -138,13 +172,22 @@ fn log_to_stderr() {
     let filter = EnvFilter::try_from_env("LOCKSTONE_LOG")
         .or_else(|_| EnvFilter::try_from_default_env())
         .unwrap_or_else(|_| EnvFilter::new("warn"));
-    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init();
+    let _ = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .try_init();
 }
 
 /// A panic in a stage is caught and the job goes on or fails by its rules; what is left to say is one line.
 fn panicked(info: &std::panic::PanicHookInfo<'_>) {
-    let what = info.payload_as_str().unwrap_or("(no message)");
-    let place = info.location().map_or_else(String::new, |at| format!(" at {}:{}", at.file(), at.line()));
+    let payload = info.payload();
+    let text = payload.downcast_ref::<&str>().copied();
+    let what = text
+        .or_else(|| payload.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("(no message)");
+    let place = info
+        .location()
+        .map_or_else(String::new, |at| format!(" at {}:{}", at.file(), at.line()));
     let thread = std::thread::current();
     let name = thread.name().unwrap_or("unnamed");
     eprintln!("internal error in thread {name}{place}: {what}");

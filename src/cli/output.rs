@@ -69,7 +69,11 @@ impl Output {
     /// A document with one long list, written as it comes, so that memory does not grow with it.
     #[must_use]
     pub fn list(&self, member: &str) -> List {
-        let mut list = List { out: BufWriter::new(io::stdout()), json: self.json, first: true };
+        let mut list = List {
+            out: BufWriter::new(io::stdout()),
+            json: self.json,
+            first: true,
+        };
         if list.json {
             let opened = write!(list.out, "{{{}:[", Value::String(member.to_owned()));
             finish(opened);

@@ -38,10 +38,15 @@ impl Display {
             ProgressMode::Live => (Duration::from_millis(100), Box::new(Live::new(title))),
             ProgressMode::Plain => (Duration::from_secs(10), Box::new(Plain { title })),
             ProgressMode::Json => (Duration::from_secs(1), Box::new(Json { title })),
-            ProgressMode::Auto | ProgressMode::None => return Display { stop: None, thread: None },
+            ProgressMode::Auto | ProgressMode::None => {
+                return Display {
+                    stop: None,
+                    thread: None,
+                };
+            }
         };
         let (stop, stopped) = channel::<()>();
-        let cancel = context.cancel.0.clone();
+        let cancel = context.cancel.clone();
         let thread = std::thread::Builder::new().name("display".to_owned()).spawn(move || {
             let mut rate = Rate::new();
             let mut next = Instant::now() + every;
@@ -66,10 +71,16 @@ impl Display {
             face.end();
         });
         match thread {
-            Ok(thread) => Display { stop: Some(stop), thread: Some(thread) },
+            Ok(thread) => Display {
+                stop: Some(stop),
+                thread: Some(thread),
+            },
             Err(error) => {
                 tracing::warn!(%error, "cannot show progress");
-                Display { stop: None, thread: None }
+                Display {
+                    stop: None,
+                    thread: None,
+                }
             }
         }
     }
@@ -96,7 +107,9 @@ struct Rate {
 
 impl Rate {
     fn new() -> Rate {
-        Rate { samples: std::collections::VecDeque::from([(Instant::now(), 0)]) }
+        Rate {
+            samples: std::collections::VecDeque::from([(Instant::now(), 0)]),
+        }
     }
 
     fn add(&mut self, view: &ProgressView) {
@@ -105,7 +118,12 @@ impl Rate {
             self.samples.clear();
         }
         self.samples.push_back((Instant::now(), view.bytes_done));
-        while self.samples.len() > 2 && self.samples.front().is_some_and(|(at, _)| at.elapsed() > Duration::from_secs(10)) {
+        while self.samples.len() > 2
+            && self
+                .samples
+                .front()
+                .is_some_and(|(at, _)| at.elapsed() > Duration::from_secs(10))
+        {
             self.samples.pop_front();
         }
     }
@@ -114,7 +132,11 @@ impl Rate {
         match (self.samples.front(), self.samples.back()) {
             (Some((from, first)), Some((to, last))) => {
                 let time = to.duration_since(*from);
-                if time.as_millis() == 0 { 0 } else { u64::try_from(u128::from(last - first) * 1000 / time.as_millis()).unwrap_or(0) }
+                if time.as_millis() == 0 {
+                    0
+                } else {
+                    u64::try_from(u128::from(last - first) * 1000 / time.as_millis()).unwrap_or(0)
+                }
             }
             _ => 0,
         }
@@ -146,18 +168,27 @@ impl Live {
         let all = MultiProgress::with_draw_target(ProgressDrawTarget::stderr_with_hz(10));
         // The templates are constants; where one were wrong, the plain style still shows the message.
         let style = |template: &str| {
-            ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("━╸─")
+            ProgressStyle::with_template(template)
+                .unwrap_or_else(|_| ProgressStyle::default_bar())
+                .progress_chars("━╸─")
         };
         let bar = all.add(ProgressBar::no_length().with_style(style("{spinner} {prefix} {bar:24} {wide_msg}")));
         let found = all.add(ProgressBar::no_length().with_style(style("  {wide_msg}")));
         let current = all.add(ProgressBar::no_length().with_style(style("  {wide_msg}")));
-        Live { all, bar, found, current, title }
+        Live {
+            all,
+            bar,
+            found,
+            current,
+            title,
+        }
     }
 }
 
 impl Face for Live {
     fn show(&mut self, view: &ProgressView, rate: &Rate, cancelling: Option<&'static str>) {
-        self.bar.set_prefix(cancelling.unwrap_or(if view.phase.is_empty() { self.title } else { view.phase }));
+        self.bar
+            .set_prefix(cancelling.unwrap_or(if view.phase.is_empty() { self.title } else { view.phase }));
         if view.seen_all && view.bytes_seen > 0 {
             self.bar.set_length(view.bytes_seen);
         }
@@ -192,9 +223,16 @@ impl Face for Plain {
             eprintln!("{}: cancelling", self.title);
             return;
         }
-        let left = rate.remaining(view).map_or_else(String::new, |left| format!(", {} left", render::duration(left)));
+        let left = rate
+            .remaining(view)
+            .map_or_else(String::new, |left| format!(", {} left", render::duration(left)));
         let per_second = render::bytes(rate.per_second());
-        eprintln!("{}: {}, {per_second}/s{left}; {}", self.title, how_far(view), found(view));
+        eprintln!(
+            "{}: {}, {per_second}/s{left}; {}",
+            self.title,
+            how_far(view),
+            found(view)
+        );
     }
 }
 
@@ -235,7 +273,11 @@ impl Face for Json {
 fn how_far(view: &ProgressView) -> String {
     let (files, bytes) = (render::count(view.files_done), render::bytes(view.bytes_done));
     let more = if view.seen_all { "" } else { "+" };
-    format!("{files}/{}{more} files · {bytes} of {}{more}", render::count(view.files_seen), render::bytes(view.bytes_seen))
+    format!(
+        "{files}/{}{more} files · {bytes} of {}{more}",
+        render::count(view.files_seen),
+        render::bytes(view.bytes_seen)
+    )
 }
 
 fn found(view: &ProgressView) -> String {
@@ -270,14 +312,23 @@ mod tests {
             ..ProgressView::default()
         };
         assert_eq!(how_far(&view), "1,200/3,000+ files · 1.00 MiB of 3.00 MiB+");
-        assert_eq!(found(&view), "new 4.00 KiB · known 0 B · stored 0 B · waiting for the sealer");
+        assert_eq!(
+            found(&view),
+            "new 4.00 KiB · known 0 B · stored 0 B · waiting for the sealer"
+        );
     }
 
     #[test]
     fn a_new_generation_does_not_confuse_the_rate() {
         let mut rate = Rate::new();
-        rate.add(&ProgressView { bytes_done: 100, ..ProgressView::default() });
-        rate.add(&ProgressView { bytes_done: 10, ..ProgressView::default() });
+        rate.add(&ProgressView {
+            bytes_done: 100,
+            ..ProgressView::default()
+        });
+        rate.add(&ProgressView {
+            bytes_done: 10,
+            ..ProgressView::default()
+        });
         assert_eq!(rate.per_second(), 0);
     }
 }

@@ -41,7 +41,11 @@ pub fn duration(duration: Duration) -> String {
     } else if seconds < 3600.0 {
         format!("{} min {:02} s", duration.as_secs() / 60, duration.as_secs() % 60)
     } else {
-        format!("{} h {:02} min", duration.as_secs() / 3600, duration.as_secs() % 3600 / 60)
+        format!(
+            "{} h {:02} min",
+            duration.as_secs() / 3600,
+            duration.as_secs() % 3600 / 60
+        )
     }
 }
 
@@ -82,15 +86,22 @@ pub fn name_stamp(seconds: i64) -> String {
 pub fn utc_time(seconds: i64, nanoseconds: u32) -> String {
     let nanoseconds = i32::try_from(nanoseconds).unwrap_or(0).clamp(0, 999_999_999);
     // A time before 1970 with a fraction: jiff wants both parts on the same side of zero.
-    let (seconds, nanoseconds) =
-        if seconds < 0 && nanoseconds > 0 { (seconds + 1, nanoseconds - 1_000_000_000) } else { (seconds, nanoseconds) };
+    let (seconds, nanoseconds) = if seconds < 0 && nanoseconds > 0 {
+        (seconds + 1, nanoseconds - 1_000_000_000)
+    } else {
+        (seconds, nanoseconds)
+    };
     Timestamp::new(seconds, nanoseconds).map_or_else(|_| format!("@{seconds}"), |time| time.to_string())
 }
 
 /// A time for scripts where zero means there is none.
 #[must_use]
 pub fn utc_or_null(seconds: i64) -> Value {
-    if seconds == 0 { Value::Null } else { Value::String(utc_time(seconds, 0)) }
+    if seconds == 0 {
+        Value::Null
+    } else {
+        Value::String(utc_time(seconds, 0))
+    }
 }
 
 /// A name or path for a terminal: as it is where it is harmless text, otherwise with its odd bytes as `\xNN`.
@@ -120,7 +131,10 @@ pub fn put_path(object: &mut Map<String, Value>, path: &[u8]) {
             object.insert("path".to_owned(), Value::String(text.to_owned()));
         }
         Err(_) => {
-            object.insert("path".to_owned(), Value::String(String::from_utf8_lossy(path).into_owned()));
+            object.insert(
+                "path".to_owned(),
+                Value::String(String::from_utf8_lossy(path).into_owned()),
+            );
             let exact = base64::engine::general_purpose::STANDARD.encode(path);
             object.insert("path_bytes".to_owned(), Value::String(exact));
         }
@@ -228,7 +242,10 @@ mod tests {
 
     #[test]
     fn columns_line_up() {
-        let rows = vec![vec!["a".to_owned(), "10".to_owned()], vec!["long".to_owned(), "5".to_owned()]];
+        let rows = vec![
+            vec!["a".to_owned(), "10".to_owned()],
+            vec!["long".to_owned(), "5".to_owned()],
+        ];
         assert_eq!(table(&["N", "S"], &rows, &[1]), "N      S\na     10\nlong   5\n");
     }
 }

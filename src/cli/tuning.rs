@@ -39,6 +39,9 @@ pub struct TuningArgs {
     /// Messages that wait between two stages
     #[arg(long, value_name = "N", hide = true, value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub channel_capacity: Option<u16>,
+    /// First pause before a job begins again after a fault, milliseconds (default: 1000)
+    #[arg(long, value_name = "N", hide = true, value_parser = clap::value_parser!(u32).range(1..=60_000))]
+    pub restart_pause_ms: Option<u32>,
 }
 
 impl TuningArgs {
@@ -79,6 +82,9 @@ impl TuningArgs {
         }
         if let Some(capacity) = self.channel_capacity {
             tuning.capacity = capacity.into();
+        }
+        if let Some(pause) = self.restart_pause_ms {
+            tuning.backoff = Duration::from_millis(pause.into());
         }
         Ok(tuning.clamped())
     }

@@ -12,9 +12,13 @@ use jiff::{Timestamp, Zoned};
 /// In words, where that is no size.
 pub fn size(text: &str) -> Result<u64, String> {
     let text = text.trim();
-    let split = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let split = text
+        .find(|c: char| !c.is_ascii_digit() && c != '.')
+        .unwrap_or(text.len());
     let (number, unit) = text.split_at(split);
-    let number: f64 = number.parse().map_err(|_| format!("{text:?} does not begin with a number"))?;
+    let number: f64 = number
+        .parse()
+        .map_err(|_| format!("{text:?} does not begin with a number"))?;
     let factor: f64 = match unit.trim().to_ascii_lowercase().as_str() {
         "" | "b" => 1.0,
         "k" | "kib" => 1024.0,
@@ -47,16 +51,22 @@ pub fn rate(text: &str) -> Result<Rate, String> {
             Some('g') => (&bits[..bits.len() - 1], 1e9),
             _ => (bits, 1.0),
         };
-        let number: f64 = number.trim().parse().map_err(|_| format!("{text:?} does not begin with a number"))?;
+        let number: f64 = number
+            .trim()
+            .parse()
+            .map_err(|_| format!("{text:?} does not begin with a number"))?;
         whole(number * factor / 8.0).ok_or_else(|| format!("{text:?} is too large"))?
     } else {
-        let size_text = lower.strip_suffix("/s").ok_or_else(|| format!("{text:?} is no rate; use 20Mbps or 8MiB/s"))?;
+        let size_text = lower
+            .strip_suffix("/s")
+            .ok_or_else(|| format!("{text:?} is no rate; use 20Mbps or 8MiB/s"))?;
         size(size_text)?
     };
     if bytes < 1024 {
         return Err(format!("{text:?} is too slow: at least 1KiB/s (8192bps)"));
     }
-    let bytes = u32::try_from(bytes).map_err(|_| format!("{text:?} is too fast to limit: up to 4GiB/s, or unlimited"))?;
+    let bytes =
+        u32::try_from(bytes).map_err(|_| format!("{text:?} is too fast to limit: up to 4GiB/s, or unlimited"))?;
     Ok(Rate(NonZeroU32::new(bytes)))
 }
 
@@ -91,17 +101,37 @@ pub fn moment(text: &str) -> Result<i64, String> {
     let here = |time: Result<Zoned, jiff::Error>| time.map(|t| t.timestamp().as_second()).map_err(|e| e.to_string());
     // A date alone parses as a date and time too (midnight), so it is tried first, by its length.
     if text.len() <= "2027-01-31".len() {
-        let date: Date = text.parse().map_err(|_| format!("{text:?} is no date; use 2027-01-31 or RFC 3339"))?;
+        let date: Date = text
+            .parse()
+            .map_err(|_| format!("{text:?} is no date; use 2027-01-31 or RFC 3339"))?;
         let end = date.tomorrow().map_err(|error| error.to_string())?;
         return here(end.to_zoned(TimeZone::system()));
     }
-    let time: DateTime = text.parse().map_err(|_| format!("{text:?} is no date; use 2027-01-31 or RFC 3339"))?;
+    let time: DateTime = text
+        .parse()
+        .map_err(|_| format!("{text:?} is no date; use 2027-01-31 or RFC 3339"))?;
     here(time.to_zoned(TimeZone::system()))
+}
+
+/// A vault URL. A path becomes absolute, so that it means the same wherever it is read later; a URL stays as it is.
+///
+/// # Errors
+/// In words, where there is nothing to go by.
+pub fn vault_url(text: &str) -> Result<String, String> {
+    if text.contains("://") {
+        return Ok(text.to_owned());
+    }
+    let path = std::path::absolute(text).map_err(|error| error.to_string())?;
+    path.into_os_string().into_string().map_err(|_| "the path is not UTF-8".to_owned())
 }
 
 /// The number without its fraction, where it is one that bytes can have.
 fn whole(number: f64) -> Option<u64> {
-    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the range is checked")]
+    #[allow(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "the range is checked"
+    )]
     (number.is_finite() && (0.0..1e18).contains(&number)).then_some(number as u64)
 }
 
@@ -139,6 +169,14 @@ mod tests {
         for bad in ["", "tomorrow", "2027-13-01", "2027-01-31T25:00"] {
             assert!(moment(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_vault_is_where_it_is_wherever_one_stands() {
+        assert_eq!(vault_url("s3://bucket/prefix").unwrap(), "s3://bucket/prefix");
+        assert_eq!(vault_url("/srv/vault").unwrap(), "/srv/vault");
+        assert!(vault_url("vault").unwrap().starts_with('/'));
+        assert!(vault_url("").is_err());
     }
 
     #[test]

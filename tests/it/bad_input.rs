@@ -10,10 +10,14 @@ use crate::tree::{self, assert_same, file};
 fn a_vault_that_is_none_is_said_to_be_none() {
     let lab = Lab::new();
     let nowhere = lab.path("nowhere");
-    lab.run(["vault", "servers", nowhere.to_str().unwrap()]).exits(1).says("nowhere");
+    lab.run(["vault", "servers", nowhere.to_str().unwrap()])
+        .exits(1)
+        .says("nowhere");
     assert!(!nowhere.exists());
     let source = lab.source();
-    lab.run(["vault", "servers", source.to_str().unwrap()]).exits(1).says("source");
+    lab.run(["vault", "servers", source.to_str().unwrap()])
+        .exits(1)
+        .says("source");
     lab.run(["vault", "servers", "s3://bucket/prefix"]).exits(1);
     lab.run(["vault", "servers", "gopher://x"]).exits(1);
 }
@@ -35,7 +39,9 @@ fn a_vault_of_a_newer_format_is_left_alone() {
     let lab = Lab::new();
     let path = lab.vault().join("lockstone.json");
     let text = fs::read_to_string(&path).unwrap();
-    let newer = text.replacen("\"format\": 1", "\"format\": 2", 1).replacen("\"format\":1", "\"format\":2", 1);
+    let newer = text
+        .replacen("\"format\": 1", "\"format\": 2", 1)
+        .replacen("\"format\":1", "\"format\":2", 1);
     assert_ne!(text, newer, "{text}");
     crate::lab::replace(&path, newer.as_bytes());
     let vault = lab.vault();
@@ -47,14 +53,25 @@ fn a_vault_of_a_newer_format_is_left_alone() {
 fn a_passphrase_keeps_to_the_rules() {
     let lab = Lab::empty();
     lab.create_vault();
-    for bad in ["short", "fifteen letters", "sixteen letters and an ümlaut", "sixteen letters\tand a tab"] {
+    for bad in [
+        "short",
+        "fifteen letters",
+        "sixteen letters and an ümlaut",
+        "sixteen letters\tand a tab",
+    ] {
         let mut command = lab.command("home");
-        command.env("LOCKSTONE_PASSPHRASE", bad).args(["register", "--json", "--credentials"]).arg(lab.credentials());
+        command
+            .env("LOCKSTONE_PASSPHRASE", bad)
+            .args(["register", "--json", "--credentials"])
+            .arg(lab.credentials());
         let ran = finish(command).exits(2);
         assert!(!ran.json()["error"]["message"].as_str().unwrap().is_empty());
     }
     let vault = lab.vault();
-    let servers = lab.run(["vault", "servers", "--json", vault.to_str().unwrap()]).exits(0).json();
+    let servers = lab
+        .run(["vault", "servers", "--json", vault.to_str().unwrap()])
+        .exits(0)
+        .json();
     assert_eq!(servers["servers"].as_array().unwrap().len(), 0);
     assert!(!lab.vault().join("domains").exists() || fs::read_dir(lab.vault().join("domains")).unwrap().count() == 0);
 }
@@ -64,7 +81,10 @@ fn a_passphrase_that_is_not_there_is_not_waited_for() {
     let lab = Lab::empty();
     lab.create_vault();
     let mut command = lab.command("home");
-    command.env_remove("LOCKSTONE_PASSPHRASE").args(["register", "--credentials"]).arg(lab.credentials());
+    command
+        .env_remove("LOCKSTONE_PASSPHRASE")
+        .args(["register", "--credentials"])
+        .arg(lab.credentials());
     finish(command).exits(2).says("LOCKSTONE_PASSPHRASE");
 }
 
@@ -125,7 +145,9 @@ fn a_missing_source_is_named_and_nothing_is_written() {
     let before = lab.objects().len();
     let (source, missing) = (lab.source(), lab.source().join("missing"));
     lab.run(["backup", missing.to_str().unwrap()]).exits(1).says("missing");
-    lab.run(["backup", source.to_str().unwrap(), missing.to_str().unwrap()]).exits(1).says("missing");
+    lab.run(["backup", source.to_str().unwrap(), missing.to_str().unwrap()])
+        .exits(1)
+        .says("missing");
     assert_eq!(lab.objects().len(), before);
 }
 
@@ -135,13 +157,20 @@ fn a_point_or_a_path_that_is_not_there_is_named_and_nothing_is_written() {
     tree::plain(&lab.source());
     let target = lab.path("out");
     let target = target.to_str().unwrap();
-    lab.run(["restore", "latest", "--target", target]).exits(1).says("no recovery point");
+    lab.run(["restore", "latest", "--target", target])
+        .exits(1)
+        .says("no recovery point");
     lab.backup();
-    lab.run(["restore", "latest", "/not/there", "--target", target]).exits(1).says("/not/there");
-    lab.run(["restore", "abcdef0123", "--target", target]).exits(1).says("abcdef0123");
+    lab.run(["restore", "latest", "/not/there", "--target", target])
+        .exits(1)
+        .says("/not/there");
+    lab.run(["restore", "abcdef0123", "--target", target])
+        .exits(1)
+        .says("abcdef0123");
     assert!(!lab.path("out").exists());
     lab.run(["restore", "latest"]).exits(2);
-    lab.run(["restore", "latest", "--original", "--target", target]).exits(2);
+    lab.run(["restore", "latest", "--original", "--target", target])
+        .exits(2);
 }
 
 #[test]
@@ -156,9 +185,18 @@ fn the_vault_is_not_backed_up_into_itself() {
     let root = lab.root.clone();
     let report = lab.run(["backup", "--json", root.to_str().unwrap()]).exits(3).json();
     assert_eq!(report["status"], "CompletedWithWarnings");
-    assert!(report["warnings"][0]["path"].as_str().unwrap().ends_with("/vault"), "{report}");
+    assert!(
+        report["warnings"][0]["path"].as_str().unwrap().ends_with("/vault"),
+        "{report}"
+    );
     let out = tempfile::tempdir().unwrap();
-    lab.run(["restore".as_ref(), "latest".as_ref(), "--target".as_ref(), out.path().as_os_str()]).exits(0);
+    lab.run([
+        "restore".as_ref(),
+        "latest".as_ref(),
+        "--target".as_ref(),
+        out.path().as_os_str(),
+    ])
+    .exits(0);
     let restored = out.path().join(root.strip_prefix("/").unwrap());
     assert_same(&lab.source(), &restored.join("source"));
     assert!(!restored.join("vault/lockstone.json").exists());
@@ -210,7 +248,10 @@ fn a_vault_that_fills_up_loses_nothing_and_goes_on_when_there_is_room() {
     let lab = Lab::empty();
     let small = lab.path("small");
     fs::create_dir(&small).unwrap();
-    let mounted = std::process::Command::new("mount").args(["-t", "tmpfs", "-o", "size=12m", "tmpfs"]).arg(&small).status();
+    let mounted = std::process::Command::new("mount")
+        .args(["-t", "tmpfs", "-o", "size=12m", "tmpfs"])
+        .arg(&small)
+        .status();
     if !mounted.is_ok_and(|status| status.success()) {
         eprintln!("SKIPPED: nothing can be mounted here");
         return;
@@ -221,13 +262,19 @@ fn a_vault_that_fills_up_loses_nothing_and_goes_on_when_there_is_room() {
     file(&lab.source().join("first"), b"fits");
     lab.backup();
     for number in 0..20 {
-        file(&lab.source().join(format!("large-{number:02}")), &crate::lab::noise(number, 1 << 20));
+        file(
+            &lab.source().join(format!("large-{number:02}")),
+            &crate::lab::noise(number, 1 << 20),
+        );
     }
     let ran = lab.backup_with(&["--checkpoint-seconds", "1"]);
     assert_eq!(ran.code, Some(1), "{}", ran.stderr);
     let points = lab.run(["points", "list", "--json"]).exits(0).json();
     assert_eq!(points["points"].as_array().unwrap().len(), 1);
-    let grown = std::process::Command::new("mount").args(["-o", "remount,size=200m"]).arg(&small).status();
+    let grown = std::process::Command::new("mount")
+        .args(["-o", "remount,size=200m"])
+        .arg(&small)
+        .status();
     assert!(grown.unwrap().success());
     lab.backup();
     lab.check_clean();
@@ -259,6 +306,7 @@ fn a_state_folder_for_everybody_is_refused() {
     fs::create_dir(&shared).unwrap();
     fs::set_permissions(&shared, fs::Permissions::from_mode(0o1777)).unwrap();
     let vault = lab.vault();
-    lab.run_in("shared", ["vault", "create", vault.to_str().unwrap()]).exits(1);
+    lab.run_in("shared", ["vault", "create", vault.to_str().unwrap()])
+        .exits(1);
     assert!(!vault.exists());
 }

@@ -8,10 +8,35 @@ use crate::lab::{Lab, finish};
 use crate::tree;
 
 const COMMANDS: &[&str] = &[
-    "vault create", "vault credentials", "vault servers", "vault jobs", "vault points", "register", "unregister", "status",
-    "backup", "points list", "points ls", "points diff", "points find", "points delete", "points undelete", "restore",
-    "check", "jobs list", "jobs show", "jobs cancel", "passphrase change", "passphrase validate", "cache check",
-    "cache move", "cache rebuild", "volumes", "demo", "completions", "man",
+    "vault create",
+    "vault credentials",
+    "vault servers",
+    "vault jobs",
+    "vault points",
+    "register",
+    "unregister",
+    "status",
+    "backup",
+    "points list",
+    "points ls",
+    "points diff",
+    "points find",
+    "points delete",
+    "points undelete",
+    "restore",
+    "check",
+    "jobs list",
+    "jobs show",
+    "jobs cancel",
+    "passphrase change",
+    "passphrase validate",
+    "cache check",
+    "cache move",
+    "cache rebuild",
+    "volumes",
+    "demo",
+    "completions",
+    "man",
 ];
 
 #[test]
@@ -19,12 +44,22 @@ fn every_command_has_help() {
     let lab = Lab::empty();
     for command in COMMANDS {
         let ran = lab.run(command.split(' ').chain(["--help"])).exits(0);
-        assert!(ran.stdout.contains("Usage:") && ran.stdout.contains("--json"), "{command}: {}", ran.stdout);
-        assert!(!ran.stdout.contains("kdf") && !ran.stdout.contains("channel-capacity"), "{command}");
+        assert!(
+            ran.stdout.contains("Usage:") && ran.stdout.contains("--json"),
+            "{command}: {}",
+            ran.stdout
+        );
+        assert!(
+            !ran.stdout.contains("kdf") && !ran.stdout.contains("channel-capacity"),
+            "{command}"
+        );
     }
     let help = lab.run(["--help"]).exits(0).stdout;
     for later in ["gc", "policy", "throttle", "agent", "bench"] {
-        assert!(!help.lines().any(|line| line.trim_start().starts_with(later)), "{later}");
+        assert!(
+            !help.lines().any(|line| line.trim_start().starts_with(later)),
+            "{later}"
+        );
     }
     assert!(lab.run(["--version"]).exits(0).stdout.starts_with("lockstone "));
 }
@@ -32,9 +67,17 @@ fn every_command_has_help() {
 #[test]
 fn what_comes_later_is_not_pretended() {
     let lab = Lab::empty();
-    for line in
-        ["gc", "policy show", "throttle clear", "agent", "bench throttle", "vault replicate x", "passphrase regenerate", "check --repair", "backup"]
-    {
+    for line in [
+        "gc",
+        "policy show",
+        "throttle clear",
+        "agent",
+        "bench throttle",
+        "vault replicate x",
+        "passphrase regenerate",
+        "check --repair",
+        "backup",
+    ] {
         lab.run(line.split(' ')).exits(2).says("not in this version");
         let error = lab.run(line.split(' ').chain(["--json"])).exits(2).json();
         assert_eq!(error["error"]["code"], "usage", "{line}");
@@ -53,7 +96,12 @@ fn completions_and_manual_pages_are_made() {
     assert!(lab.run(["man"]).exits(0).stdout.contains(".TH lockstone 1"));
     let folder = lab.path("man");
     lab.run(["man", folder.to_str().unwrap()]).exits(0);
-    for page in ["lockstone.1", "lockstone-backup.1", "lockstone-points-list.1", "lockstone-vault-create.1"] {
+    for page in [
+        "lockstone.1",
+        "lockstone-backup.1",
+        "lockstone-points-list.1",
+        "lockstone-vault-create.1",
+    ] {
         assert!(folder.join(page).exists(), "{page}");
     }
 }
@@ -64,8 +112,19 @@ fn json_is_one_document_and_nothing_else() {
     tree::plain(&lab.source());
     let source = lab.source();
     let source = source.to_str().unwrap();
-    lab.run(["--json", "backup", source, "--progress", "plain"]).exits(0).json();
-    for line in ["status", "points list", "points ls latest", "points find x", "jobs list", "check", "volumes", "cache check"] {
+    lab.run(["--json", "backup", source, "--progress", "plain"])
+        .exits(0)
+        .json();
+    for line in [
+        "status",
+        "points list",
+        "points ls latest",
+        "points find x",
+        "jobs list",
+        "check",
+        "volumes",
+        "cache check",
+    ] {
         let ran = lab.run(line.split(' ').chain(["--json"])).exits(0);
         assert!(ran.json().is_object(), "{line}");
         assert_eq!(ran.stdout.lines().count(), 1, "{line}");
@@ -82,14 +141,44 @@ fn a_report_has_what_the_contract_says() {
     tree::plain(&lab.source());
     let report = lab.backup();
     for name in [
-        "job", "point", "status", "files_new", "files_changed", "files_unchanged", "dirs", "bytes_scanned", "bytes_read",
-        "bytes_new", "bytes_stored", "chunks_new", "chunks_known", "duration_seconds", "throttled_seconds", "restarts", "warnings",
+        "job",
+        "point",
+        "status",
+        "files_new",
+        "files_changed",
+        "files_unchanged",
+        "dirs",
+        "bytes_scanned",
+        "bytes_read",
+        "bytes_new",
+        "bytes_stored",
+        "chunks_new",
+        "chunks_known",
+        "duration_seconds",
+        "throttled_seconds",
+        "restarts",
+        "warnings",
     ] {
-        assert!(report.get(name).is_some_and(|value| !value.is_null()), "{name}: {report}");
+        assert!(
+            report.get(name).is_some_and(|value| !value.is_null()),
+            "{name}: {report}"
+        );
     }
     let (_, report) = lab.restore("latest", "out");
-    for name in ["job", "status", "files", "bytes", "skipped", "copies", "duration_seconds", "warnings"] {
-        assert!(report.get(name).is_some_and(|value| !value.is_null()), "{name}: {report}");
+    for name in [
+        "job",
+        "status",
+        "files",
+        "bytes",
+        "skipped",
+        "copies",
+        "duration_seconds",
+        "warnings",
+    ] {
+        assert!(
+            report.get(name).is_some_and(|value| !value.is_null()),
+            "{name}: {report}"
+        );
     }
     let report = lab.run(["check", "--json"]).exits(0).json();
     for name in ["ok", "packs", "chunks", "points", "damaged"] {
@@ -112,14 +201,27 @@ fn a_report_has_what_the_contract_says() {
 fn progress_can_be_read_by_a_program_or_not_at_all() {
     let lab = Lab::new();
     for number in 0..8 {
-        tree::file(&lab.source().join(format!("{number}")), &crate::lab::noise(number, 1 << 20));
+        tree::file(
+            &lab.source().join(format!("{number}")),
+            &crate::lab::noise(number, 1 << 20),
+        );
     }
     // Slow enough for a line or two.
-    let ran = lab.backup_with(&["--progress", "json", "--upload-limit", "3MiB/s"]).exits(0);
-    let lines: Vec<serde_json::Value> =
-        ran.stderr.lines().filter(|line| line.starts_with('{')).map(|line| serde_json::from_str(line).unwrap()).collect();
+    let ran = lab
+        .backup_with(&["--progress", "json", "--upload-limit", "3MiB/s"])
+        .exits(0);
+    let lines: Vec<serde_json::Value> = ran
+        .stderr
+        .lines()
+        .filter(|line| line.starts_with('{'))
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
     assert!(!lines.is_empty(), "{}", ran.stderr);
-    assert!(lines.iter().all(|line| line["event"] == "progress" && line["kind"] == "backup"));
+    assert!(
+        lines
+            .iter()
+            .all(|line| line["event"] == "progress" && line["kind"] == "backup")
+    );
     let quiet = lab.backup_with(&["-q"]).exits(0);
     assert_eq!(quiet.stderr, "");
 }
@@ -133,7 +235,10 @@ fn the_state_folder_and_its_files_are_private() {
     assert_eq!(mode(""), 0o700);
     assert_eq!(mode("agent.json"), 0o600);
     assert_eq!(mode("machine.key"), 0o600);
-    let keys: Vec<_> = fs::read_dir(lab.path("home/operator")).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let keys: Vec<_> = fs::read_dir(lab.path("home/operator"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
     assert_eq!(keys.len(), 1);
     assert_eq!(fs::metadata(&keys[0]).unwrap().mode() & 0o777, 0o600);
     assert_eq!(fs::metadata(lab.credentials()).unwrap().mode() & 0o777, 0o600);
@@ -152,7 +257,16 @@ fn a_passphrase_comes_from_a_file_too_and_the_file_comes_first() {
         if let Some(variable) = variable {
             command.env("LOCKSTONE_PASSPHRASE_FILE", variable);
         }
-        command.args(["register", "--kdf-memory-mib", "8", "--kdf-passes", "1", "--credentials"]).arg(lab.credentials());
+        command
+            .args([
+                "register",
+                "--kdf-memory-mib",
+                "8",
+                "--kdf-passes",
+                "1",
+                "--credentials",
+            ])
+            .arg(lab.credentials());
         if let Some(file) = file {
             command.args(["--passphrase-file", file]);
         }
@@ -163,7 +277,9 @@ fn a_passphrase_comes_from_a_file_too_and_the_file_comes_first() {
     register(bad.to_str(), good.to_str()).exits(2);
     register(good.to_str(), bad.to_str()).exits(0);
     let mut command = lab.command("home");
-    command.env("LOCKSTONE_PASSPHRASE", "from a file, and long enough").args(["passphrase", "validate"]);
+    command
+        .env("LOCKSTONE_PASSPHRASE", "from a file, and long enough")
+        .args(["passphrase", "validate"]);
     finish(command).exits(0);
 }
 
@@ -175,7 +291,10 @@ fn a_reader_that_has_enough_may_go() {
     }
     lab.backup();
     let mut command = lab.command("home");
-    command.args(["points", "ls", "latest"]).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+        .args(["points", "ls", "latest"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();
     drop(child.stdout.take());
     let output = child.wait_with_output().unwrap();
@@ -204,7 +323,8 @@ fn metrics_are_written_where_that_is_asked() {
     let lab = Lab::new();
     tree::plain(&lab.source());
     let file = lab.path("lockstone.prom");
-    lab.backup_with(&["--metrics-textfile", file.to_str().unwrap()]).exits(0);
+    lab.backup_with(&["--metrics-textfile", file.to_str().unwrap()])
+        .exits(0);
     let text = fs::read_to_string(&file).unwrap();
     assert!(text.contains("# TYPE lockstone_"), "{text}");
     assert!(!text.contains(lab.source().to_str().unwrap()));

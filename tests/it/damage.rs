@@ -24,8 +24,19 @@ fn two_points() -> Lab {
 fn one_of_each(lab: &Lab) -> Vec<(&'static str, PathBuf)> {
     let objects = lab.objects();
     let mut chosen = Vec::new();
-    for kind in ["/packs/", "/segments/", "/log/", "/keys/", "registration", "/jobs/", "lockstone.json"] {
-        let found: Vec<&PathBuf> = objects.iter().filter(|path| path.to_string_lossy().contains(kind)).collect();
+    for kind in [
+        "/packs/",
+        "/segments/",
+        "/log/",
+        "/keys/",
+        "registration",
+        "/jobs/",
+        "lockstone.json",
+    ] {
+        let found: Vec<&PathBuf> = objects
+            .iter()
+            .filter(|path| path.to_string_lossy().contains(kind))
+            .collect();
         assert!(!found.is_empty(), "no object {kind}");
         for path in found {
             chosen.push((kind, path.clone()));
@@ -99,7 +110,10 @@ fn a_missing_pack_segment_or_log_entry_is_found() {
     for (kind, path) in one_of_each(&lab) {
         // A job record or a key slot that is gone can't be told from one that never was; the last log entry neither,
         // but for whoever remembers it: the state folder does.
-        if !matches!(kind, "/packs/" | "/segments/" | "/log/" | "registration" | "lockstone.json") {
+        if !matches!(
+            kind,
+            "/packs/" | "/segments/" | "/log/" | "registration" | "lockstone.json"
+        ) {
             continue;
         }
         let whole = fs::read(&path).unwrap();
@@ -121,7 +135,10 @@ fn what_is_not_damaged_still_comes_back_and_what_is_lost_is_named() {
     file(&lab.source().join("new/b"), &noise(2, 3_000_000));
     let second = lab.backup();
     // The pack with the data of the second point: the largest new one.
-    let packs = lab.objects().into_iter().filter(|path| !known.contains(path) && path.to_string_lossy().contains("/packs/"));
+    let packs = lab
+        .objects()
+        .into_iter()
+        .filter(|path| !known.contains(path) && path.to_string_lossy().contains("/packs/"));
     let pack = packs.max_by_key(|path| fs::metadata(path).unwrap().len()).unwrap();
     flip(&pack, 1_000_000);
 
@@ -132,7 +149,14 @@ fn what_is_not_damaged_still_comes_back_and_what_is_lost_is_named() {
     assert_eq!(damage["points"][0], second["point"], "{report}");
     assert_eq!(damage["points"].as_array().unwrap().len(), 1, "{report}");
     let path = lab.source().join("new/b");
-    assert!(damage["paths"].as_array().unwrap().iter().any(|p| p.as_str() == path.to_str()), "{report}");
+    assert!(
+        damage["paths"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .any(|p| p.as_str() == path.to_str()),
+        "{report}"
+    );
 
     let points = lab.run(["points", "list", "--json"]);
     let points = points.json();
@@ -143,14 +167,21 @@ fn what_is_not_damaged_still_comes_back_and_what_is_lost_is_named() {
     let ran = lab.run(["restore", "latest", "--json", "--target", target.to_str().unwrap()]);
     assert!(matches!(ran.code, Some(3 | 6)), "{:?} {}", ran.code, ran.stderr);
     assert!(ran.stdout.contains("new/b"), "{}", ran.stdout);
-    assert_eq!(fs::read(lab.restored("second").join("old/a")).unwrap(), noise(1, 3_000_000));
+    assert_eq!(
+        fs::read(lab.restored("second").join("old/a")).unwrap(),
+        noise(1, 3_000_000)
+    );
     assert!(!lab.restored("second").join("new/b").exists());
 }
 
 #[test]
 fn a_log_that_was_cut_back_is_noticed() {
     let lab = two_points();
-    let mut log: Vec<PathBuf> = lab.objects().into_iter().filter(|path| path.to_string_lossy().contains("/log/")).collect();
+    let mut log: Vec<PathBuf> = lab
+        .objects()
+        .into_iter()
+        .filter(|path| path.to_string_lossy().contains("/log/"))
+        .collect();
     log.sort();
     fs::remove_file(log.last().unwrap()).unwrap();
     let ran = lab.run(["check", "--json"]);
@@ -161,7 +192,11 @@ fn a_log_that_was_cut_back_is_noticed() {
 fn objects_that_trade_places_are_found() {
     let lab = two_points();
     for kind in ["/packs/", "/segments/", "/log/"] {
-        let found: Vec<PathBuf> = lab.objects().into_iter().filter(|path| path.to_string_lossy().contains(kind)).collect();
+        let found: Vec<PathBuf> = lab
+            .objects()
+            .into_iter()
+            .filter(|path| path.to_string_lossy().contains(kind))
+            .collect();
         let (a, b) = (&found[0], &found[1]);
         let (content_a, content_b) = (fs::read(a).unwrap(), fs::read(b).unwrap());
         replace(a, &content_b);
@@ -177,7 +212,11 @@ fn objects_that_trade_places_are_found() {
 #[test]
 fn rubbish_beside_the_objects_does_no_harm() {
     let lab = two_points();
-    let packs = lab.objects().into_iter().find(|path| path.to_string_lossy().contains("/packs/")).unwrap();
+    let packs = lab
+        .objects()
+        .into_iter()
+        .find(|path| path.to_string_lossy().contains("/packs/"))
+        .unwrap();
     fs::write(packs.with_file_name("rubbish"), "rubbish").unwrap();
     fs::write(lab.vault().join("README"), "a note of the operator").unwrap();
     lab.backup();

@@ -18,8 +18,16 @@ fn an_unchanged_tree_is_not_read() {
     let first = lab.backup();
     assert!(number(&first, "files_new") > 50);
     let second = lab.backup();
-    assert_eq!(number(&second, "files_new") + number(&second, "files_changed"), 0, "{second}");
-    assert_eq!(number(&second, "files_unchanged"), number(&first, "files_new"), "{second}");
+    assert_eq!(
+        number(&second, "files_new") + number(&second, "files_changed"),
+        0,
+        "{second}"
+    );
+    assert_eq!(
+        number(&second, "files_unchanged"),
+        number(&first, "files_new"),
+        "{second}"
+    );
     assert_eq!(number(&second, "bytes_read"), 0, "{second}");
     let (restored, _) = lab.restore("latest", "out");
     assert_same(&lab.source(), &restored);
@@ -82,7 +90,10 @@ fn a_second_copy_of_everything_costs_next_to_nothing() {
     let second = lab.backup();
     assert_eq!(number(&second, "files_new"), 20);
     assert_eq!(number(&second, "bytes_new"), 0, "{second}");
-    assert!(number(&second, "bytes_stored") * 50 < number(&first, "bytes_stored"), "{second}");
+    assert!(
+        number(&second, "bytes_stored") * 50 < number(&first, "bytes_stored"),
+        "{second}"
+    );
 }
 
 #[test]
@@ -150,13 +161,22 @@ fn a_damaged_cache_folder_is_dropped_and_said() {
 
 #[test]
 fn a_clock_that_was_set_back_loses_nothing() {
-    if !std::process::Command::new("faketime").arg("--version").output().is_ok_and(|o| o.status.success()) {
+    if !std::process::Command::new("faketime")
+        .arg("--version")
+        .output()
+        .is_ok_and(|o| o.status.success())
+    {
         // Without a false clock: a source whose times lie in the future says much the same to the comparison.
         let lab = Lab::new();
         let path = lab.source().join("f");
         file(&path, b"later");
         let late = std::time::SystemTime::now() + std::time::Duration::from_secs(86_400 * 400);
-        fs::File::options().write(true).open(&path).unwrap().set_modified(late).unwrap();
+        fs::File::options()
+            .write(true)
+            .open(&path)
+            .unwrap()
+            .set_modified(late)
+            .unwrap();
         lab.backup();
         let second = lab.backup();
         assert_eq!(number(&second, "files_unchanged"), 1, "{second}");
@@ -169,7 +189,9 @@ fn a_clock_that_was_set_back_loses_nothing() {
     lab.backup();
     file(&lab.source().join("added"), b"added");
     let mut command = std::process::Command::new("faketime");
-    command.args(["-f", "-100d", env!("CARGO_BIN_EXE_lockstone"), "backup"]).arg(lab.source());
+    command
+        .args(["-f", "-100d", env!("CARGO_BIN_EXE_lockstone"), "backup"])
+        .arg(lab.source());
     command.env("LOCKSTONE_HOME", lab.path("home"));
     crate::lab::finish(command).exits(0);
     let points = lab.run(["points", "list", "--json"]).exits(0).json();

@@ -11,16 +11,25 @@ use crate::tree::{self, assert_like, assert_same, file, look};
 /// A source that takes long enough to be interrupted, also where it is read from memory.
 fn large(lab: &Lab, seed: u64) {
     for number in 0..40 {
-        file(&lab.source().join(format!("large/{seed}-{number}")), &noise(seed * 1000 + number, 1 << 20));
+        file(
+            &lab.source().join(format!("large/{seed}-{number}")),
+            &noise(seed * 1000 + number, 1 << 20),
+        );
     }
     for number in 0..500 {
-        file(&lab.source().join(format!("small/{seed}/{number}")), &noise(number, 500));
+        file(
+            &lab.source().join(format!("small/{seed}/{number}")),
+            &noise(number, 500),
+        );
     }
 }
 
 /// How often a run is killed. `LOCKSTONE_KILLS=50` for the bar.
 fn rounds() -> u64 {
-    std::env::var("LOCKSTONE_KILLS").ok().and_then(|text| text.parse().ok()).unwrap_or(8)
+    std::env::var("LOCKSTONE_KILLS")
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(8)
 }
 
 #[test]
@@ -37,17 +46,25 @@ fn a_backup_killed_at_any_instant_harms_nothing() {
     for round in 1..=rounds() {
         large(&lab, round);
         let source = lab.source();
-        let mut child = lab.spawn(["backup".as_ref(), source.as_os_str(), "--checkpoint-seconds".as_ref(), "1".as_ref()]);
+        let mut child = lab.spawn([
+            "backup".as_ref(),
+            source.as_os_str(),
+            "--checkpoint-seconds".as_ref(),
+            "1".as_ref(),
+        ]);
         let part = u32::try_from((round * 7919) % 100).unwrap();
         std::thread::sleep(whole * part / 100);
         let _ = child.kill();
         child.wait().unwrap();
         // Every earlier point is there.
         let points = lab.run(["points", "list", "--json"]).exits(0).json();
-        assert!(points["points"].as_array().unwrap().len() > usize::try_from(round).unwrap() / 2, "{points}");
+        assert!(
+            points["points"].as_array().unwrap().len() > usize::try_from(round).unwrap() / 2,
+            "{points}"
+        );
         // The next run makes it good.
         lab.backup();
-        fs::remove_dir_all(lab.source().join(format!("large"))).unwrap();
+        fs::remove_dir_all(lab.source().join("large")).unwrap();
     }
     lab.check_clean();
     let points = lab.run(["points", "list", "--json"]).exits(0).json();
@@ -85,7 +102,15 @@ fn a_cancelled_backup_ends_in_order_and_the_next_goes_on() {
         let before = lab.objects().len();
         let source = lab.source();
         // Slow enough that it cannot be done before the signal comes.
-        let args = ["backup", source.to_str().unwrap(), "--json", "--upload-limit", "4MiB/s", "--checkpoint-seconds", "1"];
+        let args = [
+            "backup",
+            source.to_str().unwrap(),
+            "--json",
+            "--upload-limit",
+            "4MiB/s",
+            "--checkpoint-seconds",
+            "1",
+        ];
         let mut child = lab.spawn(args);
         until_it_stores(&lab, &mut child, before + 1);
         signal(&child, kind);
@@ -109,11 +134,22 @@ fn what_a_checkpoint_has_is_neither_read_nor_stored_again() {
     }
     let source = lab.source();
     let before = lab.objects().len();
-    let args = ["backup", source.to_str().unwrap(), "--upload-limit", "16MiB/s", "--checkpoint-seconds", "1"];
+    let args = [
+        "backup",
+        source.to_str().unwrap(),
+        "--upload-limit",
+        "16MiB/s",
+        "--checkpoint-seconds",
+        "1",
+    ];
     let mut child = lab.spawn(args);
     // Two log entries: a checkpoint was written.
     for _ in 0..4000 {
-        let entries = lab.objects().iter().filter(|path| path.to_string_lossy().contains("/log/")).count();
+        let entries = lab
+            .objects()
+            .iter()
+            .filter(|path| path.to_string_lossy().contains("/log/"))
+            .count();
         if entries >= 2 || child.try_wait().unwrap().is_some() {
             break;
         }
@@ -121,7 +157,12 @@ fn what_a_checkpoint_has_is_neither_read_nor_stored_again() {
     }
     signal(&child, Signal::INT);
     let code = child.wait().unwrap().code();
-    let stored: u64 = lab.objects().iter().filter(|path| path.to_string_lossy().contains("/packs/")).map(|path| fs::metadata(path).unwrap().len()).sum();
+    let stored: u64 = lab
+        .objects()
+        .iter()
+        .filter(|path| path.to_string_lossy().contains("/packs/"))
+        .map(|path| fs::metadata(path).unwrap().len())
+        .sum();
     let report = lab.backup();
     if code == Some(4) && lab.objects().len() > before {
         assert!(stored > 0);
@@ -143,7 +184,10 @@ fn two_jobs_do_not_run_at_once_and_one_can_be_cancelled_by_name() {
     let before = lab.objects().len();
     let mut child = lab.spawn(["backup", source, "--upload-limit", "1MiB/s"]);
     until_it_stores(&lab, &mut child, before);
-    assert!(child.try_wait().unwrap().is_none(), "forty megabytes took less than a moment at 1 MiB/s");
+    assert!(
+        child.try_wait().unwrap().is_none(),
+        "forty megabytes took less than a moment at 1 MiB/s"
+    );
     let busy = lab.run(["backup", source, "--json"]).exits(7).json();
     assert_eq!(busy["error"]["code"], "busy");
     lab.run(["check"]).exits(7);
@@ -183,7 +227,14 @@ fn a_cancelled_restore_leaves_no_half_file_under_its_name() {
     }
     lab.backup();
     let target = lab.path("out");
-    let mut child = lab.spawn(["restore", "latest", "--target", target.to_str().unwrap(), "--download-limit", "8MiB/s"]);
+    let mut child = lab.spawn([
+        "restore",
+        "latest",
+        "--target",
+        target.to_str().unwrap(),
+        "--download-limit",
+        "8MiB/s",
+    ]);
     let restored = lab.restored("out");
     for _ in 0..2000 {
         if restored.join("large").exists() || child.try_wait().unwrap().is_some() {
@@ -199,7 +250,10 @@ fn a_cancelled_restore_leaves_no_half_file_under_its_name() {
         if seen.kind == "file" {
             let relative = std::path::Path::new(name).strip_prefix(&prefix).unwrap();
             let original = whole.get(relative.as_os_str());
-            assert!(original.is_some_and(|original| original.content == seen.content), "{name:?}");
+            assert!(
+                original.is_some_and(|original| original.content == seen.content),
+                "{name:?}"
+            );
         }
     }
     lab.restore("latest", "out");

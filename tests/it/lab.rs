@@ -7,10 +7,10 @@ use std::process::{Child, Command, Stdio};
 use serde_json::Value;
 use tempfile::TempDir;
 
-pub const PASSPHRASE: &str = "correct horse battery staple";
+pub(crate) const PASSPHRASE: &str = "correct horse battery staple";
 
 /// How a run of the program ended.
-pub struct Ran {
+pub(crate) struct Ran {
     pub code: Option<i32>,
     pub stdout: String,
     pub stderr: String,
@@ -20,34 +20,39 @@ pub struct Ran {
 impl Ran {
     /// Asserts the exit code, with all that was said where it is another.
     #[track_caller]
-    pub fn exits(self, code: i32) -> Ran {
+    pub(crate) fn exits(self, code: i32) -> Ran {
         assert_eq!(self.code, Some(code), "{}\n{}\n{}", self.what, self.stdout, self.stderr);
         self
     }
 
     /// The one document on stdout.
     #[track_caller]
-    pub fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.stdout)
             .unwrap_or_else(|error| panic!("{}: {error}\n{}\n{}", self.what, self.stdout, self.stderr))
     }
 
     /// Asserts that stderr says something.
     #[track_caller]
-    pub fn says(self, text: &str) -> Ran {
-        assert!(self.stderr.contains(text), "{} does not say {text:?}:\n{}", self.what, self.stderr);
+    pub(crate) fn says(self, text: &str) -> Ran {
+        assert!(
+            self.stderr.contains(text),
+            "{} does not say {text:?}:\n{}",
+            self.what,
+            self.stderr
+        );
         self
     }
 }
 
-pub struct Lab {
+pub(crate) struct Lab {
     _folder: TempDir,
     pub root: PathBuf,
 }
 
 impl Lab {
     /// An empty place.
-    pub fn empty() -> Lab {
+    pub(crate) fn empty() -> Lab {
         let folder = tempfile::Builder::new().prefix("lockstone-it-").tempdir().unwrap();
         let root = folder.path().canonicalize().unwrap();
         std::fs::create_dir(root.join("source")).unwrap();
@@ -55,50 +60,66 @@ impl Lab {
     }
 
     /// A place with a vault and a registered server, ready to back up.
-    pub fn new() -> Lab {
+    pub(crate) fn new() -> Lab {
         let lab = Lab::empty();
         lab.create_vault();
         lab.register("home", "server", &[]).exits(0);
         lab
     }
 
-    pub fn path(&self, name: impl AsRef<OsStr>) -> PathBuf {
+    pub(crate) fn path(&self, name: impl AsRef<OsStr>) -> PathBuf {
         self.root.join(name.as_ref())
     }
 
-    pub fn source(&self) -> PathBuf {
+    pub(crate) fn source(&self) -> PathBuf {
         self.path("source")
     }
 
-    pub fn vault(&self) -> PathBuf {
+    pub(crate) fn vault(&self) -> PathBuf {
         self.path("vault")
     }
 
-    pub fn credentials(&self) -> PathBuf {
+    pub(crate) fn credentials(&self) -> PathBuf {
         self.path("test.vaultcredentials")
     }
 
-    pub fn create_vault(&self) {
-        self.run(["vault".as_ref(), "create".as_ref(), self.vault().as_os_str()]).exits(0);
+    pub(crate) fn create_vault(&self) {
+        self.run(["vault".as_ref(), "create".as_ref(), self.vault().as_os_str()])
+            .exits(0);
         self.issue(&[]);
     }
 
-    pub fn issue(&self, more: &[&str]) {
+    pub(crate) fn issue(&self, more: &[&str]) {
         let (vault, file) = (self.vault(), self.credentials());
-        let mut args: Vec<&OsStr> = vec!["vault".as_ref(), "credentials".as_ref(), vault.as_ref(), "--out".as_ref(), file.as_ref()];
+        let mut args: Vec<&OsStr> = vec![
+            "vault".as_ref(),
+            "credentials".as_ref(),
+            vault.as_ref(),
+            "--out".as_ref(),
+            file.as_ref(),
+        ];
         args.extend(more.iter().map(OsStr::new));
         self.run(args).exits(0);
     }
 
-    pub fn register(&self, home: &str, name: &str, more: &[&str]) -> Ran {
+    pub(crate) fn register(&self, home: &str, name: &str, more: &[&str]) -> Ran {
         let mut command = self.command(home);
-        command.args(["register", "--json", "--kdf-memory-mib", "8", "--kdf-passes", "1", "--server-name", name]);
+        command.args([
+            "register",
+            "--json",
+            "--kdf-memory-mib",
+            "8",
+            "--kdf-passes",
+            "1",
+            "--server-name",
+            name,
+        ]);
         command.arg("--credentials").arg(self.credentials()).args(more);
         finish(command)
     }
 
     /// The program in the state folder `home`, not yet started.
-    pub fn command(&self, home: &str) -> Command {
+    pub(crate) fn command(&self, home: &str) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_lockstone"));
         command
             .env_clear()
@@ -115,24 +136,24 @@ impl Lab {
     }
 
     /// Runs the program in the state folder `home`.
-    pub fn run_in<I: IntoIterator<Item = S>, S: AsRef<OsStr>>(&self, home: &str, args: I) -> Ran {
+    pub(crate) fn run_in<I: IntoIterator<Item = S>, S: AsRef<OsStr>>(&self, home: &str, args: I) -> Ran {
         let mut command = self.command(home);
         command.args(args);
         finish(command)
     }
 
     /// Runs the program.
-    pub fn run<I: IntoIterator<Item = S>, S: AsRef<OsStr>>(&self, args: I) -> Ran {
+    pub(crate) fn run<I: IntoIterator<Item = S>, S: AsRef<OsStr>>(&self, args: I) -> Ran {
         self.run_in("home", args)
     }
 
     /// Backs up the source, which must go well (exit 0), and gives the report.
     #[track_caller]
-    pub fn backup(&self) -> Value {
+    pub(crate) fn backup(&self) -> Value {
         self.backup_with(&[]).exits(0).json()
     }
 
-    pub fn backup_with(&self, more: &[&str]) -> Ran {
+    pub(crate) fn backup_with(&self, more: &[&str]) -> Ran {
         let mut args: Vec<OsString> = vec!["backup".into(), "--json".into(), self.source().into()];
         args.extend(more.iter().map(OsString::from));
         self.run(args)
@@ -140,41 +161,50 @@ impl Lab {
 
     /// Restores a point to a new folder; gives the folder and the report.
     #[track_caller]
-    pub fn restore(&self, point: &str, to: &str) -> (PathBuf, Value) {
+    pub(crate) fn restore(&self, point: &str, to: &str) -> (PathBuf, Value) {
         let target = self.path(to);
-        let args: [&OsStr; 5] =
-            ["restore".as_ref(), point.as_ref(), "--json".as_ref(), "--target".as_ref(), target.as_ref()];
+        let args: [&OsStr; 5] = [
+            "restore".as_ref(),
+            point.as_ref(),
+            "--json".as_ref(),
+            "--target".as_ref(),
+            target.as_ref(),
+        ];
         let report = self.run(args).exits(0).json();
         (self.restored(to), report)
     }
 
     /// Where the source is below a restore's target.
-    pub fn restored(&self, to: &str) -> PathBuf {
+    pub(crate) fn restored(&self, to: &str) -> PathBuf {
         self.path(to).join(self.source().strip_prefix("/").unwrap())
     }
 
     /// Asserts that a full check finds nothing.
     #[track_caller]
-    pub fn check_clean(&self) {
+    pub(crate) fn check_clean(&self) {
         let report = self.run(["check", "--read-data", "--json"]).exits(0).json();
         assert_eq!(report["ok"], true, "{report}");
     }
 
     /// Starts the program and does not wait.
-    pub fn spawn<I: IntoIterator<Item = S>, S: AsRef<OsStr>>(&self, args: I) -> Child {
+    pub(crate) fn spawn<I: IntoIterator<Item = S>, S: AsRef<OsStr>>(&self, args: I) -> Child {
         let mut command = self.command("home");
         command.args(args).stdout(Stdio::null()).stderr(Stdio::null());
         command.spawn().unwrap()
     }
 
     /// All objects of the vault, by path.
-    pub fn objects(&self) -> Vec<PathBuf> {
+    pub(crate) fn objects(&self) -> Vec<PathBuf> {
         let mut found = Vec::new();
         let mut folders = vec![self.vault()];
         while let Some(folder) = folders.pop() {
             for entry in std::fs::read_dir(folder).unwrap() {
                 let path = entry.unwrap().path();
-                if path.is_dir() { folders.push(path) } else { found.push(path) }
+                if path.is_dir() {
+                    folders.push(path)
+                } else {
+                    found.push(path)
+                }
             }
         }
         found.sort();
@@ -183,7 +213,7 @@ impl Lab {
 }
 
 /// Runs a command to its end.
-pub fn finish(mut command: Command) -> Ran {
+pub(crate) fn finish(mut command: Command) -> Ran {
     let what = format!("{:?}", command.get_args().collect::<Vec<_>>());
     let output = command.output().unwrap();
     Ran {
@@ -195,7 +225,7 @@ pub fn finish(mut command: Command) -> Ran {
 }
 
 /// True for root, who can make devices and keep owners. Others say that a test was skipped.
-pub fn root_or_skip(what: &str) -> bool {
+pub(crate) fn root_or_skip(what: &str) -> bool {
     let root = rustix::process::geteuid().is_root();
     if !root {
         eprintln!("SKIPPED: {what} needs root");
@@ -204,7 +234,7 @@ pub fn root_or_skip(what: &str) -> bool {
 }
 
 /// Bytes that look random, the same each time for a seed.
-pub fn noise(seed: u64, len: usize) -> Vec<u8> {
+pub(crate) fn noise(seed: u64, len: usize) -> Vec<u8> {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     let mut bytes = Vec::with_capacity(len + 8);
     while bytes.len() < len {
@@ -218,7 +248,7 @@ pub fn noise(seed: u64, len: usize) -> Vec<u8> {
 }
 
 /// Flips one bit of a file.
-pub fn flip(path: &Path, at: u64) {
+pub(crate) fn flip(path: &Path, at: u64) {
     let mut content = std::fs::read(path).unwrap();
     let at = usize::try_from(at).unwrap() % content.len();
     content[at] ^= 0x10;
@@ -226,7 +256,7 @@ pub fn flip(path: &Path, at: u64) {
 }
 
 /// Overwrites an object, whatever its permissions.
-pub fn replace(path: &Path, content: &[u8]) {
+pub(crate) fn replace(path: &Path, content: &[u8]) {
     std::fs::remove_file(path).unwrap();
     std::fs::write(path, content).unwrap();
 }

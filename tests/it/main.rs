@@ -2,15 +2,18 @@
 //! promise. No test waits for a time to pass to decide anything.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
-mod bad_input;
 mod backup_restore;
+mod bad_input;
 mod cli;
 mod damage;
 mod demo;
+#[cfg(feature = "failpoints")]
+mod faults;
 mod incremental;
 mod kill;
 mod lab;
 mod other_machine;
 mod points;
 mod reader;
+mod restore;
 mod tree;

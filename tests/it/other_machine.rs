@@ -8,8 +8,14 @@ use crate::tree::{self, assert_same, file};
 
 fn restore_elsewhere(lab: &Lab, secret: &str, more: &[&str]) -> Ran {
     let mut command = lab.command("another-home");
-    command.env("LOCKSTONE_PASSPHRASE", secret).args(["restore", "latest", "--json", "--credentials"]);
-    command.arg(lab.credentials()).args(["--source-server", "server", "--target"]).arg(lab.path("elsewhere")).args(more);
+    command
+        .env("LOCKSTONE_PASSPHRASE", secret)
+        .args(["restore", "latest", "--json", "--credentials"]);
+    command
+        .arg(lab.credentials())
+        .args(["--source-server", "server", "--target"])
+        .arg(lab.path("elsewhere"))
+        .args(more);
     finish(command)
 }
 
@@ -28,7 +34,8 @@ fn a_machine_that_never_saw_the_server_restores_it() {
     assert!(!lab.path("another-home/machine.key").exists());
     assert!(!lab.path("another-home/cache").exists());
     let mut look = lab.command("another-home");
-    look.args(["points", "list", "--json", "--source-server", "server", "--credentials"]).arg(lab.credentials());
+    look.args(["points", "list", "--json", "--source-server", "server", "--credentials"])
+        .arg(lab.credentials());
     assert_eq!(finish(look).exits(0).json()["points"].as_array().unwrap().len(), 1);
 }
 
@@ -66,12 +73,24 @@ fn expired_credentials_and_unknown_servers_are_refused() {
     tree::plain(&lab.source());
     lab.backup();
     let mut command = lab.command("another-home");
-    command.args(["restore", "latest", "--target", "x", "--source-server", "nobody", "--credentials"]).arg(lab.credentials());
+    command
+        .args([
+            "restore",
+            "latest",
+            "--target",
+            "x",
+            "--source-server",
+            "nobody",
+            "--credentials",
+        ])
+        .arg(lab.credentials());
     finish(command).exits(1).says("nobody");
     lab.issue(&["--valid-days", "0"]);
     restore_elsewhere(&lab, crate::lab::PASSPHRASE, &[]).exits(5);
     let mut command = lab.command("another-home");
-    command.args(["restore", "latest", "--target", "x", "--credentials"]).arg(lab.credentials());
+    command
+        .args(["restore", "latest", "--target", "x", "--credentials"])
+        .arg(lab.credentials());
     finish(command).exits(2);
 }
 
@@ -82,15 +101,28 @@ fn the_passphrase_can_be_tried_and_changed() {
     lab.backup();
     let with = |passphrase: &str, args: &[&str]| {
         let mut command = lab.command("home");
-        command.env("LOCKSTONE_PASSPHRASE", passphrase).env("LOCKSTONE_NEW_PASSPHRASE", "another passphrase, also long");
+        command
+            .env("LOCKSTONE_PASSPHRASE", passphrase)
+            .env("LOCKSTONE_NEW_PASSPHRASE", "another passphrase, also long");
         command.args(args);
         finish(command)
     };
     with(crate::lab::PASSPHRASE, &["passphrase", "validate"]).exits(0);
     with("not this passphrase, surely", &["passphrase", "validate"]).exits(5);
-    let change = ["passphrase", "change", "--json", "--kdf-memory-mib", "8", "--kdf-passes", "1"];
+    let change = [
+        "passphrase",
+        "change",
+        "--json",
+        "--kdf-memory-mib",
+        "8",
+        "--kdf-passes",
+        "1",
+    ];
     with("not this passphrase, surely", &change).exits(5);
-    assert_eq!(with(crate::lab::PASSPHRASE, &change).exits(0).json()["old_removed"], true);
+    assert_eq!(
+        with(crate::lab::PASSPHRASE, &change).exits(0).json()["old_removed"],
+        true
+    );
     with(crate::lab::PASSPHRASE, &["passphrase", "validate"]).exits(5);
     with("another passphrase, also long", &["passphrase", "validate"]).exits(0);
     restore_elsewhere(&lab, crate::lab::PASSPHRASE, &[]).exits(5);
@@ -107,7 +139,9 @@ fn a_machine_set_up_anew_finds_its_backups() {
     fs::remove_dir_all(lab.path("home")).unwrap();
     let wrong = lab.path("wrong");
     fs::write(&wrong, "a passphrase that is not it\n").unwrap();
-    lab.register("home", "server", &["--passphrase-file", wrong.to_str().unwrap()]).exits(5).says("--new-domain");
+    lab.register("home", "server", &["--passphrase-file", wrong.to_str().unwrap()])
+        .exits(5)
+        .says("--new-domain");
     let again = lab.register("home", "server", &[]).exits(0).json();
     assert_eq!(again["joined"], true);
     let points = lab.run(["points", "list", "--json"]).exits(0).json();
@@ -138,8 +172,12 @@ fn servers_of_a_domain_share_what_they_store() {
     let lab = Lab::new();
     tree::plain(&lab.source());
     lab.backup();
-    lab.register("second-home", "second", &["--join-domain", "server"]).exits(0);
-    file(&lab.path("copy/large.bin"), &fs::read(lab.source().join("large.bin")).unwrap());
+    lab.register("second-home", "second", &["--join-domain", "server"])
+        .exits(0);
+    file(
+        &lab.path("copy/large.bin"),
+        &fs::read(lab.source().join("large.bin")).unwrap(),
+    );
     let copy = lab.path("copy");
     let backup = ["backup".as_ref(), "--json".as_ref(), copy.as_os_str()];
     let report = lab.run_in("second-home", backup).exits(0).json();
@@ -152,8 +190,14 @@ fn servers_of_a_domain_share_what_they_store() {
     let theirs = points["points"][1]["id"].as_str().unwrap();
     lab.run(["points", "delete", theirs]).exits(5);
     lab.restore(theirs, "theirs");
-    assert!(lab.path("theirs").join(copy.strip_prefix("/").unwrap_or(Path::new(""))).join("large.bin").exists());
-    lab.register("third-home", "third", &["--join-domain", "nobody"]).exits(1);
+    assert!(
+        lab.path("theirs")
+            .join(copy.strip_prefix("/").unwrap_or(Path::new("")))
+            .join("large.bin")
+            .exists()
+    );
+    lab.register("third-home", "third", &["--join-domain", "nobody"])
+        .exits(1);
     lab.check_clean();
 }
 
@@ -163,7 +207,11 @@ fn without_its_slot_a_machine_key_opens_nothing() {
     tree::plain(&lab.source());
     lab.backup();
     // A thief's copy of the state folder.
-    let copied = std::process::Command::new("cp").arg("-a").arg(lab.path("home")).arg(lab.path("stolen")).status();
+    let copied = std::process::Command::new("cp")
+        .arg("-a")
+        .arg(lab.path("home"))
+        .arg(lab.path("stolen"))
+        .status();
     assert!(copied.unwrap().success());
     let steal = || {
         let mut command = lab.command("stolen");

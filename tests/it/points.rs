@@ -8,7 +8,12 @@ use crate::lab::Lab;
 use crate::tree::{self, assert_same, file};
 
 fn paths<'a>(value: &'a Value, member: &str) -> Vec<&'a str> {
-    value[member].as_array().unwrap().iter().map(|entry| entry["path"].as_str().unwrap()).collect()
+    value[member]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|entry| entry["path"].as_str().unwrap())
+        .collect()
 }
 
 #[test]
@@ -16,12 +21,24 @@ fn a_list_says_what_scripts_need() {
     let lab = Lab::new();
     tree::plain(&lab.source());
     let first = lab.backup();
-    lab.backup_with(&["--label", "second", "--retain-until", "2099-12-31T00:00:00Z"]).exits(0);
+    lab.backup_with(&["--label", "second", "--retain-until", "2099-12-31T00:00:00Z"])
+        .exits(0);
     let points = lab.run(["points", "list", "--json"]).exits(0).json();
     let points = points["points"].as_array().unwrap();
     assert_eq!(points.len(), 2);
     assert_eq!(points[0]["id"], first["point"]);
-    for name in ["id", "time", "server", "sources", "files", "bytes", "stored_bytes", "status", "consistency", "tags"] {
+    for name in [
+        "id",
+        "time",
+        "server",
+        "sources",
+        "files",
+        "bytes",
+        "stored_bytes",
+        "status",
+        "consistency",
+        "tags",
+    ] {
         assert!(!points[0][name].is_null(), "{name} in {}", points[0]);
     }
     assert_eq!(points[0]["server"], "server");
@@ -30,7 +47,10 @@ fn a_list_says_what_scripts_need() {
     assert!(points[0]["expires"].is_null() && points[0]["deleted"].is_null());
     assert_eq!(points[1]["expires"], "2099-12-31T00:00:00Z");
     assert_eq!(points[1]["label"], "second");
-    let none = lab.run(["points", "list", "--server", "other", "--json"]).exits(0).json();
+    let none = lab
+        .run(["points", "list", "--server", "other", "--json"])
+        .exits(0)
+        .json();
     assert_eq!(none["points"].as_array().unwrap().len(), 0);
 }
 
@@ -62,7 +82,13 @@ fn a_point_can_be_looked_into() {
     assert!(!names.contains(&format!("{source}/docs/readme.md").as_str()));
     let entry = |name: &str| {
         let wanted = format!("{source}/{name}");
-        here["entries"].as_array().unwrap().iter().find(|entry| entry["path"] == wanted.as_str()).unwrap().clone()
+        here["entries"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|entry| entry["path"] == wanted.as_str())
+            .unwrap()
+            .clone()
     };
     let text = entry("a.txt");
     assert_eq!((text["type"].as_str(), text["size"].as_u64()), (Some("file"), Some(15)));
@@ -70,15 +96,29 @@ fn a_point_can_be_looked_into() {
     assert_eq!(entry("docs")["type"], "folder");
     assert_eq!(entry("link")["target"], "a.txt");
     assert_eq!(entry("fifo")["type"], "fifo");
-    assert!(here["entries"].as_array().unwrap().iter().any(|entry| entry["path_bytes"].is_string()));
+    assert!(
+        here["entries"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .any(|entry| entry["path_bytes"].is_string())
+    );
 
-    let below = lab.run(["points", "ls", "latest", &format!("{source}/docs"), "-R", "--json"]).exits(0).json();
+    let below = lab
+        .run(["points", "ls", "latest", &format!("{source}/docs"), "-R", "--json"])
+        .exits(0)
+        .json();
     assert!(paths(&below, "entries").contains(&format!("{source}/docs/deep/er/note").as_str()));
-    let one = lab.run(["points", "ls", "latest", "docs/readme.md", "--json"]).exits(0).json();
+    let one = lab
+        .run(["points", "ls", "latest", "docs/readme.md", "--json"])
+        .exits(0)
+        .json();
     assert_eq!(paths(&one, "entries"), [format!("{source}/docs/readme.md")]);
     let all = lab.run(["points", "ls", "latest"]).exits(0);
     assert!(all.stdout.contains("a.txt") && all.stdout.contains("new\\nline") && !all.stdout.contains('\u{1b}'));
-    lab.run(["points", "ls", "latest", "/not/there"]).exits(1).says("/not/there");
+    lab.run(["points", "ls", "latest", "/not/there"])
+        .exits(1)
+        .says("/not/there");
 }
 
 #[test]
@@ -99,7 +139,9 @@ fn two_points_can_be_compared() {
     let change = |name: &str| {
         let path = source.join(name);
         let all = diff["changes"].as_array().unwrap();
-        all.iter().find(|change| change["path"].as_str() == path.to_str()).map(|change| change["change"].clone())
+        all.iter()
+            .find(|change| change["path"].as_str() == path.to_str())
+            .map(|change| change["change"].clone())
     };
     assert_eq!(change("docs/added").unwrap(), "added");
     assert_eq!(change("many/file-007").unwrap(), "removed");
@@ -122,11 +164,20 @@ fn a_file_is_found_by_name_or_path() {
     let found = lab.run(["points", "find", "*.md", "--json"]).exits(0).json();
     assert_eq!(paths(&found, "matches").len(), 1);
     let second = second["point"].as_str().unwrap();
-    let found = lab.run(["points", "find", "*.md", "--point", second, "--json"]).exits(0).json();
+    let found = lab
+        .run(["points", "find", "*.md", "--point", second, "--json"])
+        .exits(0)
+        .json();
     assert_eq!(paths(&found, "matches").len(), 0);
-    let found = lab.run(["points", "find", "/**/many/file-00?", "--point", "latest", "--json"]).exits(0).json();
+    let found = lab
+        .run(["points", "find", "/**/many/file-00?", "--point", "latest", "--json"])
+        .exits(0)
+        .json();
     assert_eq!(paths(&found, "matches").len(), 10);
-    let found = lab.run(["points", "find", "A.TXT", "-i", "--point", "latest", "--json"]).exits(0).json();
+    let found = lab
+        .run(["points", "find", "A.TXT", "-i", "--point", "latest", "--json"])
+        .exits(0)
+        .json();
     assert_eq!(paths(&found, "matches").len(), 1);
     lab.run(["points", "find", "["]).exits(2);
 }
@@ -166,30 +217,45 @@ fn the_operator_sees_points_and_jobs_but_needs_no_passphrase() {
     // A state folder and a passphrase that know nothing of this vault.
     let see = |what: &str, more: &[&str]| {
         let mut command = lab.command("elsewhere");
-        command.env_remove("LOCKSTONE_PASSPHRASE").args(["vault", what, vault, "--json"]).args(more);
+        command
+            .env_remove("LOCKSTONE_PASSPHRASE")
+            .args(["vault", what, vault, "--json"])
+            .args(more);
         crate::lab::finish(command).exits(0).json()
     };
     let points = see("points", &[]);
     assert_eq!(points["points"][0]["id"], report["point"]);
-    assert!(points["points"][0].get("sources").is_none(), "no name leaves the server: {points}");
+    assert!(
+        points["points"][0].get("sources").is_none(),
+        "no name leaves the server: {points}"
+    );
     let jobs = see("jobs", &["--server", "server"]);
     assert_eq!(jobs["jobs"][0]["job"], report["job"]);
     assert_eq!(jobs["jobs"][0]["status"], "Completed");
     assert_eq!(jobs["jobs"][0]["point"], report["point"]);
     let servers = see("servers", &[]);
     assert_eq!(servers["servers"][0]["server"], "server");
-    lab.run(["vault", "points", vault, "--server", "nobody"]).exits(1).says("nobody");
+    lab.run(["vault", "points", vault, "--server", "nobody"])
+        .exits(1)
+        .says("nobody");
 }
 
 #[test]
 fn no_name_and_no_content_can_be_read_in_the_vault() {
     let lab = Lab::new();
-    file(&lab.source().join("a telling name"), b"a telling content, long enough to be found");
+    file(
+        &lab.source().join("a telling name"),
+        b"a telling content, long enough to be found",
+    );
     lab.backup();
     for object in lab.objects() {
         let content = fs::read(&object).unwrap();
         for secret in ["telling name", "telling content", lab.source().to_str().unwrap()] {
-            assert!(!content.windows(secret.len()).any(|window| window == secret.as_bytes()), "{}", object.display());
+            assert!(
+                !content.windows(secret.len()).any(|window| window == secret.as_bytes()),
+                "{}",
+                object.display()
+            );
         }
     }
 }

@@ -13,7 +13,10 @@ fn python() -> Option<PathBuf> {
     let candidates = [set, usual, Some(PathBuf::from("python3"))];
     let works = |python: &PathBuf| {
         let needs = "import sys, cryptography, argon2, blake3, zstandard; assert sys.version_info >= (3, 11)";
-        Command::new(python).args(["-c", needs]).output().is_ok_and(|output| output.status.success())
+        Command::new(python)
+            .args(["-c", needs])
+            .output()
+            .is_ok_and(|output| output.status.success())
     };
     let found = candidates.into_iter().flatten().find(works);
     if found.is_none() {
@@ -35,22 +38,36 @@ fn another_reader_reads_it_too() {
     std::fs::write(lab.path("passphrase"), PASSPHRASE).unwrap();
     let run = |args: &[&str]| {
         let mut command = Command::new(&python);
-        command.arg(reader()).arg(lab.vault()).arg("--passphrase-file").arg(lab.path("passphrase")).args(args);
+        command
+            .arg(reader())
+            .arg(lab.vault())
+            .arg("--passphrase-file")
+            .arg(lab.path("passphrase"))
+            .args(args);
         crate::lab::finish(command)
     };
     let points = run(&["points"]).exits(0).stdout;
     let ours = lab.run(["points", "list", "--json"]).exits(0).json();
     assert!(points.contains(ours["points"][0]["id"].as_str().unwrap()), "{points}");
     let note = lab.source().join("docs/readme.md");
-    assert_eq!(run(&["cat", "latest", note.to_str().unwrap()]).exits(0).stdout, "# read me\n");
+    assert_eq!(
+        run(&["cat", "latest", note.to_str().unwrap()]).exits(0).stdout,
+        "# read me\n"
+    );
     let target = lab.path("by-reader");
     run(&["restore", "latest", target.to_str().unwrap()]).exits(0);
-    let (want, got) = (look(&lab.source()), look(&target.join(lab.source().strip_prefix("/").unwrap())));
+    let (want, got) = (
+        look(&lab.source()),
+        look(&target.join(lab.source().strip_prefix("/").unwrap())),
+    );
     for (name, seen) in &want {
         // The reader gives content, folders and links back; the rest of the metadata is the program's own business.
         if matches!(seen.kind, "file" | "folder" | "symlink") {
             let other = got.get(name).unwrap_or_else(|| panic!("{name:?} is missing"));
-            assert_eq!((seen.kind, seen.size, &seen.content, &seen.target), (other.kind, other.size, &other.content, &other.target));
+            assert_eq!(
+                (seen.kind, seen.size, &seen.content, &seen.target),
+                (other.kind, other.size, &other.content, &other.target)
+            );
         }
     }
     std::fs::write(lab.path("passphrase"), "not the passphrase at all").unwrap();

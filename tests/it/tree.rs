@@ -16,7 +16,7 @@ use rustix::fs::{AtFlags, CWD, FileType, Mode, Timespec, Timestamps, XattrFlags,
 use crate::lab::noise;
 
 /// Writes a file with a time of its own, long past.
-pub fn file(path: &Path, content: &[u8]) {
+pub(crate) fn file(path: &Path, content: &[u8]) {
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder).unwrap();
     }
@@ -31,27 +31,36 @@ fn set_time(file: &File, salt: u64) {
 }
 
 /// Sets a link's own time.
-pub fn link_time(path: &Path, seconds: i64, nanoseconds: i64) {
-    let time = Timespec { tv_sec: seconds, tv_nsec: nanoseconds };
-    let times = Timestamps { last_access: time, last_modification: time };
+pub(crate) fn link_time(path: &Path, seconds: i64, nanoseconds: i64) {
+    let time = Timespec {
+        tv_sec: seconds,
+        tv_nsec: nanoseconds,
+    };
+    let times = Timestamps {
+        last_access: time,
+        last_modification: time,
+    };
     utimensat(CWD, path, &times, AtFlags::SYMLINK_NOFOLLOW).unwrap();
 }
 
 /// A small ordinary tree: a few folders, texts, an empty file and one of several chunks.
-pub fn plain(root: &Path) {
+pub(crate) fn plain(root: &Path) {
     file(&root.join("a.txt"), b"the first file\n");
     file(&root.join("empty"), b"");
     file(&root.join("docs/readme.md"), b"# read me\n");
     file(&root.join("docs/deep/er/note"), b"deep\n");
     file(&root.join("large.bin"), &noise(1, 3 << 20));
     for number in 0..50 {
-        file(&root.join(format!("many/file-{number:03}")), format!("file number {number}\n").as_bytes());
+        file(
+            &root.join(format!("many/file-{number:03}")),
+            format!("file number {number}\n").as_bytes(),
+        );
     }
     symlink("a.txt", root.join("link")).unwrap();
 }
 
 /// Everything odd that any user can make.
-pub fn odd(root: &Path) {
+pub(crate) fn odd(root: &Path) {
     plain(root);
     symlink("nowhere/at/all", root.join("dangling")).unwrap();
     symlink("docs", root.join("link to folder")).unwrap();
@@ -78,7 +87,11 @@ pub fn odd(root: &Path) {
         file.set_len(len).unwrap();
         set_time(&file, len);
     };
-    sparse("sparse.middle", &[(0, &noise(2, 70_000)), (8 << 20, &noise(3, 70_000))], (8 << 20) + 70_000);
+    sparse(
+        "sparse.middle",
+        &[(0, &noise(2, 70_000)), (8 << 20, &noise(3, 70_000))],
+        (8 << 20) + 70_000,
+    );
     sparse("sparse.ends", &[(4 << 20, &noise(4, 5000))], 9 << 20);
     sparse("sparse.nothing", &[], 1 << 30);
 
@@ -93,12 +106,25 @@ pub fn odd(root: &Path) {
     fs::create_dir(root.join("modes/empty folder")).unwrap();
 
     // Sizes around the borders of chunks.
-    for size in [1, 4095, 4096, 4097, (256 << 10) - 1, 256 << 10, (256 << 10) + 1, (4 << 20) + 1] {
+    for size in [
+        1,
+        4095,
+        4096,
+        4097,
+        (256 << 10) - 1,
+        256 << 10,
+        (256 << 10) + 1,
+        (4 << 20) + 1,
+    ] {
         file(&root.join(format!("sizes/{size}")), &noise(size as u64, size));
     }
     let mode = Mode::from_raw_mode(0o640);
     mknodat(CWD, root.join("fifo"), FileType::Fifo, mode, 0).unwrap();
-    for (name, value) in [("user.note", &b"a note"[..]), ("user.empty", b""), ("user.bytes", b"\x00\xff\n")] {
+    for (name, value) in [
+        ("user.note", &b"a note"[..]),
+        ("user.empty", b""),
+        ("user.bytes", b"\x00\xff\n"),
+    ] {
         // A file system without them (an old tmpfs) has nothing to lose.
         let _ = lsetxattr(root.join("a.txt"), name, value, XattrFlags::empty());
     }
@@ -107,13 +133,19 @@ pub fn odd(root: &Path) {
 }
 
 fn folder_time(path: &Path, seconds: i64) {
-    let time = Timespec { tv_sec: seconds, tv_nsec: 111 };
-    let times = Timestamps { last_access: time, last_modification: time };
+    let time = Timespec {
+        tv_sec: seconds,
+        tv_nsec: 111,
+    };
+    let times = Timestamps {
+        last_access: time,
+        last_modification: time,
+    };
     utimensat(CWD, path, &times, AtFlags::empty()).unwrap();
 }
 
 /// What only root can make: owners, devices, capabilities, trusted attributes, ACLs. Says what could not be made here.
-pub fn privileged(root: &Path) {
+pub(crate) fn privileged(root: &Path) {
     let owned = root.join("owned");
     file(&owned, b"owned by others");
     std::os::unix::fs::chown(&owned, Some(12_345), Some(54_321)).unwrap();
@@ -136,7 +168,10 @@ pub fn privileged(root: &Path) {
     };
     try_xattr("trusted.note", b"trusted");
     // cap_net_raw+ep, as `setcap` writes it (VFS_CAP_REVISION_2).
-    try_xattr("security.capability", b"\x01\x00\x00\x02\x00\x20\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00");
+    try_xattr(
+        "security.capability",
+        b"\x01\x00\x00\x02\x00\x20\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00",
+    );
     let acl = |args: &[&str], path: &Path| {
         let done = Command::new("setfacl").args(args).arg(path).status();
         if !done.is_ok_and(|status| status.success()) {
@@ -149,7 +184,7 @@ pub fn privileged(root: &Path) {
 }
 
 /// Sets inode flags, where the file system has them. `chattr` may be missing.
-pub fn flags(path: &Path, flags: &str) -> bool {
+pub(crate) fn flags(path: &Path, flags: &str) -> bool {
     let done = Command::new("chattr").arg(format!("+{flags}")).arg(path).output();
     let set = done.is_ok_and(|output| output.status.success());
     if !set {
@@ -159,13 +194,13 @@ pub fn flags(path: &Path, flags: &str) -> bool {
 }
 
 /// A socket, which a backup skips.
-pub fn socket(path: &Path) {
+pub(crate) fn socket(path: &Path) {
     drop(std::os::unix::net::UnixListener::bind(path).unwrap());
 }
 
 /// What is known of one entry.
 #[derive(Debug, PartialEq, Eq, Clone)]
-pub struct Seen {
+pub(crate) struct Seen {
     pub kind: &'static str,
     pub mode: u32,
     pub owner: (u32, u32),
@@ -182,7 +217,7 @@ pub struct Seen {
 }
 
 /// Everything below a folder, and the folder itself (as ""), by relative path.
-pub fn look(root: &Path) -> BTreeMap<OsString, Seen> {
+pub(crate) fn look(root: &Path) -> BTreeMap<OsString, Seen> {
     let mut seen = BTreeMap::new();
     let mut first_names = BTreeMap::new();
     look_into(root, OsString::new(), &mut seen, &mut first_names);
@@ -195,7 +230,11 @@ fn look_into(
     seen: &mut BTreeMap<OsString, Seen>,
     first_names: &mut BTreeMap<(u64, u64), OsString>,
 ) {
-    let path = if relative.is_empty() { root.to_owned() } else { root.join(&relative) };
+    let path = if relative.is_empty() {
+        root.to_owned()
+    } else {
+        root.join(&relative)
+    };
     let found = fs::symlink_metadata(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     let kind = found.file_type();
     let word = match kind {
@@ -208,7 +247,12 @@ fn look_into(
         _ => "file",
     };
     let many = !kind.is_dir() && found.nlink() > 1;
-    let first = many.then(|| first_names.entry((found.dev(), found.ino())).or_insert_with(|| relative.clone()).clone());
+    let first = many.then(|| {
+        first_names
+            .entry((found.dev(), found.ino()))
+            .or_insert_with(|| relative.clone())
+            .clone()
+    });
     seen.insert(
         relative.clone(),
         Seen {
@@ -218,19 +262,31 @@ fn look_into(
             mtime: (found.mtime(), found.mtime_nsec()),
             size: if kind.is_dir() { 0 } else { found.size() },
             links: if kind.is_dir() { 0 } else { found.nlink() },
-            rdev: if word == "char" || word == "block" { found.rdev() } else { 0 },
+            rdev: if word == "char" || word == "block" {
+                found.rdev()
+            } else {
+                0
+            },
             target: kind.is_symlink().then(|| fs::read_link(&path).unwrap()),
             content: kind.is_file().then(|| content(&path)),
             holes: kind.is_file() && found.blocks() * 512 + (1 << 20) < found.size(),
             xattrs: xattrs(&path),
-            flags: if kind.is_file() || kind.is_dir() { inode_flags(&path) } else { 0 },
+            flags: if kind.is_file() || kind.is_dir() {
+                inode_flags(&path)
+            } else {
+                0
+            },
             same_as: first,
         },
     );
     if kind.is_dir() {
         for entry in fs::read_dir(&path).unwrap() {
             let name = entry.unwrap().file_name();
-            let below = if relative.is_empty() { name } else { Path::new(&relative).join(name).into_os_string() };
+            let below = if relative.is_empty() {
+                name
+            } else {
+                Path::new(&relative).join(name).into_os_string()
+            };
             look_into(root, below, seen, first_names);
         }
     }
@@ -258,7 +314,9 @@ fn content(path: &Path) -> u64 {
 
 fn xattrs(path: &Path) -> BTreeMap<Vec<u8>, Vec<u8>> {
     let mut names = vec![0; 1 << 16];
-    let Ok(len) = rustix::fs::llistxattr(path, &mut names[..]) else { return BTreeMap::new() };
+    let Ok(len) = rustix::fs::llistxattr(path, &mut names[..]) else {
+        return BTreeMap::new();
+    };
     let mut found = BTreeMap::new();
     for name in names[..len].split(|byte| *byte == 0).filter(|name| !name.is_empty()) {
         let mut value = vec![0; 1 << 16];
@@ -278,13 +336,13 @@ fn inode_flags(path: &Path) -> u32 {
 
 /// Asserts that two trees are the same in everything.
 #[track_caller]
-pub fn assert_same(a: &Path, b: &Path) {
+pub(crate) fn assert_same(a: &Path, b: &Path) {
     assert_like(&look(a), &look(b));
 }
 
 /// Asserts that two looks are the same, and names the first difference.
 #[track_caller]
-pub fn assert_like(a: &BTreeMap<OsString, Seen>, b: &BTreeMap<OsString, Seen>) {
+pub(crate) fn assert_like(a: &BTreeMap<OsString, Seen>, b: &BTreeMap<OsString, Seen>) {
     for (name, seen) in a {
         match b.get(name) {
             None => panic!("{name:?} is missing"),

@@ -34,7 +34,10 @@ pub(crate) fn read(label: &str, text: &str) -> Result<Zeroizing<Vec<u8>>, &'stat
     let mut encoded = Zeroizing::new(String::with_capacity(text.len()));
     for line in lines {
         if line == end {
-            return STANDARD.decode(encoded.as_bytes()).map(Zeroizing::new).map_err(|_| "it is no base64");
+            return STANDARD
+                .decode(encoded.as_bytes())
+                .map(Zeroizing::new)
+                .map_err(|_| "it is no base64");
         }
         encoded.push_str(line);
     }

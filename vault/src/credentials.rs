@@ -105,7 +105,10 @@ pub struct Issue {
 impl OperatorKey {
     /// A new key for a new vault.
     pub fn generate() -> Result<Self, NoRandom> {
-        Ok(Self { vault_id: VaultId(random()?), key: generate_signing_key()? })
+        Ok(Self {
+            vault_id: VaultId(random()?),
+            key: generate_signing_key()?,
+        })
     }
 
     /// The vault it is for.
@@ -135,11 +138,19 @@ impl OperatorKey {
 
     /// Reads the text of a key file.
     pub fn from_text(text: &str) -> Result<Self, CredentialsError> {
-        let malformed = |why: &str| CredentialsError::Malformed { what: "operator key", why: why.to_owned() };
+        let malformed = |why: &str| CredentialsError::Malformed {
+            what: "operator key",
+            why: why.to_owned(),
+        };
         let bytes = armor::read(OPERATOR_LABEL, text).map_err(malformed)?;
-        let (vault, key) = bytes.split_first_chunk::<{ VaultId::LEN }>().ok_or_else(|| malformed("it is too short"))?;
+        let (vault, key) = bytes
+            .split_first_chunk::<{ VaultId::LEN }>()
+            .ok_or_else(|| malformed("it is too short"))?;
         let key: &[u8; 32] = key.try_into().map_err(|_| malformed("it has the wrong length"))?;
-        Ok(Self { vault_id: VaultId(*vault), key: SigningKey::from_bytes(key) })
+        Ok(Self {
+            vault_id: VaultId(*vault),
+            key: SigningKey::from_bytes(key),
+        })
     }
 
     /// Issues credentials.
@@ -190,20 +201,25 @@ pub(crate) struct Admitted {
 
 impl Admitted {
     pub(crate) fn verify(signed: &SignedAdmission, operator: &VerifyingKey) -> Result<Self, CredentialsError> {
-        let malformed = |why: &str| CredentialsError::Malformed { what: "admission", why: why.to_owned() };
+        let malformed = |why: &str| CredentialsError::Malformed {
+            what: "admission",
+            why: why.to_owned(),
+        };
         let signature =
             Signature::from_slice(&signed.signature).map_err(|_| malformed("its signature has the wrong length"))?;
         operator
             .verify_strict(&[ADMISSION_CONTEXT, &signed.admission].concat(), &signature)
             .map_err(|_| CredentialsError::NotSigned)?;
-        let admission =
-            Admission::decode(signed.admission.clone()).map_err(|_| malformed("it cannot be decoded"))?;
+        let admission = Admission::decode(signed.admission.clone()).map_err(|_| malformed("it cannot be decoded"))?;
         if admission.version != FORMAT_VERSION {
             return Err(malformed("its version is unknown to this program"));
         }
         let region = admission.region();
-        let key: &[u8; 32] =
-            admission.admission_key.as_ref().try_into().map_err(|_| malformed("its key has the wrong length"))?;
+        let key: &[u8; 32] = admission
+            .admission_key
+            .as_ref()
+            .try_into()
+            .map_err(|_| malformed("its key has the wrong length"))?;
         Ok(Self {
             vault_id: VaultId::try_from(admission.vault_id.as_ref()).map_err(|_| malformed("its vault is no id"))?,
             key: VerifyingKey::from_bytes(key).map_err(|_| malformed("its key is no key"))?,
@@ -242,26 +258,46 @@ impl std::fmt::Debug for VaultCredentials {
 impl VaultCredentials {
     /// Reads a credentials file and checks the signature. Ask `check` whether they are still valid.
     pub fn parse(text: &str) -> Result<Self, CredentialsError> {
-        let malformed = |why: &str| CredentialsError::Malformed { what: "credentials file", why: why.to_owned() };
+        let malformed = |why: &str| CredentialsError::Malformed {
+            what: "credentials file",
+            why: why.to_owned(),
+        };
         let bytes = armor::read(CREDENTIALS_LABEL, text).map_err(malformed)?;
         let record = Credentials::decode(bytes.as_slice()).map_err(|_| malformed("it cannot be decoded"))?;
         Self::from_record(record)
     }
 
     fn from_record(record: Credentials) -> Result<Self, CredentialsError> {
-        let malformed = |why: &str| CredentialsError::Malformed { what: "credentials file", why: why.to_owned() };
-        let operator: &[u8; 32] =
-            record.operator_key.as_ref().try_into().map_err(|_| malformed("the operator's key has the wrong length"))?;
+        let malformed = |why: &str| CredentialsError::Malformed {
+            what: "credentials file",
+            why: why.to_owned(),
+        };
+        let operator: &[u8; 32] = record
+            .operator_key
+            .as_ref()
+            .try_into()
+            .map_err(|_| malformed("the operator's key has the wrong length"))?;
         let operator = VerifyingKey::from_bytes(operator).map_err(|_| malformed("the operator's key is no key"))?;
-        let signed = record.admission.as_ref().ok_or_else(|| malformed("it has no admission"))?;
+        let signed = record
+            .admission
+            .as_ref()
+            .ok_or_else(|| malformed("it has no admission"))?;
         let admitted = Admitted::verify(signed, &operator)?;
-        let secret: &[u8; 32] =
-            record.admission_secret.as_ref().try_into().map_err(|_| malformed("its secret has the wrong length"))?;
+        let secret: &[u8; 32] = record
+            .admission_secret
+            .as_ref()
+            .try_into()
+            .map_err(|_| malformed("its secret has the wrong length"))?;
         let secret = SigningKey::from_bytes(secret);
         if secret.verifying_key() != admitted.key {
             return Err(CredentialsError::NotSigned);
         }
-        Ok(Self { record, operator, admitted, secret })
+        Ok(Self {
+            record,
+            operator,
+            admitted,
+            secret,
+        })
     }
 
     /// The text of the file: secret.
@@ -316,7 +352,10 @@ impl VaultCredentials {
         if self.admitted.region == wanted {
             return Ok(());
         }
-        Err(CredentialsError::WrongRegion { found: region_name(self.admitted.region), wanted: region_name(wanted) })
+        Err(CredentialsError::WrongRegion {
+            found: region_name(self.admitted.region),
+            wanted: region_name(wanted),
+        })
     }
 
     /// Whether they are for that vault, by its id and its operator.

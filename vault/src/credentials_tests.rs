@@ -8,7 +8,13 @@ fn now() -> Timestamp {
 }
 
 fn issue(region: Region) -> Issue {
-    Issue { region, url: "/srv/vault".into(), secondary_url: None, now: now(), valid_days: 10 }
+    Issue {
+        region,
+        url: "/srv/vault".into(),
+        secondary_url: None,
+        now: now(),
+        valid_days: 10,
+    }
 }
 
 #[test]
@@ -21,10 +27,19 @@ fn credentials_survive_their_text_form_and_expire() {
     assert_eq!(read.secondary_url(), None);
     assert!(read.check(now()).is_ok());
     assert!(read.check(now() + SignedDuration::from_hours(239)).is_ok());
-    assert!(matches!(read.check(now() + SignedDuration::from_hours(240)), Err(CredentialsError::Expired(_))));
+    assert!(matches!(
+        read.check(now() + SignedDuration::from_hours(240)),
+        Err(CredentialsError::Expired(_))
+    ));
     assert!(read.check(now() - SignedDuration::from_secs(200)).is_ok());
-    assert!(matches!(read.check(now() - SignedDuration::from_hours(1)), Err(CredentialsError::NotYetValid(_))));
-    assert!(matches!(read.check_region(Region::Secondary), Err(CredentialsError::WrongRegion { .. })));
+    assert!(matches!(
+        read.check(now() - SignedDuration::from_hours(1)),
+        Err(CredentialsError::NotYetValid(_))
+    ));
+    assert!(matches!(
+        read.check_region(Region::Secondary),
+        Err(CredentialsError::WrongRegion { .. })
+    ));
     assert!(read.check_region(Region::Primary).is_ok());
 }
 
@@ -44,7 +59,10 @@ fn a_changed_credentials_file_is_refused_or_means_the_same() {
             assert_ne!(read.record, good.record);
         }
     }
-    assert!(matches!(VaultCredentials::parse("hello"), Err(CredentialsError::Malformed { .. })));
+    assert!(matches!(
+        VaultCredentials::parse("hello"),
+        Err(CredentialsError::Malformed { .. })
+    ));
 }
 
 #[test]
@@ -52,12 +70,18 @@ fn credentials_of_another_operator_are_refused() {
     let (operator, other) = (OperatorKey::generate().unwrap(), OperatorKey::generate().unwrap());
     let mut record = operator.issue(&issue(Region::Primary)).unwrap().record;
     record.operator_key = Bytes::copy_from_slice(other.public().as_bytes());
-    assert!(matches!(VaultCredentials::from_record(record), Err(CredentialsError::NotSigned)));
+    assert!(matches!(
+        VaultCredentials::from_record(record),
+        Err(CredentialsError::NotSigned)
+    ));
 
     // Nor does it help to put in another admission key.
     let mut record = operator.issue(&issue(Region::Primary)).unwrap().record;
     record.admission_secret = Bytes::copy_from_slice(&[9; 32]);
-    assert!(matches!(VaultCredentials::from_record(record), Err(CredentialsError::NotSigned)));
+    assert!(matches!(
+        VaultCredentials::from_record(record),
+        Err(CredentialsError::NotSigned)
+    ));
 
     let vault = Descriptor {
         vault_id: operator.vault_id(),
@@ -68,14 +92,20 @@ fn credentials_of_another_operator_are_refused() {
         soft_delete_days: 14,
     };
     let credentials = operator.issue(&issue(Region::Primary)).unwrap();
-    assert!(matches!(credentials.check_vault(&vault), Err(CredentialsError::OtherVault)));
+    assert!(matches!(
+        credentials.check_vault(&vault),
+        Err(CredentialsError::OtherVault)
+    ));
 }
 
 #[test]
 fn an_operator_key_survives_its_text_form() {
     let operator = OperatorKey::generate().unwrap();
     let read = OperatorKey::from_text(&operator.to_text()).unwrap();
-    assert_eq!((read.vault_id(), read.public()), (operator.vault_id(), operator.public()));
+    assert_eq!(
+        (read.vault_id(), read.public()),
+        (operator.vault_id(), operator.public())
+    );
     assert!(OperatorKey::from_text("").is_err());
     assert!(!format!("{operator:?}").contains(&hex::encode(operator.key.as_bytes())));
 }

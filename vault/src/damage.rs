@@ -68,14 +68,24 @@ pub const PATHS_MAX: usize = 1000;
 impl Damage {
     /// A damage of which only the object is known.
     pub(crate) fn new(kind: DamageKind, object: impl Into<String>, reason: impl std::fmt::Display) -> Self {
-        Self { object: object.into(), kind, reason: reason.to_string(), points: Vec::new(), paths: Vec::new() }
+        Self {
+            object: object.into(),
+            kind,
+            reason: reason.to_string(),
+            points: Vec::new(),
+            paths: Vec::new(),
+        }
     }
 
     /// The damage that an error speaks of; the error itself if it is none.
     pub(crate) fn of(error: VaultError, kind: DamageKind, object: &str) -> Result<Self, VaultError> {
         match error {
             VaultError::Damaged { kind, object, reason } => Ok(Self::new(kind, object, reason)),
-            VaultError::UnknownChunk(id) => Ok(Self::new(DamageKind::Chunk, id.hex(), "it is in no segment that could be read")),
+            VaultError::UnknownChunk(id) => Ok(Self::new(
+                DamageKind::Chunk,
+                id.hex(),
+                "it is in no segment that could be read",
+            )),
             other if other.is_damage() => Ok(Self::new(kind, object, other)),
             other => Err(other),
         }
@@ -90,6 +100,10 @@ impl Damage {
 
 impl From<&Damage> for VaultError {
     fn from(damage: &Damage) -> Self {
-        Self::Damaged { kind: damage.kind, object: damage.object.clone(), reason: damage.reason.clone() }
+        Self::Damaged {
+            kind: damage.kind,
+            object: damage.object.clone(),
+            reason: damage.reason.clone(),
+        }
     }
 }

@@ -115,7 +115,10 @@ impl Descriptor {
     /// right one only a pin can say.
     pub fn parse(object: &[u8]) -> Result<Self, VaultError> {
         let any: serde_json::Value = serde_json::from_slice(object).map_err(damaged)?;
-        let format = any.get("format").and_then(serde_json::Value::as_u64).ok_or_else(|| damaged("it has no format"))?;
+        let format = any
+            .get("format")
+            .and_then(serde_json::Value::as_u64)
+            .ok_or_else(|| damaged("it has no format"))?;
         if format > u64::from(FORMAT_VERSION) {
             return Err(VaultError::NewerFormat {
                 object: names::DESCRIPTOR.to_owned(),
@@ -163,7 +166,10 @@ mod tests {
             vault_id: VaultId([7; 16]),
             operator_key: key.verifying_key(),
             created: "2026-11-22T03:00:00Z".parse().unwrap(),
-            regions: vec![RegionUrl { name: "primary".into(), url: "/srv/vault".into() }],
+            regions: vec![RegionUrl {
+                name: "primary".into(),
+                url: "/srv/vault".into(),
+            }],
             tenant: Some("an \"odd\" tenant\n".into()),
             soft_delete_days: 14,
         }
@@ -173,9 +179,15 @@ mod tests {
     fn a_descriptor_survives_its_text_form() {
         let key = SigningKey::from_bytes(&[1; 32]);
         let mut wanted = descriptor(&key);
-        assert_eq!(Descriptor::parse(wanted.to_json(&key).unwrap().as_bytes()).unwrap(), wanted);
+        assert_eq!(
+            Descriptor::parse(wanted.to_json(&key).unwrap().as_bytes()).unwrap(),
+            wanted
+        );
         wanted.tenant = None;
-        assert_eq!(Descriptor::parse(wanted.to_json(&key).unwrap().as_bytes()).unwrap(), wanted);
+        assert_eq!(
+            Descriptor::parse(wanted.to_json(&key).unwrap().as_bytes()).unwrap(),
+            wanted
+        );
     }
 
     #[test]

@@ -3,8 +3,8 @@
 
 use lockstone_proto::ids::{ChunkId, PointId};
 
-use crate::damage::DamageKind;
 use crate::credentials::CredentialsError;
+use crate::damage::DamageKind;
 use crate::index::IndexError;
 use crate::keys::NoRandom;
 use crate::slots::SlotError;
@@ -182,7 +182,10 @@ impl VaultError {
         matches!(
             self,
             Self::WrongPassphrase | Self::WrongMachineKey(_) | Self::WrongRecoveryKey(_) | Self::NoSlot { .. }
-        ) || matches!(self, Self::Slot(SlotError::WrongKey | SlotError::Mistyped(_) | SlotError::Kind))
+        ) || matches!(
+            self,
+            Self::Slot(SlotError::WrongKey | SlotError::Mistyped(_) | SlotError::Kind)
+        )
     }
 
     /// Whether it was refused: wrong key, bad or expired credentials, not permitted (exit code 5).
@@ -204,7 +207,10 @@ impl VaultError {
     /// Whether the agent is not registered, or no longer as the vault knows it (exit code 8).
     #[must_use]
     pub fn is_unregistered(&self) -> bool {
-        matches!(self, Self::ReadOnly | Self::NotRegistered { .. } | Self::OtherVault { .. })
+        matches!(
+            self,
+            Self::ReadOnly | Self::NotRegistered { .. } | Self::OtherVault { .. }
+        )
     }
 
     /// What somebody can do about it.
@@ -251,6 +257,10 @@ impl VaultError {
 
     /// A damaged object: what it is, its name, and what is wrong with it.
     pub(crate) fn damaged(kind: DamageKind, object: impl Into<String>, reason: impl std::fmt::Display) -> Self {
-        Self::Damaged { kind, object: object.into(), reason: reason.to_string() }
+        Self::Damaged {
+            kind,
+            object: object.into(),
+            reason: reason.to_string(),
+        }
     }
 }

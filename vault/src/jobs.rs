@@ -26,7 +26,11 @@ pub async fn write_job(store: &Store, record: &JobRecord, key: &SigningKey) -> R
     let job = JobId::try_from(record.job_id.as_ref()).map_err(bad)?;
     let encoded = Bytes::from(record.encode_to_vec());
     let signature = Bytes::copy_from_slice(&key.sign(&[CONTEXT, &encoded].concat()).to_bytes());
-    let object = SignedJobRecord { record: encoded, signature }.encode_to_vec();
+    let object = SignedJobRecord {
+        record: encoded,
+        signature,
+    }
+    .encode_to_vec();
     store.create(&names::job(server, job, record.number), object).await?;
     Ok(())
 }
@@ -61,12 +65,17 @@ pub async fn list_jobs(
     only: Option<ServerId>,
 ) -> Result<(Vec<JobRecord>, Vec<Damage>), VaultError> {
     let (mut last, mut damage) = (BTreeMap::<JobId, JobRecord>::new(), Vec::new());
-    for server in servers.iter().filter(|server| only.is_none_or(|only| only == server.id)) {
+    for server in servers
+        .iter()
+        .filter(|server| only.is_none_or(|only| only == server.id))
+    {
         for listed in store.list_all(&names::jobs_of(server.id)).await? {
             let mut parts = listed.path.rsplit('/');
             let number = parts.next().and_then(|number| number.parse::<u32>().ok());
             let job = parts.next().and_then(|job| job.parse::<JobId>().ok());
-            let (Some(number), Some(job)) = (number, job) else { continue };
+            let (Some(number), Some(job)) = (number, job) else {
+                continue;
+            };
             let object = match store.get(&listed.path, RECORD_MAX).await {
                 Ok(object) => object,
                 Err(error) if error.is_object_fault() => {

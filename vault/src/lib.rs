@@ -1,13 +1,38 @@
-//! Placeholder.
+//! Where backups live: the store and what is written into it. From the bottom up: `store` (objects), `keys` and `slots`
+//! (who can open what), `frame`, `pack`, `segment` and `tree` (how content and folders lie there), `log` (what is true),
+//! `index` (the local memory of it), `domain` (all of that together, which jobs use), `points` (looking into recovery
+//! points) and `check`. A plain library: it has no threads of its own and knows no actor.
+//!
+//! The format is written down in `docs/format.md`.
 
+mod armor;
+pub mod check;
 pub mod content;
+pub mod credentials;
+pub mod damage;
+pub mod descriptor;
+pub mod domain;
+pub mod error;
 pub mod frame;
+pub mod index;
+pub mod jobs;
 pub mod keys;
+pub mod log;
 pub mod pack;
+pub mod points;
+pub mod registration;
 mod seal;
 pub mod segment;
 pub mod slots;
+pub mod slotstore;
+pub mod store;
+#[cfg(test)]
+mod testing;
 pub mod tree;
-mod wire;
+pub mod vault;
 #[cfg(test)]
 mod vectors;
+mod wire;
+
+pub use error::VaultError;
+pub use store::names;

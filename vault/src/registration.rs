@@ -63,8 +63,10 @@ pub(crate) fn register(
 ) -> Result<Bytes, CredentialsError> {
     credentials.check(now)?;
     credentials.check_region(lockstone_proto::access::Region::Primary)?;
-    check_name(server.name)
-        .map_err(|why| CredentialsError::Malformed { what: "server name", why: why.to_owned() })?;
+    check_name(server.name).map_err(|why| CredentialsError::Malformed {
+        what: "server name",
+        why: why.to_owned(),
+    })?;
     let registration = Registration {
         version: FORMAT_VERSION,
         vault_id: Bytes::copy_from_slice(credentials.vault_id().as_bytes()),
@@ -109,8 +111,14 @@ pub fn verify(vault: VaultId, operator: &VerifyingKey, server: ServerId, object:
     }
     let admission = signed.admission.as_ref().ok_or("it has no admission")?;
     let admitted = Admitted::verify(admission, operator).map_err(|error| error.to_string())?;
-    admitted.check_time(record.registered_s).map_err(|_| "the server registered outside the credentials' validity")?;
-    let key: &[u8; 32] = record.signing_key.as_ref().try_into().map_err(|_| "its key has the wrong length")?;
+    admitted
+        .check_time(record.registered_s)
+        .map_err(|_| "the server registered outside the credentials' validity")?;
+    let key: &[u8; 32] = record
+        .signing_key
+        .as_ref()
+        .try_into()
+        .map_err(|_| "its key has the wrong length")?;
     let key = VerifyingKey::from_bytes(key).map_err(|_| "its key is no key")?;
     let message = [CONTEXT, &signed.registration].concat();
     let check = |key: &VerifyingKey, signature: &Bytes| {
@@ -166,7 +174,13 @@ impl Servers {
     /// Adds a key that the caller knows to be the server's, as an agent knows its own, unless the server's registration
     /// was read. So a damaged registration does not hide a server's points.
     pub fn trust(&mut self, id: ServerId, domain: DomainId, key: VerifyingKey) {
-        let server = Server { id, name: String::new(), domain, key, registered: Timestamp::UNIX_EPOCH };
+        let server = Server {
+            id,
+            name: String::new(),
+            domain,
+            key,
+            registered: Timestamp::UNIX_EPOCH,
+        };
         self.0.entry(id).or_insert(server);
     }
 
@@ -178,7 +192,9 @@ impl Servers {
     ) -> Result<(Self, Vec<Damage>), VaultError> {
         let folders = store.folders(names::SERVERS).await?;
         let read = futures::stream::iter(folders).map(|folder| async move {
-            let Ok(id) = folder.parse::<ServerId>() else { return Ok(None) };
+            let Ok(id) = folder.parse::<ServerId>() else {
+                return Ok(None);
+            };
             match load_one(store, vault, operator, id).await {
                 Ok(found) => Ok(Some(found)),
                 Err(error) => Err(error),
@@ -226,7 +242,13 @@ mod tests {
     }
 
     fn credentials(operator: &OperatorKey, region: Region) -> VaultCredentials {
-        let issue = Issue { region, url: String::new(), secondary_url: None, now: now(), valid_days: 1 };
+        let issue = Issue {
+            region,
+            url: String::new(),
+            secondary_url: None,
+            now: now(),
+            valid_days: 1,
+        };
         operator.issue(&issue).unwrap()
     }
 
@@ -235,7 +257,12 @@ mod tests {
         let operator = OperatorKey::generate().unwrap();
         let key = generate_signing_key().unwrap();
         let id = ServerId([1; 16]);
-        let new = NewServer { id, name: "web 1", domain: DomainId([2; 16]), key: &key };
+        let new = NewServer {
+            id,
+            name: "web 1",
+            domain: DomainId([2; 16]),
+            key: &key,
+        };
         let object = register(&credentials(&operator, Region::Primary), &new, now()).unwrap();
         let server = verify(operator.vault_id(), &operator.public(), id, &object).unwrap();
         assert_eq!((server.key, server.name.as_str()), (key.verifying_key(), "web 1"));
@@ -244,7 +271,10 @@ mod tests {
             for bit in [0, 3, 7] {
                 let mut changed = object.to_vec();
                 changed[at] ^= 1 << bit;
-                assert!(verify(operator.vault_id(), &operator.public(), id, &changed).is_err(), "byte {at}");
+                assert!(
+                    verify(operator.vault_id(), &operator.public(), id, &changed).is_err(),
+                    "byte {at}"
+                );
             }
             assert!(verify(operator.vault_id(), &operator.public(), id, &object[..at]).is_err());
         }
@@ -258,7 +288,12 @@ mod tests {
     fn only_valid_credentials_of_the_primary_region_register() {
         let operator = OperatorKey::generate().unwrap();
         let key = generate_signing_key().unwrap();
-        let new = NewServer { id: ServerId([1; 16]), name: "web", domain: DomainId([2; 16]), key: &key };
+        let new = NewServer {
+            id: ServerId([1; 16]),
+            name: "web",
+            domain: DomainId([2; 16]),
+            key: &key,
+        };
         let late = now() + jiff::SignedDuration::from_hours(24);
         assert!(matches!(
             register(&credentials(&operator, Region::Primary), &new, late),

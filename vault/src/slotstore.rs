@@ -30,7 +30,9 @@ pub async fn delete_slot(store: &Store, domain: DomainId, id: SlotId) -> Result<
 pub async fn list_slots(store: &Store, domain: DomainId) -> Result<(Vec<KeySlot>, Vec<Damage>), VaultError> {
     let (mut slots, mut damage) = (Vec::new(), Vec::new());
     for listed in store.list_all(&names::slots(domain)).await? {
-        let Some(id) = listed.path.rsplit('/').next().and_then(|id| id.parse::<SlotId>().ok()) else { continue };
+        let Some(id) = listed.path.rsplit('/').next().and_then(|id| id.parse::<SlotId>().ok()) else {
+            continue;
+        };
         match store.get(&listed.path, RECORD_MAX).await {
             Ok(object) => match decode_slot(domain, id, &object) {
                 Ok(slot) => slots.push(slot),
@@ -80,7 +82,10 @@ pub async fn open_with_passphrase(
     let open = |slot: &KeySlot| unwrap_with_passphrase(slot, passphrase);
     match try_slots(store, domain, SlotKind::Passphrase, open).await? {
         Ok(master) => Ok(master),
-        Err(0) => Err(VaultError::NoSlot { domain: domain.hex(), kind: "passphrase" }),
+        Err(0) => Err(VaultError::NoSlot {
+            domain: domain.hex(),
+            kind: "passphrase",
+        }),
         Err(_) => Err(VaultError::WrongPassphrase),
     }
 }
@@ -93,11 +98,18 @@ pub async fn open_with_machine(
     secret: &[u8; 32],
 ) -> Result<MasterKey, VaultError> {
     let open = |slot: &KeySlot| {
-        if slot.server_id == server.as_ref() { unwrap_with_machine(slot, secret) } else { Err(SlotError::WrongKey) }
+        if slot.server_id == server.as_ref() {
+            unwrap_with_machine(slot, secret)
+        } else {
+            Err(SlotError::WrongKey)
+        }
     };
     match try_slots(store, domain, SlotKind::Machine, open).await? {
         Ok(master) => Ok(master),
-        Err(0) => Err(VaultError::NoSlot { domain: domain.hex(), kind: "machine" }),
+        Err(0) => Err(VaultError::NoSlot {
+            domain: domain.hex(),
+            kind: "machine",
+        }),
         Err(_) => Err(VaultError::WrongMachineKey("no slot of this server opens with it")),
     }
 }
@@ -107,7 +119,10 @@ pub async fn open_with_recovery(store: &Store, domain: DomainId, printed: &str) 
     let open = |slot: &KeySlot| unwrap_with_recovery(slot, printed);
     match try_slots(store, domain, SlotKind::Recovery, open).await? {
         Ok(master) => Ok(master),
-        Err(0) => Err(VaultError::NoSlot { domain: domain.hex(), kind: "recovery" }),
+        Err(0) => Err(VaultError::NoSlot {
+            domain: domain.hex(),
+            kind: "recovery",
+        }),
         Err(_) => Err(VaultError::WrongRecoveryKey("")),
     }
 }
@@ -119,7 +134,11 @@ mod tests {
     use crate::slots::{KdfParams, wrap_with_machine, wrap_with_passphrase, wrap_with_recovery};
     use crate::testing::{block_on, folder_store};
 
-    const SMALL: KdfParams = KdfParams { memory_kib: 64, passes: 1, lanes: 1 };
+    const SMALL: KdfParams = KdfParams {
+        memory_kib: 64,
+        passes: 1,
+        lanes: 1,
+    };
 
     #[test]
     fn any_whole_slot_opens_the_domain_and_wrong_keys_are_told_from_damage() {
@@ -135,17 +154,29 @@ mod tests {
 
             let slot = wrap_with_passphrase(&master, &right, SMALL, domain).unwrap();
             let id = put_slot(&store, &slot).await.unwrap();
-            put_slot(&store, &wrap_with_machine(&master, &[7; 32], domain, server).unwrap()).await.unwrap();
+            put_slot(&store, &wrap_with_machine(&master, &[7; 32], domain, server).unwrap())
+                .await
+                .unwrap();
             let (slot, printed) = wrap_with_recovery(&master, domain).unwrap();
             put_slot(&store, &slot).await.unwrap();
 
-            assert!(open_with_passphrase(&store, domain, &right).await.unwrap() == master);
+            assert_eq!(open_with_passphrase(&store, domain, &right).await.unwrap().as_bytes(), master.as_bytes());
             let error = open_with_passphrase(&store, domain, &wrong).await.unwrap_err();
             assert!(matches!(error, VaultError::WrongPassphrase) && error.is_refused() && !error.is_damage());
-            assert!(open_with_machine(&store, domain, server, &[7; 32]).await.unwrap() == master);
-            assert!(open_with_machine(&store, domain, server, &[8; 32]).await.unwrap_err().is_key_fault());
-            assert!(open_with_machine(&store, domain, ServerId([3; 16]), &[7; 32]).await.unwrap_err().is_key_fault());
-            assert!(open_with_recovery(&store, domain, &printed).await.unwrap() == master);
+            assert_eq!(open_with_machine(&store, domain, server, &[7; 32]).await.unwrap().as_bytes(), master.as_bytes());
+            assert!(
+                open_with_machine(&store, domain, server, &[8; 32])
+                    .await
+                    .unwrap_err()
+                    .is_key_fault()
+            );
+            assert!(
+                open_with_machine(&store, domain, ServerId([3; 16]), &[7; 32])
+                    .await
+                    .unwrap_err()
+                    .is_key_fault()
+            );
+            assert_eq!(open_with_recovery(&store, domain, &printed).await.unwrap().as_bytes(), master.as_bytes());
 
             // A damaged slot is damage, not a wrong passphrase, and the other slots still open.
             let path = folder.path().join(names::slot(domain, id));
@@ -154,7 +185,7 @@ mod tests {
             std::fs::write(&path, bytes).unwrap();
             let error = open_with_passphrase(&store, domain, &right).await.unwrap_err();
             assert!(error.is_damage() && !error.is_key_fault(), "{error}");
-            assert!(open_with_machine(&store, domain, server, &[7; 32]).await.unwrap() == master);
+            assert_eq!(open_with_machine(&store, domain, server, &[7; 32]).await.unwrap().as_bytes(), master.as_bytes());
             assert_eq!(list_slots(&store, domain).await.unwrap().1.len(), 1);
 
             delete_slot(&store, domain, id).await.unwrap();

@@ -16,11 +16,11 @@ use lockstone_proto::ids::{ChunkId, SegmentId};
 use lockstone_proto::limits::SEGMENT_TARGET_CHUNKS;
 use lockstone_proto::vault::{CommitBody, PackEntry, PointStatus, PointSummary, Segment};
 use lockstone_vault::segment::encode_segment;
-use lockstone_vault::{names, VaultError};
+use lockstone_vault::names;
 
 use super::messages::PackUploaded;
 use super::Context;
-use crate::flow::{fault_point, Received, Receiver, Stop};
+use crate::flow::{fault_point, Fault, Received, Receiver, Stop};
 use crate::progress::{add, get};
 
 /// How long the last checkpoint of a cancelled generation may take.
@@ -85,7 +85,7 @@ impl Bookkeeper {
         let job = &self.context.job;
         let checkpoint = async {
             let segments = write_segments(&self.context, &pending.packs).await?;
-            job.domain.append_segments(segments, &pending.packs, Timestamp::now()).await
+            Ok::<_, Fault>(job.domain.append_segments(segments, &pending.packs, Timestamp::now()).await?)
         };
         // Cut short by a cancel it is as after a crash: garbage at worst.
         job.engine.race(&self.context.generation.cancel, checkpoint)??;
@@ -99,7 +99,7 @@ impl Bookkeeper {
         let job = &self.context.job;
         let checkpoint = async {
             let segments = write_segments(&self.context, &pending.packs).await?;
-            job.domain.append_segments(segments, &pending.packs, Timestamp::now()).await
+            Ok::<_, Fault>(job.domain.append_segments(segments, &pending.packs, Timestamp::now()).await?)
         };
         let done = job.engine.finish(async { tokio::time::timeout(LAST_CHECKPOINT, checkpoint).await });
         match done {
@@ -152,7 +152,7 @@ impl Bookkeeper {
 }
 
 /// Writes the segments that list these packs, bounded in size, and returns their ids.
-async fn write_segments(context: &Context, packs: &[PackEntry]) -> Result<Vec<SegmentId>, VaultError> {
+async fn write_segments(context: &Context, packs: &[PackEntry]) -> Result<Vec<SegmentId>, Fault> {
     let domain = &context.job.domain;
     let mut ids = Vec::new();
     let mut rest = packs;

@@ -13,7 +13,6 @@ use std::sync::Arc;
 use lockstone_proto::ids::ChunkId;
 use lockstone_proto::vault::{Entry, EntryKind};
 use lockstone_vault::tree::{FolderWriter, NewPage};
-use lockstone_vault::VaultError;
 use prost::Message;
 
 use super::messages::{Buffer, Catalogue, Chunk, ChunkBatch, FileRead, Walked};
@@ -114,7 +113,7 @@ impl Cataloguer {
             add(&tally.files, 1);
             add(&tally.bytes, entry.size);
         }
-        folder.writer.push(entry, &mut book.pages).map_err(VaultError::from)?;
+        folder.writer.push(entry, &mut book.pages)?;
         if book.pages.len() >= 16 {
             self.send(&mut book.pages)?;
         }
@@ -125,7 +124,7 @@ impl Cataloguer {
         let Some(folder) = book.open.pop() else {
             return Err(Fault::integrity("the walk leaves a folder it never entered").into());
         };
-        let top = folder.writer.finish(&mut book.pages).map_err(VaultError::from)?;
+        let top = folder.writer.finish(&mut book.pages)?;
         match folder.entry {
             None => book.root = Some(top),
             Some(mut entry) => {
@@ -143,7 +142,7 @@ impl Cataloguer {
             return Ok(());
         }
         let generation = &self.context.generation;
-        self.context.job.domain.index().put_pages(pages).map_err(VaultError::from)?;
+        self.context.job.domain.index().put_pages(pages)?;
         for page in pages.drain(..) {
             let permit = generation.tree_budget.take(page.raw.len() as u64, &generation.cancel)?;
             let chunks = vec![Chunk { id: page.id, range: 0..page.raw.len() }];
@@ -161,7 +160,7 @@ impl Cataloguer {
             })
             .collect();
         if !records.is_empty() {
-            self.context.job.domain.index().journal_put(&records).map_err(VaultError::from)?;
+            self.context.job.domain.index().journal_put(&records)?;
         }
         Ok(())
     }

@@ -9,7 +9,6 @@ use std::collections::HashSet;
 
 use lockstone_proto::ids::ChunkId;
 use lockstone_proto::vault::ChunkKind;
-use lockstone_vault::VaultError;
 use parking_lot::Mutex;
 
 use super::messages::{Chunk, ChunkBatch};
@@ -69,7 +68,7 @@ impl Dedup {
             let mut new = self.context.generation.claims.claim(batch.chunks);
             ids.clear();
             ids.extend(new.chunks.iter().map(|chunk| chunk.id));
-            let places = self.context.job.domain.index().lookup(&ids).map_err(VaultError::from)?;
+            let places = self.context.job.domain.index().lookup(&ids)?;
             let known = ids.iter().zip(&places).filter(|(_, place)| place.is_some()).map(|(id, _)| id);
             self.context.generation.claims.release(known);
             let mut places = places.iter();

@@ -15,8 +15,7 @@ use lockstone_host::walk::{Folder, SkipReason, Stat, WalkEvent, Walker};
 use lockstone_proto::ids::{ChunkId, PointId};
 use lockstone_proto::limits::{CHUNK_MIN, FRAME_TARGET};
 use lockstone_proto::vault::{Consistency, Entry, EntryKind};
-use lockstone_vault::domain::LogView;
-use lockstone_vault::VaultError;
+use lockstone_vault::log::LogView;
 use prost::Message;
 
 use super::messages::{Catalogue, FileTask, ReadBatch, Walked};
@@ -80,7 +79,7 @@ impl Enumerator {
             false
         };
         if !job.request.full {
-            job.domain.index().journal_scan(b"", seen).map_err(VaultError::from)?;
+            job.domain.index().journal_scan(b"", seen)?;
         }
         let mut walk = Walk { steps: Vec::new(), batch: Vec::new(), batch_bytes: 0, next_slot: 0, has_journal };
         walk.steps.push(Walked::Enter(Box::default()));
@@ -343,7 +342,7 @@ impl Enumerator {
     fn journaled(&self, folder: &Folder, name: &[u8], stat: &Stat) -> Result<Option<Entry>, Stop> {
         let job = &self.context.job;
         let index = job.domain.index();
-        let mut records = index.journal_get(&[folder.join(name)]).map_err(VaultError::from)?;
+        let mut records = index.journal_get(&[folder.join(name)])?;
         let Some(record) = records.pop().flatten() else { return Ok(None) };
         // The record's own run did not write it before the file had settled, so any start will do here.
         let always = (i64::MAX, 0);
@@ -361,7 +360,7 @@ impl Enumerator {
                 ids.push(placed.id);
             }
         }
-        let places = index.lookup(&ids).map_err(VaultError::from)?;
+        let places = index.lookup(&ids)?;
         Ok(places.iter().all(Option::is_some).then_some(entry))
     }
 
@@ -397,7 +396,7 @@ impl Enumerator {
 /// Whether an entry is still what a point that began at `started` says of it. A change within the last tick before that
 /// may have left the times as they are: it counts as changed.
 fn is_same(old: &Entry, stat: &Stat, started: (i64, u32)) -> bool {
-    Some(old.kind()) == stat.kind()
+    old.kind() == stat.kind()
         && (old.kind() == EntryKind::Folder || old.size == if stat.is_file() { stat.size } else { 0 })
         && (old.mtime_s, old.mtime_ns) == (stat.mtime_s, stat.mtime_ns)
         && (old.ctime_s, old.ctime_ns) == (stat.ctime_s, stat.ctime_ns)

@@ -18,7 +18,6 @@ use lockstone_proto::limits::{CHUNK_MAX, CHUNK_MIN, MIB};
 use lockstone_proto::vault::{ChunkKind, Content, Entry};
 use lockstone_vault::content::ContentWriter;
 use lockstone_vault::tree::NewPage;
-use lockstone_vault::VaultError;
 use rayon::prelude::*;
 
 use super::messages::{Buffer, Catalogue, Chunk, ChunkBatch, FileRead, FileTask, ReadBatch};
@@ -218,7 +217,7 @@ impl Hasher {
                 Err(error) => return Ok(Err(error)),
             };
             if run.start > position {
-                content.hole(position, run.start - position, &mut lists).map_err(VaultError::from)?;
+                content.hole(position, run.start - position, &mut lists)?;
             }
             match self.read_run(&mut file, run.clone(), chunker, &mut content, &mut lists)? {
                 Ok(end) if end < run.end => {
@@ -232,7 +231,7 @@ impl Hasher {
             }
             self.send_lists(&mut lists)?;
         }
-        let content = content.finish(&mut lists).map_err(VaultError::from)?;
+        let content = content.finish(&mut lists)?;
         self.send_lists(&mut lists)?;
         let changed = match file.changed_since_open() {
             Ok(changed) => changed || truncated,
@@ -295,7 +294,7 @@ impl Hasher {
                 });
                 for chunk in &chunks {
                     let len = u32::try_from(chunk.range.len()).unwrap_or(u32::MAX);
-                    content.chunk(&chunk.id, len, lists).map_err(VaultError::from)?;
+                    content.chunk(&chunk.id, len, lists)?;
                 }
                 self.dedup.send(ChunkBatch { buffer: Arc::new(Buffer { bytes: Bytes::from(bytes), permit }), chunks })?;
             }

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 use lockstone_proto::ids::ChunkId;
 use lockstone_proto::vault::{Entry, EntryKind, PageRef};
-use lockstone_vault::tree::{decode_page, TreeError};
-use lockstone_vault::VaultError;
+use lockstone_vault::tree::decode_page;
 
 use super::Job;
+use crate::flow::Fault;
 
 /// A folder of an earlier point, read in byte order of names.
 pub(super) struct OldFolder {
@@ -61,8 +61,8 @@ impl OldFolder {
         }
     }
 
-    fn read(&self, id: &[u8]) -> Result<(Vec<Entry>, Vec<PageRef>), VaultError> {
-        let Ok(id) = ChunkId::try_from(id) else { return Err(VaultError::from(TreeError::Page("has an id of the wrong length"))) };
+    fn read(&self, id: &[u8]) -> Result<(Vec<Entry>, Vec<PageRef>), Fault> {
+        let Ok(id) = ChunkId::try_from(id) else { return Err(Fault::integrity("a page id of the wrong length")) };
         let domain = &self.job.domain;
         let raw = match domain.index().page(&id)? {
             Some(raw) => raw,

@@ -165,8 +165,8 @@ struct Scratch {
 impl Worker {
     pub(super) fn run(self) -> Result<(), Stop> {
         let mut scratch = Scratch {
-            compressor: Compressor::new(self.context.job.tuning.zstd_level).map_err(lockstone_vault::VaultError::from)?,
-            decompressor: Decompressor::new().map_err(lockstone_vault::VaultError::from)?,
+            compressor: Compressor::new(self.context.job.tuning.zstd_level)?,
+            decompressor: Decompressor::new()?,
             raw: Vec::new(),
             payload: Vec::new(),
             opened: Vec::new(),
@@ -195,8 +195,7 @@ impl Worker {
         let raw = contiguous(&chunks, &mut scratch.raw);
         let (compressor, payload) = (&mut scratch.compressor, &mut scratch.payload);
         let codec = engine
-            .compute(|| compressor.compress(raw, payload))
-            .map_err(lockstone_vault::VaultError::from)?;
+            .compute(|| compressor.compress(raw, payload))?;
         let raw_len = u32::try_from(raw.len()).map_err(|_| Fault::integrity("a frame grew beyond its limit"))?;
         let sealed_len = payload.len() + TAG_LEN;
         let frame = Frame {
@@ -213,7 +212,7 @@ impl Worker {
         let (decompressor, opened, again) = (&mut scratch.decompressor, &mut scratch.opened, &mut scratch.again);
         let (seal, described) = (&pack.seal, &frame);
         engine
-            .compute(|| -> Result<(), lockstone_vault::VaultError> {
+            .compute(|| -> Result<(), Fault> {
                 seal.seal_frame(ordinal, raw_len, codec, &mut sealed)?;
                 opened.clear();
                 opened.extend_from_slice(&sealed);
@@ -272,8 +271,7 @@ impl Worker {
         let pack = match open.as_ref() {
             Some(pack) => Arc::clone(pack),
             None => {
-                let seal = PackSeal::create(self.context.job.domain.keys(), kind)
-                    .map_err(lockstone_vault::VaultError::from)?;
+                let seal = PackSeal::create(self.context.job.domain.keys(), kind)?;
                 let pack = Arc::new(OpenPack { seal, contents: Mutex::default() });
                 *open = Some(Arc::clone(&pack));
                 pack
@@ -324,7 +322,7 @@ impl Worker {
             directory.frames.push(sealed.frame);
             permits.push(sealed.permit);
         }
-        let tail = pack.seal.seal_directory(&directory, len).map_err(lockstone_vault::VaultError::from)?;
+        let tail = pack.seal.seal_directory(&directory, len)?;
         len += tail.len() as u64;
         pieces.push(Bytes::from(tail));
         let entry = pack.seal.entry(directory, len);

@@ -20,10 +20,19 @@ impl Snapshotter {
         for problem in snapshot::cleanup_leftovers(&request.state_dir) {
             job.warnings.add("", problem);
         }
-        let frozen = snapshot::freeze(request.snapshot, &request.sources, &request.state_dir).map_err(|error| {
+        let frozen = snapshot::freeze(
+            request.snapshot,
+            &request.sources,
+            &request.state_dir,
+            request.rules.one_file_system,
+        )
+        .map_err(|error| {
             Fault::permanent(format!("the source could not be frozen: {error}"))
                 .hint("Use `--snapshot auto` to fall back to reading live files, or `--snapshot off`.")
         })?;
+        for note in frozen.notes() {
+            tracing::info!("{note}");
+        }
         let sources = frozen.sources().to_vec();
         self.context.generation.frozen.lock().push(frozen);
         self.enumerator.send(sources)?;

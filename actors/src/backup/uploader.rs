@@ -40,12 +40,11 @@ impl Uploader {
         let id = PackId::try_from(pack.entry.pack_id.as_ref()).map_err(|error| Fault::integrity(error.to_string()))?;
         let name = names::pack(job.domain.id(), &id);
         let store = job.domain.store().clone();
-        let payload: PutPayload = pack.pieces.into_iter().collect();
+        let payload = pack.pieces.into_iter().collect::<PutPayload>();
         // An object that is there already is this very pack: the id is random, and a lost reply makes the store try
         // again.
         job.engine
-            .wait(cancel, async move { store.create(&name, payload).await })?
-            .map_err(lockstone_vault::VaultError::from)?;
+            .wait(cancel, async move { store.create(&name, payload).await })??;
         add(&job.progress.totals.bytes_stored, pack.entry.len);
         add(&job.progress.totals.durable, 1);
         self.context.generation.uploading.fetch_sub(1, Ordering::SeqCst);

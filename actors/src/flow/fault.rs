@@ -3,6 +3,13 @@
 
 use std::fmt;
 
+use lockstone_vault::frame::FrameBroken;
+use lockstone_vault::index::IndexError;
+use lockstone_vault::keys::NoRandom;
+use lockstone_vault::pack::PackBroken;
+use lockstone_vault::segment::SegmentBroken;
+use lockstone_vault::store::StoreError;
+use lockstone_vault::tree::TreeError;
 use lockstone_vault::VaultError;
 
 /// What the supervisor does about a fault depends on this alone.
@@ -84,6 +91,43 @@ impl From<VaultError> for Fault {
     }
 }
 
+/// Errors of the format's own layers mean that bytes are not what they must be.
+macro_rules! integrity {
+    ($($error:ty),*) => {
+        $(impl From<$error> for Fault {
+            fn from(error: $error) -> Self {
+                Self::integrity(error.to_string())
+            }
+        }
+
+        impl From<$error> for Stop {
+            fn from(error: $error) -> Self {
+                Self::Fault(error.into())
+            }
+        })*
+    };
+}
+
+integrity!(TreeError, FrameBroken, PackBroken, SegmentBroken);
+
+impl From<NoRandom> for Fault {
+    fn from(error: NoRandom) -> Self {
+        Self::permanent(error.to_string())
+    }
+}
+
+impl From<IndexError> for Fault {
+    fn from(error: IndexError) -> Self {
+        VaultError::from(error).into()
+    }
+}
+
+impl From<StoreError> for Fault {
+    fn from(error: StoreError) -> Self {
+        VaultError::from(error).into()
+    }
+}
+
 /// Why a stage's body returned early.
 #[derive(Debug, Clone)]
 pub enum Stop {
@@ -101,8 +145,14 @@ impl From<Fault> for Stop {
     }
 }
 
-impl From<VaultError> for Stop {
-    fn from(error: VaultError) -> Self {
-        Self::Fault(error.into())
-    }
+macro_rules! stop {
+    ($($error:ty),*) => {
+        $(impl From<$error> for Stop {
+            fn from(error: $error) -> Self {
+                Self::Fault(error.into())
+            }
+        })*
+    };
 }
+
+stop!(VaultError, IndexError, StoreError, NoRandom);

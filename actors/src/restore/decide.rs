@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use lockstone_host::read::OpenedFile;
-use lockstone_host::Stat;
+use lockstone_host::walk::Stat;
 use lockstone_host::write::Dir;
 use lockstone_proto::limits::MIB;
 use lockstone_proto::vault::{ChunkKind, Entry, EntryKind};
@@ -172,7 +172,7 @@ impl Context {
             return Ok(Ok(attributes.then_some((Action::Attributes, HashSet::new()))));
         }
         let action = if conflict == Conflict::Copy {
-            if entry.kind() == EntryKind::Symlink && there.kind() == Some(EntryKind::Symlink) {
+            if entry.kind() == EntryKind::Symlink && there.kind() == EntryKind::Symlink {
                 if dir.read_link(&entry.name)? == entry.link_target.as_ref() {
                     add(&counters.unchanged, 1);
                     return Ok(Ok(None));

@@ -4,7 +4,6 @@
 use lockstone_proto::vault::Codec;
 use lockstone_vault::frame::Decompressor;
 use lockstone_vault::pack::PackSeal;
-use lockstone_vault::VaultError;
 
 use super::messages::{FramePlan, RangeFetched, WriteTask};
 use super::Context;
@@ -18,7 +17,7 @@ pub(super) struct Opener {
 
 impl Opener {
     pub(super) fn run(self) -> Result<(), Stop> {
-        let mut decompressor = Decompressor::new().map_err(VaultError::from)?;
+        let mut decompressor = Decompressor::new()?;
         while let Some(range) = self.inbox.recv()? {
             fault_point("opener")?;
             self.open(range, &mut decompressor)?;

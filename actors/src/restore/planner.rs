@@ -12,7 +12,6 @@ use lockstone_proto::limits::MIB;
 use lockstone_proto::vault::{Entry, EntryKind, PageRef};
 use lockstone_vault::index::ChunkPlace;
 use lockstone_vault::tree::{check_child, decode_page};
-use lockstone_vault::VaultError;
 
 use super::files::{FileOut, FolderOut};
 use super::messages::{FramePlan, RangePlan, Wanted, WriteTask};
@@ -104,7 +103,7 @@ impl Planner {
         &self,
         top: &Bytes,
         each: &mut dyn FnMut(Entry) -> Result<(), Stop>,
-    ) -> Result<Result<(), VaultError>, Stop> {
+    ) -> Result<Result<(), Fault>, Stop> {
         if top.is_empty() {
             return Ok(Ok(()));
         }
@@ -133,14 +132,16 @@ impl Planner {
         Ok(Ok(()))
     }
 
-    fn read_page(&self, id: &[u8]) -> Result<Result<lockstone_proto::vault::Page, VaultError>, Stop> {
+    fn read_page(&self, id: &[u8]) -> Result<Result<lockstone_proto::vault::Page, Fault>, Stop> {
         let Ok(id) = ChunkId::try_from(id) else {
             return Err(Fault::integrity("a page id of the wrong length").into());
         };
         let job = &self.context.job;
         let raw = match job.domain.index().page(&id) {
             Ok(Some(raw)) => Ok(raw),
-            Ok(None) => job.engine.race(&self.context.cancel, job.domain.read_tree_chunk(&id))?,
+            Ok(None) => {
+                job.engine.race(&self.context.cancel, job.domain.read_tree_chunk(&id))?.map_err(Fault::from)
+            }
             Err(error) => Err(error.into()),
         };
         Ok(raw.and_then(|raw| Ok(decode_page(raw)?)))
@@ -176,7 +177,7 @@ impl Planner {
             }
         })?;
         if let Err(error) = outcome {
-            let fault = Fault::from(error);
+            let fault = error;
             if fault.kind == FaultKind::Transient || fault.kind == FaultKind::Key {
                 return Err(fault.into());
             }
@@ -242,7 +243,7 @@ impl Planner {
         let job = &self.context.job;
         let Window { chunks, complete, left, .. } = std::mem::take(window);
         let ids: Vec<ChunkId> = chunks.iter().map(|(placed, _)| placed.id).collect();
-        let places = job.domain.index().lookup(&ids).map_err(VaultError::from)?;
+        let places = job.domain.index().lookup(&ids)?;
         // Frames by pack and ordinal; in each, where its chunks go.
         let mut packs: BTreeMap<u32, BTreeMap<u32, HashMap<ChunkId, Wanted>>> = BTreeMap::new();
         for ((placed, file), place) in chunks.into_iter().zip(places) {
@@ -280,7 +281,7 @@ impl Planner {
     }
 
     fn send_pack(&self, number: u32, frames: BTreeMap<u32, HashMap<ChunkId, Wanted>>) -> Result<(), Stop> {
-        let info = self.context.job.domain.index().pack(number).map_err(VaultError::from)?;
+        let info = self.context.job.domain.index().pack(number)?;
         let Some(pack) = info else {
             return Err(Fault::integrity("the index names a pack that it does not have").into());
         };

@@ -1,7 +1,6 @@
 //! The Writer stage: bytes into files, and when a file has all of its own: length, attributes, and its name. Then the
 //! folders, each when the last of what belongs in it has arrived.
 
-use std::collections::HashSet;
 use std::io;
 use std::sync::Arc;
 
@@ -64,7 +63,7 @@ fn part(context: &Context, file: &FileOut) -> Result<io::Result<Arc<PartFile>>, 
         return Ok(Ok(Arc::clone(part)));
     }
     let Some(dir) = &file.folder.dir else { return Err(Fault::integrity("a dry run wrote").into()) };
-    let made = dir.create_part().and_then(|part| {
+    let made = dir.create_part(&file.entry).and_then(|part| {
         if !file.kept.is_empty() {
             keep(context, dir, file, &part)?;
         }

@@ -24,7 +24,12 @@ pub struct Folder {
 impl Folder {
     pub(super) fn new(handle: OwnedFd, path: &[u8], stat: &Stat) -> Arc<Self> {
         let path = if path.is_empty() { b"/" } else { path };
-        Arc::new(Self { handle, path: path.into(), device: stat.device, device_raw: stat.device_raw })
+        Arc::new(Self {
+            handle,
+            path: path.into(),
+            device: stat.device,
+            device_raw: stat.device_raw,
+        })
     }
 
     /// Opens a folder by its path, for its attributes: one above a source. Symbolic links above it are followed, it
@@ -77,7 +82,11 @@ pub(super) fn open_folder<P: rustix::path::Arg + Copy>(
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     match openat(at, name, flags | OFlags::NOATIME, Mode::empty()).or_else(|error| {
         // Only the owner may ask for that.
-        if error == Errno::PERM { openat(at, name, flags, Mode::empty()) } else { Err(error) }
+        if error == Errno::PERM {
+            openat(at, name, flags, Mode::empty())
+        } else {
+            Err(error)
+        }
     }) {
         Ok(handle) => Ok((handle, None)),
         Err(error @ (Errno::ACCESS | Errno::PERM)) => Ok((open_path(at, name)?, Some(error.into()))),

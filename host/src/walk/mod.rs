@@ -7,6 +7,7 @@
 //! reported and the walk goes on. It holds at most [`MAX_OPEN`] handles itself: of the folders further up only numbers
 //! are kept, and they are opened again from below by `..`, or from above by their names, if device and inode agree.
 
+mod event;
 mod folder;
 mod names;
 mod rules;
@@ -23,6 +24,7 @@ use std::sync::Arc;
 use lockstone_proto::limits::TREE_MAX_DEPTH;
 use rustix::fs::{CWD, FileType, fstatfs};
 
+pub use self::event::{SkipReason, WalkEvent};
 pub use self::folder::Folder;
 use self::folder::{open_folder, open_path};
 use self::names::{Hint, Mark, Names};
@@ -36,62 +38,6 @@ use crate::volumes::is_pseudo_magic;
 pub const MAX_OPEN: usize = 64;
 /// No deeper below the source, so that the tree can be read back: folders above the source count as well.
 const MAX_DEPTH: usize = TREE_MAX_DEPTH - 4096;
-
-/// What the walk meets.
-#[derive(Debug)]
-pub enum WalkEvent {
-    /// A folder begins: the source itself, or one in the folder entered last. Its entries follow, then its `Leave`.
-    Enter {
-        /// Its name; the source's own is the last component of its path, empty for `/`.
-        name: Vec<u8>,
-        /// Its attributes.
-        stat: Stat,
-        /// Its handle.
-        folder: Arc<Folder>,
-    },
-    /// A file, symbolic link, fifo or device.
-    Entry {
-        /// The folder it is in; for a source that is no folder, the one around it.
-        folder: Arc<Folder>,
-        /// Its name there.
-        name: Vec<u8>,
-        /// Its attributes.
-        stat: Stat,
-    },
-    /// The folder entered last is done.
-    Leave,
-    /// Something was left out on purpose: an entry, or what is in a folder.
-    Skipped {
-        /// Absolute, in the source.
-        path: Vec<u8>,
-        /// Why.
-        what: SkipReason,
-    },
-    /// An entry, or what is in a folder, cannot be read.
-    Problem {
-        /// Absolute, in the source.
-        path: Vec<u8>,
-        /// What the system said.
-        error: io::Error,
-    },
-}
-
-/// Why something was left out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SkipReason {
-    /// A socket: it means nothing without the program that listens.
-    Socket,
-    /// By a glob.
-    Excluded,
-    /// The content of a folder where another file system is mounted.
-    OtherFileSystem,
-    /// The content of a folder where a view into the kernel is mounted.
-    PseudoFileSystem,
-    /// The content, but for the tag, of a folder with a valid `CACHEDIR.TAG`.
-    CacheDir,
-    /// A folder left out by [`Rules::exclude_folder`].
-    Forbidden,
-}
 
 /// A folder on the way down.
 struct Frame {
@@ -128,8 +74,17 @@ enum Notice {
 }
 
 enum Start {
-    Folder { name: Vec<u8>, stat: Stat, folder: Arc<Folder>, notice: Option<Notice> },
-    File { folder: Arc<Folder>, name: Vec<u8>, stat: Stat },
+    Folder {
+        name: Vec<u8>,
+        stat: Stat,
+        folder: Arc<Folder>,
+        notice: Option<Notice>,
+    },
+    File {
+        folder: Arc<Folder>,
+        name: Vec<u8>,
+        stat: Stat,
+    },
     Forbidden,
     Started,
 }
@@ -163,7 +118,12 @@ impl Walker {
             inside: frozen
                 .inside
                 .iter()
-                .map(|part| (part.path.as_os_str().as_bytes().to_vec(), (part.read_from.clone(), part.is_mount)))
+                .map(|part| {
+                    (
+                        part.path.as_os_str().as_bytes().to_vec(),
+                        (part.read_from.clone(), part.is_mount),
+                    )
+                })
                 .collect(),
             start: Start::Started,
             frames: Vec::new(),
@@ -180,7 +140,11 @@ impl Walker {
         if self.rules.forbid_source(&frozen.source) || (stat.is_folder() && self.rules.forbid(&self.path, &stat)) {
             return Ok(Start::Forbidden);
         }
-        let name = frozen.source.file_name().map(|name| name.as_bytes().to_vec()).unwrap_or_default();
+        let name = frozen
+            .source
+            .file_name()
+            .map(|name| name.as_bytes().to_vec())
+            .unwrap_or_default();
         if stat.is_folder() {
             let (handle, denied) = open_folder(CWD, &*frozen.read_from)?;
             let mut stat = Stat::of(handle.as_fd())?;
@@ -190,7 +154,12 @@ impl Walker {
             } else {
                 denied.map(Notice::Problem)
             };
-            return Ok(Start::Folder { name, stat, folder: Folder::new(handle, &self.path, &stat), notice });
+            return Ok(Start::Folder {
+                name,
+                stat,
+                folder: Folder::new(handle, &self.path, &stat),
+                notice,
+            });
         }
         let above = |path: &std::path::Path| path.parent().map(PathBuf::from).unwrap_or_else(|| "/".into());
         let (handle, _) = open_folder(CWD, &*above(&frozen.read_from))?;
@@ -216,13 +185,24 @@ impl Walker {
     fn begin(&mut self) -> Option<WalkEvent> {
         match std::mem::replace(&mut self.start, Start::Started) {
             Start::Started => None,
-            Start::Forbidden => Some(WalkEvent::Skipped { path: self.path.clone(), what: SkipReason::Forbidden }),
+            Start::Forbidden => Some(WalkEvent::Skipped {
+                path: self.path.clone(),
+                what: SkipReason::Forbidden,
+            }),
             Start::File { folder, name, stat } => Some(if stat.file_type() == FileType::Socket {
-                WalkEvent::Skipped { path: self.path.clone(), what: SkipReason::Socket }
+                WalkEvent::Skipped {
+                    path: self.path.clone(),
+                    what: SkipReason::Socket,
+                }
             } else {
                 WalkEvent::Entry { folder, name, stat }
             }),
-            Start::Folder { name, stat, folder, notice } => Some(self.enter(name, stat, folder, notice, true)),
+            Start::Folder {
+                name,
+                stat,
+                folder,
+                notice,
+            } => Some(self.enter(name, stat, folder, notice, true)),
         }
     }
 
@@ -242,7 +222,11 @@ impl Walker {
             stat,
             mark,
             next: mark.index,
-            listing: if notice.is_some() { Listing::Done } else { Listing::Unread },
+            listing: if notice.is_some() {
+                Listing::Done
+            } else {
+                Listing::Unread
+            },
             notice,
             tag_only: false,
             path_len: self.path.len(),
@@ -268,7 +252,11 @@ impl Walker {
         self.names.truncate(frame.mark);
         let batch = self.names.read(folder.handle(), after.as_deref(), CACHE_TAG);
         frame.next = frame.mark.index;
-        frame.listing = if batch.more && self.names.len() > frame.next { Listing::Partial } else { Listing::Done };
+        frame.listing = if batch.more && self.names.len() > frame.next {
+            Listing::Partial
+        } else {
+            Listing::Done
+        };
         frame.notice = batch.error.map(Notice::Problem);
         if is_first && batch.has_wanted && self.rules.honour_cachedir_tag && top > 0 {
             // A tag that cannot be read is none; the reader will say so.
@@ -298,11 +286,19 @@ impl Walker {
         let by_parent = below.and_then(|below| self.reopened(top, below, b"..").ok());
         let found = by_parent.map_or_else(
             || {
-                let open = self.frames.iter().rposition(|frame| frame.folder.is_some()).unwrap_or(0);
+                let open = self
+                    .frames
+                    .iter()
+                    .rposition(|frame| frame.folder.is_some())
+                    .unwrap_or(0);
                 let mut folder = self.frames[open].folder.clone();
                 for at in open + 1..=top {
                     let from = self.frames[at - 1].path_len;
-                    let name = self.path.get(from + 1..self.frames[at].path_len).unwrap_or_default().to_vec();
+                    let name = self
+                        .path
+                        .get(from + 1..self.frames[at].path_len)
+                        .unwrap_or_default()
+                        .to_vec();
                     let above = folder.ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?;
                     folder = Some(self.reopened(at, &above, &name)?);
                 }
@@ -362,7 +358,10 @@ impl Walker {
                 return None;
             }
             if self.rules.have_globs() && self.rules.exclude(&self.path, is_folder) {
-                return Some(WalkEvent::Skipped { path: self.path.clone(), what: SkipReason::Excluded });
+                return Some(WalkEvent::Skipped {
+                    path: self.path.clone(),
+                    what: SkipReason::Excluded,
+                });
             }
         }
         let stat = match known.unwrap_or_else(|| stat(self)) {
@@ -370,17 +369,30 @@ impl Walker {
             Err(error) => return Some(self.problem(error)),
         };
         if stat.is_folder() {
-            return Some(self.look_into(top, at, &folder, stat).unwrap_or_else(|error| self.problem(error)));
+            return Some(
+                self.look_into(top, at, &folder, stat)
+                    .unwrap_or_else(|error| self.problem(error)),
+            );
         }
         Some(if stat.kind() == lockstone_proto::vault::EntryKind::Unspecified {
-            WalkEvent::Skipped { path: self.path.clone(), what: SkipReason::Socket }
+            WalkEvent::Skipped {
+                path: self.path.clone(),
+                what: SkipReason::Socket,
+            }
         } else {
-            WalkEvent::Entry { folder, name: name.to_vec(), stat }
+            WalkEvent::Entry {
+                folder,
+                name: name.to_vec(),
+                stat,
+            }
         })
     }
 
     fn problem(&self, error: io::Error) -> WalkEvent {
-        WalkEvent::Problem { path: self.path.clone(), error }
+        WalkEvent::Problem {
+            path: self.path.clone(),
+            error,
+        }
     }
 
     /// Enters a folder, or says why not.
@@ -389,13 +401,20 @@ impl Walker {
         if self.frames.len() >= MAX_DEPTH {
             return Err(io::Error::other("it lies too deep"));
         }
-        let redirect = if self.inside.is_empty() { None } else { self.inside.get(&self.path).cloned() };
+        let redirect = if self.inside.is_empty() {
+            None
+        } else {
+            self.inside.get(&self.path).cloned()
+        };
         if let Some((read_from, _)) = &redirect {
             stat = Stat::at(CWD, read_from)?;
             self.map_device(&mut stat);
         }
         if self.rules.forbid(&self.path, &stat) {
-            return Ok(WalkEvent::Skipped { path: self.path.clone(), what: SkipReason::Forbidden });
+            return Ok(WalkEvent::Skipped {
+                path: self.path.clone(),
+                what: SkipReason::Forbidden,
+            });
         }
         let around = &self.frames[top].stat;
         let crosses = stat.device_raw != around.device_raw || redirect.is_some();
@@ -441,11 +460,17 @@ impl Iterator for Walker {
 
     fn next(&mut self) -> Option<WalkEvent> {
         loop {
-            let Some(top) = self.frames.len().checked_sub(1) else { return self.begin() };
+            let Some(top) = self.frames.len().checked_sub(1) else {
+                return self.begin();
+            };
             let frame = &mut self.frames[top];
             if let Some(notice) = frame.notice.take() {
                 self.path.truncate(frame.path_len);
-                let path = if self.path.is_empty() { b"/".to_vec() } else { self.path.clone() };
+                let path = if self.path.is_empty() {
+                    b"/".to_vec()
+                } else {
+                    self.path.clone()
+                };
                 return Some(match notice {
                     Notice::Skipped(what) => WalkEvent::Skipped { path, what },
                     Notice::Problem(error) => WalkEvent::Problem { path, error },
@@ -469,7 +494,11 @@ impl Iterator for Walker {
 }
 
 /// A `statfs` type as a number: the field's own type differs between machines.
-#[allow(clippy::cast_sign_loss, clippy::unnecessary_cast, reason = "only the bits are compared")]
+#[allow(
+    clippy::cast_sign_loss,
+    clippy::unnecessary_cast,
+    reason = "only the bits are compared"
+)]
 fn magic(stat: &rustix::fs::StatFs) -> u64 {
     stat.f_type as u64
 }

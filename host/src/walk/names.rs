@@ -64,11 +64,19 @@ impl Names {
     }
 
     fn with_limits(bytes: usize, names: usize) -> Self {
-        Self { bytes: Vec::new(), index: Vec::new(), buffer: Vec::with_capacity(BUFFER), limits: (bytes, names) }
+        Self {
+            bytes: Vec::new(),
+            index: Vec::new(),
+            buffer: Vec::with_capacity(BUFFER),
+            limits: (bytes, names),
+        }
     }
 
     pub(super) fn mark(&self) -> Mark {
-        Mark { bytes: self.bytes.len(), index: self.index.len() }
+        Mark {
+            bytes: self.bytes.len(),
+            index: self.index.len(),
+        }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -140,8 +148,8 @@ impl Names {
         // A folder that changes while it is listed may show a name twice.
         let mut kept = mark.index;
         for at in mark.index..self.index.len() {
-            let is_new = kept == mark.index
-                || slice(&self.bytes, self.index[kept - 1]) != slice(&self.bytes, self.index[at]);
+            let is_new =
+                kept == mark.index || slice(&self.bytes, self.index[kept - 1]) != slice(&self.bytes, self.index[at]);
             if is_new {
                 self.index[kept] = self.index[at];
                 kept += 1;
@@ -187,7 +195,9 @@ mod tests {
     #[test]
     fn a_folder_beyond_a_batch_is_listed_completely_and_in_order() {
         let folder = tempfile::tempdir().unwrap();
-        let mut expected: Vec<Vec<u8>> = (0..1000_u32).map(|i| format!("{:x}", i.wrapping_mul(2_654_435_761)).into_bytes()).collect();
+        let mut expected: Vec<Vec<u8>> = (0..1000_u32)
+            .map(|i| format!("{:x}", i.wrapping_mul(2_654_435_761)).into_bytes())
+            .collect();
         for name in &expected {
             std::fs::write(folder.path().join(std::str::from_utf8(name).unwrap()), b"").unwrap();
         }

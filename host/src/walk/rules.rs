@@ -53,19 +53,28 @@ impl Rules {
         let mut builder = GitignoreBuilder::new("/");
         for glob in globs {
             let glob = glob.as_ref();
-            builder
-                .add_line(None, glob)
-                .map_err(|error| BadGlob { glob: glob.to_owned(), reason: error.to_string() })?;
+            builder.add_line(None, glob).map_err(|error| BadGlob {
+                glob: glob.to_owned(),
+                reason: error.to_string(),
+            })?;
         }
-        let globs = builder.build().map_err(|error| BadGlob { glob: String::new(), reason: error.to_string() })?;
-        Ok(Self { globs: Arc::new(globs), ..Self::default() })
+        let globs = builder.build().map_err(|error| BadGlob {
+            glob: String::new(),
+            reason: error.to_string(),
+        })?;
+        Ok(Self {
+            globs: Arc::new(globs),
+            ..Self::default()
+        })
     }
 
     /// Leaves a folder out whatever the globs say, with all that is in it: the vault, the cache folder. It is known by
     /// its path, and where it exists by device and inode too, so that no other path leads into it.
     pub fn exclude_folder(&mut self, folder: impl Into<PathBuf>) {
         let folder = folder.into();
-        let identity = Stat::at(rustix::fs::CWD, &*folder).ok().map(|stat| (stat.device, stat.inode));
+        let identity = Stat::at(rustix::fs::CWD, &*folder)
+            .ok()
+            .map(|stat| (stat.device, stat.inode));
         self.folders.push((folder, identity));
     }
 
@@ -75,7 +84,9 @@ impl Rules {
 
     /// Do the globs leave this path out? `path` is absolute.
     pub(super) fn exclude(&self, path: &[u8], is_folder: bool) -> bool {
-        self.globs.matched(Path::new(std::ffi::OsStr::from_bytes(path)), is_folder).is_ignore()
+        self.globs
+            .matched(Path::new(std::ffi::OsStr::from_bytes(path)), is_folder)
+            .is_ignore()
     }
 
     /// Is this one of the folders left out?

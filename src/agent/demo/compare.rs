@@ -19,7 +19,12 @@ pub(super) fn compare(a: &Path, b: &Path) -> Result<u64, Failure> {
     attributes(a, &found_a, &found_b)?;
     let mut compared = 1;
     if found_a.is_symlink() {
-        same(a, "the link's target", &fs::read_link(a).context("cannot read a link")?, &fs::read_link(b).context("cannot read a link")?)?;
+        same(
+            a,
+            "the link's target",
+            &fs::read_link(a).context("cannot read a link")?,
+            &fs::read_link(b).context("cannot read a link")?,
+        )?;
     } else if found_a.is_file() {
         content(a, b)?;
     } else if found_a.is_dir() {
@@ -39,7 +44,12 @@ fn look(path: &Path) -> Result<Metadata, Failure> {
 fn attributes(path: &Path, a: &Metadata, b: &Metadata) -> Result<(), Failure> {
     same(path, "its type and permissions", &a.mode(), &b.mode())?;
     same(path, "its owner", &(a.uid(), a.gid()), &(b.uid(), b.gid()))?;
-    same(path, "its time", &(a.mtime(), a.mtime_nsec()), &(b.mtime(), b.mtime_nsec()))?;
+    same(
+        path,
+        "its time",
+        &(a.mtime(), a.mtime_nsec()),
+        &(b.mtime(), b.mtime_nsec()),
+    )?;
     if !a.is_dir() {
         same(path, "its size", &a.size(), &b.size())?;
         same(path, "its number of names", &a.nlink(), &b.nlink())?;
@@ -59,7 +69,9 @@ fn content(a: &Path, b: &Path) -> Result<(), Failure> {
     let (mut file_a, mut file_b) = (open(a)?, open(b)?);
     let (mut buffer_a, mut buffer_b) = (vec![0; 1 << 16], vec![0; 1 << 16]);
     loop {
-        let read = file_a.read(&mut buffer_a).with_context(|| format!("cannot read {}", shown(a)))?;
+        let read = file_a
+            .read(&mut buffer_a)
+            .with_context(|| format!("cannot read {}", shown(a)))?;
         if read == 0 {
             return Ok(());
         }

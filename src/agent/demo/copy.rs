@@ -28,7 +28,10 @@ pub(super) fn copy(
     cancelled: &dyn Fn() -> bool,
 ) -> Result<Copied, Failure> {
     fs::create_dir(to).with_context(|| format!("cannot make {}", to.display()))?;
-    let mut copied = Copied { complete: true, ..Copied::default() };
+    let mut copied = Copied {
+        complete: true,
+        ..Copied::default()
+    };
     if from.is_file() {
         let name = from.file_name().unwrap_or(from.as_os_str());
         copied.bytes = fs::copy(from, to.join(name)).with_context(|| format!("cannot copy {}", from.display()))?;
@@ -43,7 +46,9 @@ pub(super) fn copy(
                 return Err(Failure::cancelled());
             }
             let (source, target) = (entry.path(), to.join(entry.file_name()));
-            let Ok(found) = fs::symlink_metadata(&source) else { continue };
+            let Ok(found) = fs::symlink_metadata(&source) else {
+                continue;
+            };
             if found.is_dir() {
                 if fs::create_dir(&target).is_ok() {
                     folders.push((source, target));
@@ -91,10 +96,10 @@ pub(super) fn change(root: &Path) -> std::io::Result<()> {
         fs::remove_file(path)?;
         fs::write(path, content)?;
     }
-    if regular.len() > 1 {
-        if let Some(path) = regular.last() {
-            fs::remove_file(path)?;
-        }
+    if regular.len() > 1
+        && let Some(path) = regular.last()
+    {
+        fs::remove_file(path)?;
     }
     let added = root.join("added by the demo");
     fs::write(&added, "a new file\n")?;
@@ -122,6 +127,11 @@ mod tests {
         let some = copy(&from, &folder.path().join("some"), 11, 100, &|| false).unwrap();
         assert!(!some.complete && some.files == 2);
         change(&folder.path().join("all")).unwrap();
-        assert_eq!(fs::metadata(folder.path().join("all/added by the demo")).unwrap().nlink(), 2);
+        assert_eq!(
+            fs::metadata(folder.path().join("all/added by the demo"))
+                .unwrap()
+                .nlink(),
+            2
+        );
     }
 }

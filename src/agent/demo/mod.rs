@@ -57,15 +57,36 @@ impl<'a> Demo<'a> {
     pub fn prepare(context: &'a Context, path: Option<PathBuf>) -> Result<Demo<'a>, Failure> {
         let from = match path {
             Some(path) => path,
-            None => DEFAULTS.iter().map(PathBuf::from).find(|path| path.is_dir()).unwrap_or_else(|| "/etc".into()),
+            None => DEFAULTS
+                .iter()
+                .map(PathBuf::from)
+                .find(|path| path.is_dir())
+                .unwrap_or_else(|| "/etc".into()),
         };
         let from = from.canonicalize().map_err(|error| {
-            Failure::failed("source-missing", format!("cannot use {}: {error}", from.display()), "name a folder of files")
+            Failure::failed(
+                "source-missing",
+                format!("cannot use {}: {error}", from.display()),
+                "name a folder of files",
+            )
         })?;
-        let scratch = tempfile::Builder::new().prefix("lockstone-demo-").tempdir().context("cannot make a scratch folder")?;
-        let root = scratch.path().canonicalize().context("cannot find the scratch folder")?;
+        let scratch = tempfile::Builder::new()
+            .prefix("lockstone-demo-")
+            .tempdir()
+            .context("cannot make a scratch folder")?;
+        let root = scratch
+            .path()
+            .canonicalize()
+            .context("cannot find the scratch folder")?;
         let program = std::env::current_exe().context("cannot find this program")?;
-        Ok(Demo { context, scratch: Some(scratch), root, from, program, begun: Instant::now() })
+        Ok(Demo {
+            context,
+            scratch: Some(scratch),
+            root,
+            from,
+            program,
+            begun: Instant::now(),
+        })
     }
 
     /// The scratch folder stays.
@@ -79,13 +100,30 @@ impl<'a> Demo<'a> {
     /// The first step that failed, or a difference between what was backed up and what came back.
     pub fn run(&mut self) -> Result<Figures, Failure> {
         let source = self.root.join("files");
-        self.say(&format!("A copy of {}, so that nothing of yours is touched", self.from.display()));
-        let copied = copy::copy(&self.from, &source, BYTES_MAX, FILES_MAX, &|| self.context.cancel.0.is_cancelled())?;
+        self.say(&format!(
+            "A copy of {}, so that nothing of yours is touched",
+            self.from.display()
+        ));
+        let copied = copy::copy(&self.from, &source, BYTES_MAX, FILES_MAX, &|| {
+            self.context.cancel.is_cancelled()
+        })?;
         if copied.files == 0 {
-            return Err(Failure::failed("no-files", format!("no file of {} can be read", self.from.display()), "name another folder"));
+            return Err(Failure::failed(
+                "no-files",
+                format!("no file of {} can be read", self.from.display()),
+                "name another folder",
+            ));
         }
-        let more = if copied.complete { "" } else { ", as much as a demo needs" };
-        self.note(&format!("  {} files, {}{more}", render::count(copied.files), render::bytes(copied.bytes)));
+        let more = if copied.complete {
+            ""
+        } else {
+            ", as much as a demo needs"
+        };
+        self.note(&format!(
+            "  {} files, {}{more}",
+            render::count(copied.files),
+            render::bytes(copied.bytes)
+        ));
 
         let vault = self.root.join("vault");
         let (vault, source_text) = (vault.display().to_string(), source.display().to_string());
@@ -96,7 +134,15 @@ impl<'a> Demo<'a> {
         self.step(&["vault", "create", &vault])?;
         self.step(&["vault", "credentials", &vault, "--out", &credentials])?;
         self.say("The server registers; its passphrase never leaves it");
-        self.step(&["register", "--credentials", &credentials, "--server-name", "demo", "--kdf-memory-mib", "64"])?;
+        self.step(&[
+            "register",
+            "--credentials",
+            &credentials,
+            "--server-name",
+            "demo",
+            "--kdf-memory-mib",
+            "64",
+        ])?;
         self.say("A first backup");
         self.step(&["backup", &source_text])?;
         self.say("Something changes: a new file, a longer one, one less");
@@ -108,14 +154,25 @@ impl<'a> Demo<'a> {
         self.step(&["points", "diff", &first, &second])?;
         self.say("Everything comes back");
         let target = self.root.join("restored");
-        self.step(&["restore", "latest", "--target", &target.display().to_string(), "--verify"])?;
+        self.step(&[
+            "restore",
+            "latest",
+            "--target",
+            &target.display().to_string(),
+            "--verify",
+        ])?;
         self.say("What came back, against what was backed up: content and metadata");
         let back = target.join(source.strip_prefix("/").unwrap_or(&source));
         let compared = compare::compare(&source, &back)?;
         self.note(&format!("  {} entries, all the same", render::count(compared)));
         self.say("And the vault, every byte of it");
         self.step(&["check", "--read-data"])?;
-        Ok(Figures { files: copied.files, bytes: copied.bytes, compared, duration: self.begun.elapsed() })
+        Ok(Figures {
+            files: copied.files,
+            bytes: copied.bytes,
+            compared,
+            duration: self.begun.elapsed(),
+        })
     }
 
     fn say(&self, text: &str) {
@@ -123,7 +180,11 @@ impl<'a> Demo<'a> {
     }
 
     fn note(&self, text: &str) {
-        if self.context.out.json { self.context.out.note(text) } else { self.context.out.line(text) }
+        if self.context.out.json {
+            self.context.out.note(text)
+        } else {
+            self.context.out.line(text)
+        }
     }
 
     fn command(&self, args: &[&str]) -> Command {
@@ -140,7 +201,7 @@ impl<'a> Demo<'a> {
 
     /// Runs one step as a user would; its words are the demo's words.
     fn step(&self, args: &[&str]) -> Result<(), Failure> {
-        if self.context.cancel.0.is_cancelled() {
+        if self.context.cancel.is_cancelled() {
             return Err(Failure::cancelled());
         }
         self.note(&format!("$ lockstone {}", args.join(" ")));
@@ -149,22 +210,36 @@ impl<'a> Demo<'a> {
             // One document on stdout, and it is the demo's.
             command.stdout(std::io::stderr());
         }
-        let status = command.status().with_context(|| format!("cannot run {}", self.program.display()))?;
+        let status = command
+            .status()
+            .with_context(|| format!("cannot run {}", self.program.display()))?;
         match status.code() {
             Some(0) => Ok(()),
-            _ if self.context.cancel.0.is_cancelled() => Err(Failure::cancelled()),
+            _ if self.context.cancel.is_cancelled() => Err(Failure::cancelled()),
             code => {
                 let exit = code.map_or(Exit::Failed, Exit::from_code);
-                Err(Failure::new(exit, "demo", format!("`lockstone {}` ended with {status}", args.join(" ")), ""))
+                Err(Failure::new(
+                    exit,
+                    "demo",
+                    format!("`lockstone {}` ended with {status}", args.join(" ")),
+                    "",
+                ))
             }
         }
     }
 
     /// The two points that were made, as `--json` lists them.
     fn two_points(&self) -> Result<(String, String), Failure> {
-        let output = self.command(&["points", "list", "--json"]).output().context("cannot list the points")?;
+        let output = self
+            .command(&["points", "list", "--json"])
+            .output()
+            .context("cannot list the points")?;
         let value: serde_json::Value = serde_json::from_slice(&output.stdout).context("no list of points")?;
-        let id = |place: usize| value["points"][place]["id"].as_str().map(|id| id[..8.min(id.len())].to_owned());
+        let id = |place: usize| {
+            value["points"][place]["id"]
+                .as_str()
+                .map(|id| id[..8.min(id.len())].to_owned())
+        };
         match (id(0), id(1)) {
             (Some(first), Some(second)) => Ok((first, second)),
             _ => Err(Failure::failed("demo", "two backups made fewer than two points", "")),

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::{Args, ValueEnum};
-use lockstone_actors::{BackupReport, BackupRequest, JobStatus, Metrics, Progress, Warning};
+use lockstone_actors::{BackupReport, BackupRequest, JobStatus, Progress, Warning};
 use lockstone_host::snapshot::SnapshotMode;
 use lockstone_host::walk::Rules;
 use lockstone_proto::ids::JobId;
@@ -25,7 +25,6 @@ use crate::cli::output::Outcome;
 use crate::cli::progress::Display;
 use crate::cli::tuning::TuningArgs;
 use crate::cli::{Context, render, units};
-use crate::console::metrics;
 
 /// Options of `backup`.
 #[derive(Debug, Args)]
@@ -98,7 +97,10 @@ pub fn run(context: &Context, args: BackupArgs) -> Outcome {
     // Everything that can be wrong with the request is found before anything is written.
     let expires_s = retention(args.retain_until)?;
     if args.label.len() > LABEL_MAX || args.label.chars().any(char::is_control) {
-        return Err(Failure::usage(format!("a label is one line of up to {LABEL_MAX} bytes"), ""));
+        return Err(Failure::usage(
+            format!("a label is one line of up to {LABEL_MAX} bytes"),
+            "",
+        ));
     }
     let tuning = args.tuning.tuning()?;
     let mut sources = sources::resolve(&args.paths)?;
@@ -125,31 +127,28 @@ pub fn run(context: &Context, args: BackupArgs) -> Outcome {
         tags: vec!["on-demand".to_owned()],
         expires_s,
     };
-    let (numbers, progress) = (Arc::new(Metrics::new()), Arc::new(Progress::new()));
+    let progress = Arc::new(Progress::new());
     let display = Display::start(context, "backup", Arc::clone(&progress));
     let report = lockstone_actors::backup(
         Arc::clone(&session.domain),
         request,
         tuning,
-        Arc::clone(&numbers),
+        Arc::clone(&context.numbers),
         progress,
-        &context.cancel.0,
+        &context.cancel,
     );
     drop(display);
     let report = with_warnings(report, &sources);
-    if let Some(file) = &args.metrics_textfile {
-        if let Err(error) = metrics::write_textfile(&numbers, file) {
-            context.out.warn(format!("{error:#}"));
-        }
-    }
+    report::write_metrics(context, args.metrics_textfile.as_deref());
     finish(context, &session, running, report, &sources.paths)
 }
 
 fn retention(until: Option<i64>) -> Result<i64, Failure> {
     match until {
-        Some(until) if until <= jiff::Timestamp::now().as_second() => {
-            Err(Failure::usage("--retain-until lies in the past", "the recovery point would expire at once"))
-        }
+        Some(until) if until <= jiff::Timestamp::now().as_second() => Err(Failure::usage(
+            "--retain-until lies in the past",
+            "the recovery point would expire at once",
+        )),
         Some(until) => Ok(until),
         None => Ok(0),
     }
@@ -160,12 +159,18 @@ fn rules(args: &BackupArgs, home: &Home, agent: &Agent, sources: &mut Sources) -
     let mut globs = args.exclude.clone();
     for file in &args.exclude_from {
         let text = std::fs::read_to_string(file).map_err(|error| {
-            Failure::usage(format!("cannot read {}: {error}", file.display()), "--exclude-from wants a file of globs")
+            Failure::usage(
+                format!("cannot read {}: {error}", file.display()),
+                "--exclude-from wants a file of globs",
+            )
         })?;
         globs.extend(text.lines().map(str::to_owned));
     }
     let mut rules = Rules::new(&globs).map_err(|error| {
-        Failure::usage(error.to_string(), "globs are written as in a .gitignore, such as '*.tmp' or '**/node_modules'")
+        Failure::usage(
+            error.to_string(),
+            "globs are written as in a .gitignore, such as '*.tmp' or '**/node_modules'",
+        )
     })?;
     rules.one_file_system = args.one_file_system;
     rules.honour_cachedir_tag = !args.include_caches;
@@ -189,7 +194,10 @@ fn rules(args: &BackupArgs, home: &Home, agent: &Agent, sources: &mut Sources) -
 fn with_warnings(mut report: BackupReport, sources: &Sources) -> BackupReport {
     use std::os::unix::ffi::OsStrExt;
     for (path, message) in &sources.warnings {
-        let warning = Warning { path: path.as_os_str().as_bytes().to_vec(), message: message.clone() };
+        let warning = Warning {
+            path: path.as_os_str().as_bytes().to_vec(),
+            message: message.clone(),
+        };
         if !report.warnings.iter().any(|known| known.path == warning.path) {
             report.warnings.insert(0, warning);
             report.warnings_total += 1;
@@ -202,7 +210,13 @@ fn with_warnings(mut report: BackupReport, sources: &Sources) -> BackupReport {
 }
 
 /// Records, document, words, exit code.
-fn finish(context: &Context, session: &Session, running: Running, report: BackupReport, sources: &[PathBuf]) -> Outcome {
+fn finish(
+    context: &Context,
+    session: &Session,
+    running: Running,
+    report: BackupReport,
+    sources: &[PathBuf],
+) -> Outcome {
     let failure = report.error.clone().map(Failure::from);
     let value = report_value(running.id(), &report, failure.as_ref());
     let files = report.files_new + report.files_changed + report.files_unchanged;
@@ -277,8 +291,15 @@ fn summary(context: &Context, session: &Session, report: &BackupReport, sources:
     use std::os::unix::ffi::OsStrExt;
     let out = &context.out;
     let Some(point) = report.point else { return };
-    let what: Vec<String> = sources.iter().map(|source| render::name(source.as_os_str().as_bytes())).collect();
-    out.line(format!("Backed up {} to {}", what.join(", "), session.vault.store().url()));
+    let what: Vec<String> = sources
+        .iter()
+        .map(|source| render::name(source.as_os_str().as_bytes()))
+        .collect();
+    out.line(format!(
+        "Backed up {} to {}",
+        what.join(", "),
+        session.vault.store().url()
+    ));
     let files = report.files_new + report.files_changed + report.files_unchanged;
     out.line(format!(
         "  files    {} in {}: {} new, {} changed, {} unchanged",
@@ -290,7 +311,9 @@ fn summary(context: &Context, session: &Session, report: &BackupReport, sources:
     ));
     if report.files_resumed > 0 {
         let resumed = render::counted(report.files_resumed, "file was", "files were");
-        out.line(format!("           {resumed} finished by an interrupted run, and not read again"));
+        out.line(format!(
+            "           {resumed} finished by an interrupted run, and not read again"
+        ));
     }
     out.line(format!(
         "  size     {}, of which {} were read and {} were new",
@@ -298,7 +321,11 @@ fn summary(context: &Context, session: &Session, report: &BackupReport, sources:
         render::bytes(report.bytes_read),
         render::bytes(report.bytes_new)
     ));
-    out.line(format!("  stored   {}{}", render::bytes(report.bytes_stored), ratio(report.bytes_new, report.bytes_stored)));
+    out.line(format!(
+        "  stored   {}{}",
+        render::bytes(report.bytes_stored),
+        ratio(report.bytes_new, report.bytes_stored)
+    ));
     let restarts = match report.restarts {
         0 => String::new(),
         n => format!(", with {}", render::counted(u64::from(n), "restart", "restarts")),
@@ -307,13 +334,23 @@ fn summary(context: &Context, session: &Session, report: &BackupReport, sources:
         "  time     {} ({}), {}{restarts}",
         render::duration(report.duration),
         render::rate(report.bytes_scanned, report.duration),
-        if report.consistency == Consistency::Snapshot { "from a snapshot" } else { "from live files" },
+        if report.consistency == Consistency::Snapshot {
+            "from a snapshot"
+        } else {
+            "from live files"
+        },
     ));
     if report.sockets_skipped > 0 {
-        out.line(format!("  skipped  {}", render::counted(report.sockets_skipped, "socket", "sockets")));
+        out.line(format!(
+            "  skipped  {}",
+            render::counted(report.sockets_skipped, "socket", "sockets")
+        ));
     }
     if report.warnings_total > 0 {
-        out.line(format!("  look at  {}, above", render::counted(report.warnings_total, "warning", "warnings")));
+        out.line(format!(
+            "  look at  {}, above",
+            render::counted(report.warnings_total, "warning", "warnings")
+        ));
     }
     out.line(format!("Recovery point {} ({point})", short(&point)));
 }
@@ -343,6 +380,9 @@ mod tests {
     #[test]
     fn a_ratio_is_only_given_where_it_says_something() {
         assert_eq!(ratio(100, 200), "");
-        assert_eq!(ratio(4 << 20, 1 << 20), " (25 % of what was new, compressed and encrypted)");
+        assert_eq!(
+            ratio(4 << 20, 1 << 20),
+            " (25 % of what was new, compressed and encrypted)"
+        );
     }
 }

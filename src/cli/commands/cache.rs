@@ -82,12 +82,19 @@ fn show(
 fn new_place(dir: &Path, old: &Path) -> Result<PathBuf, Failure> {
     let new = std::path::absolute(dir).context("no such place")?;
     if new.starts_with(old) {
-        return Err(Failure::usage(format!("{} is within the cache folder", new.display()), "name another place"));
+        return Err(Failure::usage(
+            format!("{} is within the cache folder", new.display()),
+            "name another place",
+        ));
     }
     private_folder(&new).with_context(|| format!("cannot make {}", new.display()))?;
     let mut entries = fs::read_dir(&new).with_context(|| format!("cannot read {}", new.display()))?;
     if entries.next().is_some() {
-        return Err(Failure::failed("not-empty", format!("{} is not empty", new.display()), "name an empty folder"));
+        return Err(Failure::failed(
+            "not-empty",
+            format!("{} is not empty", new.display()),
+            "name an empty folder",
+        ));
     }
     Ok(new)
 }
@@ -102,7 +109,11 @@ fn empty(folder: &Path) -> anyhow::Result<()> {
     for entry in entries {
         let entry = entry?;
         let path = entry.path();
-        let removed = if entry.file_type()?.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
+        let removed = if entry.file_type()?.is_dir() {
+            fs::remove_dir_all(&path)
+        } else {
+            fs::remove_file(&path)
+        };
         removed.with_context(|| format!("cannot remove {}", path.display()))?;
     }
     Ok(())

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use clap::Args;
-use lockstone_actors::{CheckReport, CheckRequest, JobStatus, Metrics, Progress};
+use lockstone_actors::{CheckReport, CheckRequest, JobStatus, Progress};
 use lockstone_proto::job::JobKind;
 use serde_json::{Map, Value, json};
 
@@ -42,22 +42,28 @@ const PATHS_SHOWN: usize = 10;
 pub fn run(context: &Context, args: &CheckArgs) -> Outcome {
     let tuning = args.tuning.tuning()?;
     let (home, whose) = Session::for_job(&args.access)?;
-    let running = Running::begin(&home, JobKind::Check, Map::from_iter([("read_data".to_owned(), json!(args.read_data))]))?;
+    let running = Running::begin(
+        &home,
+        JobKind::Check,
+        Map::from_iter([("read_data".to_owned(), json!(args.read_data))]),
+    )?;
     let session = match Session::open_for(context, &home, &whose) {
         Ok(session) => session,
         Err(failure) => return Err(running.failed(context, failure)),
     };
     running.announce(context, &session);
     let started = std::time::Instant::now();
-    let (numbers, progress) = (Arc::new(Metrics::new()), Arc::new(Progress::new()));
+    let progress = Arc::new(Progress::new());
     let display = Display::start(context, "check", Arc::clone(&progress));
     let checked = lockstone_actors::check(
         &session.domain,
-        CheckRequest { read_data: args.read_data.map(f64::from) },
+        CheckRequest {
+            read_data: args.read_data.map(f64::from),
+        },
         tuning,
-        &numbers,
+        &context.numbers,
         &progress,
-        &context.cancel.0,
+        &context.cancel,
     );
     drop(display);
     let report = match checked {
@@ -67,8 +73,16 @@ pub fn run(context: &Context, args: &CheckArgs) -> Outcome {
     let mut value = report_value(&report);
     value.insert("duration_seconds".to_owned(), json!(started.elapsed().as_secs_f64()));
     let failure = (!report.damaged.is_empty()).then(|| {
-        let message = format!("the vault is damaged: {}", render::counted(report.damaged.len() as u64, "object", "objects"));
-        Failure::new(Exit::Damaged, "damaged", message, "what is not named above still restores; a new backup stores again what it can")
+        let message = format!(
+            "the vault is damaged: {}",
+            render::counted(report.damaged.len() as u64, "object", "objects")
+        );
+        Failure::new(
+            Exit::Damaged,
+            "damaged",
+            message,
+            "what is not named above still restores; a new backup stores again what it can",
+        )
     });
     let (status, exit) = match (&failure, report.cancelled) {
         (Some(failure), _) => (JobStatus::Failed, failure.exit),
@@ -78,7 +92,14 @@ pub fn run(context: &Context, args: &CheckArgs) -> Outcome {
     running.end(
         context,
         Some(&session),
-        &Ending { status, error: failure.as_ref(), point: None, report: &value, figures: [0; 4], restarts: 0 },
+        &Ending {
+            status,
+            error: failure.as_ref(),
+            point: None,
+            report: &value,
+            figures: [0; 4],
+            restarts: 0,
+        },
     );
     context.out.document(&Value::Object(value));
     say(context, args, &report, started.elapsed());
@@ -111,7 +132,12 @@ fn report_value(report: &CheckReport) -> Map<String, Value> {
 fn say(context: &Context, args: &CheckArgs, report: &CheckReport, time: std::time::Duration) {
     let out = &context.out;
     for damage in &report.damaged {
-        out.line(format!("DAMAGED {} ({}): {}", damage.object, damage.kind.name(), damage.reason));
+        out.line(format!(
+            "DAMAGED {} ({}): {}",
+            damage.object,
+            damage.kind.name(),
+            damage.reason
+        ));
         if !damage.points.is_empty() {
             let points: Vec<String> = damage.points.iter().map(short).collect();
             out.line(format!("  costs recovery points {}", points.join(", ")));
@@ -120,7 +146,10 @@ fn say(context: &Context, args: &CheckArgs, report: &CheckReport, time: std::tim
             out.line(format!("  costs {}", render::name(path)));
         }
         if damage.paths.len() > PATHS_SHOWN {
-            out.line(format!("  and {} more (see --json)", render::count((damage.paths.len() - PATHS_SHOWN) as u64)));
+            out.line(format!(
+                "  and {} more (see --json)",
+                render::count((damage.paths.len() - PATHS_SHOWN) as u64)
+            ));
         }
     }
     let depth = match args.read_data {

@@ -54,7 +54,11 @@ pub fn volumes(context: &Context) -> Outcome {
         ]
     };
     let rows: Vec<Vec<String>> = volumes.iter().map(row).collect();
-    context.out.text(&render::table(&["MOUNT", "DEVICE", "FS", "ELIGIBLE", "WHY"], &rows, &[]));
+    context.out.text(&render::table(
+        &["MOUNT", "DEVICE", "FS", "ELIGIBLE", "WHY"],
+        &rows,
+        &[],
+    ));
     Ok(Exit::Done)
 }
 
@@ -66,7 +70,9 @@ pub fn completions(context: &Context, args: &CompletionsArgs) -> Outcome {
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut command(), "lockstone", &mut script);
     let script = String::from_utf8_lossy(&script);
-    context.out.document(&json!({ "shell": args.shell.to_string(), "script": script }));
+    context
+        .out
+        .document(&json!({ "shell": args.shell.to_string(), "script": script }));
     context.out.text(&script);
     Ok(Exit::Done)
 }
@@ -78,7 +84,9 @@ pub fn completions(context: &Context, args: &CompletionsArgs) -> Outcome {
 pub fn man(context: &Context, args: &ManArgs) -> Outcome {
     let Some(dir) = &args.dir else {
         let mut page = Vec::new();
-        clap_mangen::Man::new(command()).render(&mut page).context("cannot write the page")?;
+        clap_mangen::Man::new(command())
+            .render(&mut page)
+            .context("cannot write the page")?;
         let page = String::from_utf8_lossy(&page);
         context.out.document(&json!({ "page": page }));
         context.out.text(&page);

@@ -65,21 +65,37 @@ fn list(context: &Context, home: &Home, args: &ListArgs) -> Outcome {
             (None, Some(point)) => format!("point {}", super::points::short(&point)),
             (None, None) => String::new(),
         };
-        vec![id, job.kind.clone(), started(job), took(job), job.status.clone(), render::name(about.as_bytes())]
+        vec![
+            id,
+            job.kind.clone(),
+            started(job),
+            took(job),
+            job.status.clone(),
+            render::name(about.as_bytes()),
+        ]
     };
     let rows: Vec<Vec<String>> = jobs.iter().map(row).collect();
-    context.out.text(&render::table(&["JOB", "KIND", "STARTED", "TOOK", "STATUS", "ABOUT"], &rows, &[3]));
+    context.out.text(&render::table(
+        &["JOB", "KIND", "STARTED", "TOOK", "STATUS", "ABOUT"],
+        &rows,
+        &[3],
+    ));
     Ok(Exit::Done)
 }
 
 fn started(job: &Job) -> String {
-    job.started.parse::<jiff::Timestamp>().map_or_else(|_| job.started.clone(), |time| render::local_time(time.as_second()))
+    job.started
+        .parse::<jiff::Timestamp>()
+        .map_or_else(|_| job.started.clone(), |time| render::local_time(time.as_second()))
 }
 
 fn took(job: &Job) -> String {
     let time = |text: &str| text.parse::<jiff::Timestamp>().ok();
     match (time(&job.started), job.ended.as_deref().and_then(time)) {
-        (Some(from), Some(to)) => to.duration_since(from).try_into().map_or_else(|_| "-".to_owned(), render::duration),
+        (Some(from), Some(to)) => to
+            .duration_since(from)
+            .try_into()
+            .map_or_else(|_| "-".to_owned(), render::duration),
         _ => "-".to_owned(),
     }
 }
@@ -87,7 +103,9 @@ fn took(job: &Job) -> String {
 fn show(context: &Context, home: &Home, id: &str) -> Outcome {
     let job = jobs::find(home, id)?;
     context.out.document(&json!(job));
-    context.out.line(format!("Job {} ({}), {}", job.job, job.kind, job.status));
+    context
+        .out
+        .line(format!("Job {} ({}), {}", job.job, job.kind, job.status));
     context.out.line(format!("  started  {}", started(&job)));
     if job.ended.is_some() {
         context.out.line(format!("  took     {}", took(&job)));
@@ -109,8 +127,18 @@ fn show(context: &Context, home: &Home, id: &str) -> Outcome {
             context.out.line(format!("  {name:<20} {}", text(value)));
         }
     }
-    for warning in job.report.get("warnings").and_then(Value::as_array).into_iter().flatten() {
-        context.out.line(format!("  warning  {}: {}", text(&warning["path"]), text(&warning["message"])));
+    for warning in job
+        .report
+        .get("warnings")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+    {
+        context.out.line(format!(
+            "  warning  {}: {}",
+            text(&warning["path"]),
+            text(&warning["message"])
+        ));
     }
     Ok(Exit::Done)
 }
@@ -133,6 +161,8 @@ fn cancel(context: &Context, home: &Home, id: &str) -> Outcome {
     };
     lock::cancel(&holder)?;
     context.out.document(&json!({ "job": job.job, "cancelled": true }));
-    context.out.line(format!("Cancelling {} {}; what is committed stays", job.kind, job.job));
+    context
+        .out
+        .line(format!("Cancelling {} {}; what is committed stays", job.kind, job.job));
     Ok(Exit::Done)
 }

@@ -8,8 +8,9 @@ use clap::Args;
 use globset::{Candidate, GlobBuilder, GlobMatcher};
 use lockstone_proto::ids::ChunkId;
 use lockstone_proto::vault::{Entry, EntryKind};
+use lockstone_vault::error::VaultError;
 use lockstone_vault::log::Point;
-use lockstone_vault::points::{self, Change, Found, TreeWalk, Walked};
+use lockstone_vault::points::{self, Change, Found, TreeWalk, Walked, folder_page};
 use serde_json::{Map, Value, json};
 
 use super::points::{candidates, reading_exit, short};
@@ -85,7 +86,10 @@ fn entry_value(path: &[u8], entry: &Entry) -> Map<String, Value> {
     value.insert("type".to_owned(), json!(kind_word(entry.kind())));
     value.insert("size".to_owned(), json!(entry.size));
     value.insert("mode".to_owned(), json!(entry.mode));
-    value.insert("mtime".to_owned(), json!(render::utc_time(entry.mtime_s, entry.mtime_ns)));
+    value.insert(
+        "mtime".to_owned(),
+        json!(render::utc_time(entry.mtime_s, entry.mtime_ns)),
+    );
     value.insert("uid".to_owned(), json!(entry.uid));
     value.insert("gid".to_owned(), json!(entry.gid));
     value.insert("user".to_owned(), render::lossy(&entry.user));
@@ -97,7 +101,10 @@ fn entry_value(path: &[u8], entry: &Entry) -> Map<String, Value> {
         value.insert("links".to_owned(), json!(entry.links));
     }
     if !entry.xattrs.is_empty() {
-        value.insert("xattrs".to_owned(), entry.xattrs.iter().map(|xattr| render::lossy(&xattr.name)).collect());
+        value.insert(
+            "xattrs".to_owned(),
+            entry.xattrs.iter().map(|xattr| render::lossy(&xattr.name)).collect(),
+        );
     }
     value
 }
@@ -112,7 +119,13 @@ fn entry_line(path: &[u8], entry: &Entry) -> String {
         EntryKind::BlockDevice => 'b',
         EntryKind::File | EntryKind::Unspecified => '-',
     };
-    let owner = |name: &[u8], id: u32| if name.is_empty() { id.to_string() } else { render::name(name) };
+    let owner = |name: &[u8], id: u32| {
+        if name.is_empty() {
+            id.to_string()
+        } else {
+            render::name(name)
+        }
+    };
     let size = match entry.kind() {
         EntryKind::CharDevice | EntryKind::BlockDevice => format!("{}, {}", entry.rdev_major, entry.rdev_minor),
         _ => render::count(entry.size),
@@ -132,13 +145,14 @@ fn entry_line(path: &[u8], entry: &Entry) -> String {
     )
 }
 
-/// The top page of a point's tree, or of a folder's entry; `None` for an empty one.
-fn top(page: &[u8]) -> Result<Option<ChunkId>, Failure> {
-    if page.is_empty() {
+/// The top page of a point's tree; `None` where it is empty.
+fn root(point: &Point) -> Result<Option<ChunkId>, Failure> {
+    if point.body.root.is_empty() {
         return Ok(None);
     }
-    let id = ChunkId::try_from(page);
-    id.map(Some).map_err(|error| Failure::new(Exit::Damaged, "damaged", format!("a tree is damaged: {error}"), ""))
+    let id = ChunkId::try_from(&point.body.root[..]);
+    id.map(Some)
+        .map_err(|error| Failure::new(Exit::Damaged, "damaged", format!("a tree is damaged: {error}"), ""))
 }
 
 /// Where in a point a user's path leads.
@@ -151,17 +165,23 @@ pub fn find_path(
     point: &Point,
     path: &Path,
 ) -> Result<(Vec<u8>, Option<Box<Entry>>), Failure> {
-    if let Some(root) = top(&point.body.root)? {
-        for candidate in candidates(point, path) {
-            match context.runtime.block_on(points::lookup(&*session.domain, &root, &candidate))? {
-                Found::Root => return Ok((candidate, None)),
-                Found::Entry(entry) => return Ok((candidate, Some(entry))),
-                Found::Missing => {}
-            }
+    let root = root(point)?;
+    for candidate in candidates(point, path) {
+        match context
+            .runtime
+            .block_on(points::lookup(&*session.domain, root, &candidate))?
+        {
+            Found::Root => return Ok((candidate, None)),
+            Found::Entry(entry) => return Ok((candidate, Some(entry))),
+            Found::Missing => {}
         }
     }
     let message = format!("{} is not in recovery point {}", path.display(), short(&point.id));
-    Err(Failure::failed("no-such-path", message, "see `lockstone points ls` for what is"))
+    Err(Failure::failed(
+        "no-such-path",
+        message,
+        "see `lockstone points ls` for what is",
+    ))
 }
 
 /// Walks what lies below a folder and calls `see` with each entry; where that says false, a folder is not entered.
@@ -170,13 +190,14 @@ fn walk(
     context: &Context,
     session: &Session,
     page: Option<ChunkId>,
-    path: Vec<u8>,
+    path: &[u8],
     see: &mut dyn FnMut(&[u8], &Entry) -> bool,
-) -> bool {
+) -> Result<bool, VaultError> {
     let mut damaged = false;
+    let base = if path == b"/" { Vec::new() } else { path.to_vec() };
     context.runtime.block_on(async {
-        let mut walk = TreeWalk::new(&*session.domain, page, path);
-        while let Some(walked) = walk.next().await {
+        let mut walk = TreeWalk::new(&*session.domain, page, base);
+        while let Some(walked) = walk.next().await? {
             match walked {
                 Walked::Entry { path, entry } => {
                     if !see(&path, &entry) {
@@ -185,13 +206,15 @@ fn walk(
                 }
                 Walked::Damaged { path, error } => {
                     damaged = true;
-                    context.out.warn(format!("{} cannot be read: {error}", render::name(&path)));
+                    context
+                        .out
+                        .warn(format!("{} cannot be read: {error}", render::name(&path)));
                 }
                 Walked::Leave { .. } => {}
             }
         }
-    });
-    damaged
+        Ok(damaged)
+    })
 }
 
 fn worst(exit: Exit, damaged: bool) -> Exit {
@@ -213,15 +236,21 @@ pub fn ls(context: &Context, args: &LsArgs) -> Outcome {
     let mut asked = args.paths.clone();
     if asked.is_empty() {
         use std::os::unix::ffi::OsStrExt;
-        asked.extend(point.body.sources.iter().map(|source| PathBuf::from(std::ffi::OsStr::from_bytes(source))));
+        asked.extend(
+            point
+                .body
+                .sources
+                .iter()
+                .map(|source| PathBuf::from(std::ffi::OsStr::from_bytes(source))),
+        );
     }
     // All of them are found before anything is listed.
     let mut wanted = Vec::new();
     for path in &asked {
         let (path, entry) = find_path(context, &session, point, path)?;
         let page = match &entry {
-            None => top(&point.body.root)?,
-            Some(entry) => top(&entry.page)?,
+            None => root(point)?,
+            Some(entry) => folder_page(entry),
         };
         wanted.push((path, entry, page));
     }
@@ -235,10 +264,14 @@ pub fn ls(context: &Context, args: &LsArgs) -> Outcome {
                 if headings {
                     list.heading(&format!("{}:", render::name(&path)));
                 }
-                damaged |= walk(context, &session, page, path, &mut |path, entry| {
+                let walked = walk(context, &session, page, &path, &mut |path, entry| {
                     list_entry(&mut list, path, entry);
                     args.recursive
                 });
+                match walked {
+                    Ok(more) => damaged |= more,
+                    Err(error) => return Ok(list.fail(&error.into())),
+                }
             }
         }
     }
@@ -254,11 +287,11 @@ pub fn diff(context: &Context, args: &DiffArgs) -> Outcome {
     let session = Session::to_read(context, &args.access)?;
     let view = session.view(context)?;
     let (old, new) = (session.point(&view, &args.old)?, session.point(&view, &args.new)?);
-    let (old_root, new_root) = (top(&old.body.root)?, top(&new.body.root)?);
+    let (old_root, new_root) = (root(old)?, root(new)?);
     let mut list = context.out.list("changes");
     let mut counts = [0_u64; 4];
     let tree = &*session.domain;
-    let compared = points::diff(tree, old_root, tree, new_root, &mut |path, change, old, new| {
+    let mut see = |path: &[u8], change: Change, old: Option<&Entry>, new: Option<&Entry>| {
         let (place, letter, word) = match change {
             Change::Added => (0, '+', "added"),
             Change::Removed => (1, '-', "removed"),
@@ -279,7 +312,8 @@ pub fn diff(context: &Context, args: &DiffArgs) -> Outcome {
             },
         );
         ControlFlow::Continue(())
-    });
+    };
+    let compared = points::diff((tree, old_root), (tree, new_root), &mut see);
     if let Err(error) = context.runtime.block_on(compared) {
         return Ok(list.fail(&error.into()));
     }
@@ -305,13 +339,19 @@ pub fn find(context: &Context, args: &FindArgs) -> Outcome {
     let view = session.view(context)?;
     let chosen: Vec<&Point> = match &args.point {
         Some(name) => vec![session.point(&view, name)?],
-        None => view.points.iter().rev().filter(|p| session.is_own(p.server) && p.forgotten.is_none()).collect(),
+        None => view
+            .points
+            .iter()
+            .rev()
+            .filter(|p| session.is_own(p.server) && p.forgotten.is_none())
+            .collect(),
     };
     let mut list = context.out.list("matches");
     let mut damaged = false;
     for point in chosen {
         let mut said = false;
-        damaged |= walk(context, &session, top(&point.body.root)?, b"/".to_vec(), &mut |path, entry| {
+        let page = root(point)?;
+        let walked = walk(context, &session, page, b"/", &mut |path, entry| {
             let text = if by_path { path } else { &entry.name[..] };
             if !glob.is_match_candidate(&Candidate::from_bytes(text)) {
                 return true;
@@ -331,6 +371,10 @@ pub fn find(context: &Context, args: &FindArgs) -> Outcome {
             );
             true
         });
+        match walked {
+            Ok(more) => damaged |= more,
+            Err(error) => return Ok(list.fail(&error.into())),
+        }
     }
     if list.is_empty() {
         list.heading("nothing found");
@@ -347,7 +391,12 @@ fn matcher(pattern: &str, ignore_case: bool) -> Result<GlobMatcher, Failure> {
         .case_insensitive(ignore_case)
         .build()
         .map(|glob| glob.compile_matcher())
-        .map_err(|error| Failure::usage(format!("{pattern:?} is no pattern: {}", error.kind()), "*, ?, [a-z], {a,b}, **"))
+        .map_err(|error| {
+            Failure::usage(
+                format!("{pattern:?} is no pattern: {}", error.kind()),
+                "*, ?, [a-z], {a,b}, **",
+            )
+        })
 }
 
 #[cfg(test)]
@@ -375,6 +424,9 @@ mod tests {
             ..Entry::default()
         };
         let line = entry_line(b"/l", &entry);
-        assert!(line.starts_with("lrwxrwxrwx 7 ") && line.ends_with("/l -> to\\n"), "{line}");
+        assert!(
+            line.starts_with("lrwxrwxrwx 7 ") && line.ends_with("/l -> to\\n"),
+            "{line}"
+        );
     }
 }

@@ -68,7 +68,9 @@ fn change(context: &Context, args: &ChangeArgs) -> Outcome {
     let new = passphrase::new(args.new_passphrase_file.as_deref(), passphrase::REPLACEMENT)?;
     let (before, damaged) = context.runtime.block_on(slotstore::list_slots(store, domain))?;
     for damage in damaged {
-        context.out.warn(format!("the vault is damaged: {}: {}", damage.object, damage.reason));
+        context
+            .out
+            .warn(format!("the vault is damaged: {}: {}", damage.object, damage.reason));
     }
     let slot = wrap_with_passphrase(&master, &new, args.kdf.params(), domain)?;
     context.runtime.block_on(slotstore::put_slot(store, &slot))?;
@@ -77,11 +79,17 @@ fn change(context: &Context, args: &ChangeArgs) -> Outcome {
     for old in before.iter().filter(|slot| slot.kind() == SlotKind::Passphrase) {
         let id = SlotId::try_from(&old.slot_id[..]).context("a key slot has no id")?;
         if let Err(error) = context.runtime.block_on(slotstore::delete_slot(store, domain, id)) {
-            context.out.warn(format!("the old passphrase still opens the backups: {error}"));
+            context
+                .out
+                .warn(format!("the old passphrase still opens the backups: {error}"));
             exit = Exit::Warnings;
         }
     }
-    context.out.document(&json!({ "changed": true, "old_removed": exit == Exit::Done }));
-    context.out.line("The passphrase is changed. This machine needs none, as before; the recovery key stays the same.");
+    context
+        .out
+        .document(&json!({ "changed": true, "old_removed": exit == Exit::Done }));
+    context
+        .out
+        .line("The passphrase is changed. This machine needs none, as before; the recovery key stays the same.");
     Ok(exit)
 }

@@ -71,7 +71,11 @@ pub fn run(context: &Context, command: PointsCommand) -> Outcome {
 fn list(context: &Context, args: &ListArgs) -> Outcome {
     let session = Session::to_read(context, &args.access)?;
     let view = session.view(context)?;
-    let wanted = |point: &&Point| args.server.as_ref().is_none_or(|name| session.is_named(point.server, name));
+    let wanted = |point: &&Point| {
+        args.server
+            .as_ref()
+            .is_none_or(|name| session.is_named(point.server, name))
+    };
     let points: Vec<&Point> = view.points.iter().filter(wanted).collect();
     let values: Vec<Value> = points.iter().map(|point| point_value(&session, point)).collect();
     context.out.document(&json!({ "points": values }));
@@ -80,7 +84,9 @@ fn list(context: &Context, args: &ListArgs) -> Outcome {
         return Ok(reading_exit(&view));
     }
     let rows: Vec<Vec<String>> = points.iter().map(|point| point_row(&session, point)).collect();
-    let head = ["POINT", "TIME", "SERVER", "FILES", "SIZE", "STORED", "STATUS", "SOURCES"];
+    let head = [
+        "POINT", "TIME", "SERVER", "FILES", "SIZE", "STORED", "STATUS", "SOURCES",
+    ];
     context.out.text(&render::table(&head, &rows, &[3, 4, 5]));
     Ok(reading_exit(&view))
 }
@@ -131,9 +137,15 @@ pub fn short(id: &PointId) -> String {
 
 fn point_value(session: &Session, point: &Point) -> Value {
     let mut value = summary_value(&point.id, &session.server_name(point.server), &point.summary);
-    value.insert("sources".to_owned(), point.body.sources.iter().map(|source| render::lossy(source)).collect());
+    value.insert(
+        "sources".to_owned(),
+        point.body.sources.iter().map(|source| render::lossy(source)).collect(),
+    );
     value.insert("warnings".to_owned(), json!(point.body.warnings));
-    value.insert("deleted".to_owned(), point.forgotten.map_or(Value::Null, |at| json!(render::utc_time(at, 0))));
+    value.insert(
+        "deleted".to_owned(),
+        point.forgotten.map_or(Value::Null, |at| json!(render::utc_time(at, 0))),
+    );
     Value::Object(value)
 }
 
@@ -200,16 +212,27 @@ fn choose(context: &Context, args: &ChooseArgs, choice: Choice) -> Outcome {
     for name in &args.points {
         let point = session.point(&view, name)?;
         if !session.is_own(point.server) {
-            let message = format!("recovery point {} is of server {}", point.id, session.server_name(point.server));
-            return Err(Failure::refused("not-permitted", message, format!("{kind} it on that server")));
+            let message = format!(
+                "recovery point {} is of server {}",
+                point.id,
+                session.server_name(point.server)
+            );
+            return Err(Failure::refused(
+                "not-permitted",
+                message,
+                format!("{kind} it on that server"),
+            ));
         }
         if chosen.iter().all(|known| known.id != point.id) {
             chosen.push(point);
         }
     }
     let deleted_already = |point: &Point| point.forgotten.is_some();
-    let change: Vec<PointId> =
-        chosen.iter().filter(|point| deleted_already(point) != (choice == Choice::Delete)).map(|point| point.id).collect();
+    let change: Vec<PointId> = chosen
+        .iter()
+        .filter(|point| deleted_already(point) != (choice == Choice::Delete))
+        .map(|point| point.id)
+        .collect();
     if !change.is_empty() {
         let now = jiff::Timestamp::now();
         let work = async {
@@ -224,11 +247,18 @@ fn choose(context: &Context, args: &ChooseArgs, choice: Choice) -> Outcome {
     context.out.document(&json!({ done: ids }));
     for point in chosen {
         let already = if change.contains(&point.id) { "" } else { " already" };
-        context.out.line(format!("{}{already} {done}  ({})", short(&point.id), render::local_time(point.summary.started_s)));
+        context.out.line(format!(
+            "{}{already} {done}  ({})",
+            short(&point.id),
+            render::local_time(point.summary.started_s)
+        ));
     }
     if choice == Choice::Delete && !change.is_empty() {
         let days = session.vault.descriptor().soft_delete_days;
-        context.out.line(format!("Until {} has passed, `lockstone points undelete` brings them back.", render::counted(u64::from(days), "day", "days")));
+        context.out.line(format!(
+            "Until {} has passed, `lockstone points undelete` brings them back.",
+            render::counted(u64::from(days), "day", "days")
+        ));
     }
     Ok(Exit::Done)
 }

@@ -14,9 +14,9 @@ use clap::Args;
 use jiff::Timestamp;
 use lockstone_proto::access::Region;
 use lockstone_proto::ids::{DomainId, ServerId};
-use lockstone_vault::keys::MasterKey;
-use lockstone_vault::VaultError;
+use lockstone_vault::error::VaultError;
 use lockstone_vault::credentials::generate_signing_key;
+use lockstone_vault::keys::MasterKey;
 use lockstone_vault::registration::{NAME_MAX, NewServer, Servers};
 use lockstone_vault::slots::{KdfParams, wrap_with_machine, wrap_with_passphrase, wrap_with_recovery};
 use lockstone_vault::slotstore::{delete_slot, put_slot};
@@ -69,7 +69,11 @@ impl KdfArgs {
     /// For the slot.
     #[must_use]
     pub fn params(&self) -> KdfParams {
-        KdfParams { memory_kib: self.kdf_memory_mib * 1024, passes: self.kdf_passes, ..KdfParams::default() }
+        KdfParams {
+            memory_kib: self.kdf_memory_mib * 1024,
+            passes: self.kdf_passes,
+            ..KdfParams::default()
+        }
     }
 }
 
@@ -88,7 +92,10 @@ pub struct UnregisterArgs {
 pub fn register(context: &Context, args: RegisterArgs) -> Outcome {
     let home = Home::locate()?;
     if let Some(agent) = Agent::load(&home)? {
-        let message = format!("this server is registered already, as {} with {}", agent.server_name, agent.vault_url);
+        let message = format!(
+            "this server is registered already, as {} with {}",
+            agent.server_name, agent.vault_url
+        );
         let hint = "to register it anew, first `lockstone unregister` (its backups stay in the vault)";
         return Err(Failure::new(Exit::NotRegistered, "already-registered", message, hint));
     }
@@ -96,12 +103,20 @@ pub fn register(context: &Context, args: RegisterArgs) -> Outcome {
     let credentials = read_credentials(&args.credentials)?;
     if credentials.region() != Region::Primary {
         let hint = "use credentials of the primary region; these are good for `lockstone restore --credentials`";
-        return Err(Failure::refused("bad-credentials", "these credentials are for the secondary region", hint));
+        return Err(Failure::refused(
+            "bad-credentials",
+            "these credentials are for the secondary region",
+            hint,
+        ));
     }
     let vault = admitted(context, &credentials)?;
     let servers = servers(context, &vault)?;
     let joins = joins(&args, &servers, &name)?;
-    let admission = Admission { context, args: &args, vault: &vault };
+    let admission = Admission {
+        context,
+        args: &args,
+        vault: &vault,
+    };
     let (domain, master, recovery) = match joins {
         Some(domain) => (domain, admission.join(domain, &name)?, None),
         None => admission.new_domain()?,
@@ -114,9 +129,19 @@ pub fn register(context: &Context, args: RegisterArgs) -> Outcome {
     let secret = Zeroizing::new(random()?);
     let slot = wrap_with_machine(&master, &secret, domain, server)?;
     let slot = context.runtime.block_on(put_slot(vault.store(), &slot))?;
-    MachineKey { slot, secret, seed: Zeroizing::new(key.to_bytes()) }.save(&home)?;
+    MachineKey {
+        slot,
+        secret,
+        seed: Zeroizing::new(key.to_bytes()),
+    }
+    .save(&home)?;
     let now = Timestamp::now();
-    let new = NewServer { id: server, name: &name, domain, key: &key };
+    let new = NewServer {
+        id: server,
+        name: &name,
+        domain,
+        key: &key,
+    };
     context.runtime.block_on(vault.register(&credentials, &new, now))?;
     let agent = Agent {
         version: Agent::version(),
@@ -143,10 +168,14 @@ pub fn register(context: &Context, args: RegisterArgs) -> Outcome {
         "recovery_key": recovery.as_ref().map(|key| key.as_str()),
     }));
     if let (Some(recovery), false) = (&recovery, context.global.json) {
-        eprintln!("Recovery key, shown this once. Keep it away from this machine; it opens the backups like the passphrase:");
+        eprintln!(
+            "Recovery key, shown this once. Keep it away from this machine; it opens the backups like the passphrase:"
+        );
         eprintln!("\n    {}\n", recovery.as_str());
     }
-    context.out.line(format!("Registered as {name} with {}", agent.vault_url));
+    context
+        .out
+        .line(format!("Registered as {name} with {}", agent.vault_url));
     context.out.line("Back up with `lockstone backup PATH…`");
     Ok(Exit::Done)
 }
@@ -174,14 +203,19 @@ impl Admission<'_> {
     fn join(&self, domain: DomainId, name: &str) -> Result<MasterKey, Failure> {
         let of = self.args.join_domain.as_deref().unwrap_or(name);
         if self.args.join_domain.is_none() {
-            self.context.out.note(format!("A server {name} is registered in this vault; joining its backups by their passphrase."));
+            self.context.out.note(format!(
+                "A server {name} is registered in this vault; joining its backups by their passphrase."
+            ));
         }
         let text = passphrase::existing(self.context.global.passphrase_file.as_deref())?;
         slots::open_domain(self.context, self.vault.store(), domain, &text).map_err(|mut failure| {
             if failure.code == "wrong-passphrase" {
-                failure.message = format!("this is not the passphrase of server {of}, which is registered in this vault");
+                failure.message =
+                    format!("this is not the passphrase of server {of}, which is registered in this vault");
                 if self.args.join_domain.is_none() {
-                    failure.hint.push_str("\nor choose another --server-name, or start afresh with --new-domain");
+                    failure
+                        .hint
+                        .push_str("\nor choose another --server-name, or start afresh with --new-domain");
                 }
             }
             failure
@@ -205,7 +239,10 @@ impl Admission<'_> {
 fn server_name(asked: Option<&str>) -> Result<String, Failure> {
     let name = match asked {
         Some(name) => name.to_owned(),
-        None => std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default().trim().to_owned(),
+        None => std::fs::read_to_string("/proc/sys/kernel/hostname")
+            .unwrap_or_default()
+            .trim()
+            .to_owned(),
     };
     let bad = name.is_empty() || name.len() > NAME_MAX || name.trim() != name || name.chars().any(char::is_control);
     if bad {
@@ -225,23 +262,35 @@ pub fn unregister(context: &Context, args: &UnregisterArgs) -> Outcome {
     home.prepare()?;
     let _lock = JobLock::take(&home, fresh_id()?, "registration")?;
     let mut exit = Exit::Done;
-    if !args.offline {
-        if let Err(failure) = remove_slot(context, &home, &agent) {
-            context.out.warn(format!("this machine's key slot stays in the vault: {}", failure.message));
-            exit = Exit::Warnings;
-        }
+    if !args.offline
+        && let Err(failure) = remove_slot(context, &home, &agent)
+    {
+        context.out.warn(format!(
+            "this machine's key slot stays in the vault: {}",
+            failure.message
+        ));
+        exit = Exit::Warnings;
     }
     let cache = agent.cache(&home);
     Agent::remove(&home)?;
-    if let Err(error) = std::fs::remove_dir_all(&cache) {
-        if error.kind() != std::io::ErrorKind::NotFound {
-            context.out.warn(format!("the cache folder {} was not removed: {error}", cache.display()));
-            exit = Exit::Warnings;
-        }
+    if let Err(error) = std::fs::remove_dir_all(&cache)
+        && error.kind() != std::io::ErrorKind::NotFound
+    {
+        context
+            .out
+            .warn(format!("the cache folder {} was not removed: {error}", cache.display()));
+        exit = Exit::Warnings;
     }
-    context.out.document(&json!({ "registered": false, "server": agent.server_name, "vault": agent.vault_url }));
-    context.out.line(format!("{} is no longer registered with {}", agent.server_name, agent.vault_url));
-    context.out.line("Its backups stay there; their passphrase or recovery key opens them.");
+    context
+        .out
+        .document(&json!({ "registered": false, "server": agent.server_name, "vault": agent.vault_url }));
+    context.out.line(format!(
+        "{} is no longer registered with {}",
+        agent.server_name, agent.vault_url
+    ));
+    context
+        .out
+        .line("Its backups stay there; their passphrase or recovery key opens them.");
     Ok(exit)
 }
 
@@ -249,7 +298,9 @@ pub fn unregister(context: &Context, args: &UnregisterArgs) -> Outcome {
 fn remove_slot(context: &Context, home: &Home, agent: &Agent) -> Result<(), Failure> {
     let key = MachineKey::load(home)?;
     let vault = vault_of(context, agent)?;
-    Ok(context.runtime.block_on(delete_slot(vault.store(), agent.domain_id, key.slot))?)
+    Ok(context
+        .runtime
+        .block_on(delete_slot(vault.store(), agent.domain_id, key.slot))?)
 }
 
 #[cfg(test)]

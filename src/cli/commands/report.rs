@@ -1,7 +1,10 @@
 //! What backup, restore and check share around their job: the lock, the records, the signals, and the warnings at the end.
 
+use std::path::Path;
+
 use lockstone_actors::{JobStatus, Warning};
 use lockstone_proto::ids::{JobId, PointId};
+use lockstone_proto::job::JobKind;
 use serde_json::{Map, Value};
 
 use crate::agent::home::Home;
@@ -12,7 +15,7 @@ use crate::agent::signals::JobRuns;
 use crate::cli::Context;
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::render;
-use lockstone_proto::job::JobKind;
+use crate::console::metrics;
 
 /// So many warnings are printed; all are counted, and in the job's record.
 const SHOWN: usize = 20;
@@ -54,9 +57,19 @@ impl Running {
         let word = kind_word(kind);
         let lock = JobLock::take(home, id, word)?;
         jobs::tidy(home)?;
+        // Batches of files that wait to be read hold their folders open.
+        if let Err(error) = lockstone_host::raise_open_files() {
+            tracing::debug!(%error, "the limit of open files stays as it is");
+        }
         let job = Job::start(id, word, request);
         job.save(home)?;
-        Ok(Running { home: home.clone(), job, kind, _lock: lock, _signals: JobRuns::begin() })
+        Ok(Running {
+            home: home.clone(),
+            job,
+            kind,
+            _lock: lock,
+            _signals: JobRuns::begin(),
+        })
     }
 
     /// The job's id.
@@ -85,8 +98,19 @@ impl Running {
 
     /// Ends a job that failed before it did anything, and hands its failure on.
     pub fn failed(self, context: &Context, failure: Failure) -> Failure {
-        let status = if failure.exit == Exit::Cancelled { JobStatus::Cancelled } else { JobStatus::Failed };
-        let ending = Ending { status, error: Some(&failure), point: None, report: &Map::new(), figures: [0; 4], restarts: 0 };
+        let status = if failure.exit == Exit::Cancelled {
+            JobStatus::Cancelled
+        } else {
+            JobStatus::Failed
+        };
+        let ending = Ending {
+            status,
+            error: Some(&failure),
+            point: None,
+            report: &Map::new(),
+            figures: [0; 4],
+            restarts: 0,
+        };
         self.end(context, None, &ending);
         failure
     }
@@ -94,8 +118,17 @@ impl Running {
     fn tell_operator(&self, context: &Context, session: &Session, ending: Option<&Ending<'_>>) {
         let written = session.write_job_record(context, &self.job, self.kind, ending);
         if let Err(error) = written {
-            context.out.warn(format!("the job's record for the operator was not written: {error}"));
+            context
+                .out
+                .warn(format!("the job's record for the operator was not written: {error}"));
         }
+    }
+}
+
+/// Writes the job's metrics where that was asked; only a warning where that fails.
+pub fn write_metrics(context: &Context, file: Option<&Path>) {
+    if let Some(Err(error)) = file.map(|file| metrics::write_textfile(&context.numbers, file)) {
+        context.out.warn(format!("{error:#}"));
     }
 }
 
@@ -139,11 +172,15 @@ pub fn show_warnings(context: &Context, warnings: &[Warning], total: u64) {
         if warning.path.is_empty() {
             context.out.warn(&warning.message);
         } else {
-            context.out.warn(format!("{}: {}", render::name(&warning.path), warning.message));
+            context
+                .out
+                .warn(format!("{}: {}", render::name(&warning.path), warning.message));
         }
     }
     let left = total.saturating_sub(SHOWN as u64);
     if left > 0 {
-        context.out.warn(format!("and {} more (see `lockstone jobs show`)", render::count(left)));
+        context
+            .out
+            .warn(format!("and {} more (see `lockstone jobs show`)", render::count(left)));
     }
 }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::{Args, ValueEnum};
-use lockstone_actors::{Conflict, JobStatus, Metrics, Progress, RestoreReport, RestoreRequest, RestoreTo};
+use lockstone_actors::{Conflict, JobStatus, Progress, RestoreReport, RestoreRequest, RestoreTo};
 use lockstone_proto::ids::JobId;
 use lockstone_proto::job::JobKind;
 use serde_json::{Map, Value, json};
@@ -20,7 +20,6 @@ use crate::cli::output::Outcome;
 use crate::cli::progress::Display;
 use crate::cli::tuning::TuningArgs;
 use crate::cli::{Context, render};
-use crate::console::metrics;
 
 /// Options of `restore`.
 #[derive(Debug, Args)]
@@ -31,7 +30,12 @@ pub struct RestoreArgs {
     #[arg(value_name = "PATH")]
     pub paths: Vec<PathBuf>,
     /// Restore below this folder: /a/b becomes DIR/a/b
-    #[arg(long, value_name = "DIR", conflicts_with = "original", required_unless_present = "original")]
+    #[arg(
+        long,
+        value_name = "DIR",
+        conflicts_with = "original",
+        required_unless_present = "original"
+    )]
     pub target: Option<PathBuf>,
     /// Restore to where the files were
     #[arg(long)]
@@ -98,7 +102,11 @@ pub fn run(context: &Context, args: RestoreArgs) -> Outcome {
         }
         if let (RestoreTo::Folder(folder), false) = (&target, args.dry_run) {
             std::fs::create_dir_all(folder).map_err(|error| {
-                Failure::failed("target", format!("cannot make {}: {error}", folder.display()), "name another --target")
+                Failure::failed(
+                    "target",
+                    format!("cannot make {}: {error}", folder.display()),
+                    "name another --target",
+                )
             })?;
         }
         Ok((session, point, paths))
@@ -108,7 +116,10 @@ pub fn run(context: &Context, args: RestoreArgs) -> Outcome {
         Err(failure) => return Err(running.failed(context, failure)),
     };
     if point.forgotten.is_some() {
-        context.out.note(format!("recovery point {} is deleted; what is left of it is restored", short(&point.id)));
+        context.out.note(format!(
+            "recovery point {} is deleted; what is left of it is restored",
+            short(&point.id)
+        ));
     }
     running.announce(context, &session);
     let id = point.id;
@@ -124,22 +135,18 @@ pub fn run(context: &Context, args: RestoreArgs) -> Outcome {
         dry_run: args.dry_run,
         copy_stamp,
     };
-    let (numbers, progress) = (Arc::new(Metrics::new()), Arc::new(Progress::new()));
+    let progress = Arc::new(Progress::new());
     let display = Display::start(context, "restore", Arc::clone(&progress));
     let report = lockstone_actors::restore(
         Arc::clone(&session.domain),
         request,
         tuning,
-        Arc::clone(&numbers),
+        Arc::clone(&context.numbers),
         progress,
-        &context.cancel.0,
+        &context.cancel,
     );
     drop(display);
-    if let Some(file) = &args.metrics_textfile {
-        if let Err(error) = metrics::write_textfile(&numbers, file) {
-            context.out.warn(format!("{error:#}"));
-        }
-    }
+    report::write_metrics(context, args.metrics_textfile.as_deref());
 
     let failure = report.error.clone().map(Failure::from);
     let value = report_value(running.id(), &args, &report, failure.as_ref());
@@ -176,12 +183,20 @@ fn absolute(target: &Path) -> Result<PathBuf, Failure> {
 fn asked(args: &RestoreArgs) -> Map<String, Value> {
     let mut asked = jobs::request(&args.paths);
     asked.insert("point".to_owned(), json!(args.point));
-    let target = args.target.as_ref().map_or_else(|| "the original place".to_owned(), |t| t.display().to_string());
+    let target = args
+        .target
+        .as_ref()
+        .map_or_else(|| "the original place".to_owned(), |t| t.display().to_string());
     asked.insert("target".to_owned(), json!(target));
     asked
 }
 
-fn report_value(job: JobId, args: &RestoreArgs, report: &RestoreReport, failure: Option<&Failure>) -> Map<String, Value> {
+fn report_value(
+    job: JobId,
+    args: &RestoreArgs,
+    report: &RestoreReport,
+    failure: Option<&Failure>,
+) -> Map<String, Value> {
     let value = json!({
         "job": job,
         "status": report.status.word(),

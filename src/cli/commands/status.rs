@@ -22,8 +22,12 @@ pub fn run(context: &Context) -> Outcome {
         context.out.document(&json!({
             "registered": false, "server": null, "vault": null, "warnings": [], "last_point": null, "next_run": null,
         }));
-        context.out.line(format!("Not registered (state folder {})", home.root().display()));
-        context.out.line("Register with `lockstone register --credentials FILE`.");
+        context
+            .out
+            .line(format!("Not registered (state folder {})", home.root().display()));
+        context
+            .out
+            .line("Register with `lockstone register --credentials FILE`.");
         return Ok(Exit::Done);
     };
     let mut warnings: Vec<String> = Vec::new();
@@ -46,11 +50,19 @@ pub fn run(context: &Context) -> Outcome {
     }
     let jobs = jobs::all(&home)?;
     let running = jobs.iter().find(|job| job.runs());
-    if let Some(job) = jobs.iter().find(|job| job.kind == "backup" && !job.runs()) {
-        if job.status == "Failed" || job.status == "Cancelled" {
-            let message = job.error.as_ref().and_then(|error| error["message"].as_str()).unwrap_or("");
-            warnings.push(format!("the last backup ended as {} {message}", job.status).trim_end().to_owned());
-        }
+    if let Some(job) = jobs.iter().find(|job| job.kind == "backup" && !job.runs())
+        && (job.status == "Failed" || job.status == "Cancelled")
+    {
+        let message = job
+            .error
+            .as_ref()
+            .and_then(|error| error["message"].as_str())
+            .unwrap_or("");
+        warnings.push(
+            format!("the last backup ended as {} {message}", job.status)
+                .trim_end()
+                .to_owned(),
+        );
     }
     context.out.document(&json!({
         "registered": true,
@@ -64,15 +76,23 @@ pub fn run(context: &Context) -> Outcome {
         "last_point": last,
         "next_run": null,
     }));
-    context.out.line(format!("Server      {} ({})", agent.server_name, agent.server_id));
-    context.out.line(format!("Vault       {} ({})", agent.vault_url, agent.vault_id));
-    context.out.line(format!("Cache       {}", agent.cache(&home).display()));
+    context
+        .out
+        .line(format!("Server      {} ({})", agent.server_name, agent.server_id));
+    context
+        .out
+        .line(format!("Vault       {} ({})", agent.vault_url, agent.vault_id));
+    context
+        .out
+        .line(format!("Cache       {}", agent.cache(&home).display()));
     context.out.line(format!("Last point  {last_line}"));
     if let Some(job) = running {
         context.out.line(format!("Running     {} {}", job.kind, job.job));
     }
     for warning in &warnings {
-        context.out.line(format!("Warning     {}", render::name(warning.as_bytes())));
+        context
+            .out
+            .line(format!("Warning     {}", render::name(warning.as_bytes())));
     }
     Ok(Exit::Done)
 }

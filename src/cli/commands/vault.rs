@@ -8,9 +8,9 @@ use jiff::Timestamp;
 use lockstone_proto::access::Region;
 use lockstone_proto::ids::{JobId, PointId, ServerId, VaultId};
 use lockstone_proto::job::{JobRecord, JobState};
-use lockstone_vault::VaultError;
-use lockstone_vault::damage::Damage;
+use lockstone_vault::error::VaultError;
 use lockstone_vault::credentials::{Issue, OperatorKey};
+use lockstone_vault::damage::Damage;
 use lockstone_vault::jobs::list_jobs;
 use lockstone_vault::registration::Servers;
 use lockstone_vault::store::Store;
@@ -22,7 +22,7 @@ use super::report::kind_word;
 use crate::agent::home::{Home, private_folder, write_atomically};
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::output::Outcome;
-use crate::cli::{Context, render};
+use crate::cli::{Context, render, units};
 
 /// What to do with a vault.
 #[derive(Debug, Subcommand)]
@@ -43,9 +43,10 @@ pub enum VaultCommand {
 #[derive(Debug, Args)]
 pub struct CreateArgs {
     /// Where: a path, or file:///dir
+    #[arg(value_parser = units::vault_url)]
     pub url: String,
     /// Where its secondary region is
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "URL", value_parser = units::vault_url)]
     pub secondary: Option<String>,
     /// Whose vault it is; a note for the operator
     #[arg(long, value_name = "ID")]
@@ -59,6 +60,7 @@ pub struct CreateArgs {
 #[derive(Debug, Args)]
 pub struct CredentialsArgs {
     /// The vault
+    #[arg(value_parser = units::vault_url)]
     pub url: String,
     /// The file to write, or a folder for it; `.vaultcredentials` is added where the name does not end in it
     #[arg(long, value_name = "FILE")]
@@ -84,6 +86,7 @@ pub enum RegionName {
 #[derive(Debug, Args)]
 pub struct UrlArgs {
     /// The vault
+    #[arg(value_parser = units::vault_url)]
     pub url: String,
 }
 
@@ -91,6 +94,7 @@ pub struct UrlArgs {
 #[derive(Debug, Args)]
 pub struct ServerArgs {
     /// The vault
+    #[arg(value_parser = units::vault_url)]
     pub url: String,
     /// Only this server (a name, or an id)
     #[arg(long, value_name = "SERVER")]
@@ -147,11 +151,16 @@ fn create(context: &Context, args: CreateArgs) -> Outcome {
             "listed_after_write": probe.listed_after_write,
         },
     }));
-    context.out.line(format!("Vault {} in {}", vault.id(), vault.store().url()));
+    context
+        .out
+        .line(format!("Vault {} in {}", vault.id(), vault.store().url()));
     for line in probe.lines() {
         context.out.line(format!("  {line}"));
     }
-    context.out.line(format!("  operator's key: {} (keep a copy: it alone admits servers)", key_file.display()));
+    context.out.line(format!(
+        "  operator's key: {} (keep a copy: it alone admits servers)",
+        key_file.display()
+    ));
     Ok(Exit::Done)
 }
 
@@ -159,32 +168,59 @@ fn credentials(context: &Context, args: &CredentialsArgs) -> Outcome {
     let home = Home::locate()?;
     let vault = open(context, &args.url)?;
     let key_file = home.operator_key(vault.id());
-    let text = std::fs::read_to_string(&key_file).map(zeroize::Zeroizing::new).map_err(|error| {
-        let message = format!("cannot read the operator's key of this vault, {}: {error}", key_file.display());
-        Failure::refused("no-operator-key", message, "issue credentials where the vault was created, or copy the key here")
-    })?;
+    let text = std::fs::read_to_string(&key_file)
+        .map(zeroize::Zeroizing::new)
+        .map_err(|error| {
+            let message = format!(
+                "cannot read the operator's key of this vault, {}: {error}",
+                key_file.display()
+            );
+            Failure::refused(
+                "no-operator-key",
+                message,
+                "issue credentials where the vault was created, or copy the key here",
+            )
+        })?;
     let operator = OperatorKey::from_text(&text)?;
     let regions = &vault.descriptor().regions;
-    let url_of = |name: &str| regions.iter().find(|region| region.name == name).map(|region| region.url.clone());
+    let url_of = |name: &str| {
+        regions
+            .iter()
+            .find(|region| region.name == name)
+            .map(|region| region.url.clone())
+    };
     let secondary = url_of("secondary");
     let (region, url) = match args.region {
         RegionName::Primary => (Region::Primary, vault.store().url().to_owned()),
         RegionName::Secondary => {
             let message = "this vault has no secondary region";
             let hint = "only a vault created with --secondary has one";
-            let url = secondary.clone().ok_or_else(|| Failure::failed("no-secondary", message, hint))?;
+            let url = secondary
+                .clone()
+                .ok_or_else(|| Failure::failed("no-secondary", message, hint))?;
             (Region::Secondary, url)
         }
     };
-    let issue = Issue { region, url, secondary_url: secondary, now: Timestamp::now(), valid_days: args.valid_days };
+    let issue = Issue {
+        region,
+        url,
+        secondary_url: secondary,
+        now: Timestamp::now(),
+        valid_days: args.valid_days,
+    };
     let issued = operator.issue(&issue)?;
     let file = credentials_file(&args.out, vault.id());
     write_atomically(&file, issued.to_text().as_bytes(), 0o600)?;
     context.out.document(&json!({
         "vault": vault.id(), "file": file, "region": region_word(region), "expires": issued.expires().to_string(),
     }));
-    context.out.line(format!("Credentials for {} in {}", issued.url(), file.display()));
-    context.out.line(format!("  good until {}", render::local_time(issued.expires().as_second())));
+    context
+        .out
+        .line(format!("Credentials for {} in {}", issued.url(), file.display()));
+    context.out.line(format!(
+        "  good until {}",
+        render::local_time(issued.expires().as_second())
+    ));
     Ok(Exit::Done)
 }
 
@@ -209,7 +245,7 @@ fn credentials_file(out: &Path, vault: VaultId) -> PathBuf {
 }
 
 fn open(context: &Context, url: &str) -> Result<Vault, Failure> {
-    Ok(context.runtime.block_on(Vault::open(Store::open(url)?))?)
+    Ok(context.runtime.block_on(Vault::open(context.store(url)?))?)
 }
 
 fn servers(context: &Context, args: &UrlArgs) -> Outcome {
@@ -223,7 +259,9 @@ fn servers(context: &Context, args: &UrlArgs) -> Outcome {
         })
     };
     let values: Vec<Value> = all.iter().map(value).collect();
-    context.out.document(&json!({ "servers": values, "damaged": damage_values(&damaged) }));
+    context
+        .out
+        .document(&json!({ "servers": values, "damaged": damage_values(&damaged) }));
     let row = |server: &&lockstone_vault::registration::Server| {
         vec![
             render::name(server.name.as_bytes()),
@@ -233,23 +271,37 @@ fn servers(context: &Context, args: &UrlArgs) -> Outcome {
         ]
     };
     let rows: Vec<Vec<String>> = all.iter().map(row).collect();
-    context.out.text(&render::table(&["SERVER", "ID", "DOMAIN", "REGISTERED"], &rows, &[]));
+    context
+        .out
+        .text(&render::table(&["SERVER", "ID", "DOMAIN", "REGISTERED"], &rows, &[]));
     Ok(say_damage(context, &damaged))
 }
 
 /// Whether a record of this server is wanted.
 fn wanted(args: &ServerArgs, servers: &Servers, server: ServerId) -> bool {
-    args.server.as_ref().is_none_or(|name| server.hex() == *name || server_word(servers, server) == *name)
+    args.server
+        .as_ref()
+        .is_none_or(|name| server.hex() == *name || server_word(servers, server) == *name)
 }
 
 fn server_word(servers: &Servers, server: ServerId) -> String {
-    servers.get(server).map_or_else(|| server.hex(), |known| known.name.clone())
+    servers
+        .get(server)
+        .map_or_else(|| server.hex(), |known| known.name.clone())
 }
 
 fn known_server(args: &ServerArgs, servers: &Servers) -> Result<(), Failure> {
     match &args.server {
-        Some(name) if !servers.iter().any(|known| known.name == *name || known.id.hex() == *name) => {
-            Err(Failure::failed("no-such-server", format!("this vault has no server {name:?}"), "see `lockstone vault servers`"))
+        Some(name)
+            if !servers
+                .iter()
+                .any(|known| known.name == *name || known.id.hex() == *name) =>
+        {
+            Err(Failure::failed(
+                "no-such-server",
+                format!("this vault has no server {name:?}"),
+                "see `lockstone vault servers`",
+            ))
         }
         _ => Ok(()),
     }
@@ -259,13 +311,18 @@ fn jobs(context: &Context, args: &ServerArgs) -> Outcome {
     let vault = open(context, &args.url)?;
     let (servers, mut damaged) = context.runtime.block_on(vault.servers())?;
     known_server(args, &servers)?;
-    let (records, more) = context.runtime.block_on(list_jobs(vault.store(), vault.id(), &servers, None))?;
+    let (records, more) = context
+        .runtime
+        .block_on(list_jobs(vault.store(), vault.id(), &servers, None))?;
     damaged.extend(more);
     let mut values = Vec::new();
     let mut rows = Vec::new();
     for record in &records {
         // The listing checked the lengths of the ids.
-        let (Ok(server), Ok(job)) = (ServerId::try_from(&record.server_id[..]), JobId::try_from(&record.job_id[..])) else {
+        let (Ok(server), Ok(job)) = (
+            ServerId::try_from(&record.server_id[..]),
+            JobId::try_from(&record.job_id[..]),
+        ) else {
             continue;
         };
         if !wanted(args, &servers, server) {
@@ -300,8 +357,12 @@ fn jobs(context: &Context, args: &ServerArgs) -> Outcome {
             point.map(|id| short(&id)).unwrap_or_default(),
         ]);
     }
-    context.out.document(&json!({ "jobs": values, "damaged": damage_values(&damaged) }));
-    let head = ["JOB", "SERVER", "KIND", "STARTED", "STATUS", "FILES", "SIZE", "STORED", "POINT"];
+    context
+        .out
+        .document(&json!({ "jobs": values, "damaged": damage_values(&damaged) }));
+    let head = [
+        "JOB", "SERVER", "KIND", "STARTED", "STATUS", "FILES", "SIZE", "STORED", "POINT",
+    ];
     context.out.text(&render::table(&head, &rows, &[5, 6, 7]));
     Ok(say_damage(context, &damaged))
 }
@@ -334,7 +395,10 @@ fn points(context: &Context, args: &ServerArgs) -> Outcome {
     for point in &found {
         let name = server_word(&servers, point.server);
         let mut value = summary_value(&point.id, &name, &point.summary);
-        value.insert("deleted".to_owned(), point.forgotten.map_or(Value::Null, |at| json!(render::utc_time(at, 0))));
+        value.insert(
+            "deleted".to_owned(),
+            point.forgotten.map_or(Value::Null, |at| json!(render::utc_time(at, 0))),
+        );
         values.push(Value::Object(value));
         let deleted = if point.forgotten.is_some() { ", deleted" } else { "" };
         rows.push(vec![
@@ -347,21 +411,26 @@ fn points(context: &Context, args: &ServerArgs) -> Outcome {
             format!("{}{deleted}", status_word(&point.summary)),
         ]);
     }
-    context.out.document(&json!({ "points": values, "damaged": damage_values(&damaged) }));
+    context
+        .out
+        .document(&json!({ "points": values, "damaged": damage_values(&damaged) }));
     let head = ["POINT", "TIME", "SERVER", "FILES", "SIZE", "STORED", "STATUS"];
     context.out.text(&render::table(&head, &rows, &[3, 4, 5]));
     Ok(say_damage(context, &damaged))
 }
 
 fn damage_values(damaged: &[Damage]) -> Value {
-    let value = |damage: &Damage| json!({ "object": damage.object, "kind": damage.kind.name(), "reason": damage.reason });
+    let value =
+        |damage: &Damage| json!({ "object": damage.object, "kind": damage.kind.name(), "reason": damage.reason });
     damaged.iter().map(value).collect()
 }
 
 /// Says what could not be read; what was listed is the rest.
 fn say_damage(context: &Context, damaged: &[Damage]) -> Exit {
     for damage in damaged {
-        context.out.warn(format!("the vault is damaged: {}: {}", damage.object, damage.reason));
+        context
+            .out
+            .warn(format!("the vault is damaged: {}: {}", damage.object, damage.reason));
     }
     if damaged.is_empty() { Exit::Done } else { Exit::Warnings }
 }
@@ -373,8 +442,17 @@ mod tests {
     #[test]
     fn a_credentials_file_ends_as_it_should() {
         let id = VaultId([0xab; 16]);
-        assert_eq!(credentials_file(Path::new("/x/web"), id), Path::new("/x/web.vaultcredentials"));
-        assert_eq!(credentials_file(Path::new("/x/a.vaultcredentials"), id), Path::new("/x/a.vaultcredentials"));
-        assert_eq!(credentials_file(Path::new("/"), id), Path::new("/lockstone-abababab.vaultcredentials"));
+        assert_eq!(
+            credentials_file(Path::new("/x/web"), id),
+            Path::new("/x/web.vaultcredentials")
+        );
+        assert_eq!(
+            credentials_file(Path::new("/x/a.vaultcredentials"), id),
+            Path::new("/x/a.vaultcredentials")
+        );
+        assert_eq!(
+            credentials_file(Path::new("/"), id),
+            Path::new("/lockstone-abababab.vaultcredentials")
+        );
     }
 }

@@ -89,7 +89,11 @@ pub fn validate_plain(
 
 /// Whether an entry continues the one before it.
 pub(crate) fn chain(previous: &LogHead, entry: &PlainEntry) -> Result<(), LogBroken> {
-    if entry.head.n == previous.n + 1 && entry.previous == previous.hash { Ok(()) } else { Err(LogBroken::Chain) }
+    if entry.head.n == previous.n + 1 && entry.previous == previous.hash {
+        Ok(())
+    } else {
+        Err(LogBroken::Chain)
+    }
 }
 
 /// Whether the object is the entry that was written with this nonce.
@@ -110,10 +114,28 @@ pub(crate) fn seal(
     body: &Body,
 ) -> Result<Bytes, LogBroken> {
     let (kind, point, points, mut sealed) = match body {
-        Body::Segments(ids) => (LogKind::Segments, None, &[][..], SegmentsBody { segment_ids: bytes_of(ids) }.encode_to_vec()),
-        Body::Commit(summary, body) => (LogKind::Commit, Some((**summary).clone()), &[][..], body.encode_to_vec()),
+        Body::Segments(ids) => (
+            LogKind::Segments,
+            None,
+            &[][..],
+            SegmentsBody {
+                segment_ids: bytes_of(ids),
+            }
+            .encode_to_vec(),
+        ),
+        Body::Commit(summary, body) => (
+            LogKind::Commit,
+            Some((**summary).clone()),
+            &[][..],
+            body.encode_to_vec(),
+        ),
         Body::Forget(points) => (LogKind::Forget, None, points.as_slice(), ForgetBody {}.encode_to_vec()),
-        Body::Restore(points) => (LogKind::Restore, None, points.as_slice(), RestoreBody {}.encode_to_vec()),
+        Body::Restore(points) => (
+            LogKind::Restore,
+            None,
+            points.as_slice(),
+            RestoreBody {}.encode_to_vec(),
+        ),
         Body::Condemn(body) => (LogKind::Condemn, None, &[][..], body.encode_to_vec()),
         Body::Repack(body) => (LogKind::Repack, None, &[][..], body.encode_to_vec()),
         Body::Fold(body) => (LogKind::Fold, None, &[][..], body.encode_to_vec()),
@@ -134,7 +156,9 @@ pub(crate) fn seal(
         sealed: Bytes::new(),
     };
     let aad = record.encode_to_vec();
-    body_key(keys, n, nonce).seal_in_place(0, &aad, &mut sealed).map_err(|_| LogBroken::Sealed)?;
+    body_key(keys, n, nonce)
+        .seal_in_place(0, &aad, &mut sealed)
+        .map_err(|_| LogBroken::Sealed)?;
     record.sealed = sealed.into();
     let record = Bytes::from(record.encode_to_vec());
     let signature = Bytes::copy_from_slice(&key.sign(&[CONTEXT, &record].concat()).to_bytes());
@@ -153,29 +177,27 @@ fn body_key(keys: &Keys, n: u64, nonce: &[u8; NONCE_LEN]) -> SealKey {
     material[..32].copy_from_slice(&keys.log);
     material[32..40].copy_from_slice(&n.to_le_bytes());
     material[40..].copy_from_slice(nonce);
-    SealKey::new(&Zeroizing::new(blake3::derive_key(BODY_KEY_CONTEXT, material.as_slice())))
+    SealKey::new(&Zeroizing::new(blake3::derive_key(
+        BODY_KEY_CONTEXT,
+        material.as_slice(),
+    )))
 }
 
 impl PlainEntry {
     /// Reads what stands at position `n`, whatever came before it. `servers` is `None` where the signature is known to be
     /// good: in one's own cache.
-    pub(crate) fn read(
-        domain: DomainId,
-        n: u64,
-        object: &Bytes,
-        servers: Option<&Servers>,
-    ) -> Result<Self, LogBroken> {
+    pub(crate) fn read(domain: DomainId, n: u64, object: &Bytes, servers: Option<&Servers>) -> Result<Self, LogBroken> {
         if object.len() as u64 > LOG_ENTRY_MAX {
             return Err(LogBroken::Malformed("it is too long"));
         }
         let signed = SignedEntry::decode(object.clone()).map_err(Malformed::from)?;
-        if signed.encoded_len() != object.len() || signed.encode_to_vec() != object {
+        if signed.encoded_len() != object.len() || signed.encode_to_vec() != *object {
             return Err(LogBroken::Malformed("it is not encoded as the format wants it"));
         }
         check_counts(&signed.record)?;
         let record = LogRecord::decode(signed.record.clone()).map_err(Malformed::from)?;
-        let server = ServerId::try_from(record.server_id.as_ref())
-            .map_err(|_| LogBroken::Malformed("its server is no id"))?;
+        let server =
+            ServerId::try_from(record.server_id.as_ref()).map_err(|_| LogBroken::Malformed("its server is no id"))?;
         if let Some(servers) = servers {
             let known = servers.get(server).filter(|known| known.domain == domain);
             let known = known.ok_or(LogBroken::UnknownServer(server))?;
@@ -212,21 +234,42 @@ impl PlainEntry {
             LogKind::Segments | LogKind::Condemn | LogKind::Repack | LogKind::Fold => (false, false),
         };
         if record.point.is_some() != wants_point || points.is_empty() == wants_points {
-            return Err(LogBroken::Body("it names recovery points where its kind has none, or none where it has"));
+            return Err(LogBroken::Body(
+                "it names recovery points where its kind has none, or none where it has",
+            ));
         }
         if let Some(point) = &record.point {
             check_summary(point)?;
         }
-        let head = LogHead { n, hash: *blake3::hash(object).as_bytes() };
-        Ok(Self { head, previous, server, record, points, nonce })
+        let head = LogHead {
+            n,
+            hash: *blake3::hash(object).as_bytes(),
+        };
+        Ok(Self {
+            head,
+            previous,
+            server,
+            record,
+            points,
+            nonce,
+        })
     }
 
     /// Opens the body and checks what it says.
     pub(crate) fn open(self, keys: &Keys) -> Result<Entry, LogBroken> {
-        let Self { head, previous, server, mut record, points, nonce } = self;
+        let Self {
+            head,
+            previous,
+            server,
+            mut record,
+            points,
+            nonce,
+        } = self;
         let mut body = std::mem::take(&mut record.sealed).to_vec();
         let aad = record.encode_to_vec();
-        body_key(keys, head.n, &nonce).open_in_place(0, &aad, &mut body).map_err(|_| LogBroken::Sealed)?;
+        body_key(keys, head.n, &nonce)
+            .open_in_place(0, &aad, &mut body)
+            .map_err(|_| LogBroken::Sealed)?;
         let body = Bytes::from(body);
         let body = match record.kind() {
             LogKind::Segments => {
@@ -270,7 +313,14 @@ impl PlainEntry {
             }
             LogKind::Unspecified => return Err(LogBroken::Body("its kind is unknown to this program")),
         };
-        Ok(Entry { head, previous, time_s: record.time_s, time_ns: record.time_ns, server, body })
+        Ok(Entry {
+            head,
+            previous,
+            time_s: record.time_s,
+            time_ns: record.time_ns,
+            server,
+            body,
+        })
     }
 }
 
@@ -293,7 +343,10 @@ fn ids<T: for<'a> TryFrom<&'a [u8]>>(bytes: &[Bytes], what: &'static str) -> Res
     if bytes.len() > IDS_MAX {
         return Err(LogBroken::Malformed("it lists more than the format allows"));
     }
-    bytes.iter().map(|id| T::try_from(id.as_ref()).map_err(|_| LogBroken::Body(what))).collect()
+    bytes
+        .iter()
+        .map(|id| T::try_from(id.as_ref()).map_err(|_| LogBroken::Body(what)))
+        .collect()
 }
 
 fn check_summary(point: &PointSummary) -> Result<(), LogBroken> {
@@ -302,11 +355,19 @@ fn check_summary(point: &PointSummary) -> Result<(), LogBroken> {
         return Err(LogBroken::Body("its status is unknown to this program"));
     }
     let texts_fit = point.tags.len() <= TAGS_MAX
-        && point.tags.iter().chain([&point.label]).all(|text| text.len() <= TEXT_MAX);
+        && point
+            .tags
+            .iter()
+            .chain([&point.label])
+            .all(|text| text.len() <= TEXT_MAX);
     let times_fit = point.started_ns < 1_000_000_000
         && Timestamp::from_second(point.started_s).is_ok()
         && Timestamp::from_second(point.expires_s).is_ok();
-    if texts_fit && times_fit { Ok(()) } else { Err(LogBroken::Body("its tags, label or times")) }
+    if texts_fit && times_fit {
+        Ok(())
+    } else {
+        Err(LogBroken::Body("its tags, label or times"))
+    }
 }
 
 fn check_commit(body: &CommitBody, n: u64) -> Result<(), LogBroken> {

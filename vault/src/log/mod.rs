@@ -24,11 +24,11 @@ mod view;
 use lockstone_proto::ids::{PointId, SegmentId, ServerId};
 use lockstone_proto::vault::{CommitBody, CondemnBody, FoldBody, PointSummary, RepackBody};
 
-pub(crate) use entry::{PlainEntry, chain, own_nonce, seal};
 pub use entry::{LogBroken, validate_next, validate_plain};
+pub(crate) use entry::{PlainEntry, chain, own_nonce, seal};
 pub(crate) use pin::Pin;
+pub(crate) use view::Summed;
 pub use view::{LogView, Point, PointOverview};
-pub(crate) use view::{Overview, Summed};
 
 /// Most ids of one kind in one entry.
 pub const IDS_MAX: usize = 64 * 1024;
@@ -82,7 +82,9 @@ impl Body {
             // A fold repeats what entries before it said; its reader has read those.
             Self::Fold(_) | Self::Forget(_) | Self::Restore(_) | Self::Condemn(_) => return Vec::new(),
         };
-        ids.iter().filter_map(|id| SegmentId::try_from(id.as_ref()).ok()).collect()
+        ids.iter()
+            .filter_map(|id| SegmentId::try_from(id.as_ref()).ok())
+            .collect()
     }
 }
 

@@ -28,7 +28,10 @@ impl Pin {
         let n = words.next()?.parse().ok()?;
         let mut hash = [0; 32];
         hex::decode_to_slice(words.next()?, &mut hash).ok()?;
-        (found == domain).then_some(Self { domain, head: LogHead { n, hash } })
+        (found == domain).then_some(Self {
+            domain,
+            head: LogHead { n, hash },
+        })
     }
 
     /// Replaces the pin file whole, durably.
@@ -37,7 +40,13 @@ impl Pin {
         new.push(".new");
         let new = Path::new(&new);
         let mut file = fs::File::create(new)?;
-        writeln!(file, "lockstone log pin 1 {} {} {}", self.domain, self.head.n, hex::encode(self.head.hash))?;
+        writeln!(
+            file,
+            "lockstone log pin 1 {} {} {}",
+            self.domain,
+            self.head.n,
+            hex::encode(self.head.hash)
+        )?;
         file.sync_all()?;
         fs::rename(new, path)
     }
@@ -52,7 +61,10 @@ mod tests {
     fn a_pin_survives_its_file_and_a_damaged_one_counts_as_none() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("pin");
-        let pin = Pin { domain: DomainId([1; 16]), head: LogHead { n: 7, hash: [9; 32] } };
+        let pin = Pin {
+            domain: DomainId([1; 16]),
+            head: LogHead { n: 7, hash: [9; 32] },
+        };
         assert_eq!(Pin::read(&path, pin.domain), None);
         pin.write(&path).unwrap();
         assert_eq!(Pin::read(&path, pin.domain), Some(pin));

@@ -81,7 +81,9 @@ impl LogView {
     /// The last point that is not forgotten, of one server or of all.
     #[must_use]
     pub fn latest(&self, server: Option<ServerId>) -> Option<&Point> {
-        self.alive().rev().find(|point| server.is_none_or(|server| point.server == server))
+        self.alive()
+            .rev()
+            .find(|point| server.is_none_or(|server| point.server == server))
     }
 }
 
@@ -101,14 +103,27 @@ impl Summed {
     pub(crate) fn add(&mut self, entry: &Entry) {
         match &entry.body {
             Body::Commit(summary, body) => {
-                let Ok(id) = PointId::try_from(summary.point_id.as_ref()) else { return };
+                let Ok(id) = PointId::try_from(summary.point_id.as_ref()) else {
+                    return;
+                };
                 if self.places.contains_key(&id) {
                     return;
                 }
                 self.places.insert(id, self.points.len());
-                let body = CommitBody { segment_ids: Vec::new(), ..(**body).clone() };
+                let body = CommitBody {
+                    segment_ids: Vec::new(),
+                    ..(**body).clone()
+                };
                 let (n, server, time_s) = (entry.head.n, entry.server, entry.time_s);
-                self.points.push(Point { id, n, server, time_s, summary: (**summary).clone(), body, forgotten: None });
+                self.points.push(Point {
+                    id,
+                    n,
+                    server,
+                    time_s,
+                    summary: (**summary).clone(),
+                    body,
+                    forgotten: None,
+                });
             }
             Body::Forget(points) => {
                 for id in points {
@@ -148,7 +163,9 @@ impl Summed {
 
     /// Whether the vault was collected since the point was forgotten, so that it may lack packs.
     pub(crate) fn is_too_late(&self, id: &PointId) -> bool {
-        self.forgotten_at.get(id).is_some_and(|at| self.collected_after(*at).is_some())
+        self.forgotten_at
+            .get(id)
+            .is_some_and(|at| self.collected_after(*at).is_some())
     }
 }
 
@@ -163,11 +180,22 @@ impl Overview {
     pub(crate) fn add(&mut self, entry: &PlainEntry) {
         let forgotten = match entry.record.kind() {
             LogKind::Commit => {
-                let Some(summary) = entry.record.point.clone() else { return };
-                let Ok(id) = PointId::try_from(summary.point_id.as_ref()) else { return };
+                let Some(summary) = entry.record.point.clone() else {
+                    return;
+                };
+                let Ok(id) = PointId::try_from(summary.point_id.as_ref()) else {
+                    return;
+                };
                 let (n, server, time_s) = (entry.head.n, entry.server, entry.record.time_s);
                 self.places.entry(id).or_insert_with(|| {
-                    self.points.push(PointOverview { id, n, server, time_s, summary, forgotten: None });
+                    self.points.push(PointOverview {
+                        id,
+                        n,
+                        server,
+                        time_s,
+                        summary,
+                        forgotten: None,
+                    });
                     self.points.len() - 1
                 });
                 return;

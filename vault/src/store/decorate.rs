@@ -34,7 +34,11 @@ pub struct RetryRule {
 
 impl Default for RetryRule {
     fn default() -> Self {
-        Self { attempts: 6, first: Duration::from_millis(200), most: Duration::from_secs(10) }
+        Self {
+            attempts: 6,
+            first: Duration::from_millis(200),
+            most: Duration::from_secs(10),
+        }
     }
 }
 
@@ -42,7 +46,9 @@ impl RetryRule {
     /// The pause after attempt `attempt` (from 1): the doubled pause, between half and all of it by `jitter` (0 to 1).
     #[must_use]
     pub fn pause(&self, attempt: u32, jitter: f64) -> Duration {
-        let doubled = self.first.saturating_mul(1_u32.checked_shl(attempt.saturating_sub(1)).unwrap_or(u32::MAX));
+        let doubled = self
+            .first
+            .saturating_mul(1_u32.checked_shl(attempt.saturating_sub(1)).unwrap_or(u32::MAX));
         doubled.min(self.most).mul_f64(0.5 + jitter.clamp(0.0, 1.0) / 2.0)
     }
 }
@@ -97,7 +103,10 @@ impl fmt::Display for Retry {
 #[async_trait]
 impl ObjectStore for Retry {
     async fn put_opts(&self, location: &Path, payload: PutPayload, opts: PutOptions) -> Result<PutResult> {
-        self.run(location, || self.inner.put_opts(location, payload.clone(), opts.clone())).await
+        self.run(location, || {
+            self.inner.put_opts(location, payload.clone(), opts.clone())
+        })
+        .await
     }
 
     async fn put_multipart_opts(&self, location: &Path, o: PutMultipartOptions) -> Result<Box<dyn MultipartUpload>> {
@@ -114,7 +123,13 @@ impl ObjectStore for Retry {
             let extensions = got.extensions.clone();
             let bytes = got.bytes().await?;
             let payload = GetResultPayload::Stream(futures::stream::once(async { Ok(bytes) }).boxed());
-            Ok(GetResult { payload, meta, range, attributes, extensions })
+            Ok(GetResult {
+                payload,
+                meta,
+                range,
+                attributes,
+                extensions,
+            })
         })
         .await
     }
@@ -231,18 +246,26 @@ impl Metered {
         Self { inner, observer }
     }
 
-    async fn run<T>(&self, verb: Verb, work: impl Future<Output = Result<T>>, bytes: impl FnOnce(&T) -> u64) -> Result<T> {
+    async fn run<T>(
+        &self,
+        verb: Verb,
+        work: impl Future<Output = Result<T>>,
+        bytes: impl FnOnce(&T) -> u64,
+    ) -> Result<T> {
         let start = Instant::now();
         let result = work.await;
         let moved = result.as_ref().map_or(0, bytes);
-        self.observer.finished(verb, Outcome::of(&result), start.elapsed().as_secs_f64(), moved);
+        self.observer
+            .finished(verb, Outcome::of(&result), start.elapsed().as_secs_f64(), moved);
         result
     }
 }
 
 impl fmt::Debug for Metered {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Metered").field("inner", &self.inner).finish_non_exhaustive()
+        f.debug_struct("Metered")
+            .field("inner", &self.inner)
+            .finish_non_exhaustive()
     }
 }
 
@@ -256,7 +279,8 @@ impl fmt::Display for Metered {
 impl ObjectStore for Metered {
     async fn put_opts(&self, location: &Path, payload: PutPayload, opts: PutOptions) -> Result<PutResult> {
         let len = payload.content_length() as u64;
-        self.run(Verb::Put, self.inner.put_opts(location, payload, opts), |_| len).await
+        self.run(Verb::Put, self.inner.put_opts(location, payload, opts), |_| len)
+            .await
     }
 
     async fn put_multipart_opts(&self, location: &Path, o: PutMultipartOptions) -> Result<Box<dyn MultipartUpload>> {
@@ -272,7 +296,8 @@ impl ObjectStore for Metered {
 
     async fn get_ranges(&self, location: &Path, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
         let bytes = |parts: &Vec<Bytes>| parts.iter().map(|part| part.len() as u64).sum();
-        self.run(Verb::Get, self.inner.get_ranges(location, ranges), bytes).await
+        self.run(Verb::Get, self.inner.get_ranges(location, ranges), bytes)
+            .await
     }
 
     fn delete_stream(&self, locations: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
@@ -296,17 +321,22 @@ impl ObjectStore for Metered {
     }
 
     async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
-        self.run(Verb::List, self.inner.list_with_delimiter(prefix), |_| 0).await
+        self.run(Verb::List, self.inner.list_with_delimiter(prefix), |_| 0)
+            .await
     }
 
     async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
-        self.run(Verb::Copy, self.inner.copy_opts(from, to, options), |()| 0).await
+        self.run(Verb::Copy, self.inner.copy_opts(from, to, options), |()| 0)
+            .await
     }
 }
 
 impl Metered {
     /// A listing counts once, when it ends or fails.
-    fn observe_listing(&self, listing: BoxStream<'static, Result<ObjectMeta>>) -> BoxStream<'static, Result<ObjectMeta>> {
+    fn observe_listing(
+        &self,
+        listing: BoxStream<'static, Result<ObjectMeta>>,
+    ) -> BoxStream<'static, Result<ObjectMeta>> {
         let (failed, ended) = (Arc::clone(&self.observer), Arc::clone(&self.observer));
         let start = Instant::now();
         let end = futures::stream::poll_fn(move |_| {

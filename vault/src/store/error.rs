@@ -130,10 +130,14 @@ impl StoreError {
         Some(match self {
             Self::BadUrl { .. } => "give a path or file:///absolute/path",
             Self::Unsupported { .. } => "use a folder for now; object stores come with a later version",
-            Self::NoFolder { .. } => "mount the disk it is on, correct the path, or make a vault with: lockstone vault create URL",
+            Self::NoFolder { .. } => {
+                "mount the disk it is on, correct the path, or make a vault with: lockstone vault create URL"
+            }
             Self::ReadOnly { .. } => "remount the vault's file system writable",
             Self::Permission { .. } => "check who owns the vault's folder and who runs this program",
-            Self::Full { .. } => "free space in the vault or enlarge it, then run the same command again: it continues where it stopped",
+            Self::Full { .. } => {
+                "free space in the vault or enlarge it, then run the same command again: it continues where it stopped"
+            }
             Self::Unreachable { .. } => "check the connection to the vault, or the mount",
             Self::NotFound { .. } | Self::TooLarge { .. } | Self::Short { .. } => "run: lockstone check",
             Self::Io { .. } => return None,
@@ -146,12 +150,16 @@ impl StoreError {
         let object = object.to_owned();
         match error {
             E::NotFound { .. } => Self::NotFound { object },
-            E::PermissionDenied { .. } | E::Unauthenticated { .. } => {
-                Self::Permission { object, reason: error.to_string() }
-            }
+            E::PermissionDenied { .. } | E::Unauthenticated { .. } => Self::Permission {
+                object,
+                reason: error.to_string(),
+            },
             _ => match root_cause(error) {
                 Some(cause) => Self::from_io(&object, cause),
-                None => Self::Io { object, reason: error.to_string() },
+                None => Self::Io {
+                    object,
+                    reason: error.to_string(),
+                },
             },
         }
     }

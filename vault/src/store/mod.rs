@@ -17,9 +17,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
+pub use object_store::PutPayload;
 use object_store::local::LocalFileSystem;
 use object_store::path::Path as ObjectPath;
-use object_store::{GetOptions, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload};
+use object_store::{GetOptions, ObjectStore, ObjectStoreExt, PutMode, PutOptions};
 
 pub use error::StoreError;
 
@@ -99,7 +100,10 @@ impl Store {
             Err(error) => return Err(StoreError::from_io(url, &error)),
         };
         if !folder {
-            return Err(StoreError::BadUrl { url: url.to_owned(), reason: "it is no folder" });
+            return Err(StoreError::BadUrl {
+                url: url.to_owned(),
+                reason: "it is no folder",
+            });
         }
         let path = std::fs::canonicalize(path).map_err(|error| StoreError::from_io(url, &error))?;
         let identity = identity(&path).map_err(|error| StoreError::from_io(url, &error))?;
@@ -114,13 +118,20 @@ impl Store {
     /// A store over any `ObjectStore`; `url` is for messages.
     #[must_use]
     pub fn new(inner: Arc<dyn ObjectStore>, url: &str) -> Self {
-        Self { inner, url: url.into(), root: None }
+        Self {
+            inner,
+            url: url.into(),
+            root: None,
+        }
     }
 
     /// The same store behind one more decorator.
     #[must_use]
     pub fn decorated(self, with: impl FnOnce(Arc<dyn ObjectStore>) -> Arc<dyn ObjectStore>) -> Self {
-        Self { inner: with(self.inner), ..self }
+        Self {
+            inner: with(self.inner),
+            ..self
+        }
     }
 
     /// The vault URL it was opened by.
@@ -142,8 +153,15 @@ impl Store {
             // Otherwise the missing folder would be made again, on the disk below the mount point.
             root.check(&self.url)?;
         }
-        let options = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
-        match self.inner.put_opts(&ObjectPath::from(path), payload.into(), options).await {
+        let options = PutOptions {
+            mode: PutMode::Create,
+            ..PutOptions::default()
+        };
+        match self
+            .inner
+            .put_opts(&ObjectPath::from(path), payload.into(), options)
+            .await
+        {
             Ok(_) => Ok(Created::New),
             Err(object_store::Error::AlreadyExists { .. } | object_store::Error::Precondition { .. }) => {
                 Ok(Created::Exists)
@@ -155,15 +173,27 @@ impl Store {
     /// The whole object, refused if it is longer than `max_len` bytes.
     pub async fn get(&self, path: &str, max_len: u64) -> Result<Bytes, StoreError> {
         let failed = |error| self.explain(path, error);
-        let got = self.inner.get_opts(&ObjectPath::from(path), GetOptions::default()).await.map_err(failed)?;
+        let got = self
+            .inner
+            .get_opts(&ObjectPath::from(path), GetOptions::default())
+            .await
+            .map_err(failed)?;
         if got.meta.size > max_len {
-            return Err(StoreError::TooLarge { object: path.to_owned(), len: got.meta.size, max: max_len });
+            return Err(StoreError::TooLarge {
+                object: path.to_owned(),
+                len: got.meta.size,
+                max: max_len,
+            });
         }
         let (len, bytes) = (got.meta.size, got.bytes().await.map_err(failed)?);
         if bytes.len() as u64 == len {
             Ok(bytes)
         } else {
-            Err(StoreError::Short { object: path.to_owned(), wanted: len, found: bytes.len() as u64 })
+            Err(StoreError::Short {
+                object: path.to_owned(),
+                wanted: len,
+                found: bytes.len() as u64,
+            })
         }
     }
 
@@ -180,7 +210,11 @@ impl Store {
                 if bytes.len() as u64 == wanted {
                     return Ok(bytes);
                 }
-                StoreError::Short { object: path.to_owned(), wanted: range.end, found: range.start + bytes.len() as u64 }
+                StoreError::Short {
+                    object: path.to_owned(),
+                    wanted: range.end,
+                    found: range.start + bytes.len() as u64,
+                }
             }
             Err(error) => self.explain(path, error),
         };
@@ -189,7 +223,11 @@ impl Store {
             && let Ok(Some(len)) = self.head(path).await
             && len < range.end
         {
-            return Err(StoreError::Short { object: path.to_owned(), wanted: range.end, found: len });
+            return Err(StoreError::Short {
+                object: path.to_owned(),
+                wanted: range.end,
+                found: len,
+            });
         }
         Err(failed)
     }
@@ -211,7 +249,10 @@ impl Store {
         self.inner
             .list(Some(&ObjectPath::from(prefix)))
             .map(move |listed| match listed {
-                Ok(meta) => Ok(Listed { path: meta.location.to_string(), len: meta.size }),
+                Ok(meta) => Ok(Listed {
+                    path: meta.location.to_string(),
+                    len: meta.size,
+                }),
                 Err(error) => Err(StoreError::sort(&at, &error)),
             })
             .boxed()
@@ -229,8 +270,11 @@ impl Store {
         let at = ObjectPath::from(prefix);
         let listed = self.inner.list_with_delimiter(Some(&at)).await;
         let listed = listed.map_err(|error| StoreError::sort(prefix, &error))?;
-        let mut names: Vec<String> =
-            listed.common_prefixes.iter().filter_map(|path| path.filename().map(str::to_owned)).collect();
+        let mut names: Vec<String> = listed
+            .common_prefixes
+            .iter()
+            .filter_map(|path| path.filename().map(str::to_owned))
+            .collect();
         names.sort_unstable();
         Ok(names)
     }
@@ -259,15 +303,28 @@ impl Store {
 /// The folder a vault URL means.
 fn local_path(url: &str) -> Result<PathBuf, StoreError> {
     if url.is_empty() {
-        return Err(StoreError::BadUrl { url: url.to_owned(), reason: "it is empty" });
+        return Err(StoreError::BadUrl {
+            url: url.to_owned(),
+            reason: "it is empty",
+        });
     }
-    let Some((scheme, _)) = url.split_once("://") else { return Ok(PathBuf::from(url)) };
+    let Some((scheme, _)) = url.split_once("://") else {
+        return Ok(PathBuf::from(url));
+    };
     if scheme != "file" {
-        return Err(StoreError::Unsupported { url: url.to_owned(), scheme: scheme.to_owned() });
+        return Err(StoreError::Unsupported {
+            url: url.to_owned(),
+            scheme: scheme.to_owned(),
+        });
     }
-    let bad = |reason| StoreError::BadUrl { url: url.to_owned(), reason };
+    let bad = |reason| StoreError::BadUrl {
+        url: url.to_owned(),
+        reason,
+    };
     let parsed = url::Url::parse(url).map_err(|_| bad("it cannot be parsed"))?;
-    parsed.to_file_path().map_err(|()| bad("a file URL is file:/// and an absolute path"))
+    parsed
+        .to_file_path()
+        .map_err(|()| bad("a file URL is file:/// and an absolute path"))
 }
 
 #[cfg(test)]

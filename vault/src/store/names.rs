@@ -90,7 +90,13 @@ mod tests {
         for n in [1, 9, 16, 255, u64::MAX] {
             assert_eq!(log_position(&log_entry(domain, n)), Some(n));
         }
-        for name in ["a/log/0000000000000000", "a/log/1", "a/log/00000000000000FF", "a/log/00000000000000ff#1", ""] {
+        for name in [
+            "a/log/0000000000000000",
+            "a/log/1",
+            "a/log/00000000000000FF",
+            "a/log/00000000000000ff#1",
+            "",
+        ] {
             assert_eq!(log_position(name), None, "{name}");
         }
     }

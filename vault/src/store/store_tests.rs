@@ -37,7 +37,10 @@ fn a_store_in_memory_keeps_them_too_and_so_does_a_decorated_one() {
         (Verb::List, Outcome::Done),
         (Verb::Delete, Outcome::Done),
     ] {
-        assert!(seen.iter().any(|(verb, outcome, _)| (*verb, *outcome) == wanted), "{wanted:?}");
+        assert!(
+            seen.iter().any(|(verb, outcome, _)| (*verb, *outcome) == wanted),
+            "{wanted:?}"
+        );
     }
     assert!(seen.iter().any(|(verb, _, bytes)| *verb == Verb::Put && *bytes == 5000));
 }
@@ -59,7 +62,10 @@ fn a_folder_that_is_not_there_is_not_made() {
     assert!(matches!(Store::open(&url), Err(StoreError::NoFolder { .. })));
     assert!(!path.exists());
     let store = Store::open_or_make(&url).unwrap();
-    assert_eq!(store.local_root(), Some(std::fs::canonicalize(&path).unwrap().as_path()));
+    assert_eq!(
+        store.local_root(),
+        Some(std::fs::canonicalize(&path).unwrap().as_path())
+    );
 
     // Nor when it vanishes while it is open, nor when another folder stands in its place.
     std::fs::remove_dir(&path).unwrap();
@@ -77,12 +83,21 @@ fn a_folder_that_is_not_there_is_not_made() {
 
 #[test]
 fn urls_that_mean_nothing_here_are_refused() {
-    assert!(matches!(Store::open("s3://bucket/prefix"), Err(StoreError::Unsupported { .. })));
-    assert!(matches!(Store::open("az://container"), Err(StoreError::Unsupported { .. })));
+    assert!(matches!(
+        Store::open("s3://bucket/prefix"),
+        Err(StoreError::Unsupported { .. })
+    ));
+    assert!(matches!(
+        Store::open("az://container"),
+        Err(StoreError::Unsupported { .. })
+    ));
     assert!(matches!(Store::open(""), Err(StoreError::BadUrl { .. })));
     assert!(matches!(Store::open("file://host/dir"), Err(StoreError::BadUrl { .. })));
     let file = tempfile::NamedTempFile::new().unwrap();
-    assert!(matches!(Store::open(file.path().to_str().unwrap()), Err(StoreError::BadUrl { .. })));
+    assert!(matches!(
+        Store::open(file.path().to_str().unwrap()),
+        Err(StoreError::BadUrl { .. })
+    ));
 }
 
 #[test]
@@ -91,13 +106,25 @@ fn errors_of_the_system_are_told_apart() {
         let io = std::io::Error::from_raw_os_error(errno);
         // As deep as the local store wraps them.
         let wrapped = std::io::Error::other(io);
-        StoreError::sort("x", &object_store::Error::Generic { store: "test", source: Box::new(wrapped) })
+        StoreError::sort(
+            "x",
+            &object_store::Error::Generic {
+                store: "test",
+                source: Box::new(wrapped),
+            },
+        )
     };
     use rustix::io::Errno;
     assert!(sorted(Errno::NOSPC.raw_os_error()).is_full());
     assert!(sorted(Errno::DQUOT.raw_os_error()).is_full());
-    assert!(matches!(sorted(Errno::ROFS.raw_os_error()), StoreError::ReadOnly { .. }));
-    assert!(matches!(sorted(Errno::ACCESS.raw_os_error()), StoreError::Permission { .. }));
+    assert!(matches!(
+        sorted(Errno::ROFS.raw_os_error()),
+        StoreError::ReadOnly { .. }
+    ));
+    assert!(matches!(
+        sorted(Errno::ACCESS.raw_os_error()),
+        StoreError::Permission { .. }
+    ));
     assert!(sorted(Errno::TIMEDOUT.raw_os_error()).is_transient());
     assert!(matches!(sorted(Errno::IO.raw_os_error()), StoreError::Io { .. }));
     assert!(!sorted(Errno::NOSPC.raw_os_error()).is_transient());
@@ -105,7 +132,11 @@ fn errors_of_the_system_are_told_apart() {
 
 #[test]
 fn passing_errors_are_tried_again_and_lasting_ones_are_not() {
-    let rule = RetryRule { attempts: 4, first: Duration::from_millis(1), most: Duration::from_millis(2) };
+    let rule = RetryRule {
+        attempts: 4,
+        first: Duration::from_millis(1),
+        most: Duration::from_millis(2),
+    };
     let failing = Arc::new(FailingStore::new(InMemory::new()));
     let store = Store::new(failing.clone(), "memory://test").decorated(|inner| Arc::new(Retry::new(inner, rule)));
     failing.fail_next(3, Fault::Unreachable);
@@ -113,17 +144,28 @@ fn passing_errors_are_tried_again_and_lasting_ones_are_not() {
     failing.fail_next(4, Fault::Unreachable);
     assert!(block_on(store.get("a", 10)).unwrap_err().is_transient());
     failing.fail_next(1, Fault::Full);
-    assert!(block_on(store.create("b", Bytes::from_static(b"x"))).unwrap_err().is_full());
+    assert!(
+        block_on(store.create("b", Bytes::from_static(b"x")))
+            .unwrap_err()
+            .is_full()
+    );
     assert_eq!(failing.left(), 0);
 
     // A create whose answer is lost finds itself there at the second attempt.
     failing.fail_next(1, Fault::AnswerLost);
-    assert_eq!(block_on(store.create("c", Bytes::from_static(b"x"))), Ok(Created::Exists));
+    assert_eq!(
+        block_on(store.create("c", Bytes::from_static(b"x"))),
+        Ok(Created::Exists)
+    );
 }
 
 #[test]
 fn pauses_grow_to_a_limit() {
-    let rule = RetryRule { attempts: 9, first: Duration::from_millis(100), most: Duration::from_secs(1) };
+    let rule = RetryRule {
+        attempts: 9,
+        first: Duration::from_millis(100),
+        most: Duration::from_secs(1),
+    };
     let pauses: Vec<u128> = (1..6).map(|attempt| rule.pause(attempt, 1.0).as_millis()).collect();
     assert_eq!(pauses, [100, 200, 400, 800, 1000]);
     assert_eq!(rule.pause(40, 0.0), Duration::from_millis(500));

@@ -1,0 +1,354 @@
+//! Writes restored files beneath one folder, and nowhere else. The restore's stages call it from many threads.
+//!
+//! What keeps names of a hostile vault inside: a [`Dir`] is a handle, every name is one component and checked, folders
+//! are opened by `openat2` beneath their parent without symbolic or magic links, and new entries are created under names
+//! of our own that must not exist. Nothing ever resolves a path of several components.
+//!
+//! What keeps half a file from having a final name: everything is made under a temporary name
+//! (`.lockstone-<16 hex digits>.part`), gets its content and attributes there, and is renamed last. A part that is
+//! dropped unfinished is removed.
+
+mod part;
+#[cfg(test)]
+mod tests;
+
+use std::hash::{BuildHasher, Hasher};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+use std::sync::Arc;
+
+use lockstone_proto::vault::{Entry, EntryKind};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, RenameFlags, ResolveFlags};
+use rustix::io::Errno;
+
+pub use self::part::PartFile;
+pub use crate::metadata::ApplyOptions;
+use crate::metadata::{ApplyTo, OwnerNames, apply, protect, unprotect};
+use crate::read::OpenedFile;
+use crate::walk::Stat;
+
+/// A folder of the target. Cheap to clone; holds one handle.
+#[derive(Debug, Clone)]
+pub struct Dir {
+    handle: Arc<OwnedFd>,
+    names: Arc<OwnerNames>,
+}
+
+impl Dir {
+    /// Opens the folder beneath which everything is written, making it and those above it where they are missing. This
+    /// path is the user's own: symbolic links in it are followed.
+    ///
+    /// # Errors
+    /// It cannot be made or opened.
+    pub fn open_root(path: &Path) -> io::Result<Self> {
+        std::fs::create_dir_all(path)?;
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let handle = rustix::fs::open(path, flags, Mode::empty())?;
+        Ok(Self {
+            handle: Arc::new(handle),
+            names: Arc::new(OwnerNames::default()),
+        })
+    }
+
+    /// The handle.
+    #[must_use]
+    pub fn handle(&self) -> BorrowedFd<'_> {
+        self.handle.as_fd()
+    }
+
+    /// What stands under a name, if anything; a symbolic link is not followed.
+    ///
+    /// # Errors
+    /// The name is no name, or the system's error.
+    pub fn lookup(&self, name: &[u8]) -> io::Result<Option<Stat>> {
+        match Stat::at(self.handle(), check(name)?) {
+            Ok(stat) => Ok(Some(stat)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Opens a folder that is there.
+    ///
+    /// # Errors
+    /// There is none, or a symbolic link or a file stands there, or it may not be opened.
+    pub fn open_folder(&self, name: &[u8]) -> io::Result<Self> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let handle = open_beneath(self.handle(), check(name)?, flags)?;
+        Ok(Self {
+            handle: Arc::new(handle),
+            names: Arc::clone(&self.names),
+        })
+    }
+
+    /// Makes a folder that only its owner may enter, until it gets its attributes, and opens it.
+    ///
+    /// # Errors
+    /// `AlreadyExists` where something stands there, or the system's error.
+    pub fn make_folder(&self, name: &[u8]) -> io::Result<Self> {
+        rustix::fs::mkdirat(self.handle(), check(name)?, Mode::RWXU)?;
+        self.open_folder(name)
+    }
+
+    /// Removes something that is no folder, also if it is protected by its inode flags.
+    ///
+    /// # Errors
+    /// `IsADirectory` for a folder, or the system's error.
+    pub fn remove(&self, name: &[u8]) -> io::Result<()> {
+        let name = check(name)?;
+        match rustix::fs::unlinkat(self.handle(), name, AtFlags::empty()) {
+            Err(Errno::PERM) => {
+                self.unprotect(name)?;
+                Ok(rustix::fs::unlinkat(self.handle(), name, AtFlags::empty())?)
+            }
+            removed => Ok(removed?),
+        }
+    }
+
+    /// Opens a regular file that is there, to read it.
+    ///
+    /// # Errors
+    /// There is none, or it may not be opened.
+    pub fn open_file(&self, name: &[u8]) -> io::Result<OpenedFile> {
+        OpenedFile::open_in(self.handle(), check(name)?)
+    }
+
+    /// The target of a symbolic link.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn read_link(&self, name: &[u8]) -> io::Result<Vec<u8>> {
+        Ok(rustix::fs::readlinkat(self.handle(), check(name)?, Vec::new())?.into_bytes())
+    }
+
+    /// Begins a file: `entry` says what must be known before its first byte.
+    ///
+    /// # Errors
+    /// It cannot be made.
+    pub fn create_part(&self, entry: &Entry) -> io::Result<PartFile> {
+        PartFile::create(self.clone(), entry)
+    }
+
+    /// Makes a symbolic link, fifo or device with its attributes. `replace`: what stands under `name` may go, if it is
+    /// no folder. What could not be given back is told in `warnings`.
+    ///
+    /// # Errors
+    /// `AlreadyExists` without `replace`, or the system's error: without root there are no devices.
+    pub fn make_special(
+        &self,
+        name: &[u8],
+        entry: &Entry,
+        options: &ApplyOptions,
+        replace: bool,
+        warnings: &mut Vec<String>,
+    ) -> io::Result<()> {
+        check(name)?;
+        let node = |part: &[u8], kind, device| rustix::fs::mknodat(self.handle(), part, kind, Mode::RUSR, device);
+        let device = rustix::fs::makedev(entry.rdev_major, entry.rdev_minor);
+        let part = Part::create(self.clone(), |part| match entry.kind() {
+            EntryKind::Symlink => rustix::fs::symlinkat(&entry.link_target[..], self.handle(), part),
+            EntryKind::Fifo => node(part, FileType::Fifo, 0),
+            EntryKind::CharDevice => node(part, FileType::CharacterDevice, device),
+            EntryKind::BlockDevice => node(part, FileType::BlockDevice, device),
+            _ => Err(Errno::INVAL),
+        })?;
+        apply(
+            ApplyTo::Name(self.handle(), &part.name),
+            entry,
+            options,
+            &self.names,
+            warnings,
+        )?;
+        part.publish(name, replace)
+    }
+
+    /// Gives a file that is already restored, `of_name` in the folder `of`, another name. What stands there, if no
+    /// folder, is replaced.
+    ///
+    /// # Errors
+    /// The file is not there, or lies on another file system, or its links are too many.
+    pub fn hard_link(&self, of: &Self, of_name: &[u8], name: &[u8]) -> io::Result<()> {
+        let (of_name, name) = (check(of_name)?, check(name)?);
+        let make = || {
+            let link = |part: &[u8]| rustix::fs::linkat(of.handle(), of_name, self.handle(), part, AtFlags::empty());
+            let mut part = Part::create(self.clone(), link)?;
+            part.is_link = true;
+            part.publish(name, true)
+        };
+        match make() {
+            Err(error) if error.raw_os_error() == Some(Errno::PERM.raw_os_error()) => {
+                // A protected file takes no further names.
+                let (file, flags) = of.unprotect(of_name)?.ok_or(error)?;
+                let made = make();
+                let mut warnings = Vec::new();
+                protect(
+                    file.as_fd(),
+                    &Entry {
+                        flags,
+                        ..Entry::default()
+                    },
+                    &mut warnings,
+                );
+                made?;
+                warnings.pop().map_or(Ok(()), |warning| Err(io::Error::other(warning)))
+            }
+            made => made,
+        }
+    }
+
+    /// Gives a file, or anything else that is there and no folder, `entry`'s attributes.
+    ///
+    /// # Errors
+    /// It is not there, or of another kind, or the file system fails.
+    pub fn apply(
+        &self,
+        name: &[u8],
+        entry: &Entry,
+        options: &ApplyOptions,
+        warnings: &mut Vec<String>,
+    ) -> io::Result<()> {
+        let name = check(name)?;
+        if entry.kind() != EntryKind::File {
+            let there = Stat::at(self.handle(), name)?;
+            if there.kind() != entry.kind() || there.is_folder() {
+                return Err(io::Error::other("something else has taken its place"));
+            }
+            return apply(
+                ApplyTo::Name(self.handle(), name),
+                entry,
+                options,
+                &self.names,
+                warnings,
+            );
+        }
+        let file = self.open_file(name)?;
+        unprotect(file.as_fd())?;
+        apply(ApplyTo::Handle(file.as_fd()), entry, options, &self.names, warnings)?;
+        protect(file.as_fd(), entry, warnings);
+        Ok(())
+    }
+
+    /// Gives the folder itself `entry`'s attributes: when all that belongs in it is there.
+    ///
+    /// # Errors
+    /// The file system fails.
+    pub fn apply_to_self(&self, entry: &Entry, options: &ApplyOptions, warnings: &mut Vec<String>) -> io::Result<()> {
+        unprotect(self.handle())?;
+        apply(ApplyTo::Handle(self.handle()), entry, options, &self.names, warnings)?;
+        protect(self.handle(), entry, warnings);
+        Ok(())
+    }
+
+    /// Takes protecting flags off a file; gives it with those it had.
+    fn unprotect(&self, name: &[u8]) -> io::Result<Option<(OpenedFile, u32)>> {
+        let file = match OpenedFile::open_in(self.handle(), name) {
+            Ok(file) => file,
+            // Only regular files and folders have them.
+            Err(error) if error.kind() == io::ErrorKind::InvalidInput => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let flags = unprotect(file.as_fd())?;
+        Ok(Some((file, flags)))
+    }
+}
+
+/// Something under a temporary name; removed unless it is published.
+#[derive(Debug)]
+pub(crate) struct Part {
+    dir: Dir,
+    name: Vec<u8>,
+    published: bool,
+    is_link: bool,
+}
+
+/// How often a fresh temporary name may be taken before something is wrong.
+const TRIES: usize = 100;
+
+impl Part {
+    /// Finds a free temporary name by trying to make it.
+    fn create<T>(dir: Dir, make: impl Fn(&[u8]) -> Result<T, Errno>) -> io::Result<Self> {
+        Ok(Self::create_with(dir, make)?.0)
+    }
+
+    fn create_with<T>(dir: Dir, make: impl Fn(&[u8]) -> Result<T, Errno>) -> io::Result<(Self, T)> {
+        for _ in 0..TRIES {
+            // Keys of a new hasher are random enough for a name that nobody has to guess.
+            let random = std::hash::RandomState::new().build_hasher().finish();
+            let name = format!(".lockstone-{random:016x}.part").into_bytes();
+            match make(&name) {
+                Ok(made) => {
+                    return Ok((
+                        Self {
+                            dir,
+                            name,
+                            published: false,
+                            is_link: false,
+                        },
+                        made,
+                    ));
+                }
+                Err(Errno::EXIST) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(io::Error::from(io::ErrorKind::AlreadyExists))
+    }
+
+    /// Gives it its final name.
+    fn publish(mut self, name: &[u8], replace: bool) -> io::Result<()> {
+        let at = self.dir.handle();
+        let rename = || {
+            if replace {
+                rustix::fs::renameat(at, &self.name[..], at, name)
+            } else {
+                match rustix::fs::renameat_with(at, &self.name[..], at, name, RenameFlags::NOREPLACE) {
+                    // The file system cannot do it in one step.
+                    Err(Errno::INVAL) => match Stat::at(at, name) {
+                        Ok(_) => Err(Errno::EXIST),
+                        Err(_) => rustix::fs::renameat(at, &self.name[..], at, name),
+                    },
+                    renamed => renamed,
+                }
+            }
+        };
+        match rename() {
+            Err(Errno::PERM) if replace => {
+                self.dir.unprotect(name)?;
+                rename()?;
+            }
+            renamed => renamed?,
+        }
+        // Renaming one name of a file over another of the same file leaves both, says POSIX. (Dropping removes ours.)
+        self.published = !self.is_link || Stat::at(at, &self.name[..]).is_err();
+        Ok(())
+    }
+}
+
+impl Drop for Part {
+    fn drop(&mut self) {
+        if !self.published {
+            let _ = self.dir.remove(&self.name);
+        }
+    }
+}
+
+/// One path component, as the kernel takes it.
+fn check(name: &[u8]) -> io::Result<&[u8]> {
+    let is_bad = name.is_empty() || name == b"." || name == b".." || name.iter().any(|&byte| byte == b'/' || byte == 0);
+    if is_bad {
+        Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no file name"))
+    } else {
+        Ok(name)
+    }
+}
+
+fn open_beneath(at: BorrowedFd<'_>, name: &[u8], flags: OFlags) -> io::Result<OwnedFd> {
+    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+    match rustix::fs::openat2(at, name, flags, Mode::empty(), resolve) {
+        // A kernel before 5.6, or a sandbox that does not know the call: the name is one checked component and the flags
+        // say NOFOLLOW, so this cannot lead elsewhere either.
+        Err(Errno::NOSYS) => Ok(rustix::fs::openat(at, name, flags, Mode::empty())?),
+        opened => Ok(opened?),
+    }
+}

@@ -1,0 +1,441 @@
+//! Check: whether everything that the recovery points need is in the vault and whole, and if not, what is damaged and which
+//! points and paths that costs.
+//!
+//! In this order: descriptor, registrations, job records and key slots; the log, every entry anew from the store; the
+//! segments it names; the packs, by a listing, and on request their content, every frame opened and every chunk id
+//! recomputed; at last the trees of all points that are not forgotten, down to every chunk. Nothing stops at damage. Pages
+//! and folders that several points share are looked at once, unless there is damage in them.
+//!
+//! This crate has no threads: the caller says how work on packs is spread (`Spawn`). Memory: a segment, and for each
+//! worker about 16 MiB; which folders are known to be whole is noted in the index, below the journal prefix `SCRATCH`.
+
+mod pack;
+mod trees;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use futures::StreamExt;
+use futures::future::BoxFuture;
+use lockstone_proto::ids::{PackId, SegmentId};
+use lockstone_proto::limits::SEGMENT_MAX;
+use lockstone_proto::vault::{ChunkKind, PackEntry};
+
+use crate::domain::Domain;
+use crate::error::VaultError;
+use crate::jobs::list_jobs;
+use crate::log::LogView;
+use crate::segment::decode_segment;
+use crate::slotstore::list_slots;
+use crate::store::names;
+use crate::vault::Vault;
+
+pub use crate::damage::{Damage, DamageKind, PATHS_MAX};
+pub use pack::{Lost, PackJob, PackOutcome, check_pack};
+
+/// Journal keys that begin so are check's own.
+pub const SCRATCH: &[u8] = b"check/";
+
+/// What is checked.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct CheckOptions {
+    /// Of how many packs the content is read, percent; `None` for none. A listing shows the rest to be there.
+    pub read_data: Option<f64>,
+    /// Which packs that are: another number gives another sample.
+    pub sample: u64,
+    /// Packs read at a time, at least 1.
+    pub workers: usize,
+}
+
+/// How far a check is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CheckProgress {
+    /// What is being looked at: `log`, `segments`, `packs`, `data` or `points`.
+    pub what: &'static str,
+    /// How many of them are done.
+    pub done: u64,
+    /// How many there are.
+    pub total: u64,
+}
+
+/// What a check found.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct CheckReport {
+    /// Packs that were looked for.
+    pub packs: u64,
+    /// Packs whose content was read.
+    pub packs_read: u64,
+    /// Bytes read of them.
+    pub bytes_read: u64,
+    /// Chunks that points were found to need; those in shared folders count once.
+    pub chunks: u64,
+    /// Points whose trees were walked.
+    pub points: u64,
+    /// Everything that is damaged.
+    pub damaged: Vec<Damage>,
+    /// Whether it was cancelled, and so says little.
+    pub cancelled: bool,
+}
+
+impl CheckReport {
+    /// Whether all that was looked at is whole.
+    #[must_use]
+    pub fn is_ok(&self) -> bool {
+        self.damaged.is_empty() && !self.cancelled
+    }
+}
+
+/// How work on packs is run.
+pub trait Spawn: Sync {
+    /// Runs the work somewhere and gives back its outcome; `tokio::spawn` will do.
+    fn spawn(&self, work: BoxFuture<'static, PackOutcome>) -> BoxFuture<'static, PackOutcome>;
+}
+
+/// Runs all work where the check itself runs.
+#[derive(Debug, Clone, Copy)]
+pub struct Inline;
+
+impl Spawn for Inline {
+    fn spawn(&self, work: BoxFuture<'static, PackOutcome>) -> BoxFuture<'static, PackOutcome> {
+        work
+    }
+}
+
+/// Whether the caller wants to stop.
+pub type Cancelled<'a> = dyn Fn() -> bool + Sync + 'a;
+/// Hears how far the check is.
+pub type OnProgress<'a> = dyn Fn(CheckProgress) + Sync + 'a;
+
+/// Checks a domain and what of the vault it relies on. An error means that the check could not go on; damage is in the
+/// report.
+pub async fn check(
+    domain: &Arc<Domain>,
+    options: &CheckOptions,
+    spawn: &dyn Spawn,
+    progress: &OnProgress<'_>,
+    cancelled: &Cancelled<'_>,
+) -> Result<CheckReport, VaultError> {
+    domain.index().journal_clear(SCRATCH)?;
+    let mut check = Check {
+        domain,
+        options,
+        spawn,
+        progress,
+        cancelled,
+        report: CheckReport::default(),
+        lost: HashMap::new(),
+        seen: Vec::new(),
+    };
+    let result = check.run().await;
+    domain.index().journal_clear(SCRATCH)?;
+    result?;
+    let mut report = check.report;
+    report.cancelled |= cancelled();
+    report
+        .damaged
+        .sort_by(|a, b| (a.kind, &a.object).cmp(&(b.kind, &b.object)));
+    Ok(report)
+}
+
+struct Check<'a> {
+    domain: &'a Arc<Domain>,
+    options: &'a CheckOptions,
+    spawn: &'a dyn Spawn,
+    progress: &'a OnProgress<'a>,
+    cancelled: &'a Cancelled<'a>,
+    report: CheckReport,
+    /// Packs that lost something, by their numbers in the index.
+    lost: HashMap<u32, Lost>,
+    /// Packs whose content was looked at, a bit each.
+    seen: Vec<u64>,
+}
+
+impl Check<'_> {
+    async fn run(&mut self) -> Result<(), VaultError> {
+        self.records().await?;
+        self.progress("log", 0, 1);
+        let view = self.domain.refresh().await?;
+        let (log_damage, segments) = self.domain.audit_log().await?;
+        self.log(&view, log_damage);
+        self.progress("log", 1, 1);
+        self.presence().await?;
+        self.segments(&segments).await?;
+        trees::check_points(self, &view).await
+    }
+
+    fn progress(&self, what: &'static str, done: u64, total: u64) {
+        (self.progress)(CheckProgress { what, done, total });
+    }
+
+    fn is_cancelled(&self) -> bool {
+        (self.cancelled)()
+    }
+
+    /// The damage to that object, which is new unless it is known.
+    fn damage(&mut self, new: Damage) -> &mut Damage {
+        let known = self.report.damaged.iter().position(|known| known.object == new.object);
+        let at = known.unwrap_or_else(|| {
+            tracing::warn!(object = %new.object, reason = %new.reason, "damage");
+            self.report.damaged.push(new);
+            self.report.damaged.len() - 1
+        });
+        &mut self.report.damaged[at]
+    }
+
+    /// What stands beside the domain: none of it costs a point, but somebody will miss it.
+    async fn records(&mut self) -> Result<(), VaultError> {
+        let vault = self.domain.vault();
+        match Vault::open_pinned(self.domain.store().clone(), &vault.pin()).await {
+            Ok((_, None)) => {}
+            Ok((_, Some(damage))) => {
+                self.damage(damage);
+            }
+            Err(error) => return Err(error),
+        }
+        let (servers, damage) = vault.servers().await?;
+        let (_, job_damage) = list_jobs(self.domain.store(), vault.id(), &servers, None).await?;
+        let (_, slot_damage) = list_slots(self.domain.store(), self.domain.id()).await?;
+        for damage in damage.into_iter().chain(job_damage).chain(slot_damage) {
+            self.damage(damage);
+        }
+        // The registration of this server may be missing without anybody noticing: its key is known here.
+        if let Some(server) = self.domain.server()
+            && servers.get(server).is_none()
+        {
+            let name = names::registration(server);
+            self.damage(Damage::new(DamageKind::Registration, name, "it is missing"));
+        }
+        Ok(())
+    }
+
+    /// The log's damage, and the point that each damaged entry committed, where the cache still knows.
+    fn log(&mut self, view: &LogView, damage: Vec<Damage>) {
+        for new in view.damage.iter().cloned().chain(damage) {
+            let n = names::log_position(&new.object).filter(|_| new.kind == DamageKind::Log);
+            let point = n
+                .and_then(|n| view.points.iter().find(|point| point.n == n))
+                .map(|point| point.id);
+            let known = self.damage(new);
+            if let Some(point) = point
+                && !known.points.contains(&point)
+            {
+                known.points.push(point);
+            }
+        }
+    }
+
+    /// Every pack the index knows is in the vault, with the right length.
+    async fn presence(&mut self) -> Result<(), VaultError> {
+        let domain = self.domain.id();
+        for first in 0..=u8::MAX {
+            if self.is_cancelled() {
+                return Ok(());
+            }
+            self.progress("packs", u64::from(first), 256);
+            let mut known = Vec::new();
+            self.domain.index().packs_beginning(first, &mut |id, number| {
+                known.push((id, number));
+                true
+            })?;
+            if known.is_empty() {
+                continue;
+            }
+            let mut there: HashMap<String, u64> = HashMap::new();
+            let mut listing = self.domain.store().list(&names::packs(domain, first));
+            while let Some(listed) = listing.next().await {
+                let listed = listed?;
+                there.insert(listed.path, listed.len);
+            }
+            for (id, number) in known {
+                self.report.packs += 1;
+                let Some(pack) = self.domain.index().pack(number)? else {
+                    continue;
+                };
+                let name = names::pack(domain, &id);
+                let len = match there.get(&name) {
+                    Some(len) => Some(*len),
+                    // A listing may lag behind.
+                    None => self.domain.store().head(&name).await?,
+                };
+                match len {
+                    Some(len) if len == pack.len => {}
+                    None => {
+                        self.mark_seen(number);
+                        self.lost.insert(number, Lost::All);
+                        self.damage(Damage::new(DamageKind::Pack, name, "it is missing"));
+                    }
+                    // Which frames that costs shows when it is read.
+                    Some(len) => {
+                        let reason = format!("it has {len} bytes instead of {}", pack.len);
+                        self.lost.insert(number, Lost::Unknown);
+                        self.damage(Damage::new(DamageKind::Pack, name, reason));
+                    }
+                }
+            }
+        }
+        self.progress("packs", 256, 256);
+        Ok(())
+    }
+
+    /// Every segment opens, and the content of the packs it lists is what it says, as far as asked.
+    async fn segments(&mut self, segments: &[SegmentId]) -> Result<(), VaultError> {
+        for (at, id) in segments.iter().enumerate() {
+            if self.is_cancelled() {
+                return Ok(());
+            }
+            let what = if self.options.read_data.is_some() {
+                "data"
+            } else {
+                "segments"
+            };
+            self.progress(what, at as u64, segments.len() as u64);
+            let name = names::segment(self.domain.id(), id);
+            let object = match self.domain.store().get(&name, SEGMENT_MAX).await {
+                Ok(object) => object,
+                Err(error) if error.is_object_fault() => {
+                    self.damage(Damage::new(DamageKind::Segment, name, error));
+                    continue;
+                }
+                Err(error) => return Err(error.into()),
+            };
+            let segment = match decode_segment(self.domain.keys(), *id, &object) {
+                Ok(segment) => segment,
+                Err(why) => {
+                    self.damage(Damage::new(DamageKind::Segment, name, why));
+                    continue;
+                }
+            };
+            drop(object);
+            let mut jobs = Vec::new();
+            for entry in segment.packs {
+                jobs.extend(self.job(entry)?);
+            }
+            self.read_packs(jobs).await?;
+        }
+        self.unlisted_packs().await
+    }
+
+    /// Packs of segments that can no longer be read, which the cache still knows: by their own directories.
+    async fn unlisted_packs(&mut self) -> Result<(), VaultError> {
+        for first in 0..=u8::MAX {
+            let mut known = Vec::new();
+            self.domain.index().packs_beginning(first, &mut |id, number| {
+                known.push((id, number));
+                true
+            })?;
+            let mut jobs = Vec::new();
+            for (id, number) in known {
+                if !self.is_wanted(&id, number) {
+                    continue;
+                }
+                let Some(pack) = self.domain.index().pack(number)? else {
+                    continue;
+                };
+                self.mark_seen(number);
+                jobs.push(PackJob {
+                    number,
+                    id,
+                    kind: pack.kind,
+                    len: pack.len,
+                    directory: None,
+                });
+            }
+            self.read_packs(jobs).await?;
+        }
+        Ok(())
+    }
+
+    fn job(&mut self, entry: PackEntry) -> Result<Option<PackJob>, VaultError> {
+        let Ok(id) = PackId::try_from(entry.pack_id.as_ref()) else {
+            return Ok(None);
+        };
+        let Some(number) = self.domain.index().pack_number(&id)? else {
+            return Ok(None);
+        };
+        if !self.is_wanted(&id, number) {
+            return Ok(None);
+        }
+        self.mark_seen(number);
+        let kind: ChunkKind = entry.kind();
+        Ok(Some(PackJob {
+            number,
+            id,
+            kind,
+            len: entry.len,
+            directory: entry.directory,
+        }))
+    }
+
+    /// Whether the pack's content is to be read: once, if it is in the sample, or if its length is wrong.
+    fn is_wanted(&self, id: &PackId, number: u32) -> bool {
+        let seen = self
+            .seen
+            .get(number as usize / 64)
+            .is_some_and(|bits| bits >> (number % 64) & 1 == 1);
+        let sampled = self
+            .options
+            .read_data
+            .is_some_and(|percent| is_sampled(id, percent, self.options.sample));
+        !seen && (sampled || matches!(self.lost.get(&number), Some(Lost::Unknown)))
+    }
+
+    fn mark_seen(&mut self, number: u32) {
+        let word = number as usize / 64;
+        if self.seen.len() <= word {
+            self.seen.resize(word + 1, 0);
+        }
+        self.seen[word] |= 1 << (number % 64);
+    }
+
+    async fn read_packs(&mut self, jobs: Vec<PackJob>) -> Result<(), VaultError> {
+        let (keys, store, spawn) = (Arc::clone(self.domain.keys()), self.domain.store().clone(), self.spawn);
+        let cancelled = self.cancelled;
+        let works = jobs.into_iter().take_while(|_| !cancelled()).map(|job| {
+            let work = check_pack(Arc::clone(&keys), store.clone(), job);
+            spawn.spawn(Box::pin(work))
+        });
+        let mut outcomes = futures::stream::iter(works).buffer_unordered(self.options.workers.max(1));
+        let mut ended = Vec::new();
+        while let Some(outcome) = outcomes.next().await {
+            ended.push(outcome);
+        }
+        drop(outcomes);
+        for outcome in ended {
+            self.outcome(outcome)?;
+        }
+        Ok(())
+    }
+
+    fn outcome(&mut self, outcome: PackOutcome) -> Result<(), VaultError> {
+        self.report.packs_read += 1;
+        self.report.bytes_read += outcome.bytes_read;
+        if let Some(error) = outcome.error {
+            return Err(error);
+        }
+        if let Some(reason) = outcome.damage {
+            let name = names::pack(self.domain.id(), &outcome.id);
+            let known = self.damage(Damage::new(DamageKind::Pack, name, &reason));
+            if known.reason != reason {
+                known.reason = reason;
+            }
+            self.lost.insert(outcome.number, outcome.lost);
+        } else {
+            self.lost.remove(&outcome.number);
+        }
+        Ok(())
+    }
+}
+
+/// Whether a pack is in the sample.
+fn is_sampled(id: &PackId, percent: f64, sample: u64) -> bool {
+    let hash = blake3::Hasher::new()
+        .update(&sample.to_le_bytes())
+        .update(id.as_bytes())
+        .finalize();
+    let [a, b, c, d, ..] = *hash.as_bytes();
+    f64::from(u32::from_le_bytes([a, b, c, d])) / (f64::from(u32::MAX) + 1.0) < percent / 100.0
+}
+
+#[cfg(test)]
+#[path = "check_tests.rs"]
+mod tests;

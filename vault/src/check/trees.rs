@@ -1,0 +1,308 @@
+//! The trees of all points: every page and every chunk they need is in a pack that is whole, as far as is known.
+//!
+//! A folder in which nothing is damaged is noted by its top page, and not looked at again when another point shares it. One
+//! with damage in it is looked at for every point, so that each point's paths are named.
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use lockstone_proto::ids::{ChunkId, PointId};
+use lockstone_proto::vault::{Content, Entry, Page};
+
+use super::{Check, Damage, DamageKind, PATHS_MAX, SCRATCH};
+use crate::domain::Domain;
+use crate::error::VaultError;
+use crate::log::LogView;
+use crate::points::{PageSource, TreeWalk, Walked, folder_page};
+use crate::store::names;
+
+/// Chunks that are looked up together.
+const BATCH: usize = 4096;
+
+/// Walks the points that are not forgotten, newest first: those are missed most.
+pub(super) async fn check_points(check: &mut Check<'_>, view: &LogView) -> Result<(), VaultError> {
+    let points: Vec<_> = view.alive().rev().collect();
+    for (at, point) in points.iter().enumerate() {
+        if check.is_cancelled() {
+            break;
+        }
+        check.progress("points", at as u64, points.len() as u64);
+        check.report.points += 1;
+        Walk {
+            point: point.id,
+            files: Vec::new(),
+            queued: 0,
+            folders: Vec::new(),
+            whole: Vec::new(),
+            damaged: Vec::new(),
+        }
+        .run(check, point.root())
+        .await?;
+    }
+    check.progress("points", check.report.points, points.len() as u64);
+    for damage in &mut check.report.damaged {
+        damage
+            .points
+            .sort_by_key(|id| view.points.iter().position(|point| point.id == *id));
+        damage.paths.sort_unstable();
+        damage.paths.dedup();
+    }
+    Ok(())
+}
+
+/// Pages as restore would find them on a machine without a cache: only from packs that are whole.
+struct WholePages<'a> {
+    domain: &'a Domain,
+    lost: &'a std::collections::HashMap<u32, super::Lost>,
+}
+
+impl WholePages<'_> {
+    fn check(&self, id: &ChunkId) -> Result<(), VaultError> {
+        let place = self
+            .domain
+            .index()
+            .lookup(std::slice::from_ref(id))?
+            .into_iter()
+            .next()
+            .flatten();
+        let place = place.ok_or(VaultError::UnknownChunk(*id))?;
+        if !self.lost.get(&place.pack).is_some_and(|lost| lost.has(place.frame)) {
+            return Ok(());
+        }
+        Err(lost_in(self.domain, place.pack)?.unwrap_or(VaultError::UnknownChunk(*id)))
+    }
+}
+
+fn lost_in(domain: &Domain, pack: u32) -> Result<Option<VaultError>, VaultError> {
+    let pack = domain.index().pack(pack)?;
+    Ok(pack.map(|pack| {
+        VaultError::damaged(
+            DamageKind::Pack,
+            names::pack(domain.id(), &pack.id),
+            "a part of it is lost",
+        )
+    }))
+}
+
+#[async_trait]
+impl PageSource for WholePages<'_> {
+    async fn page(&self, id: &ChunkId) -> Result<Page, VaultError> {
+        self.check(id)?;
+        self.domain.page(id).await
+    }
+
+    async fn content(&self, id: &ChunkId, level: u32, base: u64, len: u64) -> Result<Content, VaultError> {
+        self.check(id)?;
+        self.domain.content(id, level, base, len).await
+    }
+}
+
+/// The walk of one point.
+struct Walk {
+    point: PointId,
+    /// Files whose chunks are not looked up yet.
+    files: Vec<(Vec<u8>, Bytes)>,
+    queued: usize,
+    /// Folders that were entered: top page, length of the path, whether something in it is damaged.
+    folders: Vec<(Option<ChunkId>, usize, bool)>,
+    /// Folders that were left and seem whole, with their paths: noted once their files were looked up.
+    whole: Vec<(ChunkId, Vec<u8>)>,
+    /// Damage found, with the path it costs, until the borrow of the check allows to report it.
+    damaged: Vec<(Damage, Vec<u8>)>,
+}
+
+impl Walk {
+    async fn run(&mut self, check: &mut Check<'_>, root: Option<ChunkId>) -> Result<(), VaultError> {
+        let domain = check.domain;
+        let lost = std::mem::take(&mut check.lost);
+        let result = self.walk(check, &WholePages { domain, lost: &lost }, root).await;
+        check.lost = lost;
+        for (damage, path) in std::mem::take(&mut self.damaged) {
+            self.report(check, damage, path);
+        }
+        result
+    }
+
+    async fn walk(
+        &mut self,
+        check: &mut Check<'_>,
+        pages: &WholePages<'_>,
+        root: Option<ChunkId>,
+    ) -> Result<(), VaultError> {
+        if let Some(root) = root
+            && is_whole(pages.domain, &root)?
+        {
+            return Ok(());
+        }
+        let mut walk = TreeWalk::new(pages, root, Vec::new());
+        self.folders.push((root, 0, false));
+        let mut steps = 0_u32;
+        while let Some(step) = walk.next().await? {
+            steps = steps.wrapping_add(1);
+            if steps.is_multiple_of(1024) && check.is_cancelled() {
+                return Ok(());
+            }
+            match step {
+                Walked::Entry { path, entry } => {
+                    if let Some(page) = folder_page(&entry) {
+                        if is_whole(pages.domain, &page)? {
+                            walk.skip_folder();
+                        } else {
+                            self.folders.push((Some(page), path.len(), false));
+                        }
+                    } else {
+                        self.file(pages, path, &entry).await?;
+                    }
+                }
+                Walked::Leave { path } => self.leave(path),
+                Walked::Damaged { path, error } => {
+                    let path = if path.is_empty() { b"/".to_vec() } else { path };
+                    self.spoil(&path);
+                    let damage = Damage::of(error, DamageKind::Page, "a page")?;
+                    self.damaged.push((damage, path));
+                }
+            }
+            if self.queued >= BATCH || self.whole.len() >= BATCH {
+                self.look_up(check, pages)?;
+            }
+        }
+        self.look_up(check, pages)
+    }
+
+    fn leave(&mut self, path: Vec<u8>) {
+        let Some((page, _, spoiled)) = self.folders.pop() else {
+            return;
+        };
+        if spoiled {
+            if let Some(above) = self.folders.last_mut() {
+                above.2 = true;
+            }
+        } else if let Some(page) = page {
+            self.whole.push((page, path));
+        }
+    }
+
+    /// Nothing above that path is whole.
+    fn spoil(&mut self, path: &[u8]) {
+        let is_above = |folder: &[u8]| path.starts_with(folder) && matches!(path.get(folder.len()), None | Some(b'/'));
+        self.whole.retain(|(_, folder)| !is_above(folder));
+        // The folders that are open all lie on one path; those on the way to the damage are above it.
+        for (_, len, spoiled) in &mut self.folders {
+            if *len <= path.len() {
+                *spoiled = true;
+            }
+        }
+    }
+
+    /// Queues a file's chunks; of a large file, list by list.
+    async fn file(&mut self, pages: &WholePages<'_>, path: Vec<u8>, entry: &Entry) -> Result<(), VaultError> {
+        let Some(content) = &entry.content else { return Ok(()) };
+        let mut lists = vec![(content.clone(), 0_u64)];
+        while let Some((list, base)) = lists.pop() {
+            if list.level == 0 {
+                self.queued += list.lens.len();
+                self.files.push((path.clone(), list.ids));
+                continue;
+            }
+            let mut at = base;
+            for (id, len) in list.ids.chunks(ChunkId::LEN).zip(&list.lens) {
+                if let Ok(id) = ChunkId::try_from(id) {
+                    match pages.content(&id, list.level - 1, at, *len).await {
+                        Ok(below) if below.level == 0 => {
+                            self.queued += below.lens.len();
+                            self.files.push((path.clone(), below.ids));
+                        }
+                        Ok(below) => lists.push((below, at)),
+                        Err(error) if error.is_damage() => {
+                            self.spoil(&path);
+                            let damage = Damage::of(error, DamageKind::Page, "a content list")?;
+                            self.damaged.push((damage, path.clone()));
+                        }
+                        Err(error) => return Err(error),
+                    }
+                }
+                at = at.saturating_add(*len);
+            }
+        }
+        Ok(())
+    }
+
+    /// Looks the queued chunks up, and notes the folders that are whole.
+    fn look_up(&mut self, check: &mut Check<'_>, pages: &WholePages<'_>) -> Result<(), VaultError> {
+        let files = std::mem::take(&mut self.files);
+        self.queued = 0;
+        let ids: Vec<ChunkId> = files
+            .iter()
+            .flat_map(|(_, ids)| ids.chunks(ChunkId::LEN).filter_map(|id| ChunkId::try_from(id).ok()))
+            .collect();
+        check.report.chunks += ids.len() as u64;
+        let mut places = pages.domain.index().lookup(&ids)?.into_iter().zip(&ids);
+        for (path, own) in &files {
+            let mut worst = None;
+            for (place, id) in places.by_ref().take(own.len() / ChunkId::LEN) {
+                let error = match place {
+                    None => VaultError::UnknownChunk(*id),
+                    Some(place) if pages.lost.get(&place.pack).is_some_and(|lost| lost.has(place.frame)) => {
+                        lost_in(pages.domain, place.pack)?.unwrap_or(VaultError::UnknownChunk(*id))
+                    }
+                    Some(_) => continue,
+                };
+                let damage = Damage::of(error, DamageKind::Chunk, "a chunk")?;
+                if worst.as_ref() != Some(&damage.object) {
+                    worst = Some(damage.object.clone());
+                    self.damaged.push((damage, path.clone()));
+                }
+            }
+            if worst.is_some() {
+                self.spoil(path);
+            }
+        }
+        let whole: Vec<(Vec<u8>, [u8; 0])> = std::mem::take(&mut self.whole)
+            .into_iter()
+            .map(|(page, _)| (scratch_key(&page), []))
+            .collect();
+        pages.domain.index().journal_put(&whole)?;
+        for (damage, path) in std::mem::take(&mut self.damaged) {
+            self.report(check, damage, path);
+        }
+        Ok(())
+    }
+
+    /// Adds what a damage costs to the report. Chunks that no readable segment names are put down to the segment that
+    /// cannot be read, if there is just one.
+    fn report(&self, check: &mut Check<'_>, mut damage: Damage, path: Vec<u8>) {
+        if damage.kind == DamageKind::Chunk {
+            let mut segments = check
+                .report
+                .damaged
+                .iter()
+                .filter(|known| known.kind == DamageKind::Segment);
+            damage = match (segments.next(), segments.next()) {
+                (Some(only), None) => only.clone(),
+                _ => Damage::new(
+                    DamageKind::Chunk,
+                    format!("{}/{}/segments", names::DOMAINS, check.domain.id()),
+                    "chunks that points need are in no segment that can be read",
+                ),
+            };
+        }
+        let known = check.damage(damage);
+        if !known.points.contains(&self.point) {
+            known.points.push(self.point);
+        }
+        if known.paths.len() < PATHS_MAX && !known.paths.contains(&path) {
+            known.paths.push(path);
+        }
+    }
+}
+
+fn scratch_key(page: &ChunkId) -> Vec<u8> {
+    [SCRATCH, page.as_bytes()].concat()
+}
+
+fn is_whole(domain: &Domain, page: &ChunkId) -> Result<bool, VaultError> {
+    Ok(domain
+        .index()
+        .journal_get(&[scratch_key(page)])?
+        .first()
+        .is_some_and(Option::is_some))
+}

@@ -1,0 +1,202 @@
+//! Appending to the log: find the end, validate what came since, create the next entry; where that place is taken, do it
+//! again. Two writers never share a place, and a writer that lost its answer finds itself by its nonce.
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use lockstone_proto::ids::{PointId, SegmentId};
+use lockstone_proto::limits::LOG_ENTRY_MAX;
+use lockstone_proto::vault::{CommitBody, PackEntry, PointSummary};
+
+use super::refresh::State;
+use super::{Domain, Signer};
+use crate::damage::DamageKind;
+use crate::error::VaultError;
+use crate::keys::random;
+use crate::log::{Body, LogHead, PlainEntry, chain, own_nonce, seal};
+use crate::store::{Created, names};
+
+/// Places tried before giving up for now.
+const ATTEMPTS: u32 = 64;
+
+impl Domain {
+    /// Writes a checkpoint: these segments belong to the index. Call it once segments and packs are durable; the index gets
+    /// `packs` (those the segments list) when the entry is written.
+    pub async fn append_segments(
+        &self,
+        segments: Vec<SegmentId>,
+        packs: &[PackEntry],
+        now: Timestamp,
+    ) -> Result<LogHead, VaultError> {
+        let own = segments.clone();
+        self.append(now, packs, &own, |_| Ok(Step::Write(Body::Segments(segments.clone()))))
+            .await
+    }
+
+    /// Commits a recovery point. Call it once everything it reaches is durable. `body.segment_ids` are segments that no
+    /// checkpoint named yet, `packs` those they list, and `body.index_position` the entry at which the index and the
+    /// parents were read (`LogView::head`). `Overtaken` if packs were condemned or replaced since: begin a new generation.
+    /// Committing the same point again is fine and changes nothing.
+    pub async fn commit(
+        &self,
+        summary: PointSummary,
+        body: CommitBody,
+        packs: &[PackEntry],
+        now: Timestamp,
+    ) -> Result<LogHead, VaultError> {
+        let id = PointId::try_from(summary.point_id.as_ref()).ok();
+        let read_at = body.index_position;
+        let own = Body::Commit(Box::new(summary), Box::new(body));
+        let segments = own.segments();
+        self.append(now, packs, &segments, |state| {
+            if id.is_some_and(|id| state.summed.point(&id).is_some()) {
+                return Ok(Step::Done);
+            }
+            // DESIGN §4, "Validating a Commit". Whether a collection was harmless can be looked into once there are
+            // collectors; until then a new generation is always right.
+            match state.summed.collected_after(read_at) {
+                Some(n) => Err(VaultError::Overtaken { n }),
+                None => Ok(Step::Write(own.clone())),
+            }
+        })
+        .await
+    }
+
+    /// Deletes recovery points, softly. Points that are forgotten already are left as they are.
+    pub async fn forget(&self, points: &[PointId], now: Timestamp) -> Result<LogHead, VaultError> {
+        self.append(now, &[], &[], |state| {
+            let mut fresh = Vec::new();
+            for id in points {
+                let point = state
+                    .summed
+                    .point(id)
+                    .ok_or_else(|| VaultError::NoSuchPoint(id.hex()))?;
+                if point.forgotten.is_none() && !fresh.contains(id) {
+                    fresh.push(*id);
+                }
+            }
+            Ok(if fresh.is_empty() {
+                Step::Done
+            } else {
+                Step::Write(Body::Forget(fresh))
+            })
+        })
+        .await
+    }
+
+    /// Brings deleted points back. `TooLate` if the vault was collected since one was deleted.
+    pub async fn unforget(&self, points: &[PointId], now: Timestamp) -> Result<LogHead, VaultError> {
+        self.append(now, &[], &[], |state| {
+            let mut back = Vec::new();
+            for id in points {
+                let point = state
+                    .summed
+                    .point(id)
+                    .ok_or_else(|| VaultError::NoSuchPoint(id.hex()))?;
+                if point.forgotten.is_some() && !back.contains(id) {
+                    if state.summed.is_too_late(id) {
+                        return Err(VaultError::TooLate(*id));
+                    }
+                    back.push(*id);
+                }
+            }
+            Ok(if back.is_empty() {
+                Step::Done
+            } else {
+                Step::Write(Body::Restore(back))
+            })
+        })
+        .await
+    }
+
+    /// Appends what `decide` says, which is asked again whenever other entries came first.
+    pub(super) async fn append(
+        &self,
+        now: Timestamp,
+        packs: &[PackEntry],
+        segments: &[SegmentId],
+        decide: impl Fn(&State) -> Result<Step, VaultError>,
+    ) -> Result<LogHead, VaultError> {
+        let signer = self.signer.as_ref().ok_or(VaultError::ReadOnly)?;
+        let mut state = self.state.lock().await;
+        self.read_kept(&mut state).await?;
+        for _ in 0..ATTEMPTS {
+            refuse_damaged(&state)?;
+            self.read_on(&mut state, false).await?;
+            self.check_pin(&mut state);
+            refuse_damaged(&state)?;
+            self.load_segments(&mut state).await?;
+            let body = match decide(&state)? {
+                Step::Write(body) => body,
+                Step::Done => {
+                    self.publish(&mut state)?;
+                    return Ok(state.head);
+                }
+            };
+            if let Some(object) = self.create(signer, &state, &body, now).await? {
+                let n = state.head.n + 1;
+                self.take_own(&mut state, n, &object)?;
+                // From memory, and noted as loaded, so that they are not fetched.
+                self.index.add_packs(packs, segments)?;
+                state.loaded(segments);
+                self.publish(&mut state)?;
+                return Ok(state.head);
+            }
+        }
+        Err(VaultError::Crowded)
+    }
+
+    /// Creates the entry behind the head. `None` if somebody else was there first.
+    async fn create(
+        &self,
+        signer: &Signer,
+        state: &State,
+        body: &Body,
+        now: Timestamp,
+    ) -> Result<Option<Bytes>, VaultError> {
+        let nonce = random::<16>()?;
+        let name = names::log_entry(self.id, state.head.n + 1);
+        let object = seal(&self.keys, &state.head, signer.server, &signer.key, &nonce, now, body)
+            .map_err(|why| VaultError::damaged(DamageKind::Log, "a new log entry", why))?;
+        let lost = match self.store().create(&name, object.clone()).await {
+            Ok(Created::New) => return Ok(Some(object)),
+            Ok(Created::Exists) => None,
+            Err(error) => Some(error),
+        };
+        // Whose entry is it? It is ours if the answer to an earlier attempt was lost.
+        match (self.store().get(&name, LOG_ENTRY_MAX).await, lost) {
+            (Ok(found), _) if own_nonce(&found, signer.server, &nonce) => Ok(Some(found)),
+            (_, Some(error)) => Err(error.into()),
+            (_, None) => Ok(None),
+        }
+    }
+
+    fn take_own(&self, state: &mut State, n: u64, object: &Bytes) -> Result<(), VaultError> {
+        let entry = PlainEntry::read(self.id, n, object, Some(&state.servers))
+            .and_then(|plain| chain(&state.head, &plain).map(|()| plain))
+            .and_then(|plain| plain.open(&self.keys))
+            .map_err(|why| VaultError::damaged(DamageKind::Log, names::log_entry(self.id, n), why))?;
+        state.take(&entry);
+        Ok(self.index.log_put(n, object)?)
+    }
+}
+
+/// What shall become of an append.
+pub(super) enum Step {
+    /// Write this.
+    Write(Body),
+    /// It is there already, or there is nothing to say.
+    Done,
+}
+
+fn refuse_damaged(state: &State) -> Result<(), VaultError> {
+    if let Some((known, found)) = &state.rolled_back {
+        return Err(VaultError::RolledBack {
+            known: *known,
+            found: found.clone(),
+        });
+    }
+    match state.damage.first() {
+        Some(damage) => Err(VaultError::LogDamaged { reason: damage.line() }),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,192 @@
+//! A domain, opened: its keys, its log, its index. What jobs work with.
+//!
+//! The log decides what exists; the index follows it. `refresh` reads the log from where this machine stopped the last
+//! time and loads the segments it names; `append` adds an entry and keeps the index in step. Entries that were validated
+//! once are kept in the index and not fetched again, except the last: that it is still what it was shows that the vault did
+//! not go back.
+//!
+//! Damage is not an error here: `refresh` steps over entries, registrations and segments that cannot be believed, names
+//! them in the view, and goes on with what can be, so that undamaged points restore. Only appending to a damaged log is
+//! refused.
+//!
+//! All futures here do short reads of the index inline, and none holds a thread while it waits for the store.
+
+mod append;
+mod chunks;
+mod refresh;
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use ed25519_dalek::{SigningKey, VerifyingKey};
+use lockstone_proto::ids::{DomainId, ServerId};
+
+use crate::damage::Damage;
+use crate::error::VaultError;
+use crate::index::{Index, Opened};
+use crate::keys::{Keys, MasterKey};
+use crate::log::{LogHead, LogView};
+use crate::store::Store;
+use crate::vault::Vault;
+
+/// Who signs what is appended.
+pub struct Signer {
+    /// This server.
+    pub server: ServerId,
+    /// Its key.
+    pub key: SigningKey,
+}
+
+impl std::fmt::Debug for Signer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Signer({}, secret)", self.server)
+    }
+}
+
+/// How a domain is opened.
+#[derive(Debug)]
+pub struct DomainOptions {
+    /// Who signs; `None` to read only, as when restoring on another machine.
+    pub signer: Option<Signer>,
+    /// The cache folder of this domain.
+    pub cache_dir: PathBuf,
+    /// Where the last log entry seen is noted, outside the cache folder.
+    pub pin_file: Option<PathBuf>,
+    /// Keys of servers that are known otherwise, as a machine knows its own: their entries are believed even where the
+    /// registration is damaged. The signer's is added by itself.
+    pub trusted: Vec<(ServerId, VerifyingKey)>,
+}
+
+impl DomainOptions {
+    /// To read only, with a cache folder.
+    #[must_use]
+    pub fn read_only(cache_dir: PathBuf) -> Self {
+        Self {
+            signer: None,
+            cache_dir,
+            pin_file: None,
+            trusted: Vec::new(),
+        }
+    }
+}
+
+/// A domain, opened. Shared by `Arc`.
+#[derive(Debug)]
+pub struct Domain {
+    vault: Vault,
+    id: DomainId,
+    keys: Arc<Keys>,
+    index: Arc<Index>,
+    signer: Option<Signer>,
+    pin_file: Option<PathBuf>,
+    /// Registrations that were damaged when the domain was opened.
+    damaged_servers: Vec<Damage>,
+    /// One reader or writer of the log at a time; the store arbitrates between machines.
+    state: tokio::sync::Mutex<refresh::State>,
+    view: Mutex<Arc<LogView>>,
+}
+
+impl Domain {
+    /// Opens a domain of a vault with its master key. Does not read the log: call `refresh`. The strings are for the user:
+    /// a line for each thing that is not as usual.
+    pub async fn open(
+        vault: &Vault,
+        domain: DomainId,
+        master: &MasterKey,
+        options: DomainOptions,
+    ) -> Result<(Arc<Self>, Vec<String>), VaultError> {
+        let keys = Arc::new(Keys::derive(master, domain));
+        let (index, opened) = Index::open(&options.cache_dir, vault.id(), domain)?;
+        let mut lines = Vec::new();
+        if let Opened::Dropped { reason } = opened {
+            let folder = options.cache_dir.display();
+            lines.push(format!(
+                "the cache in {folder} could not be used ({reason}); it is rebuilt from the vault"
+            ));
+        }
+        let (mut servers, damaged_servers) = vault.servers().await?;
+        for (server, key) in &options.trusted {
+            servers.trust(*server, domain, *key);
+        }
+        if let Some(signer) = &options.signer {
+            servers.trust(signer.server, domain, signer.key.verifying_key());
+            let known = servers.get(signer.server);
+            if known.is_none_or(|known| known.domain != domain || known.key != signer.key.verifying_key()) {
+                return Err(VaultError::NotRegistered {
+                    server: signer.server.hex(),
+                    domain: domain.hex(),
+                });
+            }
+        }
+        let view = LogView {
+            head: LogHead::START,
+            points: Vec::new(),
+            damage: Vec::new(),
+            log_damaged: false,
+        };
+        let domain = Self {
+            vault: vault.clone(),
+            id: domain,
+            keys,
+            index: Arc::new(index),
+            signer: options.signer,
+            pin_file: options.pin_file,
+            damaged_servers,
+            state: tokio::sync::Mutex::new(refresh::State::new(servers)),
+            view: Mutex::new(Arc::new(view)),
+        };
+        Ok((Arc::new(domain), lines))
+    }
+
+    /// Its vault.
+    #[must_use]
+    pub fn vault(&self) -> &Vault {
+        &self.vault
+    }
+
+    /// Its id.
+    #[must_use]
+    pub fn id(&self) -> DomainId {
+        self.id
+    }
+
+    /// Its keys.
+    #[must_use]
+    pub fn keys(&self) -> &Arc<Keys> {
+        &self.keys
+    }
+
+    /// The vault's objects.
+    #[must_use]
+    pub fn store(&self) -> &Store {
+        self.vault.store()
+    }
+
+    /// Its index.
+    #[must_use]
+    pub fn index(&self) -> &Arc<Index> {
+        &self.index
+    }
+
+    /// The server that signs; `None` if the domain was opened to read only.
+    #[must_use]
+    pub fn server(&self) -> Option<ServerId> {
+        self.signer.as_ref().map(|signer| signer.server)
+    }
+
+    /// The log as it was last read or appended to.
+    #[must_use]
+    pub fn view(&self) -> Arc<LogView> {
+        Arc::clone(&self.view.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn set_view(&self, view: LogView) -> Arc<LogView> {
+        let view = Arc::new(view);
+        *self.view.lock().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&view);
+        view
+    }
+}
+
+#[cfg(test)]
+#[path = "domain_tests.rs"]
+mod tests;

@@ -1,0 +1,86 @@
+//! What can go wrong with the cache.
+
+/// The cache failed. It is rebuildable, so none of this loses anything.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum IndexError {
+    /// Another process, or another job of this one, has it open.
+    #[error("the cache folder {folder} is in use by another job")]
+    Busy {
+        /// The cache folder.
+        folder: String,
+    },
+    /// No space is left for it.
+    #[error("the cache folder {folder} is full")]
+    Full {
+        /// The cache folder.
+        folder: String,
+    },
+    /// It cannot be read or written.
+    #[error("the cache folder {folder}: {reason}")]
+    Io {
+        /// The cache folder.
+        folder: String,
+        /// The system's words.
+        reason: String,
+    },
+    /// It is corrupted. It will be dropped and rebuilt when it is next opened, so this is transient.
+    #[error("the cache folder {folder} is corrupted: {reason}")]
+    Corrupt {
+        /// The cache folder.
+        folder: String,
+        /// RocksDB's words.
+        reason: String,
+    },
+}
+
+impl IndexError {
+    /// Whether a new attempt, which opens the cache anew, may help.
+    #[must_use]
+    pub fn is_transient(&self) -> bool {
+        matches!(self, Self::Corrupt { .. })
+    }
+
+    /// What somebody can do about it.
+    #[must_use]
+    pub fn hint(&self) -> Option<&'static str> {
+        Some(match self {
+            Self::Busy { .. } => "wait for the other job, or see: lockstone jobs list",
+            Self::Full { .. } => "free space there, or move it: lockstone cache move DIR",
+            Self::Io { .. } => "check who owns the cache folder and who runs this program",
+            Self::Corrupt { .. } => "run it again: the cache is rebuilt from the vault",
+        })
+    }
+
+    /// Sorts an error of RocksDB.
+    pub(super) fn sort(folder: &str, error: rocksdb::Error) -> Self {
+        use rocksdb::ErrorKind as K;
+        let kind = error.kind();
+        let (folder, reason) = (folder.to_owned(), error.into_string());
+        let says = |text: &str| reason.contains(text);
+        match kind {
+            K::Busy => Self::Busy { folder },
+            K::IOError if says("lock file") || says("lock hold") => Self::Busy { folder },
+            _ if says("No space left") || says("quota exceeded") => Self::Full { folder },
+            K::IOError
+                if says("Permission denied")
+                    || says("Operation not permitted")
+                    || says("Read-only file system")
+                    || says("Too many open files")
+                    || says("Cannot allocate memory") =>
+            {
+                Self::Io { folder, reason }
+            }
+            K::TryAgain | K::TimedOut | K::Aborted | K::ShutdownInProgress => Self::Io { folder, reason },
+            _ => Self::Corrupt { folder, reason },
+        }
+    }
+
+    /// Sorts an error of the system.
+    pub(super) fn io(folder: &str, error: &std::io::Error) -> Self {
+        let (folder, reason) = (folder.to_owned(), error.to_string());
+        match error.kind() {
+            std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => Self::Full { folder },
+            _ => Self::Io { folder, reason },
+        }
+    }
+}

@@ -1,0 +1,456 @@
+//! The index: a RocksDB in the cache folder that says where chunks are, and keeps what would be slow to fetch again: log
+//! entries, tree pages, the journal of an unfinished backup. Opened by `Domain`, asked by Dedup, the Cataloguer and restore.
+//!
+//! It is a cache. It belongs to one vault, one domain and one generation of its own layout; where any of these differs, or
+//! it is corrupted, it is dropped and rebuilt from the vault, with the reason. What exists is decided by the log: chunks
+//! get in here only from segments that a log entry names, or from packs whose log entry was just written.
+//!
+//! Memory: 16 MiB of block cache (index and filter blocks included), write buffers of 16 MiB in all, 256 open files;
+//! below 48 MiB together. Two background threads. All calls block for as long as a disk read takes.
+//!
+//! Column families: `chunks` (chunk id → place), `packs` (`n` number → pack, `i` id → number, `f` number, frame → the
+//! chunks of a frame of a tree pack), `pages`, `log`, `journal`, `meta`.
+
+mod error;
+mod open;
+mod records;
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use lockstone_proto::ids::{ChunkId, PackId, SegmentId};
+use lockstone_proto::vault::{ChunkKind, Codec, PackEntry};
+use rocksdb::{ColumnFamily, DB, Direction, IteratorMode, ReadOptions, WriteBatch, WriteOptions};
+
+use crate::tree::NewPage;
+
+pub use error::IndexError;
+pub use open::{Opened, destroy};
+
+const CHUNKS: &str = "chunks";
+const PACKS: &str = "packs";
+const PAGES: &str = "pages";
+const LOG: &str = "log";
+const JOURNAL: &str = "journal";
+const META: &str = "meta";
+const FAMILIES: [&str; 6] = [CHUNKS, PACKS, PAGES, LOG, JOURNAL, META];
+
+/// Raised whenever the layout changes: caches of other generations are dropped.
+const GENERATION: u32 = 1;
+const NEXT_PACK: &[u8] = b"next pack";
+const SEGMENT: u8 = b's';
+/// A batch is written once it has this many bytes, between packs.
+const BATCH_BYTES: usize = 2 * 1024 * 1024;
+/// Packs kept decoded, twice over.
+const PACKS_KEPT: usize = 512;
+
+/// Where a chunk is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ChunkPlace {
+    /// The pack's number in this index (`Index::pack`).
+    pub pack: u32,
+    /// The frame's ordinal in the pack.
+    pub frame: u32,
+    /// Where the chunk begins in the opened frame, bytes.
+    pub offset: u32,
+    /// Its length, bytes.
+    pub len: u32,
+}
+
+/// A pack, as the index knows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PackInfo {
+    /// Its id.
+    pub id: PackId,
+    /// What it holds.
+    pub kind: ChunkKind,
+    /// The length of the whole object, bytes.
+    pub len: u64,
+    /// Its frames, in order of their ordinals.
+    pub frames: Vec<FramePlace>,
+}
+
+/// Where a frame is in its pack.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FramePlace {
+    /// Where it begins, bytes.
+    pub offset: u64,
+    /// Its length in the pack, bytes, tag included.
+    pub sealed_len: u32,
+    /// Its length when opened, bytes.
+    pub raw_len: u32,
+    /// How it is stored under the seal.
+    pub codec: Codec,
+}
+
+/// The index of one domain. Shared by many threads.
+pub struct Index {
+    // Order matters: the database is closed before its files are noted.
+    db: DB,
+    _closing: open::Closing,
+    folder: PathBuf,
+    /// The number of the next new pack; the lock also keeps two writers from numbering one pack twice.
+    next_pack: Mutex<u32>,
+    packs: Mutex<PackCache>,
+}
+
+/// Two generations of decoded packs: what was asked for lately survives.
+#[derive(Default)]
+struct PackCache {
+    young: HashMap<u32, Arc<PackInfo>>,
+    old: HashMap<u32, Arc<PackInfo>>,
+}
+
+impl std::fmt::Debug for Index {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Index")
+            .field("folder", &self.folder)
+            .finish_non_exhaustive()
+    }
+}
+
+type Result<T> = std::result::Result<T, IndexError>;
+
+impl Index {
+    /// The cache folder it lives in.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Where these chunks are, in the order asked; `None` for those no loaded segment names. One batched read.
+    pub fn lookup(&self, ids: &[ChunkId]) -> Result<Vec<Option<ChunkPlace>>> {
+        let mut order: Vec<u32> = (0..ids.len() as u32).collect();
+        order.sort_unstable_by_key(|at| &ids[*at as usize]);
+        let keys = order.iter().map(|at| ids[*at as usize].as_bytes().as_slice());
+        let found = self.db.batched_multi_get_cf(self.family(CHUNKS)?, keys, true);
+        let mut places = vec![None; ids.len()];
+        for (at, value) in order.iter().zip(found) {
+            if let Some(value) = value.map_err(|error| self.failed(error))? {
+                let place = records::read_place(&value).ok_or_else(|| self.corrupt("a chunk's place"))?;
+                places[*at as usize] = Some(place);
+            }
+        }
+        Ok(places)
+    }
+
+    /// The pack of that number.
+    pub fn pack(&self, number: u32) -> Result<Option<Arc<PackInfo>>> {
+        if let Some(pack) = self.kept().get(number) {
+            return Ok(Some(pack));
+        }
+        let Some(value) = self.get(PACKS, &records::key(b'n', number))? else {
+            return Ok(None);
+        };
+        let pack = Arc::new(records::read_pack(&value).ok_or_else(|| self.corrupt("a pack"))?);
+        self.kept().put(number, Arc::clone(&pack));
+        Ok(Some(pack))
+    }
+
+    /// The number of the pack of that id.
+    pub fn pack_number(&self, id: &PackId) -> Result<Option<u32>> {
+        let Some(value) = self.get(PACKS, &records::id_key(b'i', id.as_bytes()))? else {
+            return Ok(None);
+        };
+        let number = value
+            .as_ref()
+            .try_into()
+            .map(u32::from_le_bytes)
+            .map_err(|_| self.corrupt("a pack's number"))?;
+        Ok(Some(number))
+    }
+
+    /// The packs whose id begins with that byte, in order of their ids, as long as `each` says so.
+    pub fn packs_beginning(&self, first: u8, each: &mut dyn FnMut(PackId, u32) -> bool) -> Result<()> {
+        self.scan(PACKS, &[b'i', first], &mut |key, value| {
+            let id = key.get(1..).and_then(|id| PackId::try_from(id).ok());
+            match (id, value.try_into()) {
+                (Some(id), Ok(number)) => each(id, u32::from_le_bytes(number)),
+                _ => true,
+            }
+        })
+    }
+
+    /// The chunks of a frame of a tree pack, in order, with their lengths.
+    pub(crate) fn frame_members(&self, pack: u32, frame: u32) -> Result<Vec<(ChunkId, u32)>> {
+        let Some(value) = self.get(PACKS, &records::member_key(pack, frame))? else {
+            return Ok(Vec::new());
+        };
+        records::read_members(&value).ok_or_else(|| self.corrupt("a frame's chunks"))
+    }
+
+    /// Adds packs and their chunks, and notes that these segments are loaded. Each pack is added whole or not at all, and
+    /// the segments are noted last, so that after a crash they are loaded again. A pack that is known already is skipped.
+    /// The entries must have passed `decode_segment`, or be one's own.
+    pub fn add_packs(&self, packs: &[PackEntry], segments: &[SegmentId]) -> Result<()> {
+        let mut next = self.next_pack.lock().unwrap_or_else(PoisonError::into_inner);
+        let (chunk_family, pack_family, meta) = (self.family(CHUNKS)?, self.family(PACKS)?, self.family(META)?);
+        let mut batch = WriteBatch::default();
+        let mut number = *next;
+        let mut fresh = std::collections::HashSet::new();
+        for pack in packs {
+            let id = PackId::try_from(pack.pack_id.as_ref()).map_err(|_| self.corrupt("a new pack's id"))?;
+            if self.pack_number(&id)?.is_some() || !fresh.insert(id) {
+                continue;
+            }
+            let frames = pack.directory.as_ref().map_or(&[][..], |directory| &directory.frames);
+            let value = records::pack(&id, pack.kind(), pack.len, frames);
+            batch.put_cf(pack_family, records::key(b'n', number), value);
+            batch.put_cf(pack_family, records::id_key(b'i', id.as_bytes()), number.to_le_bytes());
+            for (chunk, place) in records::places(number, frames) {
+                batch.put_cf(chunk_family, chunk, records::place(place));
+            }
+            if pack.kind() == ChunkKind::Tree {
+                for (ordinal, frame) in frames.iter().enumerate() {
+                    let key = records::member_key(number, ordinal as u32);
+                    batch.put_cf(pack_family, key, records::members(frame));
+                }
+            }
+            number = number
+                .checked_add(1)
+                .ok_or_else(|| self.corrupt("more packs than can be numbered"))?;
+            batch.put_cf(meta, NEXT_PACK, number.to_le_bytes());
+            if batch.size_in_bytes() >= BATCH_BYTES {
+                self.write(std::mem::take(&mut batch))?;
+                *next = number;
+                fresh.clear();
+            }
+        }
+        for segment in segments {
+            batch.put_cf(meta, records::id_key(SEGMENT, segment.as_bytes()), b"");
+        }
+        self.write(batch)?;
+        *next = number;
+        Ok(())
+    }
+
+    /// Those of these segments that were not loaded yet, in the order given.
+    pub fn segments_not_loaded(&self, segments: &[SegmentId]) -> Result<Vec<SegmentId>> {
+        let keys: Vec<Vec<u8>> = segments
+            .iter()
+            .map(|id| records::id_key(SEGMENT, id.as_bytes()))
+            .collect();
+        let found = self.db.batched_multi_get_cf(self.family(META)?, &keys, false);
+        let mut missing = Vec::new();
+        for (segment, value) in segments.iter().zip(found) {
+            if value.map_err(|error| self.failed(error))?.is_none() {
+                missing.push(*segment);
+            }
+        }
+        Ok(missing)
+    }
+
+    /// A tree chunk that was kept.
+    pub fn page(&self, id: &ChunkId) -> Result<Option<Bytes>> {
+        self.get(PAGES, id.as_bytes())
+    }
+
+    /// Keeps tree chunks. They may be gone after a crash.
+    pub fn put_pages(&self, pages: &[NewPage]) -> Result<()> {
+        let family = self.family(PAGES)?;
+        let mut batch = WriteBatch::default();
+        for page in pages {
+            batch.put_cf(family, page.id.as_bytes(), &page.raw);
+        }
+        let mut options = WriteOptions::default();
+        options.disable_wal(true);
+        self.db.write_opt(batch, &options).map_err(|error| self.failed(error))
+    }
+
+    /// Writes journal records, all or none.
+    pub fn journal_put<K: AsRef<[u8]>, V: AsRef<[u8]>>(&self, records: &[(K, V)]) -> Result<()> {
+        let family = self.family(JOURNAL)?;
+        let mut batch = WriteBatch::default();
+        for (key, value) in records {
+            batch.put_cf(family, key, value);
+        }
+        self.write(batch)
+    }
+
+    /// Journal records by their keys, in the order asked.
+    pub fn journal_get<K: AsRef<[u8]>>(&self, keys: &[K]) -> Result<Vec<Option<Vec<u8>>>> {
+        let keys = keys.iter().map(AsRef::as_ref);
+        let found = self.db.batched_multi_get_cf(self.family(JOURNAL)?, keys, false);
+        let found = found
+            .into_iter()
+            .map(|value| value.map(|value| value.map(|value| value.to_vec())));
+        found
+            .collect::<std::result::Result<_, _>>()
+            .map_err(|error| self.failed(error))
+    }
+
+    /// Journal records whose keys begin so, in order of their keys, as long as `each` says so.
+    pub fn journal_scan(&self, prefix: &[u8], each: &mut dyn FnMut(&[u8], &[u8]) -> bool) -> Result<()> {
+        self.scan(JOURNAL, prefix, each)
+    }
+
+    /// Deletes the journal records whose keys begin so; all of them for an empty prefix.
+    pub fn journal_clear(&self, prefix: &[u8]) -> Result<()> {
+        self.clear(JOURNAL, prefix)
+    }
+
+    /// A value of the caller's own.
+    pub fn meta_get(&self, key: &str) -> Result<Option<Vec<u8>>> {
+        Ok(self
+            .get(META, &records::id_key(b'm', key.as_bytes()))?
+            .map(|value| value.to_vec()))
+    }
+
+    /// Sets a value of the caller's own.
+    pub fn meta_put(&self, key: &str, value: &[u8]) -> Result<()> {
+        let mut batch = WriteBatch::default();
+        batch.put_cf(self.family(META)?, records::id_key(b'm', key.as_bytes()), value);
+        self.write(batch)
+    }
+
+    /// Keeps the object of a log entry that was validated.
+    pub(crate) fn log_put(&self, n: u64, object: &[u8]) -> Result<()> {
+        let mut batch = WriteBatch::default();
+        batch.put_cf(self.family(LOG)?, n.to_be_bytes(), object);
+        self.write(batch)
+    }
+
+    /// The kept object of a log entry.
+    pub(crate) fn log_get(&self, n: u64) -> Result<Option<Bytes>> {
+        self.get(LOG, &n.to_be_bytes())
+    }
+
+    /// The kept log entries in order, as long as `each` says so.
+    pub(crate) fn log_scan(&self, each: &mut dyn FnMut(u64, &[u8]) -> bool) -> Result<()> {
+        self.scan(LOG, b"", &mut |key, object| match key.try_into() {
+            Ok(n) => each(u64::from_be_bytes(n), object),
+            Err(_) => false,
+        })
+    }
+
+    /// Forgets all kept log entries.
+    pub(crate) fn log_clear(&self) -> Result<()> {
+        self.clear(LOG, b"")
+    }
+
+    /// Makes everything written so far survive a power cut; pages excepted.
+    pub fn flush(&self) -> Result<()> {
+        self.db.flush_wal(true).map_err(|error| self.failed(error))
+    }
+
+    /// Roughly how many bytes of memory RocksDB uses: block cache, write buffers and table readers.
+    #[must_use]
+    pub fn memory(&self) -> u64 {
+        let total = |name: &str| {
+            let all = FAMILIES.iter().filter_map(|family| self.db.cf_handle(family));
+            all.filter_map(|family| self.db.property_int_value_cf(family, name).ok().flatten())
+                .sum::<u64>()
+        };
+        let cache = self
+            .db
+            .property_int_value("rocksdb.block-cache-usage")
+            .ok()
+            .flatten()
+            .unwrap_or_default();
+        cache + total("rocksdb.cur-size-all-mem-tables") + total("rocksdb.estimate-table-readers-mem")
+    }
+
+    fn family(&self, name: &str) -> Result<&ColumnFamily> {
+        self.db
+            .cf_handle(name)
+            .ok_or_else(|| self.corrupt("a column family is missing"))
+    }
+
+    fn get(&self, family: &str, key: &[u8]) -> Result<Option<Bytes>> {
+        let value = self
+            .db
+            .get_pinned_cf(self.family(family)?, key)
+            .map_err(|error| self.failed(error))?;
+        Ok(value.map(|value| records::copied(&value)))
+    }
+
+    fn write(&self, batch: WriteBatch) -> Result<()> {
+        if batch.is_empty() {
+            return Ok(());
+        }
+        self.db.write(batch).map_err(|error| self.failed(error))
+    }
+
+    fn scan(&self, family: &str, prefix: &[u8], each: &mut dyn FnMut(&[u8], &[u8]) -> bool) -> Result<()> {
+        let mut options = ReadOptions::default();
+        options.fill_cache(false);
+        if let Some(end) = after(prefix) {
+            options.set_iterate_upper_bound(end);
+        }
+        let mode = IteratorMode::From(prefix, Direction::Forward);
+        for item in self.db.iterator_cf_opt(self.family(family)?, options, mode) {
+            let (key, value) = item.map_err(|error| self.failed(error))?;
+            if !each(&key, &value) {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn clear(&self, family: &str, prefix: &[u8]) -> Result<()> {
+        let family = self.family(family)?;
+        // No key is longer than this, and none has such bytes only.
+        let end = after(prefix).unwrap_or_else(|| vec![0xff; 512]);
+        let failed = |error| self.failed(error);
+        self.db
+            .delete_file_in_range_cf(family, prefix, end.as_slice())
+            .map_err(failed)?;
+        let mut batch = WriteBatch::default();
+        batch.delete_range_cf(family, prefix, end.as_slice());
+        self.write(batch)
+    }
+
+    fn kept(&self) -> std::sync::MutexGuard<'_, PackCache> {
+        self.packs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Sorts an error. A corrupted cache is marked, so that it is dropped when it is next opened.
+    fn failed(&self, error: rocksdb::Error) -> IndexError {
+        let error = IndexError::sort(&self.folder.to_string_lossy(), error);
+        if let IndexError::Corrupt { reason, .. } = &error {
+            open::mark_corrupt(&self.folder, reason);
+        }
+        error
+    }
+
+    fn corrupt(&self, what: &str) -> IndexError {
+        let reason = format!("{what} cannot be read");
+        open::mark_corrupt(&self.folder, &reason);
+        IndexError::Corrupt {
+            folder: self.folder.to_string_lossy().into_owned(),
+            reason,
+        }
+    }
+}
+
+impl PackCache {
+    fn get(&mut self, number: u32) -> Option<Arc<PackInfo>> {
+        if let Some(pack) = self.young.get(&number) {
+            return Some(Arc::clone(pack));
+        }
+        let pack = self.old.remove(&number)?;
+        self.put(number, Arc::clone(&pack));
+        Some(pack)
+    }
+
+    fn put(&mut self, number: u32, pack: Arc<PackInfo>) {
+        if self.young.len() >= PACKS_KEPT {
+            self.old = std::mem::take(&mut self.young);
+        }
+        self.young.insert(number, pack);
+    }
+}
+
+/// The first key behind all that begin with `prefix`; `None` if there is none.
+fn after(prefix: &[u8]) -> Option<Vec<u8>> {
+    let last = prefix.iter().rposition(|byte| *byte != 0xff)?;
+    let mut end = prefix[..=last].to_vec();
+    end[last] += 1;
+    Some(end)
+}
+
+#[cfg(test)]
+#[path = "index_tests.rs"]
+mod tests;

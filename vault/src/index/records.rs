@@ -1,0 +1,181 @@
+//! How the index writes its values. Private to this machine and to one generation of the cache (`GENERATION` in the parent):
+//! fixed lengths, little endian; keys that are numbers are big endian, so that they sort.
+
+use bytes::Bytes;
+use lockstone_proto::ids::{ChunkId, PackId};
+use lockstone_proto::vault::{ChunkKind, Codec, Frame};
+
+use super::{ChunkPlace, FramePlace, PackInfo};
+use crate::pack::HEADER_LEN;
+
+pub(super) const PLACE_LEN: usize = 14;
+const FRAME_LEN: usize = 9;
+
+/// pack u32 ‖ frame u16 ‖ offset u32 ‖ length u32.
+pub(super) fn place(place: ChunkPlace) -> [u8; PLACE_LEN] {
+    let mut value = [0; PLACE_LEN];
+    value[..4].copy_from_slice(&place.pack.to_le_bytes());
+    // A pack has at most 65,536 frames.
+    value[4..6].copy_from_slice(&(place.frame as u16).to_le_bytes());
+    value[6..10].copy_from_slice(&place.offset.to_le_bytes());
+    value[10..].copy_from_slice(&place.len.to_le_bytes());
+    value
+}
+
+pub(super) fn read_place(value: &[u8]) -> Option<ChunkPlace> {
+    let value: &[u8; PLACE_LEN] = value.try_into().ok()?;
+    let [a, b, c, d, e, f, g, h, i, j, k, l, m, n] = *value;
+    Some(ChunkPlace {
+        pack: u32::from_le_bytes([a, b, c, d]),
+        frame: u32::from(u16::from_le_bytes([e, f])),
+        offset: u32::from_le_bytes([g, h, i, j]),
+        len: u32::from_le_bytes([k, l, m, n]),
+    })
+}
+
+/// id ‖ kind u8 ‖ length u64 ‖ for each frame: sealed length u32, raw length u32, codec u8.
+pub(super) fn pack(id: &PackId, kind: ChunkKind, len: u64, frames: &[Frame]) -> Vec<u8> {
+    let mut value = Vec::with_capacity(PackId::LEN + 9 + frames.len() * FRAME_LEN);
+    value.extend_from_slice(id.as_bytes());
+    value.push(kind as u8);
+    value.extend_from_slice(&len.to_le_bytes());
+    for frame in frames {
+        value.extend_from_slice(&frame.sealed_len.to_le_bytes());
+        value.extend_from_slice(&frame.raw_len.to_le_bytes());
+        value.push(frame.codec() as u8);
+    }
+    value
+}
+
+pub(super) fn read_pack(value: &[u8]) -> Option<PackInfo> {
+    let (id, rest) = value.split_first_chunk::<{ PackId::LEN }>()?;
+    let (kind, rest) = rest.split_first()?;
+    let (len, rest) = rest.split_first_chunk()?;
+    let mut offset = HEADER_LEN as u64;
+    let mut frames = Vec::with_capacity(rest.len() / FRAME_LEN);
+    for frame in rest.chunks(FRAME_LEN) {
+        let [a, b, c, d, e, f, g, h, codec] = *<&[u8; FRAME_LEN]>::try_from(frame).ok()?;
+        let sealed_len = u32::from_le_bytes([a, b, c, d]);
+        frames.push(FramePlace {
+            offset,
+            sealed_len,
+            raw_len: u32::from_le_bytes([e, f, g, h]),
+            codec: Codec::try_from(i32::from(codec)).ok()?,
+        });
+        offset += u64::from(sealed_len);
+    }
+    let kind = ChunkKind::try_from(i32::from(*kind)).ok()?;
+    Some(PackInfo {
+        id: PackId(*id),
+        kind,
+        len: u64::from_le_bytes(*len),
+        frames,
+    })
+}
+
+/// For each chunk of a frame: id ‖ length u32.
+pub(super) fn members(frame: &Frame) -> Vec<u8> {
+    let mut value = Vec::with_capacity(frame.chunk_lens.len() * (ChunkId::LEN + 4));
+    for (id, len) in frame.chunk_ids.chunks(ChunkId::LEN).zip(&frame.chunk_lens) {
+        value.extend_from_slice(id);
+        value.extend_from_slice(&len.to_le_bytes());
+    }
+    value
+}
+
+pub(super) fn read_members(value: &[u8]) -> Option<Vec<(ChunkId, u32)>> {
+    value
+        .chunks(ChunkId::LEN + 4)
+        .map(|member| {
+            let (id, len) = member.split_first_chunk::<{ ChunkId::LEN }>()?;
+            Some((ChunkId(*id), u32::from_le_bytes(len.try_into().ok()?)))
+        })
+        .collect()
+}
+
+/// Chunks of a pack in order, with their places.
+pub(super) fn places(pack: u32, frames: &[Frame]) -> impl Iterator<Item = (&[u8], ChunkPlace)> {
+    frames.iter().enumerate().flat_map(move |(ordinal, frame)| {
+        let mut offset = 0;
+        frame
+            .chunk_ids
+            .chunks(ChunkId::LEN)
+            .zip(&frame.chunk_lens)
+            .map(move |(id, len)| {
+                let place = ChunkPlace {
+                    pack,
+                    frame: ordinal as u32,
+                    offset,
+                    len: *len,
+                };
+                offset += len;
+                (id, place)
+            })
+    })
+}
+
+pub(super) fn key(prefix: u8, number: u32) -> [u8; 5] {
+    let [a, b, c, d] = number.to_be_bytes();
+    [prefix, a, b, c, d]
+}
+
+pub(super) fn member_key(number: u32, frame: u32) -> [u8; 9] {
+    let mut key = [b'f'; 9];
+    key[1..5].copy_from_slice(&number.to_be_bytes());
+    key[5..].copy_from_slice(&frame.to_be_bytes());
+    key
+}
+
+pub(super) fn id_key(prefix: u8, id: &[u8]) -> Vec<u8> {
+    let mut key = Vec::with_capacity(1 + id.len());
+    key.push(prefix);
+    key.extend_from_slice(id);
+    key
+}
+
+/// Bytes that a pinned value is copied into.
+pub(super) fn copied(value: &[u8]) -> Bytes {
+    Bytes::copy_from_slice(value)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn records_survive_their_bytes() {
+        let wanted = ChunkPlace {
+            pack: 70_000,
+            frame: 65_535,
+            offset: 8_000_000,
+            len: 4 << 20,
+        };
+        assert_eq!(read_place(&place(wanted)), Some(wanted));
+        assert_eq!(read_place(&[0; 13]), None);
+        let frame = |sealed_len, codec: Codec| Frame {
+            sealed_len,
+            raw_len: 9,
+            codec: codec.into(),
+            chunk_ids: Bytes::from(vec![7; 64]),
+            chunk_lens: vec![4, 5],
+        };
+        let frames = [frame(100, Codec::Zstd), frame(200, Codec::Stored)];
+        let read = read_pack(&pack(&PackId([1; 32]), ChunkKind::Tree, 500, &frames)).unwrap();
+        assert_eq!((read.id, read.kind, read.len), (PackId([1; 32]), ChunkKind::Tree, 500));
+        assert_eq!(read.frames[1].offset, HEADER_LEN as u64 + 100);
+        assert_eq!(read.frames[0].codec, Codec::Zstd);
+        let wanted = vec![(ChunkId([7; 32]), 4), (ChunkId([7; 32]), 5)];
+        assert_eq!(read_members(&members(&frames[0])), Some(wanted));
+        let all: Vec<_> = places(3, &frames).map(|(_, place)| place).collect();
+        assert_eq!(
+            all[3],
+            ChunkPlace {
+                pack: 3,
+                frame: 1,
+                offset: 4,
+                len: 5
+            }
+        );
+    }
+}

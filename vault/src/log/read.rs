@@ -1,0 +1,191 @@
+//! Reads a domain's log from a store, position after position, and never trusts a listing about where it ends: the end is
+//! where nothing is. A listing only shows what lies beyond a gap, which then is damage.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+use futures::{StreamExt, TryStreamExt};
+use lockstone_proto::ids::DomainId;
+use lockstone_proto::limits::LOG_ENTRY_MAX;
+
+use super::view::Overview;
+use super::{LogBroken, LogHead, PlainEntry, PointOverview, chain};
+use crate::damage::{Damage, DamageKind};
+use crate::error::VaultError;
+use crate::registration::Servers;
+use crate::store::{Store, StoreError, names};
+
+/// Entries asked for at a time, once the first ones were there.
+const READ_AHEAD: usize = 16;
+
+/// What stands at a position.
+#[derive(Debug)]
+pub(crate) enum Step {
+    /// An object. Whether it is an entry is for the caller to say.
+    Object(u64, Bytes),
+    /// From the first position to the second, nothing that can be read, though something comes behind it.
+    Damaged(u64, u64, String),
+    /// The log ends before this position.
+    End,
+}
+
+/// A walk along the log.
+pub(crate) struct LogWalk<'a> {
+    store: &'a Store,
+    domain: DomainId,
+    next: u64,
+    width: usize,
+    ahead: VecDeque<Result<Bytes, StoreError>>,
+    /// Whether to look for entries beyond a gap; then, once looked for, their positions in descending order.
+    gaps: Gaps,
+}
+
+enum Gaps {
+    Ignored,
+    Unlisted,
+    Listed(Vec<u64>),
+}
+
+impl<'a> LogWalk<'a> {
+    /// Begins behind `head`. `beyond_gaps`: whether a missing entry is looked beyond, which costs a listing at the end.
+    pub(crate) fn new(store: &'a Store, domain: DomainId, head: u64, beyond_gaps: bool) -> Self {
+        let gaps = if beyond_gaps { Gaps::Unlisted } else { Gaps::Ignored };
+        Self {
+            store,
+            domain,
+            next: head.saturating_add(1),
+            width: 1,
+            ahead: VecDeque::new(),
+            gaps,
+        }
+    }
+
+    /// The next step. Errors of the store end the walk.
+    pub(crate) async fn step(&mut self) -> Result<Step, StoreError> {
+        loop {
+            let at = self.next;
+            match self.fetch().await {
+                Ok(object) => {
+                    self.width = (self.width * 2).min(READ_AHEAD);
+                    self.next = at.saturating_add(1);
+                    return Ok(Step::Object(at, object));
+                }
+                Err(error) if error.is_not_found() => {}
+                Err(error) if error.is_object_fault() => {
+                    self.next = at.saturating_add(1);
+                    return Ok(Step::Damaged(at, at, error.to_string()));
+                }
+                Err(error) => return Err(error),
+            }
+            match &mut self.gaps {
+                Gaps::Ignored => return Ok(Step::End),
+                Gaps::Unlisted => {
+                    // It may have been written while we listed: ask for it again.
+                    self.gaps = Gaps::Listed(self.list_from(at).await?);
+                }
+                Gaps::Listed(beyond) => {
+                    while beyond.last().is_some_and(|n| *n <= at) {
+                        beyond.pop();
+                    }
+                    let Some(found) = beyond.last().copied() else {
+                        return Ok(Step::End);
+                    };
+                    self.next = found;
+                    return Ok(Step::Damaged(at, found - 1, "it is missing".to_owned()));
+                }
+            }
+        }
+    }
+
+    async fn list_from(&self, from: u64) -> Result<Vec<u64>, StoreError> {
+        let listed = self.store.list(&names::log(self.domain));
+        let found =
+            listed.try_filter_map(|object| async move { Ok(names::log_position(&object.path).filter(|n| *n > from)) });
+        let mut found: Vec<u64> = found.try_collect().await?;
+        found.sort_unstable_by(|a, b| b.cmp(a));
+        Ok(found)
+    }
+
+    /// The object at `next`. Where none is at hand, the next `width` are asked for together; of the answers those up to
+    /// the first that is no object are kept.
+    async fn fetch(&mut self) -> Result<Bytes, StoreError> {
+        if self.ahead.is_empty() {
+            let (store, domain, next) = (self.store, self.domain, self.next);
+            let positions = (0..self.width as u64).filter_map(|step| next.checked_add(step));
+            let asked = positions.map(|n| async move { store.get(&names::log_entry(domain, n), LOG_ENTRY_MAX).await });
+            let mut answers = futures::stream::iter(asked).buffered(READ_AHEAD);
+            let mut ready = VecDeque::new();
+            while let Some(answer) = answers.next().await {
+                let last = answer.is_err();
+                ready.push_back(answer);
+                if last {
+                    break;
+                }
+            }
+            drop(answers);
+            self.ahead = ready;
+        }
+        let missing = || {
+            Err(StoreError::NotFound {
+                object: names::log_entry(self.domain, self.next),
+            })
+        };
+        self.ahead.pop_front().unwrap_or_else(missing)
+    }
+}
+
+/// The damage of a log entry.
+pub(crate) fn damage_at(domain: DomainId, n: u64, reason: impl std::fmt::Display) -> Damage {
+    Damage::new(DamageKind::Log, names::log_entry(domain, n), reason)
+}
+
+/// The damage of a stretch of entries.
+pub(crate) fn damage_between(domain: DomainId, first: u64, last: u64, reason: &str) -> Damage {
+    if first == last {
+        return damage_at(domain, first, reason);
+    }
+    damage_at(
+        domain,
+        first,
+        format!("{reason}, and so are the entries up to {last:016x}"),
+    )
+}
+
+/// The operator's view: every point of a domain without its passphrase. Damaged entries are named and stepped over.
+pub(crate) async fn overview(
+    store: &Store,
+    domain: DomainId,
+    servers: &Servers,
+) -> Result<(Vec<PointOverview>, Vec<Damage>), VaultError> {
+    let mut walk = LogWalk::new(store, domain, 0, true);
+    let (mut view, mut damage, mut head) = (Overview::default(), Vec::new(), Some(LogHead::START));
+    loop {
+        match walk.step().await? {
+            Step::End => return Ok((view.into_points(), damage)),
+            Step::Damaged(first, last, reason) => {
+                damage.push(damage_between(domain, first, last, &reason));
+                head = None;
+            }
+            Step::Object(n, object) => match PlainEntry::read(domain, n, &object, Some(servers)) {
+                Ok(entry) => {
+                    if let Some(Err(why)) = head.map(|head| chain(&head, &entry)) {
+                        damage.push(damage_at(domain, n, why));
+                    }
+                    head = Some(entry.head);
+                    view.add(&entry);
+                }
+                Err(LogBroken::Version(found)) => {
+                    return Err(VaultError::NewerFormat {
+                        object: names::log_entry(domain, n),
+                        found,
+                        known: lockstone_proto::limits::FORMAT_VERSION,
+                    });
+                }
+                Err(why) => {
+                    damage.push(damage_at(domain, n, why));
+                    head = None;
+                }
+            },
+        }
+    }
+}

@@ -1,0 +1,277 @@
+//! The vault as a whole: made by the operator, opened by everybody, and what can be seen of it without a passphrase. What
+//! needs a key begins at `Domain`.
+
+use std::sync::Arc;
+
+use ed25519_dalek::VerifyingKey;
+use jiff::Timestamp;
+use lockstone_proto::ids::{DomainId, VaultId};
+use lockstone_proto::limits::RECORD_MAX;
+
+use crate::credentials::{OperatorKey, VaultCredentials};
+use crate::damage::{Damage, DamageKind};
+use crate::descriptor::{Descriptor, RegionUrl, SOFT_DELETE_DAYS};
+use crate::error::VaultError;
+use crate::log::{PointOverview, read};
+use crate::registration::{NewServer, Servers, register};
+use crate::store::conformance::{ProbeReport, probe};
+use crate::store::{Created, Store, names};
+
+/// What the operator decides when making a vault.
+#[derive(Debug, Clone)]
+pub struct CreateOptions {
+    /// The vault URL of the secondary region.
+    pub secondary_url: Option<String>,
+    /// Whose backups these will be.
+    pub tenant: Option<String>,
+    /// How long a deleted point can be brought back, days.
+    pub soft_delete_days: u32,
+    /// The time.
+    pub now: Timestamp,
+}
+
+impl CreateOptions {
+    /// The usual: one region, no tenant, 14 days.
+    #[must_use]
+    pub fn new(now: Timestamp) -> Self {
+        Self {
+            secondary_url: None,
+            tenant: None,
+            soft_delete_days: SOFT_DELETE_DAYS,
+            now,
+        }
+    }
+}
+
+/// What a registered machine knows of its vault, so that no other can take its place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct VaultPin {
+    /// The vault.
+    pub vault_id: VaultId,
+    /// Its operator.
+    pub operator_key: VerifyingKey,
+}
+
+/// A vault. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Vault {
+    store: Store,
+    descriptor: Arc<Descriptor>,
+}
+
+impl Vault {
+    /// Makes a vault in an empty store, after trying out whether the store is fit for one. The operator's key names the
+    /// vault's id. Nothing is written where there is a vault or anything else.
+    pub async fn create(
+        store: Store,
+        operator: &OperatorKey,
+        options: &CreateOptions,
+    ) -> Result<(Self, ProbeReport), VaultError> {
+        let url = store.url().to_owned();
+        if store.head(names::DESCRIPTOR).await?.is_some() {
+            return Err(VaultError::AlreadyAVault { url });
+        }
+        if !is_empty(&store).await? {
+            return Err(VaultError::NotEmpty { url });
+        }
+        let report = probe(&store).await?;
+        if !report.is_fit() {
+            return Err(VaultError::Unfit {
+                url,
+                lines: report.lines(),
+            });
+        }
+        let mut regions = vec![RegionUrl {
+            name: "primary".to_owned(),
+            url: absolute_url(&store),
+        }];
+        if let Some(url) = options.secondary_url.clone() {
+            regions.push(RegionUrl {
+                name: "secondary".to_owned(),
+                url,
+            });
+        }
+        let descriptor = Descriptor {
+            vault_id: operator.vault_id(),
+            operator_key: operator.public(),
+            created: options.now,
+            regions,
+            tenant: options.tenant.clone(),
+            soft_delete_days: options.soft_delete_days,
+        };
+        let object = descriptor.to_json(operator.signing())?;
+        match store.create(names::DESCRIPTOR, object.into_bytes()).await? {
+            Created::New => Ok((
+                Self {
+                    store,
+                    descriptor: Arc::new(descriptor),
+                },
+                report,
+            )),
+            Created::Exists => Err(VaultError::AlreadyAVault { url }),
+        }
+    }
+
+    /// Opens a vault of which nothing is known but its URL: its operator is believed at first sight.
+    pub async fn open(store: Store) -> Result<Self, VaultError> {
+        let object = match store.get(names::DESCRIPTOR, RECORD_MAX).await {
+            Ok(object) => object,
+            Err(error) if error.is_not_found() => {
+                if store.folders(names::DOMAINS).await?.is_empty() && store.folders(names::SERVERS).await?.is_empty() {
+                    return Err(VaultError::NotAVault {
+                        url: store.url().to_owned(),
+                    });
+                }
+                return Err(VaultError::damaged(
+                    DamageKind::Descriptor,
+                    names::DESCRIPTOR,
+                    "it is missing",
+                ));
+            }
+            Err(error) if error.is_object_fault() => {
+                return Err(VaultError::damaged(DamageKind::Descriptor, names::DESCRIPTOR, error));
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let descriptor = Descriptor::parse(&object)?;
+        Ok(Self {
+            store,
+            descriptor: Arc::new(descriptor),
+        })
+    }
+
+    /// Opens the vault that this machine knows. A damaged or missing descriptor does not hinder: everything that matters
+    /// is signed by keys that the pin vouches for. `OtherVault` if another vault stands there.
+    pub async fn open_pinned(store: Store, pin: &VaultPin) -> Result<(Self, Option<Damage>), VaultError> {
+        match Self::open(store.clone()).await {
+            Ok(vault) if vault.id() == pin.vault_id && vault.operator_key() == &pin.operator_key => Ok((vault, None)),
+            Ok(_) => Err(VaultError::OtherVault {
+                url: store.url().to_owned(),
+            }),
+            Err(VaultError::Damaged { kind, object, reason }) => {
+                let descriptor = Descriptor {
+                    vault_id: pin.vault_id,
+                    operator_key: pin.operator_key,
+                    created: Timestamp::UNIX_EPOCH,
+                    regions: vec![RegionUrl {
+                        name: "primary".to_owned(),
+                        url: store.url().to_owned(),
+                    }],
+                    tenant: None,
+                    soft_delete_days: SOFT_DELETE_DAYS,
+                };
+                let damage = Damage::new(kind, object, reason);
+                Ok((
+                    Self {
+                        store,
+                        descriptor: Arc::new(descriptor),
+                    },
+                    Some(damage),
+                ))
+            }
+            Err(other) => Err(other),
+        }
+    }
+
+    /// Its objects.
+    #[must_use]
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// Its id.
+    #[must_use]
+    pub fn id(&self) -> VaultId {
+        self.descriptor.vault_id
+    }
+
+    /// Whose word counts for registrations.
+    #[must_use]
+    pub fn operator_key(&self) -> &VerifyingKey {
+        &self.descriptor.operator_key
+    }
+
+    /// What it is.
+    #[must_use]
+    pub fn descriptor(&self) -> &Descriptor {
+        &self.descriptor
+    }
+
+    /// What a machine that registers here has to remember.
+    #[must_use]
+    pub fn pin(&self) -> VaultPin {
+        VaultPin {
+            vault_id: self.id(),
+            operator_key: *self.operator_key(),
+        }
+    }
+
+    /// Its servers, and the registrations that are damaged or forged.
+    pub async fn servers(&self) -> Result<(Servers, Vec<Damage>), VaultError> {
+        Servers::load(&self.store, self.id(), self.operator_key()).await
+    }
+
+    /// Registers a server. The credentials must be this vault's, valid now, and for its primary region.
+    pub async fn register(
+        &self,
+        credentials: &VaultCredentials,
+        server: &NewServer<'_>,
+        now: Timestamp,
+    ) -> Result<(), VaultError> {
+        credentials.check_vault(&self.descriptor)?;
+        let object = register(credentials, server, now)?;
+        let name = names::registration(server.id);
+        match self.store.create(&name, object.clone()).await? {
+            Created::New => Ok(()),
+            // An attempt of ours that seemed to fail, or another server of that id, which is as good as impossible.
+            Created::Exists if self.store.get(&name, RECORD_MAX).await? == object => Ok(()),
+            Created::Exists => Err(VaultError::damaged(
+                DamageKind::Registration,
+                name,
+                "there is another one of that id",
+            )),
+        }
+    }
+
+    /// The domains there are, by their folders: also those of servers whose registration is damaged.
+    pub async fn domains(&self) -> Result<Vec<DomainId>, VaultError> {
+        let folders = self.store.folders(names::DOMAINS).await?;
+        Ok(folders.iter().filter_map(|name| name.parse().ok()).collect())
+    }
+
+    /// The recovery points of a domain as the operator sees them, oldest first, and what is damaged.
+    pub async fn points(&self, domain: DomainId) -> Result<(Vec<PointOverview>, Vec<Damage>), VaultError> {
+        let (servers, _) = self.servers().await?;
+        read::overview(&self.store, domain, &servers).await
+    }
+}
+
+/// Whether there is nothing at all where the vault shall be; a local folder may not even have empty folders.
+async fn is_empty(store: &Store) -> Result<bool, VaultError> {
+    use futures::TryStreamExt;
+    if let Some(root) = store.local_root() {
+        let failed = |error: std::io::Error| crate::store::StoreError::from_io(store.url(), &error);
+        let names = std::fs::read_dir(root).map_err(failed)?;
+        for name in names {
+            // The root of a file system has this one from the start.
+            if name.map_err(failed)?.file_name() != "lost+found" {
+                return Ok(false);
+            }
+        }
+        return Ok(true);
+    }
+    Ok(store.list("").try_next().await?.is_none())
+}
+
+/// The URL others can use: of a local folder, its absolute path.
+fn absolute_url(store: &Store) -> String {
+    store
+        .local_root()
+        .and_then(|root| root.to_str())
+        .unwrap_or(store.url())
+        .to_owned()
+}
+
+#[cfg(test)]
+#[path = "vault_tests.rs"]
+mod tests;
