@@ -6,7 +6,7 @@
 use std::fmt;
 
 use lockstone_actors::JobError;
-use lockstone_vault::error::VaultError;
+use lockstone_vault::VaultError;
 use lockstone_vault::credentials::CredentialsError;
 use lockstone_vault::slots::SlotError;
 use lockstone_vault::store::StoreError;

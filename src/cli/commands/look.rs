@@ -8,7 +8,7 @@ use clap::Args;
 use globset::{Candidate, GlobBuilder, GlobMatcher};
 use lockstone_proto::ids::ChunkId;
 use lockstone_proto::vault::{Entry, EntryKind};
-use lockstone_vault::error::VaultError;
+use lockstone_vault::VaultError;
 use lockstone_vault::log::Point;
 use lockstone_vault::points::{self, Change, Found, TreeWalk, Walked, folder_page};
 use serde_json::{Map, Value, json};

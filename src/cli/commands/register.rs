@@ -14,7 +14,7 @@ use clap::Args;
 use jiff::Timestamp;
 use lockstone_proto::access::Region;
 use lockstone_proto::ids::{DomainId, ServerId};
-use lockstone_vault::error::VaultError;
+use lockstone_vault::VaultError;
 use lockstone_vault::credentials::generate_signing_key;
 use lockstone_vault::keys::MasterKey;
 use lockstone_vault::registration::{NAME_MAX, NewServer, Servers};

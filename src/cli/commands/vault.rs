@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use lockstone_proto::access::Region;
 use lockstone_proto::ids::{JobId, PointId, ServerId, VaultId};
 use lockstone_proto::job::{JobRecord, JobState};
-use lockstone_vault::error::VaultError;
+use lockstone_vault::VaultError;
 use lockstone_vault::credentials::{Issue, OperatorKey};
 use lockstone_vault::damage::Damage;
 use lockstone_vault::jobs::list_jobs;
