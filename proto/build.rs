@@ -6,9 +6,7 @@ const FILES: &[&str] = &["proto/vault.proto", "proto/access.proto", "proto/job.p
 
 fn main() -> Result<(), Box<dyn Error>> {
     let descriptors = protox::compile(FILES, ["proto"])?;
-    prost_build::Config::new()
-        .bytes(["."])
-        .compile_fds(descriptors)?;
+    prost_build::Config::new().bytes(["."]).compile_fds(descriptors)?;
     for file in FILES {
         println!("cargo::rerun-if-changed={file}");
     }

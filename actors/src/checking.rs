@@ -3,8 +3,8 @@
 
 use std::sync::Arc;
 
-use futures::future::BoxFuture;
 use futures::FutureExt;
+use futures::future::BoxFuture;
 use lockstone_vault::check::{self, CheckOptions, CheckProgress, PackOutcome, Spawn};
 use lockstone_vault::domain::Domain;
 
@@ -41,9 +41,13 @@ pub fn check(
     let engine = Engine::new(&tuning).map_err(JobError::from)?;
     progress.set_phase("checking");
     let mut salt = [0; 8];
-    getrandom::fill(&mut salt).map_err(|error| Fault::permanent(format!("the system gives no random bytes: {error}")))?;
-    let options =
-        CheckOptions { read_data: request.read_data, sample: u64::from_le_bytes(salt), workers: tuning.threads + 1 };
+    getrandom::fill(&mut salt)
+        .map_err(|error| Fault::permanent(format!("the system gives no random bytes: {error}")))?;
+    let options = CheckOptions {
+        read_data: request.read_data,
+        sample: u64::from_le_bytes(salt),
+        workers: tuning.threads + 1,
+    };
     let show = |seen: CheckProgress| {
         set(&progress.counters.files_seen, seen.total);
         set(&progress.counters.files_done, seen.done);
@@ -51,7 +55,13 @@ pub fn check(
     };
     let cancelled = || cancel.is_cancelled();
     let report = engine
-        .finish(check::check(domain, &options, &OnRuntime(engine.handle()), &show, &cancelled))
+        .finish(check::check(
+            domain,
+            &options,
+            &OnRuntime(engine.handle()),
+            &show,
+            &cancelled,
+        ))
         .map_err(|error| JobError::from(Fault::from(error)))?;
     let status = if report.is_ok() { "Completed" } else { "Damaged" };
     metrics.job_ended("check", status, begun.elapsed(), None);

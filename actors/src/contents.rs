@@ -41,14 +41,28 @@ struct List {
 impl<'a> Chunks<'a> {
     /// The chunks of a file's entry. The entry comes from a decoded page, so its own list is sound.
     pub(crate) fn of(entry: &Entry, domain: &'a Domain, engine: &'a Engine) -> Self {
-        let lists = entry.content.iter().map(|content| List::new(content.clone(), 0)).collect();
-        Self { domain, engine, lists, depth_left: 64 }
+        let lists = entry
+            .content
+            .iter()
+            .map(|content| List::new(content.clone(), 0))
+            .collect();
+        Self {
+            domain,
+            engine,
+            lists,
+            depth_left: 64,
+        }
     }
 }
 
 impl List {
     fn new(content: Content, base: u64) -> Self {
-        let mut list = Self { content, next: 0, hole: 0, position: base };
+        let mut list = Self {
+            content,
+            next: 0,
+            hole: 0,
+            position: base,
+        };
         list.skip_holes();
         list
     }
@@ -64,7 +78,10 @@ impl List {
     }
 
     fn step(&mut self) -> Option<(ChunkId, u64, u64)> {
-        let id = self.content.ids.get(self.next * ChunkId::LEN..(self.next + 1) * ChunkId::LEN)?;
+        let id = self
+            .content
+            .ids
+            .get(self.next * ChunkId::LEN..(self.next + 1) * ChunkId::LEN)?;
         let id = ChunkId::try_from(id).ok()?;
         let len = *self.content.lens.get(self.next)?;
         let at = self.position;
@@ -88,7 +105,11 @@ impl Iterator for Chunks<'_> {
                 continue;
             };
             if level == 0 {
-                return Some(Ok(Placed { id, offset, len: u32::try_from(len).unwrap_or(u32::MAX) }));
+                return Some(Ok(Placed {
+                    id,
+                    offset,
+                    len: u32::try_from(len).unwrap_or(u32::MAX),
+                }));
             }
             if self.depth_left == 0 {
                 self.lists.clear();

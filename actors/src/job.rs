@@ -32,8 +32,8 @@ impl JobStatus {
 
     pub(crate) fn of(state: JobState, warnings: u64) -> Self {
         match state {
-            JobState::Completed | JobState::CompletedWithWarnings if warnings > 0 => Self::CompletedWithWarnings,
-            JobState::Completed | JobState::CompletedWithWarnings => Self::Completed,
+            JobState::Completed if warnings > 0 => Self::CompletedWithWarnings,
+            JobState::Completed => Self::Completed,
             JobState::Cancelled => Self::Cancelled,
             JobState::Queued | JobState::Running | JobState::Cancelling | JobState::Failed => Self::Failed,
         }
@@ -64,7 +64,13 @@ impl From<Fault> for JobError {
             FaultKind::Busy => ("busy", 7),
             FaultKind::Permanent => ("failed", 1),
         };
-        Self { kind: fault.kind, code, message: fault.message, hint: fault.hint, exit_code }
+        Self {
+            kind: fault.kind,
+            code,
+            message: fault.message,
+            hint: fault.hint,
+            exit_code,
+        }
     }
 }
 
@@ -88,7 +94,10 @@ pub(crate) struct Warnings {
 
 impl Warnings {
     pub(crate) fn add(&self, path: impl Into<Vec<u8>>, message: impl Into<String>) {
-        let warning = Warning { path: path.into(), message: message.into() };
+        let warning = Warning {
+            path: path.into(),
+            message: message.into(),
+        };
         tracing::debug!(path = %String::from_utf8_lossy(&warning.path), "{}", warning.message);
         let mut state = self.state.lock();
         state.1 += 1;

@@ -23,11 +23,11 @@ mod supervisor;
 mod throttle;
 mod tuning;
 
-pub use backup::{backup, BackupReport, BackupRequest};
-pub use checking::{check, CheckReport, CheckRequest};
+pub use backup::{BackupReport, BackupRequest, backup};
+pub use checking::{CheckReport, CheckRequest, check};
 pub use flow::{CancelToken, Fault, FaultKind};
 pub use job::{JobError, JobStatus, Warning};
 pub use metrics::Metrics;
 pub use progress::{Progress, ProgressView};
-pub use restore::{restore, Conflict, RestoreReport, RestoreRequest, RestoreTo};
+pub use restore::{Conflict, RestoreReport, RestoreRequest, RestoreTo, restore};
 pub use tuning::Tuning;

@@ -62,7 +62,7 @@ pub(crate) struct Totals {
     pub(crate) bytes_stored: AtomicU64,
     pub(crate) bytes_fetched: AtomicU64,
     pub(crate) throttled_ns: AtomicU64,
-    /// Checkpoints and packs that became durable: the supervisor's measure of real progress.
+    /// Checkpoints: what they cover is never sent again. The supervisor's measure of real progress.
     pub(crate) durable: AtomicU64,
 }
 
@@ -155,7 +155,8 @@ impl Progress {
     pub(crate) fn begin_generation(&self, number: u32) {
         self.counters.reset();
         self.seen_all.store(false, Ordering::Relaxed);
-        self.restarts.store(u64::from(number.saturating_sub(1)), Ordering::Relaxed);
+        self.restarts
+            .store(u64::from(number.saturating_sub(1)), Ordering::Relaxed);
     }
 
     pub(crate) fn seen_all(&self) {

@@ -21,14 +21,22 @@ impl Pace {
         let limiter = rate.map(|rate| {
             // The burst is a tenth of a second's worth: what is asked for is let through in pieces of that size.
             let piece = NonZeroU32::new(rate.get() / 10).unwrap_or(NonZeroU32::MIN);
-            (DefaultDirectRateLimiter::direct(Quota::per_second(rate).allow_burst(piece)), piece)
+            (
+                DefaultDirectRateLimiter::direct(Quota::per_second(rate).allow_burst(piece)),
+                piece,
+            )
         });
-        Self { limiter, clock: DefaultClock::default() }
+        Self {
+            limiter,
+            clock: DefaultClock::default(),
+        }
     }
 
     /// Waits until `bytes` may pass; returns how long that was.
     pub(crate) fn wait(&self, bytes: u64, cancel: &CancelToken) -> Result<Duration, Stop> {
-        let Some((limiter, piece)) = &self.limiter else { return Ok(Duration::ZERO) };
+        let Some((limiter, piece)) = &self.limiter else {
+            return Ok(Duration::ZERO);
+        };
         let mut waited = Duration::ZERO;
         let mut left = bytes;
         while left > 0 {

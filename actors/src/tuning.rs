@@ -40,7 +40,7 @@ pub struct Tuning {
 }
 
 /// The least budget with which a pipeline works: the largest window of one reader, a frame and a small pack.
-pub const BUDGET_MIN: u64 = 24 * limits::MIB;
+pub(crate) const BUDGET_MIN: u64 = 24 * limits::MIB;
 
 impl Default for Tuning {
     fn default() -> Self {
@@ -67,7 +67,14 @@ impl Tuning {
     /// Capacity 1, one thread of each, the least budget: the flow must work with it (flow rule 6).
     #[must_use]
     pub fn minimal() -> Self {
-        Self { threads: 1, readers: 1, uploads: 1, capacity: 1, budget_bytes: BUDGET_MIN, ..Self::default() }
+        Self {
+            threads: 1,
+            readers: 1,
+            uploads: 1,
+            capacity: 1,
+            budget_bytes: BUDGET_MIN,
+            ..Self::default()
+        }
     }
 
     /// With every number in the range that works.

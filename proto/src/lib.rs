@@ -5,19 +5,31 @@ pub mod ids;
 pub mod limits;
 
 /// Records of a domain: packs, segments, trees, log, key slots. Shapes and units stand in `proto/vault.proto`.
-#[allow(missing_docs, clippy::doc_markdown, reason = "generated from proto/vault.proto, which documents it")]
+#[allow(
+    missing_docs,
+    clippy::doc_markdown,
+    reason = "generated from proto/vault.proto, which documents it"
+)]
 pub mod vault {
     include!(concat!(env!("OUT_DIR"), "/lockstone.vault.v1.rs"));
 }
 
 /// Credentials and registrations. Shapes and units stand in `proto/access.proto`.
-#[allow(missing_docs, clippy::doc_markdown, reason = "generated from proto/access.proto, which documents it")]
+#[allow(
+    missing_docs,
+    clippy::doc_markdown,
+    reason = "generated from proto/access.proto, which documents it"
+)]
 pub mod access {
     include!(concat!(env!("OUT_DIR"), "/lockstone.access.v1.rs"));
 }
 
 /// Job records. Shapes and units stand in `proto/job.proto`.
-#[allow(missing_docs, clippy::doc_markdown, reason = "generated from proto/job.proto, which documents it")]
+#[allow(
+    missing_docs,
+    clippy::doc_markdown,
+    reason = "generated from proto/job.proto, which documents it"
+)]
 pub mod job {
     include!(concat!(env!("OUT_DIR"), "/lockstone.job.v1.rs"));
 }

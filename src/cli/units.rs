@@ -122,7 +122,9 @@ pub fn vault_url(text: &str) -> Result<String, String> {
         return Ok(text.to_owned());
     }
     let path = std::path::absolute(text).map_err(|error| error.to_string())?;
-    path.into_os_string().into_string().map_err(|_| "the path is not UTF-8".to_owned())
+    path.into_os_string()
+        .into_string()
+        .map_err(|_| "the path is not UTF-8".to_owned())
 }
 
 /// The number without its fraction, where it is one that bytes can have.

@@ -185,10 +185,10 @@ fn the_vault_is_not_backed_up_into_itself() {
     let root = lab.root.clone();
     let report = lab.run(["backup", "--json", root.to_str().unwrap()]).exits(3).json();
     assert_eq!(report["status"], "CompletedWithWarnings");
-    assert!(
-        report["warnings"][0]["path"].as_str().unwrap().ends_with("/vault"),
-        "{report}"
-    );
+    for left_out in [lab.vault(), lab.path("home")] {
+        let warned = |warning: &serde_json::Value| warning["path"].as_str() == left_out.to_str();
+        assert!(report["warnings"].as_array().unwrap().iter().any(warned), "{report}");
+    }
     let out = tempfile::tempdir().unwrap();
     lab.run([
         "restore".as_ref(),
@@ -256,6 +256,7 @@ fn a_vault_that_fills_up_loses_nothing_and_goes_on_when_there_is_room() {
         eprintln!("SKIPPED: nothing can be mounted here");
         return;
     }
+    fs::create_dir(small.join("vault")).unwrap();
     std::os::unix::fs::symlink(small.join("vault"), lab.vault()).unwrap();
     lab.create_vault();
     lab.register("home", "server", &[]).exits(0);
@@ -291,7 +292,7 @@ fn a_date_a_rate_or_a_glob_that_makes_no_sense_is_a_usage_error() {
         ["--retain-until", "1999-01-01"],
         ["--upload-limit", "fast"],
         ["--memory-budget", "1KiB"],
-        ["--exclude", "a[b"],
+        ["--exclude", "a{b"],
         ["--exclude-from", "/does/not/exist"],
         ["--threads", "0"],
     ] {

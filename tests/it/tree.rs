@@ -280,8 +280,13 @@ fn look_into(
         },
     );
     if kind.is_dir() {
-        for entry in fs::read_dir(&path).unwrap() {
-            let name = entry.unwrap().file_name();
+        // In order, so that of hard links the same name comes first on every file system.
+        let mut names: Vec<OsString> = fs::read_dir(&path)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name())
+            .collect();
+        names.sort();
+        for name in names {
             let below = if relative.is_empty() {
                 name
             } else {
@@ -351,5 +356,18 @@ pub(crate) fn assert_like(a: &BTreeMap<OsString, Seen>, b: &BTreeMap<OsString, S
     }
     for name in b.keys() {
         assert!(a.contains_key(name), "{name:?} should not be there");
+    }
+}
+
+/// Asserts that what is in a half-restored tree is right as far as it goes: nothing under a name of its own that is not
+/// whole, and no temporary file left.
+#[track_caller]
+pub(crate) fn assert_partial(whole: &BTreeMap<OsString, Seen>, part: &BTreeMap<OsString, Seen>) {
+    for (path, seen) in part {
+        let wanted = whole
+            .get(path)
+            .unwrap_or_else(|| panic!("{} does not belong there", path.display()));
+        assert_eq!(wanted.kind, seen.kind, "{}", path.display());
+        assert_eq!(wanted.content, seen.content, "{}", path.display());
     }
 }

@@ -160,10 +160,19 @@ mod tests {
             let (slot, printed) = wrap_with_recovery(&master, domain).unwrap();
             put_slot(&store, &slot).await.unwrap();
 
-            assert_eq!(open_with_passphrase(&store, domain, &right).await.unwrap().as_bytes(), master.as_bytes());
+            assert_eq!(
+                open_with_passphrase(&store, domain, &right).await.unwrap().as_bytes(),
+                master.as_bytes()
+            );
             let error = open_with_passphrase(&store, domain, &wrong).await.unwrap_err();
             assert!(matches!(error, VaultError::WrongPassphrase) && error.is_refused() && !error.is_damage());
-            assert_eq!(open_with_machine(&store, domain, server, &[7; 32]).await.unwrap().as_bytes(), master.as_bytes());
+            assert_eq!(
+                open_with_machine(&store, domain, server, &[7; 32])
+                    .await
+                    .unwrap()
+                    .as_bytes(),
+                master.as_bytes()
+            );
             assert!(
                 open_with_machine(&store, domain, server, &[8; 32])
                     .await
@@ -176,7 +185,10 @@ mod tests {
                     .unwrap_err()
                     .is_key_fault()
             );
-            assert_eq!(open_with_recovery(&store, domain, &printed).await.unwrap().as_bytes(), master.as_bytes());
+            assert_eq!(
+                open_with_recovery(&store, domain, &printed).await.unwrap().as_bytes(),
+                master.as_bytes()
+            );
 
             // A damaged slot is damage, not a wrong passphrase, and the other slots still open.
             let path = folder.path().join(names::slot(domain, id));
@@ -185,7 +197,13 @@ mod tests {
             std::fs::write(&path, bytes).unwrap();
             let error = open_with_passphrase(&store, domain, &right).await.unwrap_err();
             assert!(error.is_damage() && !error.is_key_fault(), "{error}");
-            assert_eq!(open_with_machine(&store, domain, server, &[7; 32]).await.unwrap().as_bytes(), master.as_bytes());
+            assert_eq!(
+                open_with_machine(&store, domain, server, &[7; 32])
+                    .await
+                    .unwrap()
+                    .as_bytes(),
+                master.as_bytes()
+            );
             assert_eq!(list_slots(&store, domain).await.unwrap().1.len(), 1);
 
             delete_slot(&store, domain, id).await.unwrap();

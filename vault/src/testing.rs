@@ -44,7 +44,6 @@ use crate::vault::{CreateOptions, Vault};
 
 type Stored<T> = object_store::Result<T>;
 
-
 /// Runs a future to its end on a runtime of its own.
 pub(crate) fn block_on<T>(work: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_multi_thread()
@@ -85,7 +84,9 @@ impl FailingStore {
     pub(crate) fn new(inner: InMemory) -> Self {
         Self {
             inner,
-            faults: Mutex::new((0, None)), put_fault: Mutex::new(None) }
+            faults: Mutex::new((0, None)),
+            put_fault: Mutex::new(None),
+        }
     }
 
     /// The next `count` puts and gets fail.
@@ -208,7 +209,15 @@ impl Lab {
         let (vault, _) = block_on(Vault::create(store, &operator, &CreateOptions::new(now()))).unwrap();
         let (master, domain) = (MasterKey::generate().unwrap(), DomainId([5; 16]));
         let keys = Arc::new(Keys::derive(&master, domain));
-        Self { folder, caches: tempfile::tempdir().unwrap(), operator, vault, master, domain, keys }
+        Self {
+            folder,
+            caches: tempfile::tempdir().unwrap(),
+            operator,
+            vault,
+            master,
+            domain,
+            keys,
+        }
     }
 
     /// Registers a server.
@@ -221,9 +230,17 @@ impl Lab {
             valid_days: 10,
         };
         let credentials = self.operator.issue(&issue).unwrap();
-        let signer = Signer { server: ServerId([n; 16]), key: SigningKey::from_bytes(&[n; 32]) };
+        let signer = Signer {
+            server: ServerId([n; 16]),
+            key: SigningKey::from_bytes(&[n; 32]),
+        };
         let name = format!("server {n}");
-        let new = NewServer { id: signer.server, name: &name, domain: self.domain, key: &signer.key };
+        let new = NewServer {
+            id: signer.server,
+            name: &name,
+            domain: self.domain,
+            key: &signer.key,
+        };
         block_on(self.vault.register(&credentials, &new, now())).unwrap();
         signer
     }
@@ -244,7 +261,9 @@ impl Lab {
             pin_file: Some(self.pin(cache)),
             trusted: Vec::new(),
         };
-        block_on(Domain::open(&self.vault, self.domain, &self.master, options)).unwrap().0
+        block_on(Domain::open(&self.vault, self.domain, &self.master, options))
+            .unwrap()
+            .0
     }
 
     /// Every object of the vault.
@@ -279,7 +298,10 @@ impl Lab {
         }
         let body = CommitBody {
             segment_ids: Vec::new(),
-            root: tree.root.map(|root| Bytes::copy_from_slice(root.as_bytes())).unwrap_or_default(),
+            root: tree
+                .root
+                .map(|root| Bytes::copy_from_slice(root.as_bytes()))
+                .unwrap_or_default(),
             sources: vec![Bytes::from_static(b"/")],
             index_position: head.n,
             parents: Vec::new(),
@@ -305,7 +327,11 @@ fn fresh(domain: &Domain, chunks: Vec<NewPage>) -> Vec<NewPage> {
     let ids: Vec<ChunkId> = chunks.iter().map(|chunk| chunk.id).collect();
     let known = domain.index().lookup(&ids).unwrap();
     let mut seen = std::collections::HashSet::new();
-    let unknown = chunks.into_iter().zip(known).filter(|(_, known)| known.is_none()).map(|(chunk, _)| chunk);
+    let unknown = chunks
+        .into_iter()
+        .zip(known)
+        .filter(|(_, known)| known.is_none())
+        .map(|(chunk, _)| chunk);
     unknown.filter(|chunk| seen.insert(chunk.id)).collect()
 }
 
@@ -319,9 +345,15 @@ pub(crate) struct Tree {
 impl Tree {
     /// Folders come from the paths; a path that ends with `/` is an empty folder.
     pub(crate) fn build(keys: &Arc<Keys>, files: &[(&str, Vec<u8>)]) -> Self {
-        let mut tree = Self { root: None, pages: Vec::new(), data: Vec::new() };
-        let all: BTreeMap<Vec<u8>, &Vec<u8>> =
-            files.iter().map(|(path, content)| (path.trim_start_matches('/').as_bytes().to_vec(), content)).collect();
+        let mut tree = Self {
+            root: None,
+            pages: Vec::new(),
+            data: Vec::new(),
+        };
+        let all: BTreeMap<Vec<u8>, &Vec<u8>> = files
+            .iter()
+            .map(|(path, content)| (path.trim_start_matches('/').as_bytes().to_vec(), content))
+            .collect();
         tree.root = tree.folder(keys, b"", &all);
         tree
     }
@@ -330,7 +362,9 @@ impl Tree {
         // Names in order; of a folder whether it is one.
         let mut names: BTreeMap<Vec<u8>, Option<&Vec<u8>>> = BTreeMap::new();
         for (path, content) in files {
-            let Some(rest) = path.strip_prefix(base).filter(|rest| !rest.is_empty()) else { continue };
+            let Some(rest) = path.strip_prefix(base).filter(|rest| !rest.is_empty()) else {
+                continue;
+            };
             match rest.iter().position(|byte| *byte == b'/') {
                 Some(end) => names.insert(rest[..end].to_vec(), None),
                 None => names.insert(rest.to_vec(), Some(content)),
@@ -349,14 +383,19 @@ impl Tree {
                     let below = [base, &name, b"/"].concat();
                     let page = self.folder(keys, &below, files);
                     entry.kind = EntryKind::Folder.into();
-                    entry.page = page.map(|page| Bytes::copy_from_slice(page.as_bytes())).unwrap_or_default();
+                    entry.page = page
+                        .map(|page| Bytes::copy_from_slice(page.as_bytes()))
+                        .unwrap_or_default();
                 }
                 Some(content) => {
                     entry.size = content.len() as u64;
                     let mut writer = ContentWriter::new(keys.clone());
                     for chunk in content.chunks(1000) {
                         let id = keys.chunk_id(ChunkKind::Data, chunk);
-                        self.data.push(NewPage { id, raw: Bytes::copy_from_slice(chunk) });
+                        self.data.push(NewPage {
+                            id,
+                            raw: Bytes::copy_from_slice(chunk),
+                        });
                         writer.chunk(&id, chunk.len() as u32, &mut self.pages).unwrap();
                     }
                     entry.content = writer.finish(&mut self.pages).unwrap();
@@ -378,10 +417,15 @@ pub(crate) fn pack(keys: &Keys, kind: ChunkKind, chunks: &[NewPage]) -> Option<(
     let mut compressor = Compressor::new(3).unwrap();
     let mut frames = Vec::new();
     for (ordinal, members) in chunks.chunks(3).enumerate() {
-        let raw = members.iter().map(|chunk| chunk.raw.as_ref()).collect::<Vec<_>>().concat();
+        let raw = members
+            .iter()
+            .map(|chunk| chunk.raw.as_ref())
+            .collect::<Vec<_>>()
+            .concat();
         let mut payload = Vec::new();
         let codec = compressor.compress(&raw, &mut payload).unwrap();
-        seal.seal_frame(ordinal as u32, raw.len() as u32, codec, &mut payload).unwrap();
+        seal.seal_frame(ordinal as u32, raw.len() as u32, codec, &mut payload)
+            .unwrap();
         frames.push(Frame {
             sealed_len: payload.len() as u32,
             raw_len: raw.len() as u32,

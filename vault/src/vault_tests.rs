@@ -8,25 +8,40 @@ use crate::testing::{Lab, block_on, folder_store, now};
 fn a_vault_is_made_once_and_only_in_an_empty_place() {
     let (folder, store) = folder_store();
     let operator = OperatorKey::generate().unwrap();
-    let options = CreateOptions { tenant: Some("a tenant".into()), ..CreateOptions::new(now()) };
-    assert!(matches!(block_on(Vault::open(store.clone())), Err(VaultError::NotAVault { .. })));
+    let options = CreateOptions {
+        tenant: Some("a tenant".into()),
+        ..CreateOptions::new(now())
+    };
+    assert!(matches!(
+        block_on(Vault::open(store.clone())),
+        Err(VaultError::NotAVault { .. })
+    ));
     let (vault, report) = block_on(Vault::create(store.clone(), &operator, &options)).unwrap();
     assert!(report.is_fit());
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
     let again = block_on(Vault::create(store.clone(), &operator, &options));
     assert!(matches!(again, Err(VaultError::AlreadyAVault { .. })));
     let opened = block_on(Vault::open(store)).unwrap();
-    assert_eq!((opened.id(), opened.descriptor()), (operator.vault_id(), vault.descriptor()));
+    assert_eq!(
+        (opened.id(), opened.descriptor()),
+        (operator.vault_id(), vault.descriptor())
+    );
     assert_eq!(opened.descriptor().tenant.as_deref(), Some("a tenant"));
 
     let (folder, store) = folder_store();
     std::fs::write(folder.path().join("letter.txt"), "dear").unwrap();
     let error = block_on(Vault::create(store.clone(), &operator, &options)).unwrap_err();
     assert!(matches!(error, VaultError::NotEmpty { .. }) && error.hint().is_some());
-    assert!(matches!(block_on(Vault::open(store)), Err(VaultError::NotAVault { .. })));
+    assert!(matches!(
+        block_on(Vault::open(store)),
+        Err(VaultError::NotAVault { .. })
+    ));
     let (folder, store) = folder_store();
     std::fs::create_dir(folder.path().join("an empty folder")).unwrap();
-    assert!(matches!(block_on(Vault::create(store, &operator, &options)), Err(VaultError::NotEmpty { .. })));
+    assert!(matches!(
+        block_on(Vault::create(store, &operator, &options)),
+        Err(VaultError::NotEmpty { .. })
+    ));
 }
 
 #[test]
@@ -39,12 +54,23 @@ fn a_machine_that_knows_its_vault_needs_no_descriptor_and_takes_no_other() {
     let path = lab.path(names::DESCRIPTOR);
     let good = std::fs::read(&path).unwrap();
     std::fs::write(&path, &good[..good.len() / 2]).unwrap();
-    assert!(block_on(Vault::open(lab.vault.store().clone())).unwrap_err().is_damage());
+    assert!(
+        block_on(Vault::open(lab.vault.store().clone()))
+            .unwrap_err()
+            .is_damage()
+    );
     let (vault, damage) = open().unwrap();
-    assert_eq!((vault.id(), damage.unwrap().kind), (lab.vault.id(), DamageKind::Descriptor));
+    assert_eq!(
+        (vault.id(), damage.unwrap().kind),
+        (lab.vault.id(), DamageKind::Descriptor)
+    );
     assert_eq!(block_on(vault.servers()).unwrap().0.iter().count(), 1);
     std::fs::remove_file(&path).unwrap();
-    assert!(block_on(Vault::open(lab.vault.store().clone())).unwrap_err().is_damage());
+    assert!(
+        block_on(Vault::open(lab.vault.store().clone()))
+            .unwrap_err()
+            .is_damage()
+    );
     assert!(open().unwrap().1.is_some());
     std::fs::write(&path, r#"{"format": 2}"#).unwrap();
     assert!(matches!(open(), Err(VaultError::NewerFormat { .. })));
@@ -91,16 +117,28 @@ fn registering_needs_this_vaults_credentials_and_is_done_once() {
     };
     let key = crate::credentials::generate_signing_key().unwrap();
     let id = lockstone_proto::ids::ServerId([3; 16]);
-    let new = NewServer { id, name: "web", domain: lab.domain, key: &key };
+    let new = NewServer {
+        id,
+        name: "web",
+        domain: lab.domain,
+        key: &key,
+    };
     let foreign = other.operator.issue(&issue).unwrap();
-    assert!(block_on(lab.vault.register(&foreign, &new, now())).unwrap_err().is_refused());
+    assert!(
+        block_on(lab.vault.register(&foreign, &new, now()))
+            .unwrap_err()
+            .is_refused()
+    );
     let own = lab.operator.issue(&issue).unwrap();
     block_on(lab.vault.register(&own, &new, now())).unwrap();
     block_on(lab.vault.register(&own, &new, now())).unwrap();
     let usurper = crate::credentials::generate_signing_key().unwrap();
     let new = NewServer { key: &usurper, ..new };
     assert!(block_on(lab.vault.register(&own, &new, now())).is_err());
-    assert_eq!(block_on(lab.vault.servers()).unwrap().0.get(id).unwrap().key, key.verifying_key());
+    assert_eq!(
+        block_on(lab.vault.servers()).unwrap().0.get(id).unwrap().key,
+        key.verifying_key()
+    );
 }
 
 #[test]
@@ -122,16 +160,30 @@ fn job_records_are_listed_and_forged_ones_named() {
     let store = lab.vault.store();
     let stranger = crate::credentials::generate_signing_key().unwrap();
     block_on(async {
-        write_job(store, &record(2, 0, JobState::Running), &signer.key).await.unwrap();
-        write_job(store, &record(1, 0, JobState::Running), &signer.key).await.unwrap();
-        write_job(store, &record(1, 1, JobState::Completed), &signer.key).await.unwrap();
-        write_job(store, &record(3, 0, JobState::Running), &stranger).await.unwrap();
+        write_job(store, &record(2, 0, JobState::Running), &signer.key)
+            .await
+            .unwrap();
+        write_job(store, &record(1, 0, JobState::Running), &signer.key)
+            .await
+            .unwrap();
+        write_job(store, &record(1, 1, JobState::Completed), &signer.key)
+            .await
+            .unwrap();
+        write_job(store, &record(3, 0, JobState::Running), &stranger)
+            .await
+            .unwrap();
         let (servers, _) = lab.vault.servers().await.unwrap();
         let (jobs, damage) = list_jobs(store, lab.vault.id(), &servers, None).await.unwrap();
         let states: Vec<_> = jobs.iter().map(|job| (job.job_id[0], job.state())).collect();
         assert_eq!(states, [(1, JobState::Completed), (2, JobState::Running)]);
         assert_eq!(damage.len(), 1);
         let nobody = Some(lockstone_proto::ids::ServerId([9; 16]));
-        assert!(list_jobs(store, lab.vault.id(), &servers, nobody).await.unwrap().0.is_empty());
+        assert!(
+            list_jobs(store, lab.vault.id(), &servers, nobody)
+                .await
+                .unwrap()
+                .0
+                .is_empty()
+        );
     });
 }

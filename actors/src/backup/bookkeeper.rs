@@ -15,12 +15,12 @@ use jiff::Timestamp;
 use lockstone_proto::ids::{ChunkId, SegmentId};
 use lockstone_proto::limits::SEGMENT_TARGET_CHUNKS;
 use lockstone_proto::vault::{CommitBody, PackEntry, PointStatus, PointSummary, Segment};
-use lockstone_vault::segment::encode_segment;
 use lockstone_vault::names;
+use lockstone_vault::segment::encode_segment;
 
-use super::messages::PackUploaded;
 use super::Context;
-use crate::flow::{fault_point, Fault, Received, Receiver, Stop};
+use super::messages::PackUploaded;
+use crate::flow::{Fault, Received, Receiver, Stop, fault_point};
 use crate::progress::{add, get};
 
 /// How long the last checkpoint of a cancelled generation may take.
@@ -72,7 +72,9 @@ impl Bookkeeper {
             self.context.show_budget();
             let due = pending.bytes >= tuning.checkpoint_bytes
                 || pending.chunks >= SEGMENT_TARGET_CHUNKS
-                || pending.since.is_some_and(|since| since.elapsed() >= tuning.checkpoint_after);
+                || pending
+                    .since
+                    .is_some_and(|since| since.elapsed() >= tuning.checkpoint_after);
             if due {
                 self.checkpoint(std::mem::take(pending))?;
             }
@@ -85,11 +87,18 @@ impl Bookkeeper {
         let job = &self.context.job;
         let checkpoint = async {
             let segments = write_segments(&self.context, &pending.packs).await?;
-            Ok::<_, Fault>(job.domain.append_segments(segments, &pending.packs, Timestamp::now()).await?)
+            Ok::<_, Fault>(
+                job.domain
+                    .append_segments(segments, &pending.packs, Timestamp::now())
+                    .await?,
+            )
         };
         // Cut short by a cancel it is as after a crash: garbage at worst.
         job.engine.race(&self.context.generation.cancel, checkpoint)??;
-        self.context.generation.claims.release(pending.packs.iter().flat_map(chunk_ids).collect::<Vec<_>>().iter());
+        self.context
+            .generation
+            .claims
+            .release(pending.packs.iter().flat_map(chunk_ids).collect::<Vec<_>>().iter());
         add(&job.progress.totals.durable, 1);
         tracing::debug!(packs = pending.packs.len(), bytes = pending.bytes, "checkpoint");
         Ok(())
@@ -99,9 +108,15 @@ impl Bookkeeper {
         let job = &self.context.job;
         let checkpoint = async {
             let segments = write_segments(&self.context, &pending.packs).await?;
-            Ok::<_, Fault>(job.domain.append_segments(segments, &pending.packs, Timestamp::now()).await?)
+            Ok::<_, Fault>(
+                job.domain
+                    .append_segments(segments, &pending.packs, Timestamp::now())
+                    .await?,
+            )
         };
-        let done = job.engine.finish(async { tokio::time::timeout(LAST_CHECKPOINT, checkpoint).await });
+        let done = job
+            .engine
+            .finish(async { tokio::time::timeout(LAST_CHECKPOINT, checkpoint).await });
         match done {
             Ok(Ok(_)) => add(&job.progress.totals.durable, 1),
             Ok(Err(error)) => tracing::debug!(%error, "no last checkpoint"),
@@ -117,7 +132,11 @@ impl Bookkeeper {
         let root = generation.root()?;
         let segments = job.engine.finish(write_segments(&self.context, &pending.packs))?;
         let warnings = job.warnings.count();
-        let status = if warnings == 0 { PointStatus::Completed } else { PointStatus::CompletedWithWarnings };
+        let status = if warnings == 0 {
+            PointStatus::Completed
+        } else {
+            PointStatus::CompletedWithWarnings
+        };
         let tally = &generation.tally;
         let summary = PointSummary {
             point_id: Bytes::copy_from_slice(job.point.as_bytes()),
@@ -134,14 +153,22 @@ impl Bookkeeper {
             label: job.request.label.clone(),
         };
         let body = CommitBody {
-            segment_ids: segments.iter().map(|id| Bytes::copy_from_slice(id.as_bytes())).collect(),
+            segment_ids: segments
+                .iter()
+                .map(|id| Bytes::copy_from_slice(id.as_bytes()))
+                .collect(),
             root: root.map_or_else(Bytes::new, |id| Bytes::copy_from_slice(id.as_bytes())),
             sources: base.sources.iter().map(|path| Bytes::copy_from_slice(path)).collect(),
             index_position: base.index_position,
-            parents: base.parents.iter().map(|id| Bytes::copy_from_slice(id.as_bytes())).collect(),
+            parents: base
+                .parents
+                .iter()
+                .map(|id| Bytes::copy_from_slice(id.as_bytes()))
+                .collect(),
             warnings,
         };
-        job.engine.finish(job.domain.commit(summary, body, &pending.packs, Timestamp::now()))?;
+        job.engine
+            .finish(job.domain.commit(summary, body, &pending.packs, Timestamp::now()))?;
         generation.set_committed();
         // From here on it is a recovery point, whatever happens; the journal is only a matter of speed.
         if let Err(error) = job.domain.index().journal_clear(b"") {
@@ -167,7 +194,10 @@ async fn write_segments(context: &Context, packs: &[PackEntry]) -> Result<Vec<Se
         rest = later;
         let (id, object) = encode_segment(domain.keys(), &Segment { packs: now.to_vec() })?;
         let len = object.len() as u64;
-        domain.store().create(&names::segment(domain.id(), &id), Bytes::from(object)).await?;
+        domain
+            .store()
+            .create(&names::segment(domain.id(), &id), Bytes::from(object))
+            .await?;
         add(&context.job.progress.totals.bytes_stored, len);
         ids.push(id);
     }
@@ -182,4 +212,3 @@ fn chunk_ids(pack: &PackEntry) -> impl Iterator<Item = ChunkId> + '_ {
         .flat_map(|frame| frame.chunk_ids.chunks_exact(ChunkId::LEN))
         .filter_map(|id| ChunkId::try_from(id).ok())
 }
-

@@ -15,9 +15,9 @@ use lockstone_proto::vault::{Entry, EntryKind};
 use lockstone_vault::tree::{FolderWriter, NewPage};
 use prost::Message;
 
-use super::messages::{Buffer, Catalogue, Chunk, ChunkBatch, FileRead, Walked};
 use super::Context;
-use crate::flow::{fault_point, Fault, Receiver, Sender, Stop};
+use super::messages::{Buffer, Catalogue, Chunk, ChunkBatch, FileRead, Walked};
+use crate::flow::{Fault, Receiver, Sender, Stop, fault_point};
 use crate::progress::add;
 
 pub(super) struct Cataloguer {
@@ -53,7 +53,8 @@ impl Cataloguer {
                 Catalogue::Walked(steps) => book.ahead.extend(steps),
                 Catalogue::Read(files) => {
                     self.journal(&files)?;
-                    book.filled.extend(files.into_iter().map(|file| (file.slot, file.entry)));
+                    book.filled
+                        .extend(files.into_iter().map(|file| (file.slot, file.entry)));
                 }
                 Catalogue::Lists(lists) => book.pages.extend(lists),
             }
@@ -74,10 +75,10 @@ impl Cataloguer {
     fn advance(&self, book: &mut Book) -> Result<(), Stop> {
         let mut taken = 0;
         while let Some(step) = book.ahead.front() {
-            if let Walked::Pending(slot) = step {
-                if !book.filled.contains_key(slot) {
-                    break;
-                }
+            if let Walked::Pending(slot) = step
+                && !book.filled.contains_key(slot)
+            {
+                break;
             }
             let Some(step) = book.ahead.pop_front() else { break };
             taken += 1;
@@ -145,8 +146,17 @@ impl Cataloguer {
         self.context.job.domain.index().put_pages(pages)?;
         for page in pages.drain(..) {
             let permit = generation.tree_budget.take(page.raw.len() as u64, &generation.cancel)?;
-            let chunks = vec![Chunk { id: page.id, range: 0..page.raw.len() }];
-            self.pages.send(ChunkBatch { buffer: Arc::new(Buffer { bytes: page.raw, permit }), chunks })?;
+            let chunks = vec![Chunk {
+                id: page.id,
+                range: 0..page.raw.len(),
+            }];
+            self.pages.send(ChunkBatch {
+                buffer: Arc::new(Buffer {
+                    bytes: page.raw,
+                    permit,
+                }),
+                chunks,
+            })?;
         }
         Ok(())
     }

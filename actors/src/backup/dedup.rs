@@ -11,9 +11,9 @@ use lockstone_proto::ids::ChunkId;
 use lockstone_proto::vault::ChunkKind;
 use parking_lot::Mutex;
 
-use super::messages::{Chunk, ChunkBatch};
 use super::Context;
-use crate::flow::{fault_point, Receiver, Sender, Stop};
+use super::messages::{Chunk, ChunkBatch};
+use crate::flow::{Receiver, Sender, Stop, fault_point};
 use crate::progress::add;
 
 /// Chunks on their way that no checkpoint covers yet. A chunk is claimed by the first batch that brings it, and let go
@@ -69,7 +69,11 @@ impl Dedup {
             ids.clear();
             ids.extend(new.chunks.iter().map(|chunk| chunk.id));
             let places = self.context.job.domain.index().lookup(&ids)?;
-            let known = ids.iter().zip(&places).filter(|(_, place)| place.is_some()).map(|(id, _)| id);
+            let known = ids
+                .iter()
+                .zip(&places)
+                .filter(|(_, place)| place.is_some())
+                .map(|(id, _)| id);
             self.context.generation.claims.release(known);
             let mut places = places.iter();
             new.chunks.retain(|_| places.next().is_some_and(Option::is_none));
@@ -77,7 +81,10 @@ impl Dedup {
                 self.count(&new);
             }
             if !new.chunks.is_empty() {
-                self.sealer.send(ChunkBatch { buffer: batch.buffer, chunks: new.chunks })?;
+                self.sealer.send(ChunkBatch {
+                    buffer: batch.buffer,
+                    chunks: new.chunks,
+                })?;
             }
         }
         self.sealer.finish();

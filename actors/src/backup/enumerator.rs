@@ -19,10 +19,10 @@ use lockstone_vault::log::LogView;
 use prost::Message;
 
 use super::messages::{Catalogue, FileTask, ReadBatch, Walked};
-use super::previous::{resolve, OldFolder};
+use super::previous::{OldFolder, resolve};
 use super::{Base, Context};
 use crate::contents::Chunks;
-use crate::flow::{fault_point, Fault, Receiver, Sender, Stop};
+use crate::flow::{Fault, Receiver, Sender, Stop, fault_point};
 use crate::progress::add;
 
 /// Steps that are sent together.
@@ -62,16 +62,20 @@ struct Old {
 
 impl Enumerator {
     pub(super) fn run(self) -> Result<(), Stop> {
-        let Some(frozen) = self.inbox.recv()? else { return Err(Stop::Broken("sources")) };
+        let Some(frozen) = self.inbox.recv()? else {
+            return Err(Stop::Broken("sources"));
+        };
         let job = &self.context.job;
         job.progress.set_phase("reading the index");
         let view = self.race(job.domain.refresh())??;
         let sources = self.prepare(frozen, &view);
         job.progress.set_phase("backing up");
         if view.log_damaged {
-            return Err(Fault::integrity("the log of this domain is damaged, so nothing can be added to it")
-                .hint("Run `lockstone check` to see what is damaged. Undamaged points can still be restored.")
-                .into());
+            return Err(
+                Fault::integrity("the log of this domain is damaged, so nothing can be added to it")
+                    .hint("Run `lockstone check` to see what is damaged. Undamaged points can still be restored.")
+                    .into(),
+            );
         }
         let mut has_journal = false;
         let seen = &mut |_: &[u8], _: &[u8]| {
@@ -81,7 +85,13 @@ impl Enumerator {
         if !job.request.full {
             job.domain.index().journal_scan(b"", seen)?;
         }
-        let mut walk = Walk { steps: Vec::new(), batch: Vec::new(), batch_bytes: 0, next_slot: 0, has_journal };
+        let mut walk = Walk {
+            steps: Vec::new(),
+            batch: Vec::new(),
+            batch_bytes: 0,
+            next_slot: 0,
+            has_journal,
+        };
         walk.steps.push(Walked::Enter(Box::default()));
         self.implied(Path::new("/"), &sources, 0, &mut walk)?;
         walk.steps.push(Walked::Leave);
@@ -120,7 +130,10 @@ impl Enumerator {
                     if !parents.contains(&point.id) {
                         parents.push(point.id);
                     }
-                    Some(Old { entry, started: (point.summary.started_s, point.summary.started_ns) })
+                    Some(Old {
+                        entry,
+                        started: (point.summary.started_s, point.summary.started_ns),
+                    })
                 });
                 Source { frozen, path, old }
             })
@@ -148,14 +161,17 @@ impl Enumerator {
                 rest = &rest[1..];
                 continue;
             };
-            let group = rest.iter().take_while(|source| components(&source.path).nth(depth) == Some(name)).count();
+            let group = rest
+                .iter()
+                .take_while(|source| components(&source.path).nth(depth) == Some(name))
+                .count();
             let (now, later) = rest.split_at(group);
             rest = later;
-            if let [source] = now {
-                if components(&source.path).nth(depth + 1).is_none() {
-                    self.source(source, walk, true)?;
-                    continue;
-                }
+            if let [source] = now
+                && components(&source.path).nth(depth + 1).is_none()
+            {
+                self.source(source, walk, true)?;
+                continue;
             }
             let path = folder.join(os_path(name));
             let mut entry = self.above(&path)?;
@@ -186,14 +202,14 @@ impl Enumerator {
     /// Walks one source. `named`: its own entry is part of the tree, as it is for all but `/`.
     fn source(&self, source: &Source, walk: &mut Walk, named: bool) -> Result<(), Stop> {
         let job = &self.context.job;
-        let mut walker = Walker::new(&source.frozen, &job.request.rules).map_err(|error| {
+        let walker = Walker::new(&source.frozen, &job.request.rules).map_err(|error| {
             Fault::permanent(format!("{}: {error}", source.frozen.source.display()))
                 .hint("The source must exist and be readable when the backup begins.")
         })?;
         let started = source.old.as_ref().map(|old| old.started);
         // The folders on the way down, with what the last point has of each.
         let mut folders: Vec<Option<OldFolder>> = Vec::new();
-        while let Some(event) = walker.next() {
+        for event in walker {
             fault_point("enumerator")?;
             match event {
                 WalkEvent::Enter { name, stat, folder } => {
@@ -246,9 +262,13 @@ impl Enumerator {
         let job = &self.context.job;
         match what {
             SkipReason::Socket => add(&job.progress.counters.sockets, 1),
-            SkipReason::Excluded | SkipReason::OtherFileSystem | SkipReason::CacheDir | SkipReason::PseudoFileSystem => {}
+            SkipReason::Excluded
+            | SkipReason::OtherFileSystem
+            | SkipReason::CacheDir
+            | SkipReason::PseudoFileSystem => {}
             SkipReason::Forbidden => {
-                job.warnings.add(path, "left out: it belongs to the vault or to Lockstone itself");
+                job.warnings
+                    .add(path, "left out: it belongs to the vault or to Lockstone itself");
             }
         }
     }
@@ -256,13 +276,19 @@ impl Enumerator {
     fn folder(&self, folder: &Arc<Folder>, name: &[u8], stat: &Stat) -> Result<Entry, Stop> {
         let job = &self.context.job;
         let mut problems = Vec::new();
-        let captured = capture(Some(folder.handle()), folder, b"", stat, &job.owner_names, &mut problems);
+        let captured = capture(
+            Some(folder.handle()),
+            folder,
+            b"",
+            stat,
+            &job.owner_names,
+            &mut problems,
+        );
         for problem in problems {
             job.warnings.add(folder.path(), problem);
         }
-        let mut entry = captured.map_err(|error| {
-            Fault::transient(format!("{}: {error}", String::from_utf8_lossy(folder.path())))
-        })?;
+        let mut entry = captured
+            .map_err(|error| Fault::transient(format!("{}: {error}", String::from_utf8_lossy(folder.path()))))?;
         entry.name = Bytes::copy_from_slice(name);
         Ok(entry)
     }
@@ -283,20 +309,35 @@ impl Enumerator {
         let size = if is_file { stat.size } else { 0 };
         add(&counters.bytes_seen, size);
         let known = old.as_ref().is_some_and(|old| old.kind() != EntryKind::Folder);
-        if let (Some(old), Some(started)) = (old, started) {
-            if is_same(&old, &stat, started) {
-                add(&counters.files_unchanged, 1);
-                return self.taken_over(old, size, walk);
-            }
+        if let (Some(old), Some(started)) = (old, started)
+            && is_same(&old, &stat, started)
+        {
+            add(&counters.files_unchanged, 1);
+            return self.taken_over(old, size, walk);
         }
-        if is_file && walk.has_journal {
-            if let Some(done) = self.journaled(folder, &name, &stat)? {
-                add(&counters.files_resumed, 1);
-                add(if known { &counters.files_changed } else { &counters.files_new }, 1);
-                return self.taken_over(done, size, walk);
-            }
+        if is_file
+            && walk.has_journal
+            && let Some(done) = self.journaled(folder, &name, &stat)?
+        {
+            add(&counters.files_resumed, 1);
+            add(
+                if known {
+                    &counters.files_changed
+                } else {
+                    &counters.files_new
+                },
+                1,
+            );
+            return self.taken_over(done, size, walk);
         }
-        add(if known { &counters.files_changed } else { &counters.files_new }, 1);
+        add(
+            if known {
+                &counters.files_changed
+            } else {
+                &counters.files_new
+            },
+            1,
+        );
         if !is_file {
             let mut problems = Vec::new();
             let captured = capture(None, folder, &name, &stat, &job.owner_names, &mut problems);
@@ -308,7 +349,9 @@ impl Enumerator {
                     add(&counters.files_done, 1);
                     walk.steps.push(Walked::Entry(Box::new(entry)));
                 }
-                Err(error) => job.warnings.add(folder.join(&name), format!("could not be read: {error}")),
+                Err(error) => job
+                    .warnings
+                    .add(folder.join(&name), format!("could not be read: {error}")),
             }
             return Ok(());
         }
@@ -321,7 +364,12 @@ impl Enumerator {
         if !walk.batch.is_empty() && (overflows || !small) {
             self.send_batch(walk)?;
         }
-        walk.batch.push(FileTask { folder: Arc::clone(folder), name, stat, slot });
+        walk.batch.push(FileTask {
+            folder: Arc::clone(folder),
+            name,
+            stat,
+            slot,
+        });
         walk.batch_bytes += size;
         if !small || walk.batch.len() >= FILES {
             self.send_batch(walk)?;
@@ -343,15 +391,24 @@ impl Enumerator {
         let job = &self.context.job;
         let index = job.domain.index();
         let mut records = index.journal_get(&[folder.join(name)])?;
-        let Some(record) = records.pop().flatten() else { return Ok(None) };
+        let Some(record) = records.pop().flatten() else {
+            return Ok(None);
+        };
         // The record's own run did not write it before the file had settled, so any start will do here.
         let always = (i64::MAX, 0);
-        let Ok(entry) = Entry::decode(Bytes::from(record)) else { return Ok(None) };
+        let Ok(entry) = Entry::decode(Bytes::from(record)) else {
+            return Ok(None);
+        };
         if entry.name.as_ref() != name || !is_same(&entry, stat, always) {
             return Ok(None);
         }
-        let Some(content) = &entry.content else { return Ok((entry.size == 0).then_some(entry)) };
-        let lists = content.ids.chunks_exact(ChunkId::LEN).filter_map(|id| ChunkId::try_from(id).ok());
+        let Some(content) = &entry.content else {
+            return Ok((entry.size == 0).then_some(entry));
+        };
+        let lists = content
+            .ids
+            .chunks_exact(ChunkId::LEN)
+            .filter_map(|id| ChunkId::try_from(id).ok());
         let mut ids: Vec<ChunkId> = lists.collect();
         if content.level > 0 {
             // The lists themselves must be durable, and so must all that they list. One that can't be read says no.

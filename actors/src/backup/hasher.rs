@@ -20,9 +20,9 @@ use lockstone_vault::content::ContentWriter;
 use lockstone_vault::tree::NewPage;
 use rayon::prelude::*;
 
-use super::messages::{Buffer, Catalogue, Chunk, ChunkBatch, FileRead, FileTask, ReadBatch};
 use super::Context;
-use crate::flow::{fault_point, Permit, Receiver, Sender, Stop};
+use super::messages::{Buffer, Catalogue, Chunk, ChunkBatch, FileRead, FileTask, ReadBatch};
+use crate::flow::{Permit, Receiver, Sender, Stop, fault_point};
 use crate::progress::add;
 
 /// How often a file that changes under the reader is read.
@@ -68,14 +68,22 @@ impl Hasher {
         let Some(first) = tasks.first() else { return Ok(()) };
         self.context.job.progress.set_current(first.folder.path(), &first.name);
         let room: u64 = tasks.iter().map(|task| task.stat.size + 1).sum();
-        let mut permit = self.context.generation.data_budget.take(room, &self.context.generation.cancel)?;
+        let mut permit = self
+            .context
+            .generation
+            .data_budget
+            .take(room, &self.context.generation.cancel)?;
         let mut bytes = Vec::with_capacity(usize::try_from(room).unwrap_or(0));
         let mut files: Vec<Small> = Vec::with_capacity(tasks.len());
         for task in tasks {
             fault_point("hasher")?;
             let start = bytes.len();
             match self.read_small(&task, &mut bytes) {
-                Ok(Some(entry)) => files.push(Small { range: start..bytes.len(), entry, task }),
+                Ok(Some(entry)) => files.push(Small {
+                    range: start..bytes.len(),
+                    entry,
+                    task,
+                }),
                 // It is read as a large one, by itself.
                 Ok(None) => {
                     bytes.truncate(start);
@@ -95,7 +103,13 @@ impl Hasher {
     }
 
     /// Hashes the files of a buffer and sends it on.
-    fn pass_on(&self, bytes: Vec<u8>, mut permit: Permit, files: Vec<Small>, done: &mut Vec<FileRead>) -> Result<(), Stop> {
+    fn pass_on(
+        &self,
+        bytes: Vec<u8>,
+        mut permit: Permit,
+        files: Vec<Small>,
+        done: &mut Vec<FileRead>,
+    ) -> Result<(), Stop> {
         permit.shrink_to(bytes.capacity() as u64);
         let keys = self.context.job.domain.keys();
         let ids: Vec<ChunkId> = self.context.job.engine.compute(|| {
@@ -125,7 +139,13 @@ impl Hasher {
         if chunks.is_empty() {
             return Ok(());
         }
-        self.dedup.send(ChunkBatch { buffer: Arc::new(Buffer { bytes: Bytes::from(bytes), permit }), chunks })
+        self.dedup.send(ChunkBatch {
+            buffer: Arc::new(Buffer {
+                bytes: Bytes::from(bytes),
+                permit,
+            }),
+            chunks,
+        })
     }
 
     /// Appends a small file's bytes. `None`: it has grown beyond a small file, or has holes.
@@ -136,7 +156,9 @@ impl Hasher {
             bytes.truncate(start);
             let mut file = OpenedFile::open(&task.folder, &task.name)?;
             let expected = usize::try_from(file.stat().size).unwrap_or(usize::MAX);
-            if expected >= CHUNK_MIN || (file.stat().may_have_holes() && file.next_data(0)? != Some(0..file.stat().size)) {
+            if expected >= CHUNK_MIN
+                || (file.stat().may_have_holes() && file.next_data(0)? != Some(0..file.stat().size))
+            {
                 return Ok(None);
             }
             // One byte more than expected: a read that comes back short says that this was the end.
@@ -154,7 +176,10 @@ impl Hasher {
             let changed = file.changed_since_open()? || grown;
             if !changed || last {
                 if changed {
-                    self.warn(task, "changed while it was read; this point may have a mixture of old and new content");
+                    self.warn(
+                        task,
+                        "changed while it was read; this point may have a mixture of old and new content",
+                    );
                 }
                 return self.capture(task, &file).map(Some);
             }
@@ -186,7 +211,10 @@ impl Hasher {
                 Ok(read) if read.changed && attempt < TRIES => {}
                 Ok(read) => {
                     if read.changed {
-                        self.warn(&task, "changed while it was read; this point may have a mixture of old and new content");
+                        self.warn(
+                            &task,
+                            "changed while it was read; this point may have a mixture of old and new content",
+                        );
                     }
                     return Ok(match self.capture(&task, &read.file) {
                         Ok(mut entry) => {
@@ -237,7 +265,12 @@ impl Hasher {
             Ok(changed) => changed || truncated,
             Err(error) => return Ok(Err(error)),
         };
-        Ok(Ok(LargeRead { file, content, size: position.min(size), changed }))
+        Ok(Ok(LargeRead {
+            file,
+            content,
+            size: position.min(size),
+            changed,
+        }))
     }
 
     /// Reads, cuts and hashes one run of data; returns where it ended (early, where the file has become shorter).
@@ -250,7 +283,12 @@ impl Hasher {
         lists: &mut Vec<NewPage>,
     ) -> Result<std::io::Result<u64>, Stop> {
         let (job, generation) = (&self.context.job, &self.context.generation);
-        let window = job.tuning.data_budget().checked_div(16).unwrap_or(0).clamp(MIB, 4 * MIB);
+        let window = job
+            .tuning
+            .data_budget()
+            .checked_div(16)
+            .unwrap_or(0)
+            .clamp(MIB, 4 * MIB);
         let mut carried: Vec<u8> = Vec::new();
         let mut carried_permit = generation.data_budget.none();
         let mut at = run.start;
@@ -289,14 +327,23 @@ impl Hasher {
                 let keys = job.domain.keys();
                 let chunks: Vec<Chunk> = job.engine.compute(|| {
                     cuts.into_par_iter()
-                        .map(|range| Chunk { id: keys.chunk_id(ChunkKind::Data, &bytes[range.clone()]), range })
+                        .map(|range| Chunk {
+                            id: keys.chunk_id(ChunkKind::Data, &bytes[range.clone()]),
+                            range,
+                        })
                         .collect()
                 });
                 for chunk in &chunks {
                     let len = u32::try_from(chunk.range.len()).unwrap_or(u32::MAX);
                     content.chunk(&chunk.id, len, lists)?;
                 }
-                self.dedup.send(ChunkBatch { buffer: Arc::new(Buffer { bytes: Bytes::from(bytes), permit }), chunks })?;
+                self.dedup.send(ChunkBatch {
+                    buffer: Arc::new(Buffer {
+                        bytes: Bytes::from(bytes),
+                        permit,
+                    }),
+                    chunks,
+                })?;
             }
             if last {
                 return Ok(Ok(at));
@@ -305,7 +352,11 @@ impl Hasher {
     }
 
     fn send_lists(&self, lists: &mut Vec<NewPage>) -> Result<(), Stop> {
-        if lists.is_empty() { Ok(()) } else { self.cataloguer.send(Catalogue::Lists(std::mem::take(lists))) }
+        if lists.is_empty() {
+            Ok(())
+        } else {
+            self.cataloguer.send(Catalogue::Lists(std::mem::take(lists)))
+        }
     }
 
     fn capture(&self, task: &FileTask, file: &OpenedFile) -> std::io::Result<Box<Entry>> {
@@ -323,7 +374,11 @@ impl Hasher {
         add(&self.context.job.progress.counters.files_done, 1);
         // A change within the clock's last tick would go unseen: such a file is read again by the next run.
         let settled = self.context.job.is_settled(entry.ctime_s, entry.ctime_ns);
-        FileRead { slot: task.slot, path: settled.then(|| task.folder.join(&task.name)), entry: Some(entry) }
+        FileRead {
+            slot: task.slot,
+            path: settled.then(|| task.folder.join(&task.name)),
+            entry: Some(entry),
+        }
     }
 
     fn unreadable(&self, task: &FileTask, error: &std::io::Error) -> FileRead {
@@ -333,7 +388,11 @@ impl Hasher {
             format!("could not be read: {error}")
         };
         self.warn(task, &message);
-        FileRead { slot: task.slot, entry: None, path: None }
+        FileRead {
+            slot: task.slot,
+            entry: None,
+            path: None,
+        }
     }
 
     fn warn(&self, task: &FileTask, message: &str) {

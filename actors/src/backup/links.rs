@@ -20,13 +20,23 @@ pub(crate) struct Links {
 }
 
 fn key(stat: &Stat) -> Key {
-    (stat.inode, stat.device, stat.size, (stat.mtime_s, stat.mtime_ns), (stat.ctime_s, stat.ctime_ns))
+    (
+        stat.inode,
+        stat.device,
+        stat.size,
+        (stat.mtime_s, stat.mtime_ns),
+        (stat.ctime_s, stat.ctime_ns),
+    )
 }
 
 impl Links {
     /// Content and size of the file, if it has several names and was read under another.
     pub(crate) fn get(&self, stat: &Stat) -> Option<(Option<Content>, u64)> {
-        if stat.links < 2 { None } else { self.contents.lock().get(&key(stat)).cloned() }
+        if stat.links < 2 {
+            None
+        } else {
+            self.contents.lock().get(&key(stat)).cloned()
+        }
     }
 
     /// Remembers a file that was read.

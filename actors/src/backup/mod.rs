@@ -40,10 +40,10 @@ use lockstone_vault::domain::Domain;
 use parking_lot::Mutex;
 
 use crate::engine::Engine;
-use crate::flow::{channel, Body, Budget, CancelToken, Fault, StageSpec, Stop};
+use crate::flow::{Body, Budget, CancelToken, Fault, StageSpec, Stop, channel};
 use crate::job::Warnings;
 use crate::metrics::Metrics;
-use crate::progress::{get, Progress};
+use crate::progress::{Progress, get};
 use crate::supervisor::machine::RestartPolicy;
 use crate::supervisor::{self, Pipeline};
 use crate::throttle::Pace;
@@ -94,8 +94,11 @@ pub fn backup(
         first_pause: job.tuning.backoff,
         longest_pause: Duration::from_secs(60),
     };
-    let pipeline = Box::new(Backup { job: Arc::clone(&job), generation: None });
-    let end = supervisor::run(job.request.job, pipeline, policy, cancel, &job.metrics);
+    let pipeline = Box::new(Backup {
+        job: Arc::clone(&job),
+        generation: None,
+    });
+    let end = supervisor::run(job.request.job, pipeline, policy, cancel, &job.metrics, &job.progress);
     BackupReport::of(&job, end, begun.elapsed())
 }
 
@@ -130,8 +133,12 @@ impl Job {
         let id = request.job;
         let engine = Engine::new(&tuning).map_err(|fault| (id, fault))?;
         let mut point = [0; PointId::LEN];
-        getrandom::fill(&mut point)
-            .map_err(|error| (id, Fault::permanent(format!("the system gives no random bytes: {error}"))))?;
+        getrandom::fill(&mut point).map_err(|error| {
+            (
+                id,
+                Fault::permanent(format!("the system gives no random bytes: {error}")),
+            )
+        })?;
         let started = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Ok(Self {
             upload_pace: Pace::new(tuning.upload_rate),
@@ -153,7 +160,10 @@ impl Job {
 
     /// Whether a file with this ctime had settled when the job began.
     fn is_settled(&self, ctime_s: i64, ctime_ns: u32) -> bool {
-        settled_before((ctime_s, ctime_ns), (self.started.as_secs().cast_signed(), self.started.subsec_nanos()))
+        settled_before(
+            (ctime_s, ctime_ns),
+            (self.started.as_secs().cast_signed(), self.started.subsec_nanos()),
+        )
     }
 }
 
@@ -196,11 +206,17 @@ pub(crate) struct Generation {
 
 impl Generation {
     fn budget(&self, kind: ChunkKind) -> &Budget {
-        if kind == ChunkKind::Data { &self.data_budget } else { &self.tree_budget }
+        if kind == ChunkKind::Data {
+            &self.data_budget
+        } else {
+            &self.tree_budget
+        }
     }
 
     fn base(&self) -> Result<&Base, Stop> {
-        self.base.get().ok_or_else(|| Fault::integrity("the backup ended before it began").into())
+        self.base
+            .get()
+            .ok_or_else(|| Fault::integrity("the backup ended before it began").into())
     }
 
     fn set_root(&self, root: Option<ChunkId>) {
@@ -209,7 +225,10 @@ impl Generation {
     }
 
     fn root(&self) -> Result<Option<ChunkId>, Stop> {
-        self.root.get().copied().ok_or_else(|| Fault::integrity("the tree has no root").into())
+        self.root
+            .get()
+            .copied()
+            .ok_or_else(|| Fault::integrity("the tree has no root").into())
     }
 
     fn set_committed(&self) {
@@ -226,11 +245,18 @@ pub(crate) struct Context {
 
 impl Context {
     fn pack_target(&self, kind: ChunkKind) -> usize {
-        if kind == ChunkKind::Data { self.job.tuning.data_pack_target() } else { self.job.tuning.tree_pack_target() }
+        if kind == ChunkKind::Data {
+            self.job.tuning.data_pack_target()
+        } else {
+            self.job.tuning.tree_pack_target()
+        }
     }
 
     fn show_budget(&self) {
-        for (lane, budget) in [("data", &self.generation.data_budget), ("tree", &self.generation.tree_budget)] {
+        for (lane, budget) in [
+            ("data", &self.generation.data_budget),
+            ("tree", &self.generation.tree_budget),
+        ] {
             self.job.metrics.budget_used(lane, budget.used(), budget.total());
         }
     }
@@ -262,7 +288,10 @@ impl Pipeline for Backup {
             committed: Arc::new(move || committed.committed.store(true, Ordering::SeqCst)),
         });
         self.generation = Some(Arc::clone(&generation));
-        let context = Context { job: Arc::clone(job), generation };
+        let context = Context {
+            job: Arc::clone(job),
+            generation,
+        };
 
         // Capacities. Batches are about 1 MiB of content, and the budget bounds the bytes: a channel only has to keep its
         // receiver busy over a hiccup of its sender. The sources are one message; packs are 32 MiB each.
@@ -289,9 +318,19 @@ impl Pipeline for Backup {
             packs.gauge(),
             uploaded.gauge(),
         ];
-        let [files_gauge, steps_gauge, chunks_gauge, frames_gauge, packs_gauge, uploaded_gauge] = gauges;
+        let [
+            files_gauge,
+            steps_gauge,
+            chunks_gauge,
+            frames_gauge,
+            packs_gauge,
+            uploaded_gauge,
+        ] = gauges;
 
-        let snapshotter = snapshotter::Snapshotter { context: context.clone(), enumerator: to_enumerator };
+        let snapshotter = snapshotter::Snapshotter {
+            context: context.clone(),
+            enumerator: to_enumerator,
+        };
         let enumerator = enumerator::Enumerator {
             context: context.clone(),
             inbox: sources,
@@ -310,13 +349,30 @@ impl Pipeline for Backup {
         // The originals of what was cloned for each thread have nothing to send.
         to_cataloguer.finish();
         to_dedup.finish();
-        let cataloguer = cataloguer::Cataloguer { context: context.clone(), inbox: steps, pages: pages_to_dedup };
-        let dedup = [(ChunkKind::Data, chunks, to_sealer), (ChunkKind::Tree, pages, pages_to_sealer)]
-            .map(|(kind, inbox, sealer)| dedup::Dedup { context: context.clone(), kind, inbox, sealer })
-            .map(|lane| body(move || lane.run()))
-            .into();
+        let cataloguer = cataloguer::Cataloguer {
+            context: context.clone(),
+            inbox: steps,
+            pages: pages_to_dedup,
+        };
+        let dedup = [
+            (ChunkKind::Data, chunks, to_sealer),
+            (ChunkKind::Tree, pages, pages_to_sealer),
+        ]
+        .map(|(kind, inbox, sealer)| dedup::Dedup {
+            context: context.clone(),
+            kind,
+            inbox,
+            sealer,
+        })
+        .map(|lane| body(move || lane.run()))
+        .into();
         let mut sealer: Vec<Body> = [(ChunkKind::Data, new_chunks), (ChunkKind::Tree, new_pages)]
-            .map(|(kind, inbox)| sealer::Assembler { context: context.clone(), kind, inbox, frames: to_workers.clone() })
+            .map(|(kind, inbox)| sealer::Assembler {
+                context: context.clone(),
+                kind,
+                inbox,
+                frames: to_workers.clone(),
+            })
             .map(|lane| body(move || lane.run()))
             .into();
         to_workers.finish();
@@ -339,7 +395,10 @@ impl Pipeline for Backup {
             .map(|uploader| body(move || uploader.run()))
             .collect();
         to_bookkeeper.finish();
-        let bookkeeper = bookkeeper::Bookkeeper { context, inbox: uploaded };
+        let bookkeeper = bookkeeper::Bookkeeper {
+            context,
+            inbox: uploaded,
+        };
 
         vec![
             stage("snapshotter", vec![body(move || snapshotter.run())], None),
@@ -354,10 +413,15 @@ impl Pipeline for Backup {
     }
 
     fn settle(&mut self) {
-        let Some(generation) = self.generation.take() else { return };
+        let Some(generation) = self.generation.take() else {
+            return;
+        };
         for mut frozen in generation.frozen.lock().drain(..) {
             if let Err(error) = frozen.release() {
-                self.job.warnings.add("", format!("a snapshot could not be removed: {error}; the next run tries again"));
+                self.job.warnings.add(
+                    "",
+                    format!("a snapshot could not be removed: {error}; the next run tries again"),
+                );
             }
         }
     }

@@ -24,7 +24,12 @@ impl OldFolder {
     /// The folder with this top page (empty: no entries).
     pub(super) fn open(job: &Arc<Job>, page: Bytes) -> Self {
         let ahead = if page.is_empty() { Vec::new() } else { vec![page] };
-        Self { job: Arc::clone(job), ahead, entries: Vec::new().into_iter(), next: None }
+        Self {
+            job: Arc::clone(job),
+            ahead,
+            entries: Vec::new().into_iter(),
+            next: None,
+        }
     }
 
     /// The entry of this name. Names must be asked for in byte order; entries before it are passed over.
@@ -62,7 +67,9 @@ impl OldFolder {
     }
 
     fn read(&self, id: &[u8]) -> Result<(Vec<Entry>, Vec<PageRef>), Fault> {
-        let Ok(id) = ChunkId::try_from(id) else { return Err(Fault::integrity("a page id of the wrong length")) };
+        let Ok(id) = ChunkId::try_from(id) else {
+            return Err(Fault::integrity("a page id of the wrong length"));
+        };
         let domain = &self.job.domain;
         let raw = match domain.index().page(&id)? {
             Some(raw) => raw,
@@ -87,5 +94,9 @@ pub(super) fn resolve(job: &Arc<Job>, root: Bytes, path: &[u8]) -> Option<Entry>
         found = Some(OldFolder::open(job, page.clone()).find(name)?);
     }
     // The root itself is a folder without attributes.
-    Some(found.unwrap_or_else(|| Entry { kind: EntryKind::Folder.into(), page, ..Entry::default() }))
+    Some(found.unwrap_or_else(|| Entry {
+        kind: EntryKind::Folder.into(),
+        page,
+        ..Entry::default()
+    }))
 }

@@ -125,9 +125,11 @@ impl BackupReport {
 
     fn count(&self, job: &Job) {
         let metrics = &job.metrics;
-        for (outcome, n) in
-            [("new", self.files_new), ("changed", self.files_changed), ("unchanged", self.files_unchanged)]
-        {
+        for (outcome, n) in [
+            ("new", self.files_new),
+            ("changed", self.files_changed),
+            ("unchanged", self.files_unchanged),
+        ] {
             metrics.files(outcome, n);
         }
         for (what, n) in [

@@ -9,20 +9,20 @@
 //! A timer passes on what is only partly filled (flow rule 5), and so does a budget that somebody waits for: bytes that
 //! lie in a half-filled frame or pack never keep the reader from reading.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use lockstone_proto::limits::{FRAME_MAX_CHUNKS, FRAME_TARGET, PACK_MAX_CHUNKS, PACK_MAX_FRAMES, TAG_LEN};
 use lockstone_proto::vault::{ChunkKind, Frame, PackDirectory};
 use lockstone_vault::frame::{Compressor, Decompressor};
-use lockstone_vault::pack::{verify_frame, PackSeal, HEADER_LEN};
+use lockstone_vault::pack::{HEADER_LEN, PackSeal, verify_frame};
 use parking_lot::Mutex;
 
-use super::messages::{ChunkBatch, FrameChunk, FrameJob, SealedPack};
 use super::Context;
-use crate::flow::{fault_point, Fault, Permit, Received, Receiver, Sender, Stop};
+use super::messages::{ChunkBatch, FrameChunk, FrameJob, SealedPack};
+use crate::flow::{Fault, Permit, Received, Receiver, Sender, Stop, fault_point};
 
 /// How often a lane looks whether somebody waits for the bytes it holds.
 const PRESSURE_EVERY: Duration = Duration::from_millis(20);
@@ -58,7 +58,10 @@ impl Assembler {
                             raw_len = 0;
                         }
                         raw_len += len;
-                        frame.push(FrameChunk { buffer: Arc::clone(&batch.buffer), chunk });
+                        frame.push(FrameChunk {
+                            buffer: Arc::clone(&batch.buffer),
+                            chunk,
+                        });
                         if raw_len >= FRAME_TARGET {
                             self.send(&mut frame)?;
                             raw_len = 0;
@@ -104,11 +107,19 @@ pub(super) struct Packs {
 
 impl Packs {
     pub(super) fn new(workers: usize) -> Self {
-        Self { data: Mutex::new(None), tree: Mutex::new(None), workers: AtomicUsize::new(workers) }
+        Self {
+            data: Mutex::new(None),
+            tree: Mutex::new(None),
+            workers: AtomicUsize::new(workers),
+        }
     }
 
     fn lane(&self, kind: ChunkKind) -> &Mutex<Option<Arc<OpenPack>>> {
-        if kind == ChunkKind::Data { &self.data } else { &self.tree }
+        if kind == ChunkKind::Data {
+            &self.data
+        } else {
+            &self.tree
+        }
     }
 }
 
@@ -194,8 +205,7 @@ impl Worker {
         let engine = &self.context.job.engine;
         let raw = contiguous(&chunks, &mut scratch.raw);
         let (compressor, payload) = (&mut scratch.compressor, &mut scratch.payload);
-        let codec = engine
-            .compute(|| compressor.compress(raw, payload))?;
+        let codec = engine.compute(|| compressor.compress(raw, payload))?;
         let raw_len = u32::try_from(raw.len()).map_err(|_| Fault::integrity("a frame grew beyond its limit"))?;
         let sealed_len = payload.len() + TAG_LEN;
         let frame = Frame {
@@ -203,7 +213,10 @@ impl Worker {
             raw_len,
             codec: codec.into(),
             chunk_ids: chunks.iter().flat_map(|chunk| *chunk.chunk.id.as_bytes()).collect(),
-            chunk_lens: chunks.iter().map(|chunk| u32::try_from(chunk.chunk.range.len()).unwrap_or(u32::MAX)).collect(),
+            chunk_lens: chunks
+                .iter()
+                .map(|chunk| u32::try_from(chunk.chunk.range.len()).unwrap_or(u32::MAX))
+                .collect(),
         };
         let (pack, ordinal) = self.place(kind, sealed_len, chunks.len())?;
         // The compressor leaves room for the tag: it is sealed where it lies.
@@ -222,16 +235,19 @@ impl Worker {
                 Ok(())
             })
             .map_err(|error| {
-                Fault::integrity(format!("a frame could not be read back after it was sealed: {error}")).hint(
-                    "Nothing of it was uploaded. Memory or processor of this machine may be failing: test them.",
-                )
+                Fault::integrity(format!("a frame could not be read back after it was sealed: {error}"))
+                    .hint("Nothing of it was uploaded. Memory or processor of this machine may be failing: test them.")
             })?;
         // The raw bytes are let go here; what stays paid for is the sealed frame.
         let permit = self.repay(kind, chunks, sealed_len as u64)?;
         let whole = {
             let mut contents = pack.contents.lock();
             if let Some(slot) = contents.frames.get_mut(ordinal as usize) {
-                *slot = Some(SealedFrame { frame, bytes: sealed, permit });
+                *slot = Some(SealedFrame {
+                    frame,
+                    bytes: sealed,
+                    permit,
+                });
             }
             contents.missing -= 1;
             contents.closed && contents.missing == 0
@@ -272,7 +288,10 @@ impl Worker {
             Some(pack) => Arc::clone(pack),
             None => {
                 let seal = PackSeal::create(self.context.job.domain.keys(), kind)?;
-                let pack = Arc::new(OpenPack { seal, contents: Mutex::default() });
+                let pack = Arc::new(OpenPack {
+                    seal,
+                    contents: Mutex::default(),
+                });
                 *open = Some(Arc::clone(&pack));
                 pack
             }
@@ -311,7 +330,9 @@ impl Worker {
         let frames = std::mem::take(&mut pack.contents.lock().frames);
         let header = pack.seal.header();
         let mut pieces = Vec::with_capacity(frames.len() + 2);
-        let mut directory = PackDirectory { frames: Vec::with_capacity(frames.len()) };
+        let mut directory = PackDirectory {
+            frames: Vec::with_capacity(frames.len()),
+        };
         let mut permits = Vec::with_capacity(frames.len());
         let (mut len, mut raw_len) = (header.len() as u64, 0);
         pieces.push(Bytes::copy_from_slice(&header));
@@ -327,7 +348,12 @@ impl Worker {
         pieces.push(Bytes::from(tail));
         let entry = pack.seal.entry(directory, len);
         self.context.generation.uploading.fetch_add(1, Ordering::SeqCst);
-        self.uploader.send(SealedPack { entry, pieces, raw_len, permits })
+        self.uploader.send(SealedPack {
+            entry,
+            pieces,
+            raw_len,
+            permits,
+        })
     }
 }
 

@@ -4,7 +4,7 @@
 use lockstone_host::snapshot::{self, FrozenSource};
 
 use super::Context;
-use crate::flow::{fault_point, Fault, Sender, Stop};
+use crate::flow::{Fault, Sender, Stop, fault_point};
 
 pub(super) struct Snapshotter {
     pub(super) context: Context,

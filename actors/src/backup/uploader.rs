@@ -8,9 +8,9 @@ use lockstone_proto::ids::PackId;
 use lockstone_vault::names;
 use lockstone_vault::store::PutPayload;
 
-use super::messages::{PackUploaded, SealedPack};
 use super::Context;
-use crate::flow::{fault_point, Fault, Receiver, Sender, Stop};
+use super::messages::{PackUploaded, SealedPack};
+use crate::flow::{Fault, Receiver, Sender, Stop, fault_point};
 use crate::progress::add;
 
 pub(super) struct Uploader {
@@ -34,7 +34,10 @@ impl Uploader {
         let cancel = &self.context.generation.cancel;
         let waited = job.upload_pace.wait(pack.entry.len, cancel)?;
         if !waited.is_zero() {
-            add(&job.progress.totals.throttled_ns, u64::try_from(waited.as_nanos()).unwrap_or(u64::MAX));
+            add(
+                &job.progress.totals.throttled_ns,
+                u64::try_from(waited.as_nanos()).unwrap_or(u64::MAX),
+            );
             job.metrics.throttled(waited);
         }
         let id = PackId::try_from(pack.entry.pack_id.as_ref()).map_err(|error| Fault::integrity(error.to_string()))?;
@@ -46,7 +49,6 @@ impl Uploader {
         job.engine
             .wait(cancel, async move { store.create(&name, payload).await })??;
         add(&job.progress.totals.bytes_stored, pack.entry.len);
-        add(&job.progress.totals.durable, 1);
         self.context.generation.uploading.fetch_sub(1, Ordering::SeqCst);
         tracing::debug!(pack = %id, raw_len = pack.raw_len, len = pack.entry.len, "pack uploaded");
         self.bookkeeper.send(PackUploaded { entry: pack.entry })?;

@@ -19,7 +19,11 @@ pub(crate) struct Window {
 
 impl Window {
     pub(crate) fn new(cancel: &CancelToken) -> Self {
-        Self { state: Mutex::new(0), nudge: crossbeam_channel::bounded(1), cancel: cancel.clone() }
+        Self {
+            state: Mutex::new(0),
+            nudge: crossbeam_channel::bounded(1),
+            cancel: cancel.clone(),
+        }
     }
 
     /// Takes `steps`, waiting until fewer than the window's are out.

@@ -12,7 +12,7 @@ use super::{CancelToken, Stop};
 
 /// A number of bytes that may be in memory at once.
 #[derive(Clone)]
-pub struct Budget {
+pub(crate) struct Budget {
     shared: Arc<Shared>,
 }
 
@@ -36,25 +36,33 @@ struct Waiter {
 impl Budget {
     /// A budget of `total` bytes.
     #[must_use]
-    pub fn new(total: u64) -> Self {
-        Self { shared: Arc::new(Shared { total, state: Mutex::new(State { free: signed(total), queue: VecDeque::new() }) }) }
+    pub(crate) fn new(total: u64) -> Self {
+        Self {
+            shared: Arc::new(Shared {
+                total,
+                state: Mutex::new(State {
+                    free: signed(total),
+                    queue: VecDeque::new(),
+                }),
+            }),
+        }
     }
 
     /// All of it, bytes.
     #[must_use]
-    pub fn total(&self) -> u64 {
+    pub(crate) fn total(&self) -> u64 {
         self.shared.total
     }
 
     /// Bytes in use.
     #[must_use]
-    pub fn used(&self) -> u64 {
+    pub(crate) fn used(&self) -> u64 {
         u64::try_from(signed(self.shared.total) - self.shared.state.lock().free).unwrap_or(0)
     }
 
     /// Whether somebody waits for room: a reason to pass on what is only partly filled.
     #[must_use]
-    pub fn is_wanted(&self) -> bool {
+    pub(crate) fn is_wanted(&self) -> bool {
         !self.shared.state.lock().queue.is_empty()
     }
 
@@ -62,13 +70,16 @@ impl Budget {
     ///
     /// # Errors
     /// [`Stop::Cancelled`].
-    pub fn take(&self, bytes: u64, cancel: &CancelToken) -> Result<Permit, Stop> {
+    pub(crate) fn take(&self, bytes: u64, cancel: &CancelToken) -> Result<Permit, Stop> {
         let bytes = bytes.min(self.shared.total);
         let waiting = {
             let mut state = self.shared.state.lock();
             if state.queue.is_empty() && state.free >= signed(bytes) {
                 state.free -= signed(bytes);
-                return Ok(Permit { budget: self.clone(), bytes });
+                return Ok(Permit {
+                    budget: self.clone(),
+                    bytes,
+                });
             }
             let (granted, waiting) = crossbeam_channel::bounded(1);
             state.queue.push_back(Waiter { bytes, granted });
@@ -83,16 +94,22 @@ impl Budget {
 
     /// A permit for nothing, to join others to.
     #[must_use]
-    pub fn none(&self) -> Permit {
-        Permit { budget: self.clone(), bytes: 0 }
+    pub(crate) fn none(&self) -> Permit {
+        Permit {
+            budget: self.clone(),
+            bytes: 0,
+        }
     }
 
     /// Counts bytes that exist already, without waiting; until they are given back, nothing new is granted beyond the
     /// total. For the one who holds what others wait for.
     #[must_use]
-    pub fn overdraw(&self, bytes: u64) -> Permit {
+    pub(crate) fn overdraw(&self, bytes: u64) -> Permit {
         self.shared.state.lock().free -= i64::try_from(bytes).unwrap_or(i64::MAX);
-        Permit { budget: self.clone(), bytes }
+        Permit {
+            budget: self.clone(),
+            bytes,
+        }
     }
 
     fn give(&self, bytes: u64) {
@@ -112,7 +129,10 @@ impl Budget {
         }
         // Outside the lock: a permit that nobody waits for any more comes back here by its drop.
         for waiter in grants {
-            let _ = waiter.granted.try_send(Permit { budget: self.clone(), bytes: waiter.bytes });
+            let _ = waiter.granted.try_send(Permit {
+                budget: self.clone(),
+                bytes: waiter.bytes,
+            });
         }
     }
 }
@@ -122,7 +142,7 @@ fn signed(bytes: u64) -> i64 {
 }
 
 /// Bytes of a [`Budget`], given back on drop.
-pub struct Permit {
+pub(crate) struct Permit {
     budget: Budget,
     bytes: u64,
 }
@@ -130,12 +150,12 @@ pub struct Permit {
 impl Permit {
     /// How many bytes it stands for.
     #[must_use]
-    pub fn bytes(&self) -> u64 {
+    pub(crate) fn bytes(&self) -> u64 {
         self.bytes
     }
 
     /// Gives back all but `bytes`; never grows.
-    pub fn shrink_to(&mut self, bytes: u64) {
+    pub(crate) fn shrink_to(&mut self, bytes: u64) {
         if bytes < self.bytes {
             let back = self.bytes - bytes;
             self.bytes = bytes;
@@ -145,14 +165,17 @@ impl Permit {
 
     /// Moves up to `bytes` of it into a permit of its own.
     #[must_use]
-    pub fn split(&mut self, bytes: u64) -> Self {
+    pub(crate) fn split(&mut self, bytes: u64) -> Self {
         let bytes = bytes.min(self.bytes);
         self.bytes -= bytes;
-        Self { budget: self.budget.clone(), bytes }
+        Self {
+            budget: self.budget.clone(),
+            bytes,
+        }
     }
 
     /// Joins another permit of the same budget to this one.
-    pub fn join(&mut self, mut other: Self) {
+    pub(crate) fn join(&mut self, mut other: Self) {
         self.bytes += std::mem::take(&mut other.bytes);
     }
 }

@@ -116,6 +116,9 @@ mod tests {
         assert!(first.is_cancelled() && !parent.is_cancelled() && !second.is_cancelled());
         parent.cancel();
         assert!(second.is_cancelled());
-        assert!(parent.child().is_cancelled(), "a child born after the cancel is cancelled too");
+        assert!(
+            parent.child().is_cancelled(),
+            "a child born after the cancel is cancelled too"
+        );
     }
 }

@@ -2,32 +2,32 @@
 //! and a receiver can tell a sender that *finished* from one that went away (a panic drops its senders too): the stream
 //! ends cleanly only when every sender called [`Sender::finish`], else the receiver stops with [`Stop::Broken`].
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{select, RecvTimeoutError, TryRecvError, TrySendError};
+use crossbeam_channel::{RecvTimeoutError, TryRecvError, TrySendError, select};
 
 use super::{CancelToken, Stop};
 
 /// What a channel knows of itself, for reports and metrics.
 #[derive(Debug, Default)]
-pub struct Gauge {
+pub(crate) struct Gauge {
     /// Nanoseconds that senders waited for room.
-    pub blocked_ns: AtomicU64,
+    pub(crate) blocked_ns: AtomicU64,
     /// Nanoseconds that receivers waited for work.
-    pub starved_ns: AtomicU64,
+    pub(crate) starved_ns: AtomicU64,
     /// Messages that went through.
-    pub items: AtomicU64,
+    pub(crate) items: AtomicU64,
     depth: AtomicUsize,
     /// Most messages it holds.
-    pub capacity: usize,
+    pub(crate) capacity: usize,
 }
 
 impl Gauge {
     /// Messages waiting, about.
     #[must_use]
-    pub fn depth(&self) -> usize {
+    pub(crate) fn depth(&self) -> usize {
         self.depth.load(Ordering::Relaxed)
     }
 }
@@ -42,15 +42,29 @@ struct Shared {
 
 /// A channel named for messages, of `capacity` messages. Each caller says at the call why the capacity is what it is.
 #[must_use]
-pub fn channel<T>(name: &'static str, capacity: usize, cancel: &CancelToken) -> (Sender<T>, Receiver<T>) {
+pub(crate) fn channel<T>(name: &'static str, capacity: usize, cancel: &CancelToken) -> (Sender<T>, Receiver<T>) {
     let (tx, rx) = crossbeam_channel::bounded(capacity);
-    let gauge = Arc::new(Gauge { capacity, ..Gauge::default() });
-    let shared = Arc::new(Shared { name, cancel: cancel.clone(), gauge, unfinished: AtomicUsize::new(1) });
-    (Sender { tx, shared: Arc::clone(&shared) }, Receiver { rx, shared })
+    let gauge = Arc::new(Gauge {
+        capacity,
+        ..Gauge::default()
+    });
+    let shared = Arc::new(Shared {
+        name,
+        cancel: cancel.clone(),
+        gauge,
+        unfinished: AtomicUsize::new(1),
+    });
+    (
+        Sender {
+            tx,
+            shared: Arc::clone(&shared),
+        },
+        Receiver { rx, shared },
+    )
 }
 
 /// The sending side. A clone is a sender of its own and has to finish, too.
-pub struct Sender<T> {
+pub(crate) struct Sender<T> {
     tx: crossbeam_channel::Sender<T>,
     shared: Arc<Shared>,
 }
@@ -58,7 +72,10 @@ pub struct Sender<T> {
 impl<T> Clone for Sender<T> {
     fn clone(&self) -> Self {
         self.shared.unfinished.fetch_add(1, Ordering::SeqCst);
-        Self { tx: self.tx.clone(), shared: Arc::clone(&self.shared) }
+        Self {
+            tx: self.tx.clone(),
+            shared: Arc::clone(&self.shared),
+        }
     }
 }
 
@@ -67,7 +84,7 @@ impl<T> Sender<T> {
     ///
     /// # Errors
     /// [`Stop::Cancelled`], or [`Stop::Broken`] when all receivers are gone.
-    pub fn send(&self, item: T) -> Result<(), Stop> {
+    pub(crate) fn send(&self, item: T) -> Result<(), Stop> {
         let item = match self.tx.try_send(item) {
             Ok(()) => return self.sent(),
             Err(TrySendError::Disconnected(_)) => return Err(self.gone()),
@@ -78,35 +95,49 @@ impl<T> Sender<T> {
             send(self.tx, item) -> sent => if sent.is_ok() { self.sent() } else { Err(self.gone()) },
             recv(self.shared.cancel.signal()) -> _ => Err(Stop::Cancelled),
         };
-        self.shared.gauge.blocked_ns.fetch_add(nanoseconds(since.elapsed()), Ordering::Relaxed);
+        self.shared
+            .gauge
+            .blocked_ns
+            .fetch_add(nanoseconds(since.elapsed()), Ordering::Relaxed);
         result
     }
 
     /// Says that this sender has sent all it had.
-    pub fn finish(self) {
+    pub(crate) fn finish(self) {
         self.shared.unfinished.fetch_sub(1, Ordering::SeqCst);
     }
 
     fn sent(&self) -> Result<(), Stop> {
         self.shared.gauge.items.fetch_add(1, Ordering::Relaxed);
         self.shared.gauge.depth.store(self.tx.len(), Ordering::Relaxed);
-        if self.shared.cancel.is_cancelled() { Err(Stop::Cancelled) } else { Ok(()) }
+        if self.shared.cancel.is_cancelled() {
+            Err(Stop::Cancelled)
+        } else {
+            Ok(())
+        }
     }
 
     fn gone(&self) -> Stop {
-        if self.shared.cancel.is_cancelled() { Stop::Cancelled } else { Stop::Broken(self.shared.name) }
+        if self.shared.cancel.is_cancelled() {
+            Stop::Cancelled
+        } else {
+            Stop::Broken(self.shared.name)
+        }
     }
 }
 
 /// The receiving side; clones share the work.
-pub struct Receiver<T> {
+pub(crate) struct Receiver<T> {
     rx: crossbeam_channel::Receiver<T>,
     shared: Arc<Shared>,
 }
 
 impl<T> Clone for Receiver<T> {
     fn clone(&self) -> Self {
-        Self { rx: self.rx.clone(), shared: Arc::clone(&self.shared) }
+        Self {
+            rx: self.rx.clone(),
+            shared: Arc::clone(&self.shared),
+        }
     }
 }
 
@@ -125,7 +156,7 @@ impl<T> Receiver<T> {
     ///
     /// # Errors
     /// [`Stop::Cancelled`], or [`Stop::Broken`] when a sender went away without finishing.
-    pub fn recv(&self) -> Result<Option<T>, Stop> {
+    pub(crate) fn recv(&self) -> Result<Option<T>, Stop> {
         match self.recv_until(None)? {
             Received::Item(item) => Ok(Some(item)),
             Received::Nothing | Received::End => Ok(None),
@@ -158,7 +189,10 @@ impl<T> Receiver<T> {
                 default(wait) => Err(RecvTimeoutError::Timeout),
             },
         };
-        self.shared.gauge.starved_ns.fetch_add(nanoseconds(since.elapsed()), Ordering::Relaxed);
+        self.shared
+            .gauge
+            .starved_ns
+            .fetch_add(nanoseconds(since.elapsed()), Ordering::Relaxed);
         match received {
             Ok(item) => Ok(Received::Item(item)),
             Err(RecvTimeoutError::Timeout) => Ok(Received::Nothing),
@@ -178,7 +212,7 @@ impl<T> Receiver<T> {
 
     /// What the channel knows of itself.
     #[must_use]
-    pub fn gauge(&self) -> Arc<Gauge> {
+    pub(crate) fn gauge(&self) -> Arc<Gauge> {
         Arc::clone(&self.shared.gauge)
     }
 }

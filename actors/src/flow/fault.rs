@@ -3,6 +3,7 @@
 
 use std::fmt;
 
+use lockstone_vault::VaultError;
 use lockstone_vault::frame::FrameBroken;
 use lockstone_vault::index::IndexError;
 use lockstone_vault::keys::NoRandom;
@@ -10,7 +11,6 @@ use lockstone_vault::pack::PackBroken;
 use lockstone_vault::segment::SegmentBroken;
 use lockstone_vault::store::StoreError;
 use lockstone_vault::tree::TreeError;
-use lockstone_vault::VaultError;
 
 /// What the supervisor does about a fault depends on this alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,7 +41,11 @@ pub struct Fault {
 impl Fault {
     /// A fault of the kind given, without a hint.
     pub fn new(kind: FaultKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), hint: String::new() }
+        Self {
+            kind,
+            message: message.into(),
+            hint: String::new(),
+        }
     }
 
     /// One that may pass.
@@ -87,7 +91,11 @@ impl From<VaultError> for Fault {
             FaultKind::Permanent
         };
         let hint = error.hint().unwrap_or_default();
-        Self { kind, message: error.to_string(), hint }
+        Self {
+            kind,
+            message: error.to_string(),
+            hint,
+        }
     }
 }
 
@@ -130,7 +138,7 @@ impl From<StoreError> for Fault {
 
 /// Why a stage's body returned early.
 #[derive(Debug, Clone)]
-pub enum Stop {
+pub(crate) enum Stop {
     /// The generation was cancelled.
     Cancelled,
     /// The stage behind or before the named channel went away without finishing.

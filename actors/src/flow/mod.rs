@@ -14,19 +14,23 @@ mod channel;
 mod fault;
 mod stage;
 
-pub use budget::{Budget, Permit};
+pub(crate) use budget::{Budget, Permit};
 pub use cancel::CancelToken;
 pub(crate) use channel::Received;
-pub use channel::{channel, Gauge, Receiver, Sender};
-pub use fault::{Fault, FaultKind, Stop};
-pub use stage::{Body, Outcome, Report, Stage, StageExited, StageReport, StageSpec, Start};
+pub(crate) use channel::{Gauge, Receiver, Sender, channel};
+pub(crate) use fault::Stop;
+pub use fault::{Fault, FaultKind};
+pub(crate) use stage::{Body, Outcome, Report, Stage, StageExited, StageReport, StageSpec, Start};
 
 /// A place where a test may make a stage fail (`return`) or panic (`panic`), by the `fail` crate. Compiled to nothing
 /// without the feature `failpoints`.
 ///
 /// # Errors
 /// A transient fault, where a test asked for one.
-#[allow(clippy::unnecessary_wraps, reason = "the error exists with the feature `failpoints` only")]
+#[allow(
+    clippy::unnecessary_wraps,
+    reason = "the error exists with the feature `failpoints` only"
+)]
 pub(crate) fn fault_point(name: &str) -> Result<(), Stop> {
     let _ = name;
     fail::fail_point!(name, |_| Err(Fault::transient(format!("fault point {name}")).into()));

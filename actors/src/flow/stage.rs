@@ -3,9 +3,9 @@
 //! faulted, panicked), the stage sends exactly one [`StageExited`], after the last of them has let go of its channels.
 
 use std::any::Any;
-use std::panic::{catch_unwind, AssertUnwindSafe};
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -16,21 +16,21 @@ use parking_lot::Mutex;
 use super::{CancelToken, Fault, Gauge, Stop};
 
 /// What one thread of a stage does.
-pub type Body = Box<dyn FnOnce() -> Result<(), Stop> + Send>;
+pub(crate) type Body = Box<dyn FnOnce() -> Result<(), Stop> + Send>;
 
 /// A stage as a pipeline wires it: nothing runs yet.
-pub struct StageSpec {
+pub(crate) struct StageSpec {
     /// The word used in metrics and messages.
-    pub name: &'static str,
+    pub(crate) name: &'static str,
     /// One thread each.
-    pub bodies: Vec<Body>,
+    pub(crate) bodies: Vec<Body>,
     /// Its inbox's figures.
-    pub inbox: Option<Arc<Gauge>>,
+    pub(crate) inbox: Option<Arc<Gauge>>,
 }
 
 /// How a stage ended.
 #[derive(Debug, Clone)]
-pub enum Outcome {
+pub(crate) enum Outcome {
     /// All of its work is done.
     Done,
     /// It stopped because something else did.
@@ -42,44 +42,44 @@ pub enum Outcome {
 /// Start the threads.
 #[derive(Message)]
 #[rtype(result = "()")]
-pub struct Start;
+pub(crate) struct Start;
 
 /// Ask for the figures.
 #[derive(Message)]
 #[rtype(result = "StageReport")]
-pub struct Report;
+pub(crate) struct Report;
 
 /// A stage's figures.
 #[derive(Debug, Clone)]
-pub struct StageReport {
+pub(crate) struct StageReport {
     /// Which stage.
-    pub stage: &'static str,
+    pub(crate) stage: &'static str,
     /// Threads still running.
-    pub running: usize,
+    pub(crate) running: usize,
     /// Messages waiting in its inbox, and how many it may hold.
-    pub depth: (usize, usize),
+    pub(crate) depth: (usize, usize),
     /// How long senders waited for room in the inbox, summed over the generation.
-    pub blocked: Duration,
+    pub(crate) blocked: Duration,
     /// How long its threads waited for work, likewise.
-    pub starved: Duration,
+    pub(crate) starved: Duration,
 }
 
 /// The one event of a stage's end.
 #[derive(Message, Debug, Clone)]
 #[rtype(result = "()")]
-pub struct StageExited {
+pub(crate) struct StageExited {
     /// Whose.
-    pub job: JobId,
+    pub(crate) job: JobId,
     /// Which attempt.
-    pub generation: u32,
+    pub(crate) generation: u32,
     /// Which stage.
-    pub stage: &'static str,
+    pub(crate) stage: &'static str,
     /// How.
-    pub outcome: Outcome,
+    pub(crate) outcome: Outcome,
 }
 
 /// The address of a running stage.
-pub struct Stage {
+pub(crate) struct Stage {
     name: &'static str,
     bodies: Vec<Body>,
     inbox: Option<Arc<Gauge>>,
@@ -116,7 +116,10 @@ impl Exit {
         if self.running.fetch_sub(1, Ordering::SeqCst) == 1 {
             let outcome = self.outcome.lock().clone();
             // Unbounded by capacity, bounded in count: one event a stage.
-            self.supervisor.do_send(StageExited { outcome, ..self.event.clone() });
+            self.supervisor.do_send(StageExited {
+                outcome,
+                ..self.event.clone()
+            });
         }
     }
 }
@@ -124,7 +127,7 @@ impl Exit {
 impl Stage {
     /// An actor for the stage; `threads` gets the handles of its threads once it was started.
     #[must_use]
-    pub fn new(
+    pub(crate) fn new(
         spec: StageSpec,
         job: JobId,
         generation: u32,
@@ -132,7 +135,12 @@ impl Stage {
         supervisor: Recipient<StageExited>,
         threads: Arc<Mutex<Vec<JoinHandle<()>>>>,
     ) -> Self {
-        let event = StageExited { job, generation, stage: spec.name, outcome: Outcome::Done };
+        let event = StageExited {
+            job,
+            generation,
+            stage: spec.name,
+            outcome: Outcome::Done,
+        };
         let exit = Exit {
             running: AtomicUsize::new(spec.bodies.len()),
             outcome: Mutex::new(Outcome::Done),
@@ -140,7 +148,13 @@ impl Stage {
             event,
             supervisor,
         };
-        Self { name: spec.name, bodies: spec.bodies, inbox: spec.inbox, exit: Arc::new(exit), threads }
+        Self {
+            name: spec.name,
+            bodies: spec.bodies,
+            inbox: spec.inbox,
+            exit: Arc::new(exit),
+            threads,
+        }
     }
 }
 
@@ -159,7 +173,11 @@ impl Handler<Start> for Stage {
                 let outcome = match catch_unwind(AssertUnwindSafe(body)) {
                     Ok(Ok(())) => Outcome::Done,
                     Ok(Err(Stop::Fault(fault))) => Outcome::Faulted(fault),
-                    Ok(Err(Stop::Cancelled | Stop::Broken(_))) => Outcome::Echo,
+                    Ok(Err(Stop::Cancelled)) => Outcome::Echo,
+                    Ok(Err(Stop::Broken(channel))) => {
+                        tracing::debug!(stage = name, channel, "the other end went away");
+                        Outcome::Echo
+                    }
                     Err(panic) => Outcome::Faulted(Fault::transient(format!(
                         "the {name} panicked: {}",
                         panic_text(panic.as_ref())
@@ -182,7 +200,8 @@ impl Handler<Report> for Stage {
 
     fn handle(&mut self, _: Report, _: &mut Self::Context) -> Self::Result {
         let gauge = self.inbox.as_deref();
-        let time = |ns: Option<&AtomicU64>| ns.map_or(Duration::ZERO, |ns| Duration::from_nanos(ns.load(Ordering::Relaxed)));
+        let time =
+            |ns: Option<&AtomicU64>| ns.map_or(Duration::ZERO, |ns| Duration::from_nanos(ns.load(Ordering::Relaxed)));
         MessageResult(StageReport {
             stage: self.name,
             running: self.exit.running.load(Ordering::Relaxed),

@@ -14,9 +14,9 @@ use lockstone_proto::vault::{ChunkKind, Entry, EntryKind};
 use rayon::prelude::*;
 
 use super::files::{Action, FileOut, FolderOut};
-use super::{target_fault, Conflict, Context, RestoreTo};
+use super::{Conflict, Context, RestoreTo, target_fault};
 use crate::contents::{Chunks, Placed};
-use crate::flow::{Fault, FaultKind, Stop};
+use crate::flow::{FaultKind, Stop};
 use crate::progress::add;
 
 /// Bytes of an existing file that are compared at once.
@@ -45,14 +45,17 @@ impl Context {
         if request.dry_run && !path.exists() {
             return Ok(FolderOut::new(b"/".to_vec(), None, None, None, true));
         }
-        let dir = Dir::open_root(path).map_err(|error| {
-            target_fault(path.as_os_str().as_encoded_bytes(), &error)
-        })?;
+        let dir = Dir::open_root(path).map_err(|error| target_fault(path.as_os_str().as_encoded_bytes(), &error))?;
         Ok(FolderOut::new(b"/".to_vec(), None, Some(Arc::new(dir)), None, false))
     }
 
     /// Enters a folder of the point, making it where it is missing. `None`: it is left out, with all that is in it.
-    pub(super) fn enter(&self, above: &Arc<FolderOut>, entry: Entry, implied: bool) -> Result<Option<Arc<FolderOut>>, Stop> {
+    pub(super) fn enter(
+        &self,
+        above: &Arc<FolderOut>,
+        entry: Entry,
+        implied: bool,
+    ) -> Result<Option<Arc<FolderOut>>, Stop> {
         let path = above.join(&entry.name);
         if !implied {
             add(&self.job.progress.counters.folders, 1);
@@ -72,9 +75,16 @@ impl Context {
     }
 
     /// The folder's handle (none in a dry run where it is missing), and whether it was made for this.
-    fn open_or_make(&self, above: &FolderOut, entry: &Entry, path: &[u8]) -> io::Result<Option<(Option<Arc<Dir>>, bool)>> {
+    fn open_or_make(
+        &self,
+        above: &FolderOut,
+        entry: &Entry,
+        path: &[u8],
+    ) -> io::Result<Option<(Option<Arc<Dir>>, bool)>> {
         let request = &self.job.request;
-        let Some(dir) = &above.dir else { return Ok(Some((None, true))) };
+        let Some(dir) = &above.dir else {
+            return Ok(Some((None, true)));
+        };
         let there = if above.is_fresh { None } else { dir.lookup(&entry.name)? };
         let name = match there {
             Some(there) if there.is_folder() => {
@@ -127,13 +137,21 @@ impl Context {
         }
         let key = (entry.device, entry.inode);
         let mut first_names = self.first_names.lock();
-        let first = first_names.get(&key).filter(|first| is_same_file(&first.entry, &entry)).cloned();
+        let first = first_names
+            .get(&key)
+            .filter(|first| is_same_file(&first.entry, &entry))
+            .cloned();
         if let Some(first) = first {
             let name = match action {
                 Action::Write { name, .. } | Action::Link { name, .. } => name,
                 Action::Attributes => entry.name.to_vec(),
             };
-            return Ok(Some(FileOut::new(folder, entry, Action::Link { name, first }, HashSet::new())));
+            return Ok(Some(FileOut::new(
+                folder,
+                entry,
+                Action::Link { name, first },
+                HashSet::new(),
+            )));
         }
         let file = FileOut::new(folder, entry, action, kept);
         first_names.insert(key, Arc::clone(&file));
@@ -148,7 +166,9 @@ impl Context {
         let Some(dir) = folder.dir.as_ref().filter(|_| !folder.is_fresh) else {
             return Ok(Ok(Some((anew(), HashSet::new()))));
         };
-        let Some(there) = dir.lookup(&entry.name)? else { return Ok(Ok(Some((anew(), HashSet::new())))) };
+        let Some(there) = dir.lookup(&entry.name)? else {
+            return Ok(Ok(Some((anew(), HashSet::new()))));
+        };
         let (conflict, counters) = (self.job.request.conflict, &self.job.progress.counters);
         if conflict == Conflict::Skip {
             add(&counters.skipped, 1);
@@ -163,7 +183,10 @@ impl Context {
                 Err(stop) => return Ok(Err(stop)),
             }
         } else {
-            Compared { kept: HashSet::new(), same: false }
+            Compared {
+                kept: HashSet::new(),
+                same: false,
+            }
         };
         if compared.same && (conflict == Conflict::Overwrite || has_same_attributes(entry, &there)) {
             add(&counters.unchanged, 1);
@@ -172,11 +195,12 @@ impl Context {
             return Ok(Ok(attributes.then_some((Action::Attributes, HashSet::new()))));
         }
         let action = if conflict == Conflict::Copy {
-            if entry.kind() == EntryKind::Symlink && there.kind() == EntryKind::Symlink {
-                if dir.read_link(&entry.name)? == entry.link_target.as_ref() {
-                    add(&counters.unchanged, 1);
-                    return Ok(Ok(None));
-                }
+            if entry.kind() == EntryKind::Symlink
+                && there.kind() == EntryKind::Symlink
+                && dir.read_link(&entry.name)? == entry.link_target.as_ref()
+            {
+                add(&counters.unchanged, 1);
+                return Ok(Ok(None));
             }
             add(&counters.copies, 1);
             write(self.copy_name(dir, &entry.name)?, false)
@@ -213,12 +237,14 @@ impl Context {
             let placed = match placed {
                 Ok(placed) => placed,
                 Err(error) => {
-                    let fault = Fault::from(error);
-                    if fault.kind == FaultKind::Transient {
-                        return Ok(Err(fault.into()));
+                    if error.kind == FaultKind::Transient {
+                        return Ok(Err(error.into()));
                     }
                     // The Planner meets the same damage, and says so.
-                    return Ok(Ok(Compared { kept: HashSet::new(), same: false }));
+                    return Ok(Ok(Compared {
+                        kept: HashSet::new(),
+                        same: false,
+                    }));
                 }
             };
             if self.cancel.is_cancelled() {
@@ -308,9 +334,17 @@ fn read_full(file: &OpenedFile, mut bytes: &mut [u8], mut offset: u64) -> io::Re
 fn copy_name(name: &[u8], stamp: &str, n: u32) -> Vec<u8> {
     let dot = name.iter().rposition(|&byte| byte == b'.').filter(|&at| at > 0);
     let (stem, extension) = name.split_at(dot.unwrap_or(name.len()));
-    let mark = if n == 1 { format!(" (lockstone {stamp})") } else { format!(" (lockstone {stamp} {n})") };
+    let mark = if n == 1 {
+        format!(" (lockstone {stamp})")
+    } else {
+        format!(" (lockstone {stamp} {n})")
+    };
     // An extension that leaves no room for anything else is none.
-    let (stem, extension) = if extension.len() + mark.len() < NAME_MAX { (stem, extension) } else { (name, &b""[..]) };
+    let (stem, extension) = if extension.len() + mark.len() < NAME_MAX {
+        (stem, extension)
+    } else {
+        (name, &b""[..])
+    };
     let room = NAME_MAX - mark.len() - extension.len();
     [&stem[..stem.len().min(room)], mark.as_bytes(), extension].concat()
 }
@@ -322,9 +356,15 @@ mod tests {
     #[test]
     fn a_copy_keeps_its_extension_and_fits_in_a_name() {
         let stamp = "2026-11-22 03-00";
-        assert_eq!(copy_name(b"report.pdf", stamp, 1), b"report (lockstone 2026-11-22 03-00).pdf");
+        assert_eq!(
+            copy_name(b"report.pdf", stamp, 1),
+            b"report (lockstone 2026-11-22 03-00).pdf"
+        );
         assert_eq!(copy_name(b"README", stamp, 1), b"README (lockstone 2026-11-22 03-00)");
-        assert_eq!(copy_name(b".bashrc", stamp, 2), b".bashrc (lockstone 2026-11-22 03-00 2)");
+        assert_eq!(
+            copy_name(b".bashrc", stamp, 2),
+            b".bashrc (lockstone 2026-11-22 03-00 2)"
+        );
         assert!(copy_name(&[b'x'; 255], stamp, 1).len() <= NAME_MAX);
         let long_extension = [b"a.".to_vec(), vec![b'x'; 253]].concat();
         assert!(copy_name(&long_extension, stamp, 1).len() <= NAME_MAX);

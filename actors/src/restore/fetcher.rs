@@ -1,12 +1,12 @@
 //! The Fetcher stage: ranges of packs from the store, several at once, at the throttle's pace. A range is paid for
 //! before it is asked for, together with what will come out of its frames.
 
-use lockstone_vault::names;
 use lockstone_vault::VaultError;
+use lockstone_vault::names;
 
-use super::messages::{RangeFetched, RangePlan};
 use super::Context;
-use crate::flow::{fault_point, Fault, FaultKind, Receiver, Sender, Stop};
+use super::messages::{RangeFetched, RangePlan};
+use crate::flow::{Fault, FaultKind, Receiver, Sender, Stop, fault_point};
 use crate::progress::add;
 
 pub(super) struct Fetcher {
@@ -32,12 +32,18 @@ impl Fetcher {
         let permit = self.context.budget.take(sealed + raw, cancel)?;
         let waited = job.download_pace.wait(sealed, cancel)?;
         if !waited.is_zero() {
-            add(&job.progress.totals.throttled_ns, u64::try_from(waited.as_nanos()).unwrap_or(u64::MAX));
+            add(
+                &job.progress.totals.throttled_ns,
+                u64::try_from(waited.as_nanos()).unwrap_or(u64::MAX),
+            );
             job.metrics.throttled(waited);
         }
         let name = names::pack(job.domain.id(), &plan.pack.id);
         let (store, range) = (job.domain.store().clone(), plan.range.clone());
-        match job.engine.wait(cancel, async move { store.get_range(&name, range).await })? {
+        match job
+            .engine
+            .wait(cancel, async move { store.get_range(&name, range).await })?
+        {
             Ok(bytes) => {
                 add(&job.progress.totals.bytes_fetched, sealed);
                 self.opener.send(RangeFetched { plan, bytes, permit })
@@ -48,7 +54,12 @@ impl Fetcher {
                     return Err(fault.into());
                 }
                 // Missing or cut short: the files that need it are named, the others go on.
-                for (file, _) in plan.frames.iter().flat_map(|frame| &frame.wanted).flat_map(|wanted| &wanted.to) {
+                for (file, _) in plan
+                    .frames
+                    .iter()
+                    .flat_map(|frame| &frame.wanted)
+                    .flat_map(|wanted| &wanted.to)
+                {
                     file.fail(fault.message.clone());
                 }
                 let wanted = plan.frames.into_iter().flat_map(|frame| frame.wanted).collect();

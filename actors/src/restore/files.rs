@@ -5,8 +5,8 @@
 //! that belongs in it has arrived, as writing into it would change its times.
 
 use std::collections::HashSet;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use lockstone_host::write::{Dir, PartFile};
 use lockstone_proto::vault::Entry;
@@ -40,7 +40,14 @@ impl FolderOut {
         if let Some(parent) = &parent {
             parent.pending.fetch_add(1, Ordering::SeqCst);
         }
-        Arc::new(Self { path, parent, dir, entry, is_fresh, pending: AtomicUsize::new(1) })
+        Arc::new(Self {
+            path,
+            parent,
+            dir,
+            entry,
+            is_fresh,
+            pending: AtomicUsize::new(1),
+        })
     }
 
     /// In the recovery point, absolute, any bytes.

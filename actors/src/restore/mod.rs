@@ -23,8 +23,8 @@ mod writer;
 
 use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use lockstone_proto::ids::JobId;
@@ -33,10 +33,10 @@ use lockstone_vault::log::Point;
 use parking_lot::Mutex;
 
 use crate::engine::Engine;
-use crate::flow::{channel, Body, Budget, CancelToken, Fault, Gauge, StageSpec, Stop};
+use crate::flow::{Body, Budget, CancelToken, Fault, Gauge, StageSpec, Stop, channel};
 use crate::job::Warnings;
 use crate::metrics::Metrics;
-use crate::progress::{add, get, Progress};
+use crate::progress::{Progress, add, get};
 use crate::supervisor::machine::RestartPolicy;
 use crate::supervisor::{self, Pipeline};
 use crate::throttle::Pace;
@@ -120,9 +120,17 @@ pub fn restore(
         warnings: Warnings::default(),
         download_pace,
         damaged: AtomicU64::new(0),
+        furthest: AtomicU64::new(0),
         would: Mutex::default(),
     });
-    let end = supervisor::run(id, Box::new(Restore { job: Arc::clone(&job) }), policy, cancel, &job.metrics);
+    let end = supervisor::run(
+        id,
+        Box::new(Restore { job: Arc::clone(&job) }),
+        policy,
+        cancel,
+        &job.metrics,
+        &job.progress,
+    );
     RestoreReport::of(&job, end, begun.elapsed())
 }
 
@@ -138,9 +146,14 @@ pub(crate) struct Job {
     download_pace: Pace,
     /// Files and folders that damage in the vault cost.
     damaged: AtomicU64,
+    /// Most files that a generation finished.
+    furthest: AtomicU64,
     /// A dry run's findings.
     would: Mutex<Vec<Vec<u8>>>,
 }
+
+/// By device and inode.
+type FirstNames = Mutex<HashMap<(u64, u64), Arc<files::FileOut>>>;
 
 /// What every stage has at hand, for one generation.
 #[derive(Clone)]
@@ -149,7 +162,7 @@ pub(crate) struct Context {
     cancel: CancelToken,
     budget: Budget,
     /// First names of files with several, by device and inode.
-    first_names: Arc<Mutex<HashMap<(u64, u64), Arc<files::FileOut>>>>,
+    first_names: Arc<FirstNames>,
 }
 
 impl Context {
@@ -193,19 +206,34 @@ impl Pipeline for Restore {
         let gauges = [ranges.gauge(), fetched.gauge(), tasks.gauge()];
         let [ranges_gauge, fetched_gauge, tasks_gauge] = gauges;
 
-        let planner = planner::Planner { context: context.clone(), fetcher: to_fetcher, writer: to_writer.clone() };
+        let planner = planner::Planner {
+            context: context.clone(),
+            fetcher: to_fetcher,
+            writer: to_writer.clone(),
+        };
         let fetcher = (0..tuning.uploads)
-            .map(|_| fetcher::Fetcher { context: context.clone(), inbox: ranges.clone(), opener: to_opener.clone() })
+            .map(|_| fetcher::Fetcher {
+                context: context.clone(),
+                inbox: ranges.clone(),
+                opener: to_opener.clone(),
+            })
             .map(|fetcher| body(move || fetcher.run()))
             .collect();
         to_opener.finish();
         let opener = (0..=tuning.threads)
-            .map(|_| opener::Opener { context: context.clone(), inbox: fetched.clone(), writer: to_writer.clone() })
+            .map(|_| opener::Opener {
+                context: context.clone(),
+                inbox: fetched.clone(),
+                writer: to_writer.clone(),
+            })
             .map(|opener| body(move || opener.run()))
             .collect();
         to_writer.finish();
         let writer = (0..tuning.readers)
-            .map(|_| writer::Writer { context: context.clone(), inbox: tasks.clone() })
+            .map(|_| writer::Writer {
+                context: context.clone(),
+                inbox: tasks.clone(),
+            })
             .map(|writer| body(move || writer.run()))
             .collect();
         vec![
@@ -219,7 +247,9 @@ impl Pipeline for Restore {
     fn settle(&mut self) {}
 
     fn progress(&self) -> u64 {
-        get(&self.job.progress.counters.files_done) + get(&self.job.progress.totals.bytes_fetched)
+        // Each generation meets all files again: only one that gets further than any before has made progress.
+        let now = get(&self.job.progress.counters.files_done);
+        self.job.furthest.fetch_max(now, Ordering::SeqCst).max(now)
     }
 }
 

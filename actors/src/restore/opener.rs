@@ -5,9 +5,9 @@ use lockstone_proto::vault::Codec;
 use lockstone_vault::frame::Decompressor;
 use lockstone_vault::pack::PackSeal;
 
-use super::messages::{FramePlan, RangeFetched, WriteTask};
 use super::Context;
-use crate::flow::{fault_point, Receiver, Sender, Stop};
+use super::messages::{FramePlan, RangeFetched, WriteTask};
+use crate::flow::{Receiver, Sender, Stop, fault_point};
 
 pub(super) struct Opener {
     pub(super) context: Context,
@@ -27,13 +27,19 @@ impl Opener {
     }
 
     fn open(&self, fetched: RangeFetched, decompressor: &mut Decompressor) -> Result<(), Stop> {
-        let RangeFetched { plan, bytes, mut permit } = fetched;
+        let RangeFetched {
+            plan,
+            bytes,
+            mut permit,
+        } = fetched;
         let job = &self.context.job;
         let keys = job.domain.keys();
         let seal = PackSeal::for_id(keys, plan.pack.id, plan.pack.kind);
         for frame in plan.frames {
             let start = usize::try_from(frame.place.offset - plan.range.start).unwrap_or(usize::MAX);
-            let sealed = bytes.get(start..start.saturating_add(frame.place.sealed_len as usize)).unwrap_or_default();
+            let sealed = bytes
+                .get(start..start.saturating_add(frame.place.sealed_len as usize))
+                .unwrap_or_default();
             let opened = job.engine.compute(|| open_frame(&seal, &frame, sealed, decompressor));
             let raw = opened.and_then(|raw| {
                 let intact = job.engine.compute(|| {
@@ -42,11 +48,19 @@ impl Opener {
                             .is_some_and(|chunk| keys.chunk_id(plan.pack.kind, chunk) == wanted.id)
                     })
                 });
-                if intact { Ok(raw) } else { Err("a chunk is not what its id says".to_owned()) }
+                if intact {
+                    Ok(raw)
+                } else {
+                    Err("a chunk is not what its id says".to_owned())
+                }
             });
             let permit = permit.split(u64::from(frame.place.raw_len));
             match raw {
-                Ok(raw) => self.writer.send(WriteTask::Chunks { raw, wanted: frame.wanted, permit })?,
+                Ok(raw) => self.writer.send(WriteTask::Chunks {
+                    raw,
+                    wanted: frame.wanted,
+                    permit,
+                })?,
                 Err(reason) => {
                     let message = format!("pack {} is damaged at frame {}: {reason}", plan.pack.id, frame.ordinal);
                     for (file, _) in frame.wanted.iter().flat_map(|wanted| &wanted.to) {
@@ -68,11 +82,14 @@ fn open_frame(
 ) -> Result<Vec<u8>, String> {
     let (raw_len, codec) = (frame.place.raw_len, frame.place.codec);
     let mut payload = sealed.to_vec();
-    seal.open_frame(frame.ordinal, raw_len, codec, &mut payload).map_err(|error| error.to_string())?;
+    seal.open_frame(frame.ordinal, raw_len, codec, &mut payload)
+        .map_err(|error| error.to_string())?;
     if codec == Codec::Stored && payload.len() == raw_len as usize {
         return Ok(payload);
     }
     let mut raw = Vec::with_capacity(raw_len as usize);
-    decompressor.decompress(codec, &payload, raw_len as usize, &mut raw).map_err(|error| error.to_string())?;
+    decompressor
+        .decompress(codec, &payload, raw_len as usize, &mut raw)
+        .map_err(|error| error.to_string())?;
     Ok(raw)
 }

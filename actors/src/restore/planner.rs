@@ -9,16 +9,16 @@ use std::sync::Arc;
 use bytes::Bytes;
 use lockstone_proto::ids::ChunkId;
 use lockstone_proto::limits::MIB;
-use lockstone_proto::vault::{Entry, EntryKind, PageRef};
+use lockstone_proto::vault::{Entry, EntryKind, Page, PageRef};
 use lockstone_vault::index::ChunkPlace;
 use lockstone_vault::tree::{check_child, decode_page};
 
+use super::Context;
 use super::files::{FileOut, FolderOut};
 use super::messages::{FramePlan, RangePlan, Wanted, WriteTask};
 use super::selection::{Pick, Selection};
-use super::Context;
 use crate::contents::{Chunks, Placed};
-use crate::flow::{fault_point, Fault, FaultKind, Sender, Stop};
+use crate::flow::{Fault, FaultKind, Sender, Stop, fault_point};
 use crate::progress::add;
 
 /// Raw bytes of chunks that are planned together.
@@ -35,6 +35,9 @@ pub(super) struct Planner {
     pub(super) fetcher: Sender<RangePlan>,
     pub(super) writer: Sender<WriteTask>,
 }
+
+/// The page above another, and which of its children that is.
+type Above = (Arc<Page>, usize);
 
 /// Chunks to be planned, and the files they belong to.
 #[derive(Default)]
@@ -56,7 +59,13 @@ impl Planner {
         let mut window = Window::default();
         job.progress.set_phase("restoring");
         let root = self.context.root()?;
-        self.folder(&job.request.point.body.root.clone(), &root, &selection, false, &mut window)?;
+        self.folder(
+            &job.request.point.body.root.clone(),
+            &root,
+            &selection,
+            false,
+            &mut window,
+        )?;
         window.left.push(root);
         self.plan(&mut window)?;
         job.progress.seen_all();
@@ -72,12 +81,18 @@ impl Planner {
             let mut page = job.request.point.body.root.clone();
             let mut kind = EntryKind::Folder;
             for name in path.split(|&byte| byte == b'/').filter(|name| !name.is_empty()) {
-                let found = if kind == EntryKind::Folder { self.find(&page, name)? } else { None };
+                let found = if kind == EntryKind::Folder {
+                    self.find(&page, name)?
+                } else {
+                    None
+                };
                 let Some(entry) = found else {
                     let path = String::from_utf8_lossy(path);
-                    return Err(Fault::permanent(format!("{path} is not in this recovery point; nothing was written"))
-                        .hint("`lockstone points ls POINT` and `lockstone points find PATTERN` show what is there.")
-                        .into());
+                    return Err(
+                        Fault::permanent(format!("{path} is not in this recovery point; nothing was written"))
+                            .hint("`lockstone points ls POINT` and `lockstone points find PATTERN` show what is there.")
+                            .into(),
+                    );
                 };
                 kind = entry.kind();
                 page = entry.page;
@@ -108,16 +123,16 @@ impl Planner {
             return Ok(Ok(()));
         }
         // Pages not read yet, the next one last, each with the page above it for the check.
-        let mut ahead: Vec<(Bytes, Option<(Arc<lockstone_proto::vault::Page>, usize)>)> = vec![(top.clone(), None)];
+        let mut ahead: Vec<(Bytes, Option<Above>)> = vec![(top.clone(), None)];
         while let Some((id, above)) = ahead.pop() {
             let page = match self.read_page(&id)? {
                 Ok(page) => page,
                 Err(error) => return Ok(Err(error)),
             };
-            if let Some((parent, index)) = above {
-                if let Err(error) = check_child(&parent, index, &page) {
-                    return Ok(Err(error.into()));
-                }
+            if let Some((parent, index)) = above
+                && let Err(error) = check_child(&parent, index, &page)
+            {
+                return Ok(Err(error.into()));
             }
             if page.level > 0 {
                 let page = Arc::new(page);
@@ -132,16 +147,17 @@ impl Planner {
         Ok(Ok(()))
     }
 
-    fn read_page(&self, id: &[u8]) -> Result<Result<lockstone_proto::vault::Page, Fault>, Stop> {
+    fn read_page(&self, id: &[u8]) -> Result<Result<Page, Fault>, Stop> {
         let Ok(id) = ChunkId::try_from(id) else {
             return Err(Fault::integrity("a page id of the wrong length").into());
         };
         let job = &self.context.job;
         let raw = match job.domain.index().page(&id) {
             Ok(Some(raw)) => Ok(raw),
-            Ok(None) => {
-                job.engine.race(&self.context.cancel, job.domain.read_tree_chunk(&id))?.map_err(Fault::from)
-            }
+            Ok(None) => job
+                .engine
+                .race(&self.context.cancel, job.domain.read_tree_chunk(&id))?
+                .map_err(Fault::from),
             Err(error) => Err(error.into()),
         };
         Ok(raw.and_then(|raw| Ok(decode_page(raw)?)))
@@ -161,13 +177,19 @@ impl Planner {
             if self.context.cancel.is_cancelled() {
                 return Err(Stop::Cancelled);
             }
-            let pick = if all { Pick::All } else { selection.pick(folder.path(), &entry.name) };
+            let pick = if all {
+                Pick::All
+            } else {
+                selection.pick(folder.path(), &entry.name)
+            };
             match pick {
                 Pick::Nothing => Ok(()),
                 Pick::Through | Pick::All if entry.kind() == EntryKind::Folder => {
                     let page = entry.page.clone();
                     let implied = entry.implied || pick == Pick::Through;
-                    let Some(child) = self.context.enter(folder, entry, implied)? else { return Ok(()) };
+                    let Some(child) = self.context.enter(folder, entry, implied)? else {
+                        return Ok(());
+                    };
                     self.deeper(&page, &child, selection, pick == Pick::All, window)?;
                     window.left.push(child);
                     self.plan_if_full(window)
@@ -177,12 +199,14 @@ impl Planner {
             }
         })?;
         if let Err(error) = outcome {
-            let fault = error;
-            if fault.kind == FaultKind::Transient || fault.kind == FaultKind::Key {
-                return Err(fault.into());
+            if error.kind == FaultKind::Transient || error.kind == FaultKind::Key {
+                return Err(error.into());
             }
             // The rest of this folder can't be known; what is elsewhere still can be restored.
-            self.context.damaged(folder.path(), &format!("what else is in this folder can't be restored: {fault}"));
+            self.context.damaged(
+                folder.path(),
+                &format!("what else is in this folder can't be restored: {error}"),
+            );
         }
         Ok(())
     }
@@ -196,7 +220,9 @@ impl Planner {
         all: bool,
         window: &mut Window,
     ) -> Result<(), Stop> {
-        stacker::maybe_grow(64 * 1024, 1024 * 1024, || self.folder(top, folder, selection, all, window))
+        stacker::maybe_grow(64 * 1024, 1024 * 1024, || {
+            self.folder(top, folder, selection, all, window)
+        })
     }
 
     fn file(&self, folder: &Arc<FolderOut>, entry: Entry, window: &mut Window) -> Result<(), Stop> {
@@ -204,7 +230,9 @@ impl Planner {
         add(&job.progress.counters.files_seen, 1);
         add(&job.progress.counters.bytes_seen, entry.size);
         job.progress.set_current(folder.path(), &entry.name);
-        let Some(file) = self.context.plan_file(folder, entry)? else { return Ok(()) };
+        let Some(file) = self.context.plan_file(folder, entry)? else {
+            return Ok(());
+        };
         if file.needs_content() {
             let chunks = Chunks::of(&file.entry, &job.domain, &job.engine);
             for placed in chunks {
@@ -217,11 +245,10 @@ impl Planner {
                         self.plan_if_full(window)?;
                     }
                     Err(error) => {
-                        let fault = Fault::from(error);
-                        if fault.kind == FaultKind::Transient {
-                            return Err(fault.into());
+                        if error.kind == FaultKind::Transient {
+                            return Err(error.into());
                         }
-                        file.fail(fault.message);
+                        file.fail(error.message);
                         break;
                     }
                 }
@@ -241,13 +268,21 @@ impl Planner {
     /// Looks the window's chunks up and sends its ranges.
     fn plan(&self, window: &mut Window) -> Result<(), Stop> {
         let job = &self.context.job;
-        let Window { chunks, complete, left, .. } = std::mem::take(window);
+        let Window {
+            chunks, complete, left, ..
+        } = std::mem::take(window);
         let ids: Vec<ChunkId> = chunks.iter().map(|(placed, _)| placed.id).collect();
         let places = job.domain.index().lookup(&ids)?;
         // Frames by pack and ordinal; in each, where its chunks go.
         let mut packs: BTreeMap<u32, BTreeMap<u32, HashMap<ChunkId, Wanted>>> = BTreeMap::new();
         for ((placed, file), place) in chunks.into_iter().zip(places) {
-            let Some(ChunkPlace { pack, frame, offset, len }) = place else {
+            let Some(ChunkPlace {
+                pack,
+                frame,
+                offset,
+                len,
+            }) = place
+            else {
                 file.fail(format!("its chunk {} is not in the vault's index", placed.id));
                 self.writer.send(WriteTask::Planned(file))?;
                 continue;
@@ -264,7 +299,11 @@ impl Planner {
                 .entry(frame)
                 .or_default()
                 .entry(placed.id)
-                .or_insert_with(|| Wanted { id: placed.id, range: start..start + len as usize, to: Vec::new() })
+                .or_insert_with(|| Wanted {
+                    id: placed.id,
+                    range: start..start + len as usize,
+                    to: Vec::new(),
+                })
                 .to
                 .push((file, placed.offset));
         }
@@ -301,7 +340,11 @@ impl Planner {
                     range.frames.push(frame);
                 }
                 _ => {
-                    let next = RangePlan { pack: Arc::clone(&pack), range: place.offset..end, frames: vec![frame] };
+                    let next = RangePlan {
+                        pack: Arc::clone(&pack),
+                        range: place.offset..end,
+                        frames: vec![frame],
+                    };
                     if let Some(range) = open.replace(next) {
                         self.fetcher.send(range)?;
                     }

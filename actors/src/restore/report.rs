@@ -80,7 +80,8 @@ impl RestoreReport {
         let (counters, totals) = (&job.progress.counters, &job.progress.totals);
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let success = matches!(status, JobStatus::Completed | JobStatus::CompletedWithWarnings);
-        job.metrics.job_ended("restore", status.word(), duration, success.then_some(now.as_secs_f64()));
+        job.metrics
+            .job_ended("restore", status.word(), duration, success.then_some(now.as_secs_f64()));
         job.metrics.bytes("fetched", get(&totals.bytes_fetched));
         Self {
             job: job.request.job,

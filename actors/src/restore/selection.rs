@@ -50,11 +50,15 @@ impl Selection {
 
 /// Whether `path` is `above`, or lies beneath it.
 fn is_within(path: &[u8], above: &[u8]) -> bool {
-    path.strip_prefix(above).is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
+    path.strip_prefix(above)
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
 }
 
 fn normal(path: &[u8]) -> Vec<u8> {
-    path.split(|&byte| byte == b'/').filter(|name| !name.is_empty()).flat_map(|name| [b"/", name].concat()).collect()
+    path.split(|&byte| byte == b'/')
+        .filter(|name| !name.is_empty())
+        .flat_map(|name| [b"/", name].concat())
+        .collect()
 }
 
 #[cfg(test)]

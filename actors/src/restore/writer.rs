@@ -7,11 +7,11 @@ use std::sync::Arc;
 use lockstone_host::write::{ApplyOptions, Dir, PartFile};
 use lockstone_proto::vault::{ChunkKind, Entry, EntryKind};
 
+use super::Context;
 use super::files::{Action, FileOut, FolderOut};
 use super::messages::WriteTask;
-use super::Context;
 use crate::contents::Chunks;
-use crate::flow::{fault_point, Fault, Receiver, Stop};
+use crate::flow::{Fault, Receiver, Stop, fault_point};
 use crate::progress::add;
 
 pub(super) struct Writer {
@@ -62,7 +62,9 @@ fn part(context: &Context, file: &FileOut) -> Result<io::Result<Arc<PartFile>>, 
     if let Some(part) = slot.as_ref() {
         return Ok(Ok(Arc::clone(part)));
     }
-    let Some(dir) = &file.folder.dir else { return Err(Fault::integrity("a dry run wrote").into()) };
+    let Some(dir) = &file.folder.dir else {
+        return Err(Fault::integrity("a dry run wrote").into());
+    };
     let made = dir.create_part(&file.entry).and_then(|part| {
         if !file.kept.is_empty() {
             keep(context, dir, file, &part)?;
@@ -143,7 +145,9 @@ fn put(
     part_so_far: Option<Arc<PartFile>>,
     problems: &mut Vec<String>,
 ) -> Result<io::Result<()>, Stop> {
-    let Some(dir) = &file.folder.dir else { return Err(Fault::integrity("a dry run wrote").into()) };
+    let Some(dir) = &file.folder.dir else {
+        return Err(Fault::integrity("a dry run wrote").into());
+    };
     let options = options(context);
     let entry = &file.entry;
     Ok(match &file.action {
@@ -166,10 +170,10 @@ fn put(
             if let Err(error) = part.set_len(entry.size) {
                 return Ok(Err(error));
             }
-            if context.job.request.verify {
-                if let Err(error) = verify(context, entry, &part)? {
-                    return Ok(Err(error));
-                }
+            if context.job.request.verify
+                && let Err(error) = verify(context, entry, &part)?
+            {
+                return Ok(Err(error));
             }
             match Arc::into_inner(part) {
                 Some(part) => part.finish(entry, &options, name, *replace, problems),
@@ -181,7 +185,10 @@ fn put(
 }
 
 fn options(context: &Context) -> ApplyOptions {
-    ApplyOptions { acls: !context.job.request.skip_acls, ..ApplyOptions::default() }
+    ApplyOptions {
+        acls: !context.job.request.skip_acls,
+        ..ApplyOptions::default()
+    }
 }
 
 /// Reads back what was written and compares every chunk.
@@ -197,7 +204,9 @@ fn verify(context: &Context, entry: &Entry, part: &PartFile) -> Result<io::Resul
         if let Err(error) = part.read_exact_at(&mut bytes, placed.offset) {
             return Ok(Err(error));
         }
-        let id = job.engine.compute(|| job.domain.keys().chunk_id(ChunkKind::Data, &bytes));
+        let id = job
+            .engine
+            .compute(|| job.domain.keys().chunk_id(ChunkKind::Data, &bytes));
         if id != placed.id {
             let message = format!("what was written at offset {} reads back differently", placed.offset);
             return Ok(Err(io::Error::other(message)));

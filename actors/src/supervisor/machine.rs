@@ -11,7 +11,7 @@ use crate::flow::{Fault, FaultKind};
 
 /// A job's state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum JobState {
+pub(crate) enum JobState {
     /// Accepted.
     Queued,
     /// A generation runs, or the next one waits for its time.
@@ -20,8 +20,6 @@ pub enum JobState {
     Cancelling,
     /// Ended: everything was done.
     Completed,
-    /// Ended: everything was done but what the warnings name.
-    CompletedWithWarnings,
     /// Ended: nothing was committed.
     Failed,
     /// Ended on request.
@@ -30,18 +28,18 @@ pub enum JobState {
 
 /// How persistent to be.
 #[derive(Debug, Clone, Copy)]
-pub struct RestartPolicy {
+pub(crate) struct RestartPolicy {
     /// Most generations that end without progress, one after another.
-    pub max_fruitless: u32,
+    pub(crate) max_fruitless: u32,
     /// The first pause.
-    pub first_pause: Duration,
+    pub(crate) first_pause: Duration,
     /// The longest pause.
-    pub longest_pause: Duration,
+    pub(crate) longest_pause: Duration,
 }
 
 /// What to do now.
 #[derive(Debug, Clone)]
-pub enum Next {
+pub(crate) enum Next {
     /// Start another generation after a pause.
     Restart(Duration),
     /// The job has ended in this state, for this cause.
@@ -50,7 +48,7 @@ pub enum Next {
 
 /// A job's life.
 #[derive(Debug)]
-pub struct Machine {
+pub(crate) struct Machine {
     policy: RestartPolicy,
     state: JobState,
     fruitless: u32,
@@ -61,31 +59,37 @@ pub struct Machine {
 impl Machine {
     /// A queued job.
     #[must_use]
-    pub fn new(policy: RestartPolicy) -> Self {
-        Self { policy, state: JobState::Queued, fruitless: 0, progress: 0, restarts: 0 }
+    pub(crate) fn new(policy: RestartPolicy) -> Self {
+        Self {
+            policy,
+            state: JobState::Queued,
+            fruitless: 0,
+            progress: 0,
+            restarts: 0,
+        }
     }
 
     /// The state now.
-    #[must_use]
-    pub fn state(&self) -> JobState {
+    #[cfg(test)]
+    pub(crate) fn state(&self) -> JobState {
         self.state
     }
 
     /// Generations after the first.
     #[must_use]
-    pub fn restarts(&self) -> u32 {
+    pub(crate) fn restarts(&self) -> u32 {
         self.restarts
     }
 
     /// The job is let go.
-    pub fn start(&mut self) {
+    pub(crate) fn start(&mut self) {
         if self.state == JobState::Queued {
             self.state = JobState::Running;
         }
     }
 
     /// A cancel was asked for.
-    pub fn cancel(&mut self) {
+    pub(crate) fn cancel(&mut self) {
         if matches!(self.state, JobState::Queued | JobState::Running) {
             self.state = JobState::Cancelling;
         }
@@ -93,7 +97,7 @@ impl Machine {
 
     /// All stages of a generation have exited. `cause` is its first fault; `complete` says that the last stage did its
     /// work to the end; `progress` only ever grows, and measures what is durable.
-    pub fn generation_ended(&mut self, cause: Option<Fault>, complete: bool, progress: u64) -> Next {
+    pub(crate) fn generation_ended(&mut self, cause: Option<Fault>, complete: bool, progress: u64) -> Next {
         // What is committed is committed, also when a cancel or a fault came too late to stop it.
         if complete {
             return self.end(JobState::Completed, None);
@@ -102,19 +106,31 @@ impl Machine {
             return self.end(JobState::Cancelled, None);
         }
         let Some(fault) = cause else {
-            return self.end(JobState::Failed, Some(Fault::permanent("a stage ended early without saying why")));
+            return self.end(
+                JobState::Failed,
+                Some(Fault::permanent("a stage ended early without saying why")),
+            );
         };
         if fault.kind != FaultKind::Transient {
             return self.end(JobState::Failed, Some(fault));
         }
-        self.fruitless = if progress > self.progress { 1 } else { self.fruitless + 1 };
+        self.fruitless = if progress > self.progress {
+            1
+        } else {
+            self.fruitless + 1
+        };
         self.progress = progress;
         if self.fruitless > self.policy.max_fruitless {
             return self.end(JobState::Failed, Some(fault));
         }
         self.restarts += 1;
         let doubled = 2u32.saturating_pow(self.fruitless - 1);
-        Next::Restart(self.policy.first_pause.saturating_mul(doubled).min(self.policy.longest_pause))
+        Next::Restart(
+            self.policy
+                .first_pause
+                .saturating_mul(doubled)
+                .min(self.policy.longest_pause),
+        )
     }
 
     fn end(&mut self, state: JobState, cause: Option<Fault>) -> Next {
@@ -161,7 +177,12 @@ mod tests {
 
     #[test]
     fn integrity_and_key_faults_are_never_tried_again() {
-        for kind in [FaultKind::Integrity, FaultKind::Key, FaultKind::Permanent, FaultKind::Busy] {
+        for kind in [
+            FaultKind::Integrity,
+            FaultKind::Key,
+            FaultKind::Permanent,
+            FaultKind::Busy,
+        ] {
             let mut machine = machine();
             assert!(pause(&machine.generation_ended(Some(Fault::new(kind, "")), false, 0)).is_none());
             assert_eq!(machine.state(), JobState::Failed);

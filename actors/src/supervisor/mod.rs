@@ -5,25 +5,25 @@
 //!
 //! A failed generation is rebuilt from the pipeline's factory and the job's own record, never from what is left of it.
 
-pub mod machine;
+pub(crate) mod machine;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use actix::prelude::{
-    Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Context, Handler, Message, WrapFuture,
-};
+use actix::prelude::{Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Context, Handler, Message, WrapFuture};
 use lockstone_proto::ids::JobId;
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
-use crate::flow::{CancelToken, Fault, Outcome, Report, Stage, StageExited, StageSpec, Start};
+use crate::flow::{CancelToken, Fault, Outcome, Report, Stage, StageExited, StageReport, StageSpec, Start};
 use crate::metrics::Metrics;
+use crate::progress::Progress;
 use machine::{JobState, Machine, Next, RestartPolicy};
 
 /// What a kind of job gives the supervisor: a way to wire a generation, as often as it takes.
-pub trait Pipeline: Send + 'static {
+pub(crate) trait Pipeline: Send + 'static {
     /// Wires generation `number`; nothing of it runs yet. The last stage in the list is the one whose end completes
     /// the job. The stages are started from the last to the first.
     fn wire(&mut self, number: u32, cancel: &CancelToken) -> Vec<StageSpec>;
@@ -37,25 +37,26 @@ pub trait Pipeline: Send + 'static {
 
 /// How a job ended.
 #[derive(Debug, Clone)]
-pub struct JobEnd {
+pub(crate) struct JobEnd {
     /// Completed, Failed or Cancelled.
-    pub state: JobState,
+    pub(crate) state: JobState,
     /// Why, if it failed.
-    pub fault: Option<Fault>,
+    pub(crate) fault: Option<Fault>,
     /// Generations after the first.
-    pub restarts: u32,
+    pub(crate) restarts: u32,
 }
 
 /// Runs a job to its end. Blocks; call it from a plain thread.
 #[must_use]
-pub fn run(
+pub(crate) fn run(
     job: JobId,
     pipeline: Box<dyn Pipeline>,
     policy: RestartPolicy,
     cancel: &CancelToken,
     metrics: &Arc<Metrics>,
+    progress: &Arc<Progress>,
 ) -> JobEnd {
-    let (cancel, metrics) = (cancel.clone(), Arc::clone(metrics));
+    let (cancel, metrics, progress) = (cancel.clone(), Arc::clone(metrics), Arc::clone(progress));
     // actix wants a system of its own, and the caller may be on a thread that has one.
     let system = std::thread::Builder::new().name("ls-supervisor".into()).spawn(move || {
         actix::System::new().block_on(async move {
@@ -67,6 +68,8 @@ pub fn run(
                 pipeline: Some(pipeline),
                 cancel,
                 metrics,
+                progress,
+                blocked: HashMap::new(),
                 generation: None,
                 number: 0,
                 ended: Some(ended),
@@ -127,6 +130,9 @@ struct Supervisor {
     pipeline: Option<Box<dyn Pipeline>>,
     cancel: CancelToken,
     metrics: Arc<Metrics>,
+    progress: Arc<Progress>,
+    /// How long senders had waited for each stage at the last report, and how much more it was than at the one before.
+    blocked: HashMap<&'static str, (Duration, Duration)>,
     generation: Option<Generation>,
     number: u32,
     ended: Option<oneshot::Sender<JobEnd>>,
@@ -143,7 +149,7 @@ impl Actor for Supervisor {
             for stage in this.generation.iter().flat_map(|generation| &generation.stages) {
                 let asked = stage.send(Report).into_actor(this).map(|answer, this, _| {
                     if let Ok(report) = answer {
-                        this.metrics.stage_reported(&report);
+                        this.reported(&report);
                     }
                 });
                 context.spawn(asked);
@@ -153,6 +159,16 @@ impl Actor for Supervisor {
 }
 
 impl Supervisor {
+    fn reported(&mut self, report: &StageReport) {
+        self.metrics.stage_reported(report);
+        let known = self.blocked.entry(report.stage).or_default();
+        *known = (report.blocked, report.blocked.saturating_sub(known.0));
+        // The stage that the others waited for most since the last report.
+        if let Some((stage, _)) = self.blocked.iter().max_by_key(|(_, (_, more))| *more) {
+            self.progress.set_slowest(stage);
+        }
+    }
+
     fn begin(&mut self, context: &mut Context<Self>) {
         let Some(pipeline) = self.pipeline.as_mut() else { return };
         self.number += 1;
@@ -163,7 +179,14 @@ impl Supervisor {
         let mut stages = Vec::with_capacity(specs.len());
         for spec in specs {
             let recipient = context.address().recipient();
-            let stage = Stage::new(spec, self.job, self.number, cancel.clone(), recipient, Arc::clone(&threads));
+            let stage = Stage::new(
+                spec,
+                self.job,
+                self.number,
+                cancel.clone(),
+                recipient,
+                Arc::clone(&threads),
+            );
             stages.push(stage.start());
         }
         // Bottom up: whoever sends finds its receiver there.
@@ -183,7 +206,9 @@ impl Supervisor {
     }
 
     fn settle(&mut self, context: &mut Context<Self>) {
-        let (Some(generation), Some(mut pipeline)) = (self.generation.take(), self.pipeline.take()) else { return };
+        let (Some(generation), Some(mut pipeline)) = (self.generation.take(), self.pipeline.take()) else {
+            return;
+        };
         let (cause, complete) = (generation.cause, generation.complete);
         let settling = tokio::task::spawn_blocking(move || {
             for thread in generation.threads.lock().drain(..) {
@@ -193,17 +218,19 @@ impl Supervisor {
             pipeline.settle();
             Settled { pipeline }
         });
-        let settled = settling.into_actor(self).map(move |settled, this, context| match settled {
-            Ok(Settled { pipeline }) => {
-                let progress = pipeline.progress();
-                this.pipeline = Some(pipeline);
-                this.decide(cause, complete, progress, context);
-            }
-            Err(error) => {
-                let fault = Fault::permanent(format!("releasing the generation failed: {error}"));
-                this.end(JobState::Failed, Some(fault), context);
-            }
-        });
+        let settled = settling
+            .into_actor(self)
+            .map(move |settled, this, context| match settled {
+                Ok(Settled { pipeline }) => {
+                    let progress = pipeline.progress();
+                    this.pipeline = Some(pipeline);
+                    this.decide(cause, complete, progress, context);
+                }
+                Err(error) => {
+                    let fault = Fault::permanent(format!("releasing the generation failed: {error}"));
+                    this.end(JobState::Failed, Some(fault), context);
+                }
+            });
         context.spawn(settled);
     }
 
@@ -237,7 +264,11 @@ impl Supervisor {
     fn end(&mut self, state: JobState, fault: Option<Fault>, context: &mut Context<Self>) {
         if let Some(ended) = self.ended.take() {
             // The caller waits for it; if not, nobody wants to know.
-            let _ = ended.send(JobEnd { state, fault, restarts: self.machine.restarts() });
+            let _ = ended.send(JobEnd {
+                state,
+                fault,
+                restarts: self.machine.restarts(),
+            });
         }
         context.stop();
     }
@@ -267,10 +298,12 @@ impl Handler<StageExited> for Supervisor {
     type Result = ();
 
     fn handle(&mut self, event: StageExited, context: &mut Self::Context) {
-        if event.generation != self.number {
+        if (event.job, event.generation) != (self.job, self.number) {
             return;
         }
-        let Some(generation) = self.generation.as_mut() else { return };
+        let Some(generation) = self.generation.as_mut() else {
+            return;
+        };
         tracing::debug!(stage = event.stage, outcome = ?event.outcome, "stage exited");
         match event.outcome {
             Outcome::Done if event.stage == generation.last_stage => generation.complete = true,

@@ -204,7 +204,7 @@ impl<'a> Demo<'a> {
         if self.context.cancel.is_cancelled() {
             return Err(Failure::cancelled());
         }
-        self.note(&format!("$ lockstone {}", args.join(" ")));
+        self.note(&format!("$ lockstone {}", typed(args)));
         let mut command = self.command(args);
         if self.context.out.json {
             // One document on stdout, and it is the demo's.
@@ -221,7 +221,7 @@ impl<'a> Demo<'a> {
                 Err(Failure::new(
                     exit,
                     "demo",
-                    format!("`lockstone {}` ended with {status}", args.join(" ")),
+                    format!("`lockstone {}` ended with {status}", typed(args)),
                     "",
                 ))
             }
@@ -247,7 +247,19 @@ impl<'a> Demo<'a> {
     }
 }
 
-/// The folder that a path lies in, for messages.
+/// A command line as one would type it.
+fn typed(args: &[&str]) -> String {
+    let quoted = |arg: &&str| {
+        if arg.contains(' ') {
+            format!("'{arg}'")
+        } else {
+            (*arg).to_owned()
+        }
+    };
+    args.iter().map(quoted).collect::<Vec<_>>().join(" ")
+}
+
+/// A path, for messages.
 fn shown(path: &Path) -> String {
     use std::os::unix::ffi::OsStrExt;
     render::name(path.as_os_str().as_bytes())

@@ -103,8 +103,8 @@ pub fn run(context: &Context, args: BackupArgs) -> Outcome {
         ));
     }
     let tuning = args.tuning.tuning()?;
-    let mut sources = sources::resolve(&args.paths)?;
-    let rules = rules(&args, &home, &agent, &mut sources)?;
+    let sources = sources::resolve(&args.paths)?;
+    let rules = rules(&args, &home, &agent, &sources)?;
 
     let running = Running::begin(&home, JobKind::Backup, jobs::request(&sources.paths))?;
     for line in lockstone_host::snapshot::cleanup_leftovers(home.root()) {
@@ -155,7 +155,7 @@ fn retention(until: Option<i64>) -> Result<i64, Failure> {
 }
 
 /// What is left out: what the user said, and this program's own folders.
-fn rules(args: &BackupArgs, home: &Home, agent: &Agent, sources: &mut Sources) -> Result<Rules, Failure> {
+fn rules(args: &BackupArgs, home: &Home, agent: &Agent, sources: &Sources) -> Result<Rules, Failure> {
     let mut globs = args.exclude.clone();
     for file in &args.exclude_from {
         let text = std::fs::read_to_string(file).map_err(|error| {
@@ -180,11 +180,8 @@ fn rules(args: &BackupArgs, home: &Home, agent: &Agent, sources: &mut Sources) -
     if let Some(vault) = vault.local_root() {
         own.insert(0, ("the vault", vault));
     }
-    for (folder, what) in sources::keep_out(&sources.paths, &own)? {
-        if what == "the vault" {
-            let message = "is the vault itself, and was left out".to_owned();
-            sources.warnings.push((folder.clone(), message));
-        }
+    // The walk warns about each of them that it comes to.
+    for folder in sources::keep_out(&sources.paths, &own)? {
         rules.exclude_folder(folder);
     }
     Ok(rules)

@@ -12,12 +12,12 @@
 mod pack;
 mod trees;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use futures::StreamExt;
 use futures::future::BoxFuture;
-use lockstone_proto::ids::{PackId, SegmentId};
+use lockstone_proto::ids::{PackId, SegmentId, ServerId};
 use lockstone_proto::limits::SEGMENT_MAX;
 use lockstone_proto::vault::{ChunkKind, PackEntry};
 
@@ -25,6 +25,7 @@ use crate::domain::Domain;
 use crate::error::VaultError;
 use crate::jobs::list_jobs;
 use crate::log::LogView;
+use crate::registration::Servers;
 use crate::segment::decode_segment;
 use crate::slotstore::list_slots;
 use crate::store::names;
@@ -152,9 +153,10 @@ struct Check<'a> {
 
 impl Check<'_> {
     async fn run(&mut self) -> Result<(), VaultError> {
-        self.records().await?;
+        let servers = self.records().await?;
         self.progress("log", 0, 1);
         let view = self.domain.refresh().await?;
+        self.unregistered(&servers, &view);
         let (log_damage, segments) = self.domain.audit_log().await?;
         self.log(&view, log_damage);
         self.progress("log", 1, 1);
@@ -183,7 +185,7 @@ impl Check<'_> {
     }
 
     /// What stands beside the domain: none of it costs a point, but somebody will miss it.
-    async fn records(&mut self) -> Result<(), VaultError> {
+    async fn records(&mut self) -> Result<Servers, VaultError> {
         let vault = self.domain.vault();
         match Vault::open_pinned(self.domain.store().clone(), &vault.pin()).await {
             Ok((_, None)) => {}
@@ -198,14 +200,17 @@ impl Check<'_> {
         for damage in damage.into_iter().chain(job_damage).chain(slot_damage) {
             self.damage(damage);
         }
-        // The registration of this server may be missing without anybody noticing: its key is known here.
-        if let Some(server) = self.domain.server()
-            && servers.get(server).is_none()
-        {
+        Ok(servers)
+    }
+
+    /// Servers whose registration is gone without a trace: their keys are known here, or their points in the log.
+    fn unregistered(&mut self, servers: &Servers, view: &LogView) {
+        let named = view.points.iter().map(|point| point.server).chain(self.domain.server());
+        let missing: BTreeSet<ServerId> = named.filter(|server| servers.get(*server).is_none()).collect();
+        for server in missing {
             let name = names::registration(server);
             self.damage(Damage::new(DamageKind::Registration, name, "it is missing"));
         }
-        Ok(())
     }
 
     /// The log's damage, and the point that each damaged entry committed, where the cache still knows.

@@ -30,7 +30,10 @@ fn three() -> (Lab, Arc<Domain>) {
 }
 
 fn signer(n: u8) -> Signer {
-    Signer { server: ServerId([n; 16]), key: SigningKey::from_bytes(&[n; 32]) }
+    Signer {
+        server: ServerId([n; 16]),
+        key: SigningKey::from_bytes(&[n; 32]),
+    }
 }
 
 fn points(view: &LogView) -> Vec<u8> {
@@ -48,9 +51,21 @@ fn what_one_machine_commits_another_reads() {
     assert!(view.damage.is_empty() && !view.log_damaged);
     assert_eq!(view.head, domain.view().head);
     let read = block_on(read_all(&other, view.points[1].root()));
-    let read: Vec<_> = read.into_iter().map(|(path, content)| (path, content.unwrap())).collect();
-    assert_eq!(read, [(b"/srv/own".to_vec(), vec![2; 100]), (b"/srv/same".to_vec(), vec![7; 2500])]);
-    assert!(matches!(block_on(other.forget(&[id(1)], now())), Err(VaultError::ReadOnly)));
+    let read: Vec<_> = read
+        .into_iter()
+        .map(|(path, content)| (path, content.unwrap()))
+        .collect();
+    assert_eq!(
+        read,
+        [
+            (b"/srv/own".to_vec(), vec![2; 100]),
+            (b"/srv/same".to_vec(), vec![7; 2500])
+        ]
+    );
+    assert!(matches!(
+        block_on(other.forget(&[id(1)], now())),
+        Err(VaultError::ReadOnly)
+    ));
 
     // The next time, and after the cache was deleted, the same.
     drop(other);
@@ -60,18 +75,28 @@ fn what_one_machine_commits_another_reads() {
     std::fs::remove_dir_all(lab.cache("other")).unwrap();
     let other = lab.open(None, "other");
     assert_eq!(block_on(other.refresh()).unwrap().points, view.points);
-    assert!(block_on(read_all(&other, view.points[0].root())).values().all(Result::is_ok));
+    assert!(
+        block_on(read_all(&other, view.points[0].root()))
+            .values()
+            .all(Result::is_ok)
+    );
 }
 
 #[test]
 fn two_writers_that_race_both_succeed_and_the_log_is_dense() {
     let lab = Lab::new();
-    let (one, two) = (lab.open(Some(lab.server(1)), "one"), lab.open(Some(lab.server(2)), "two"));
+    let (one, two) = (
+        lab.open(Some(lab.server(1)), "one"),
+        lab.open(Some(lab.server(2)), "two"),
+    );
     block_on(async {
         let write = |domain: Arc<Domain>, first: u8| {
             tokio::spawn(async move {
                 for n in 0..20 {
-                    domain.append_segments(vec![SegmentId([first + n; 32])], &[], now()).await.unwrap();
+                    domain
+                        .append_segments(vec![SegmentId([first + n; 32])], &[], now())
+                        .await
+                        .unwrap();
                 }
             })
         };
@@ -91,7 +116,10 @@ fn two_writers_that_race_both_succeed_and_the_log_is_dense() {
 #[test]
 fn a_writer_whose_answer_was_lost_finds_its_own_entry() {
     let failing = Arc::new(FailingStore::new(InMemory::new()));
-    let lab = Lab::over(tempfile::tempdir().unwrap(), Store::new(failing.clone(), "memory://test"));
+    let lab = Lab::over(
+        tempfile::tempdir().unwrap(),
+        Store::new(failing.clone(), "memory://test"),
+    );
     let domain = lab.open(Some(lab.server(1)), "one");
     let head = lab.backup(&domain, 1, &file(1));
     let segment = SegmentId([1; 32]);
@@ -124,14 +152,20 @@ fn forgetting_can_be_undone_until_the_vault_is_collected() {
     assert_eq!(domain.view().latest(None).unwrap().id, id(3));
     assert!(matches!(forget(&[id(9)]), Err(VaultError::NoSuchPoint(_))));
 
-    block_on(domain.append(now(), &[], &[], |_| Ok(append::Step::Write(Body::Condemn(CondemnBody::default()))))).unwrap();
+    block_on(domain.append(now(), &[], &[], |_| {
+        Ok(append::Step::Write(Body::Condemn(CondemnBody::default())))
+    }))
+    .unwrap();
     assert!(matches!(unforget(&[id(2)]), Err(VaultError::TooLate(point)) if point == id(2)));
     // A backup that read the vault before that begins anew.
     let old = domain.view().points[0].clone();
     let summary = crate::testing::summary(8);
     let error = block_on(domain.commit(summary.clone(), old.body.clone(), &[], now())).unwrap_err();
     assert!(matches!(error, VaultError::Overtaken { .. }) && error.is_transient());
-    let body = lockstone_proto::vault::CommitBody { index_position: domain.view().head.n, ..old.body };
+    let body = lockstone_proto::vault::CommitBody {
+        index_position: domain.view().head.n,
+        ..old.body
+    };
     block_on(domain.commit(summary, body, &[], now())).unwrap();
 }
 
@@ -150,11 +184,18 @@ fn a_vault_that_went_back_is_noticed_with_the_cache_and_without() {
         assert!(view.log_damaged);
         assert_eq!(view.damage[0].kind, DamageKind::Log);
         let error = block_on(domain.forget(&[id(1)], now())).unwrap_err();
-        assert!(matches!(error, VaultError::RolledBack { known, .. } if known == head.n), "{error}");
+        assert!(
+            matches!(error, VaultError::RolledBack { known, .. } if known == head.n),
+            "{error}"
+        );
         assert!(error.is_damage());
         // What is there still restores.
         assert!(points(&view).contains(&1));
-        assert!(block_on(read_all(&domain, view.points[0].root())).values().all(Result::is_ok));
+        assert!(
+            block_on(read_all(&domain, view.points[0].root()))
+                .values()
+                .all(Result::is_ok)
+        );
         // Without reading first, appending is refused as well.
         drop(domain);
         let domain = lab.open(Some(signer(1)), "one");
@@ -234,6 +275,18 @@ fn an_entry_that_is_missing_costs_only_itself() {
 }
 
 #[test]
+fn nothing_is_written_into_a_gap() {
+    let (lab, domain) = three();
+    drop(domain);
+    let gap = lab.path(&names::log_entry(lab.domain, 3));
+    std::fs::remove_file(&gap).unwrap();
+    // Neither by a machine that reads first, nor by one that writes at once.
+    let fresh = lab.open(Some(signer(1)), "fresh");
+    assert!(block_on(fresh.forget(&[id(1)], now())).unwrap_err().is_damage());
+    assert!(!gap.exists());
+}
+
+#[test]
 fn a_missing_registration_hides_no_point() {
     let (lab, domain) = three();
     drop(domain);
@@ -247,14 +300,26 @@ fn a_missing_registration_hides_no_point() {
     let other = lab.open(None, "other");
     let view = block_on(other.refresh()).unwrap();
     assert_eq!((points(&view), view.log_damaged), (vec![1, 2, 3], true));
-    assert!(block_on(read_all(&other, view.points[2].root())).values().all(Result::is_ok));
+    assert!(
+        block_on(read_all(&other, view.points[2].root()))
+            .values()
+            .all(Result::is_ok)
+    );
     // A server without any registration, or of another domain, writes nothing either.
-    let options = DomainOptions { signer: Some(signer(9)), ..DomainOptions::read_only(lab.cache("nine")) };
-    let nine = block_on(Domain::open(&lab.vault, lab.domain, &lab.master, options)).unwrap().0;
+    let options = DomainOptions {
+        signer: Some(signer(9)),
+        ..DomainOptions::read_only(lab.cache("nine"))
+    };
+    let nine = block_on(Domain::open(&lab.vault, lab.domain, &lab.master, options))
+        .unwrap()
+        .0;
     assert!(block_on(nine.forget(&[id(1)], now())).unwrap_err().is_damage());
     drop(nine);
     lab.server(4);
-    let options = DomainOptions { signer: Some(signer(4)), ..DomainOptions::read_only(lab.cache("four")) };
+    let options = DomainOptions {
+        signer: Some(signer(4)),
+        ..DomainOptions::read_only(lab.cache("four"))
+    };
     let elsewhere = DomainId([77; 16]);
     let error = block_on(Domain::open(&lab.vault, elsewhere, &lab.master, options)).unwrap_err();
     assert!(matches!(error, VaultError::NotRegistered { .. }) && error.is_unregistered());
@@ -280,11 +345,15 @@ fn a_damaged_segment_costs_only_its_packs_and_is_tried_again() {
         let fresh = lab.open(Some(signer(1)), &cache);
         let view = block_on(fresh.refresh()).unwrap();
         assert!(!view.log_damaged);
-        assert_eq!(view.damage.iter().map(|damage| &damage.object).collect::<Vec<_>>(), [segment]);
+        assert_eq!(
+            view.damage.iter().map(|damage| &damage.object).collect::<Vec<_>>(),
+            [segment]
+        );
         assert_eq!(points(&view), [1, 2, 3]);
-        let whole = view.points.iter().filter(|point| {
-            block_on(read_all(&fresh, point.root())).values().all(Result::is_ok)
-        });
+        let whole = view
+            .points
+            .iter()
+            .filter(|point| block_on(read_all(&fresh, point.root())).values().all(Result::is_ok));
         assert!(whole.count() <= 2);
         drop(fresh);
         std::fs::write(&path, good).unwrap();
@@ -311,12 +380,18 @@ fn pages_are_verified_and_those_of_a_frame_kept_together() {
         assert!(fresh.index().page(&member).unwrap().is_some());
     }
     // A page in the cache that is not what its id says is fetched again.
-    let bad = crate::tree::NewPage { id: root, raw: bytes::Bytes::from_static(b"bad") };
+    let bad = crate::tree::NewPage {
+        id: root,
+        raw: bytes::Bytes::from_static(b"bad"),
+    };
     fresh.index().put_pages(&[bad]).unwrap();
     assert_eq!(block_on(fresh.read_tree_chunk(&root)).unwrap(), raw);
 
     let unknown = ChunkId([0; 32]);
-    assert!(matches!(block_on(fresh.read_tree_chunk(&unknown)), Err(VaultError::UnknownChunk(_))));
+    assert!(matches!(
+        block_on(fresh.read_tree_chunk(&unknown)),
+        Err(VaultError::UnknownChunk(_))
+    ));
     // Data never passes for a tree.
     let data = lab.keys.chunk_id(ChunkKind::Data, &[1; 100]);
     assert!(block_on(fresh.read_chunk(ChunkKind::Data, &data)).is_ok());
@@ -329,7 +404,16 @@ fn pages_are_verified_and_those_of_a_frame_kept_together() {
     let other = lab.open(None, "other");
     block_on(other.refresh()).unwrap();
     let error = block_on(other.read_tree_chunk(&root)).unwrap_err();
-    assert!(matches!(&error, VaultError::Damaged { kind: DamageKind::Pack, .. }), "{error}");
+    assert!(
+        matches!(
+            &error,
+            VaultError::Damaged {
+                kind: DamageKind::Pack,
+                ..
+            }
+        ),
+        "{error}"
+    );
 }
 
 #[test]

@@ -22,6 +22,8 @@ pub(super) struct State {
     pub(super) servers: Servers,
     /// Whether the cached entries were read.
     read: bool,
+    /// Whether the log was read to its end by a listing too, so that there are no gaps in it.
+    listed: bool,
     /// Whether validated entries go into the cache.
     keep: bool,
     /// The last entry that was believed.
@@ -43,6 +45,7 @@ impl State {
         Self {
             servers,
             read: false,
+            listed: false,
             keep: true,
             head: LogHead::START,
             chained: true,
@@ -175,12 +178,17 @@ impl Domain {
         Ok(())
     }
 
-    /// Everything behind the head. `beyond_gaps`: look for entries behind a missing one (costs a listing).
+    /// Everything behind the head. `beyond_gaps`: look for entries behind a missing one (costs a listing). The first time
+    /// that is done in any case: nothing may be written into a gap.
     pub(super) async fn read_on(&self, state: &mut State, beyond_gaps: bool) -> Result<(), VaultError> {
+        let beyond_gaps = beyond_gaps || !state.listed;
         let mut walk = LogWalk::new(self.store(), self.id, state.head.n, beyond_gaps);
         loop {
             match walk.step().await? {
-                Step::End => return Ok(()),
+                Step::End => {
+                    state.listed |= beyond_gaps;
+                    return Ok(());
+                }
                 Step::Object(n, object) => self.believe(state, n, object).await?,
                 Step::Damaged(first, last, reason) => {
                     state.damaged(damage_between(self.id, first, last, &reason));

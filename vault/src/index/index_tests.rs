@@ -149,7 +149,7 @@ fn journal_pages_and_meta_keep_what_they_are_given() {
         id: chunk(1),
         raw: Bytes::from_static(b"page"),
     };
-    index.put_pages(&[page.clone()]).unwrap();
+    index.put_pages(std::slice::from_ref(&page)).unwrap();
     assert_eq!(index.page(&page.id).unwrap(), Some(page.raw));
     assert_eq!(index.page(&chunk(2)).unwrap(), None);
     assert_eq!(index.meta_get("x").unwrap(), None);

@@ -257,6 +257,11 @@ fn family_options(name: &str, cache: &Cache) -> Options {
     let mut options = Options::default();
     options.set_block_based_table_factory(&table);
     options.set_write_buffer_size(if name == CHUNKS { 8 << 20 } else { 4 << 20 });
+    if name == CHUNKS {
+        // Most chunks of a first backup are unknown: the buffers, too, can say so without a search.
+        options.set_memtable_prefix_bloom_ratio(0.1);
+        options.set_memtable_whole_key_filtering(true);
+    }
     options.set_max_write_buffer_number(2);
     options.set_target_file_size_base(16 << 20);
     options.set_max_bytes_for_level_base(64 << 20);

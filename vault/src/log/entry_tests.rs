@@ -66,9 +66,18 @@ fn bodies() -> Vec<Body> {
         commit(9),
         Body::Forget(vec![PointId([9; 16])]),
         Body::Restore(vec![PointId([9; 16]), PointId([8; 16])]),
-        Body::Condemn(CondemnBody { pack_ids: vec![vec![1; 32].into()], delete_after_s: 77 }),
-        Body::Repack(RepackBody { old_pack_ids: vec![vec![1; 32].into()], segment_ids: vec![vec![2; 32].into()] }),
-        Body::Fold(Box::new(FoldBody { through: 0, ..FoldBody::default() })),
+        Body::Condemn(CondemnBody {
+            pack_ids: vec![vec![1; 32].into()],
+            delete_after_s: 77,
+        }),
+        Body::Repack(RepackBody {
+            old_pack_ids: vec![vec![1; 32].into()],
+            segment_ids: vec![vec![2; 32].into()],
+        }),
+        Body::Fold(Box::new(FoldBody {
+            through: 0,
+            ..FoldBody::default()
+        })),
     ]
 }
 
@@ -79,7 +88,10 @@ fn a_chain_of_entries_of_every_kind_is_believed() {
         let object = write(&head, n as u8, &body);
         let entry = validate(&head, &object).unwrap();
         assert_eq!(entry.body, body);
-        assert_eq!((entry.head.n, entry.server, entry.time_s), (n as u64 + 1, SERVER, now().as_second()));
+        assert_eq!(
+            (entry.head.n, entry.server, entry.time_s),
+            (n as u64 + 1, SERVER, now().as_second())
+        );
         let (plain, point) = validate_plain(DOMAIN, &servers(), &head, &object).unwrap();
         assert_eq!(plain, entry.head);
         assert_eq!(point.is_some(), matches!(body, Body::Commit(..)));
@@ -112,9 +124,14 @@ fn entries_are_refused_anywhere_but_in_their_place() {
     let second = write(&one, 2, &commit(2));
     assert!(validate(&one, &second).is_ok());
     // Reordered, repeated, or after another first entry.
-    assert!(matches!(validate(&LogHead::START, &second), Err(LogBroken::Misplaced(_))));
+    assert!(matches!(
+        validate(&LogHead::START, &second),
+        Err(LogBroken::Misplaced(_))
+    ));
     assert!(matches!(validate(&one, &first), Err(LogBroken::Misplaced(_))));
-    let other = validate(&LogHead::START, &write(&LogHead::START, 3, &commit(1))).unwrap().head;
+    let other = validate(&LogHead::START, &write(&LogHead::START, 3, &commit(1)))
+        .unwrap()
+        .head;
     assert_ne!(other, one);
     assert_eq!(validate(&other, &second), Err(LogBroken::Chain));
     // In another domain, with the same or another key.
@@ -124,7 +141,10 @@ fn entries_are_refused_anywhere_but_in_their_place() {
         Err(LogBroken::UnknownServer(SERVER))
     ));
     let other_key = Keys::derive(&MasterKey::from_bytes([4; 32]), DOMAIN);
-    assert_eq!(validate_next(&other_key, &servers(), &one, &second), Err(LogBroken::Sealed));
+    assert_eq!(
+        validate_next(&other_key, &servers(), &one, &second),
+        Err(LogBroken::Sealed)
+    );
 }
 
 #[test]
@@ -154,16 +174,22 @@ fn an_entry_that_breaks_the_rules_is_refused_although_it_is_signed() {
         ("a body of another nonce", |record| record.nonce = vec![2; 16].into()),
         ("a short nonce", |record| record.nonce = vec![2; 15].into()),
         ("another position", |record| record.n = 2),
-        ("a summary that was changed", |record| record.point.as_mut().unwrap().bytes += 1),
+        ("a summary that was changed", |record| {
+            record.point.as_mut().unwrap().bytes += 1
+        }),
         ("no summary", |record| record.point = None),
-        ("points where there are none", |record| record.points = vec![vec![1; 16].into()]),
+        ("points where there are none", |record| {
+            record.points = vec![vec![1; 16].into()]
+        }),
         ("another kind", |record| record.kind = LogKind::Segments.into()),
         ("an unknown kind", |record| record.kind = 99),
         ("an impossible time", |record| record.time_s = i64::MAX),
         ("an impossible fraction", |record| record.time_ns = 1_000_000_000),
         ("no body", |record| record.sealed = Bytes::new()),
         ("version 0", |record| record.version = 0),
-        ("too many tags", |record| record.point.as_mut().unwrap().tags = vec!["x".into(); TAGS_MAX + 1]),
+        ("too many tags", |record| {
+            record.point.as_mut().unwrap().tags = vec!["x".into(); TAGS_MAX + 1]
+        }),
     ];
     for (what, change) in changes {
         assert!(validate(&LogHead::START, &resigned(&object, change)).is_err(), "{what}");
@@ -177,8 +203,17 @@ fn an_entry_that_breaks_the_rules_is_refused_although_it_is_signed() {
         Body::Segments(vec![]),
         Body::Forget(vec![]),
         Body::Commit(Box::default(), Box::default()),
-        Body::Commit(Box::new(summary(1)), Box::new(CommitBody { index_position: 1, ..CommitBody::default() })),
-        Body::Fold(Box::new(FoldBody { through: 1, ..FoldBody::default() })),
+        Body::Commit(
+            Box::new(summary(1)),
+            Box::new(CommitBody {
+                index_position: 1,
+                ..CommitBody::default()
+            }),
+        ),
+        Body::Fold(Box::new(FoldBody {
+            through: 1,
+            ..FoldBody::default()
+        })),
     ] {
         assert!(seal(&keys(), &LogHead::START, SERVER, &key(), &[1; 16], now(), &body).is_err());
     }
