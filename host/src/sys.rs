@@ -311,3 +311,17 @@ pub(crate) fn btrfs_nested(fd: BorrowedFd<'_>, tree: u64) -> io::Result<Vec<Nest
         }
     }
 }
+
+/// Tells the C library's allocator to take large pieces from the system one by one and give them back at once, and to
+/// keep few arenas; see [`crate::give_memory_back`].
+#[cfg(target_env = "gnu")]
+pub(crate) fn tune_allocator(large: i32, arenas: i32) -> bool {
+    // SAFETY: mallopt only stores two numbers for later allocations; it takes no pointer, and any number is allowed.
+    unsafe { libc::mallopt(libc::M_MMAP_THRESHOLD, large) == 1 && libc::mallopt(libc::M_ARENA_MAX, arenas) == 1 }
+}
+
+/// Other C libraries have no such setting.
+#[cfg(not(target_env = "gnu"))]
+pub(crate) fn tune_allocator(_large: i32, _arenas: i32) -> bool {
+    false
+}

@@ -70,6 +70,8 @@ impl std::fmt::Debug for Context {
 pub fn main() -> ExitCode {
     std::panic::set_hook(Box::new(panicked));
     log_to_stderr();
+    // Elsewhere the process is a little larger, and that is all.
+    let _ = lockstone_host::give_memory_back();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => return ExitCode::from(not_understood(&error) as u8),
@@ -167,11 +169,12 @@ fn not_understood(error: &clap::Error) -> Exit {
     Exit::Usage
 }
 
-/// Diagnostics go to stderr, and only as much as `LOCKSTONE_LOG` (or `RUST_LOG`) asks for.
+/// Diagnostics go to stderr, and only as much as `LOCKSTONE_LOG` (or `RUST_LOG`) asks for. What a user has to know is said
+/// by the command itself, once, so without either only errors that nobody handles are logged.
 fn log_to_stderr() {
     let filter = EnvFilter::try_from_env("LOCKSTONE_LOG")
         .or_else(|_| EnvFilter::try_from_default_env())
-        .unwrap_or_else(|_| EnvFilter::new("warn"));
+        .unwrap_or_else(|_| EnvFilter::new("error"));
     let _ = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)

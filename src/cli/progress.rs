@@ -194,14 +194,24 @@ impl Face for Live {
         }
         self.bar.set_position(view.bytes_done);
         let mut line = how_far(view);
-        line.push_str(&format!(" · {}/s", render::bytes(rate.per_second())));
-        if let Some(left) = rate.remaining(view) {
-            line.push_str(&format!(" · {} left", render::duration(left)));
+        let all_read = view.seen_all && view.bytes_done >= view.bytes_seen;
+        if all_read {
+            // What is left is the way to the vault, or to the disk; a rate of files that are read would only fall.
+            line.push_str(" · finishing");
+        } else {
+            line.push_str(&format!(" · {}/s", render::bytes(rate.per_second())));
+            if let Some(left) = rate.remaining(view) {
+                line.push_str(&format!(" · {} left", render::duration(left)));
+            }
         }
         self.bar.set_message(line);
         self.bar.tick();
         self.found.set_message(found(view));
-        self.current.set_message(render::name(&view.current));
+        self.current.set_message(if all_read {
+            String::new()
+        } else {
+            render::name(&view.current)
+        });
     }
 
     fn end(&mut self) {

@@ -171,7 +171,7 @@ impl Bookkeeper {
             .finish(job.domain.commit(summary, body, &pending.packs, Timestamp::now()))?;
         generation.set_committed();
         // From here on it is a recovery point, whatever happens; the journal is only a matter of speed.
-        if let Err(error) = job.domain.index().journal_clear(b"") {
+        if let Err(error) = job.domain.index().journal_clear(b"/") {
             tracing::warn!(%error, "the journal could not be cleared");
         }
         Ok(())

@@ -83,7 +83,7 @@ impl Enumerator {
             false
         };
         if !job.request.full {
-            job.domain.index().journal_scan(b"", seen)?;
+            job.domain.index().journal_scan(b"/", seen)?;
         }
         let mut walk = Walk {
             steps: Vec::new(),

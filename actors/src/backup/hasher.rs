@@ -21,8 +21,8 @@ use lockstone_vault::tree::NewPage;
 use rayon::prelude::*;
 
 use super::Context;
-use super::messages::{Buffer, Catalogue, Chunk, ChunkBatch, FileRead, FileTask, ReadBatch};
-use crate::flow::{Permit, Receiver, Sender, Stop, fault_point};
+use super::messages::{Buffer, Held, Catalogue, Chunk, ChunkBatch, FileRead, FileTask, ReadBatch};
+use crate::flow::{Pooled, Permit, Receiver, Sender, Stop, fault_point};
 use crate::progress::add;
 
 /// How often a file that changes under the reader is read.
@@ -55,7 +55,7 @@ impl Hasher {
                     done.push(self.large(task, &chunker)?);
                 }
             }
-            self.small(small, &mut done)?;
+            self.small(small, &chunker, &mut done)?;
             self.cataloguer.send(Catalogue::Read(done))?;
         }
         self.cataloguer.finish();
@@ -64,53 +64,54 @@ impl Hasher {
     }
 
     /// Files that are one chunk each, or empty.
-    fn small(&self, tasks: Vec<FileTask>, done: &mut Vec<FileRead>) -> Result<(), Stop> {
+    fn small(&self, tasks: Vec<FileTask>, chunker: &Chunker, done: &mut Vec<FileRead>) -> Result<(), Stop> {
         let Some(first) = tasks.first() else { return Ok(()) };
         self.context.job.progress.set_current(first.folder.path(), &first.name);
         let room: u64 = tasks.iter().map(|task| task.stat.size + 1).sum();
-        let mut permit = self
+        let permit = self
             .context
             .generation
             .data_budget
             .take(room, &self.context.generation.cancel)?;
-        let mut bytes = Vec::with_capacity(usize::try_from(room).unwrap_or(0));
+        let mut bytes = self.context.job.pool.take(usize::try_from(room).unwrap_or(0));
         let mut files: Vec<Small> = Vec::with_capacity(tasks.len());
+        let mut large = Vec::new();
         for task in tasks {
             fault_point("hasher")?;
             let start = bytes.len();
-            match self.read_small(&task, &mut bytes) {
+            match self.read_small(&task, bytes.vec()) {
                 Ok(Some(entry)) => files.push(Small {
                     range: start..bytes.len(),
                     entry,
                     task,
                 }),
-                // It is read as a large one, by itself.
+                // It is read as a large one, by itself, once the others have made room.
                 Ok(None) => {
-                    bytes.truncate(start);
-                    let chunker = Chunker::new(&self.context.job.domain.keys().chunker_table());
-                    let held = std::mem::replace(&mut permit, self.context.generation.data_budget.none());
-                    // What was read so far goes on first: waiting for more room with room in hand could last for ever.
-                    self.pass_on(std::mem::take(&mut bytes), held, std::mem::take(&mut files), done)?;
-                    done.push(self.large(task, &chunker)?);
+                    bytes.vec().truncate(start);
+                    large.push(task);
                 }
                 Err(error) => {
-                    bytes.truncate(start);
+                    bytes.vec().truncate(start);
                     done.push(self.unreadable(&task, &error));
                 }
             }
         }
-        self.pass_on(bytes, permit, files, done)
+        self.pass_on(bytes, permit, files, done)?;
+        for task in large {
+            done.push(self.large(task, chunker)?);
+        }
+        Ok(())
     }
 
     /// Hashes the files of a buffer and sends it on.
     fn pass_on(
         &self,
-        bytes: Vec<u8>,
+        bytes: Pooled,
         mut permit: Permit,
         files: Vec<Small>,
         done: &mut Vec<FileRead>,
     ) -> Result<(), Stop> {
-        permit.shrink_to(bytes.capacity() as u64);
+        permit.shrink_to(bytes.len() as u64);
         let keys = self.context.job.domain.keys();
         let ids: Vec<ChunkId> = self.context.job.engine.compute(|| {
             files
@@ -141,7 +142,7 @@ impl Hasher {
         }
         self.dedup.send(ChunkBatch {
             buffer: Arc::new(Buffer {
-                bytes: Bytes::from(bytes),
+                bytes: Held::Pooled(bytes),
                 permit,
             }),
             chunks,
@@ -297,10 +298,12 @@ impl Hasher {
             let wanted = window.min(run.end - at);
             let mut permit = generation.data_budget.take(wanted, &generation.cancel)?;
             permit.join(carried_permit);
-            let mut bytes = Vec::with_capacity(carried.len() + usize::try_from(wanted).unwrap_or(0));
+            let wanted = usize::try_from(wanted).unwrap_or(0);
+            let mut buffer = job.pool.take(carried.len() + wanted);
+            let bytes = buffer.vec();
             bytes.extend_from_slice(&carried);
             let mut filled = bytes.len();
-            bytes.resize(filled + usize::try_from(wanted).unwrap_or(0), 0);
+            bytes.resize(filled + wanted, 0);
             let mut short = false;
             while filled < bytes.len() {
                 match file.read_at(&mut bytes[filled..], at) {
@@ -319,7 +322,7 @@ impl Hasher {
             }
             bytes.truncate(filled);
             let last = short || at >= run.end;
-            let cuts = cut_all(chunker, &bytes, last);
+            let cuts = cut_all(chunker, bytes, last);
             let used = cuts.last().map_or(0, |cut| cut.end);
             carried = bytes[used..].to_vec();
             carried_permit = permit.split(carried.len() as u64);
@@ -339,7 +342,7 @@ impl Hasher {
                 }
                 self.dedup.send(ChunkBatch {
                     buffer: Arc::new(Buffer {
-                        bytes: Bytes::from(bytes),
+                        bytes: Held::Pooled(buffer),
                         permit,
                     }),
                     chunks,

@@ -1,7 +1,7 @@
 //! What the stages of a backup say to each other. Work travels in batches through bounded channels; bytes travel in
 //! [`Buffer`]s, which carry the permit that pays for them.
 
-use std::ops::Range;
+use std::ops::{Deref, Range};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -10,7 +10,7 @@ use lockstone_proto::ids::ChunkId;
 use lockstone_proto::vault::{ChunkKind, Entry, PackEntry};
 use lockstone_vault::tree::NewPage;
 
-use crate::flow::Permit;
+use crate::flow::{Permit, Pooled};
 
 /// A file that has to be read: the last point does not have it as it is.
 pub(crate) struct FileTask {
@@ -55,9 +55,28 @@ pub(crate) enum Catalogue {
     Lists(Vec<NewPage>),
 }
 
+/// Where a buffer's bytes are.
+pub(crate) enum Held {
+    /// In a reader's buffer, which goes back to the pool.
+    Pooled(Pooled),
+    /// In a tree page.
+    Page(Bytes),
+}
+
+impl Deref for Held {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Self::Pooled(bytes) => bytes,
+            Self::Page(bytes) => bytes,
+        }
+    }
+}
+
 /// Bytes in memory, and the permit for them.
 pub(crate) struct Buffer {
-    pub(crate) bytes: Bytes,
+    pub(crate) bytes: Held,
     pub(crate) permit: Permit,
 }
 

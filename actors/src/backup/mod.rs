@@ -40,7 +40,7 @@ use lockstone_vault::domain::Domain;
 use parking_lot::Mutex;
 
 use crate::engine::Engine;
-use crate::flow::{Body, Budget, CancelToken, Fault, StageSpec, Stop, channel};
+use crate::flow::{Body, Budget, CancelToken, Fault, Pool, StageSpec, Stop, channel};
 use crate::job::Warnings;
 use crate::metrics::Metrics;
 use crate::progress::{Progress, get};
@@ -120,6 +120,7 @@ pub(crate) struct Job {
     consistency: Mutex<Consistency>,
     owner_names: OwnerNames,
     links: links::Links,
+    pool: Pool,
 }
 
 impl Job {
@@ -155,6 +156,7 @@ impl Job {
             consistency: Mutex::new(Consistency::Live),
             owner_names: OwnerNames::default(),
             links: links::Links::default(),
+            pool: Pool::default(),
         })
     }
 

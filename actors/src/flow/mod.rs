@@ -12,10 +12,12 @@ mod budget;
 mod cancel;
 mod channel;
 mod fault;
+mod pool;
 mod stage;
 
 pub(crate) use budget::{Budget, Permit};
 pub use cancel::CancelToken;
+pub(crate) use pool::{Pool, Pooled};
 pub(crate) use channel::Received;
 pub(crate) use channel::{Gauge, Receiver, Sender, channel};
 pub(crate) use fault::Stop;

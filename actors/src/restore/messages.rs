@@ -8,7 +8,7 @@ use lockstone_proto::ids::ChunkId;
 use lockstone_vault::index::{FramePlace, PackInfo};
 
 use super::files::{FileOut, FolderOut};
-use crate::flow::Permit;
+use crate::flow::{Permit, Pooled};
 
 /// A chunk of a frame, and everywhere it belongs.
 pub(crate) struct Wanted {
@@ -46,7 +46,7 @@ pub(crate) struct RangeFetched {
 pub(crate) enum WriteTask {
     /// From the Opener: put these chunks where they belong.
     Chunks {
-        raw: Vec<u8>,
+        raw: Pooled,
         wanted: Vec<Wanted>,
         /// Pays for `raw` until it is written.
         permit: Permit,

@@ -33,7 +33,7 @@ use lockstone_vault::log::Point;
 use parking_lot::Mutex;
 
 use crate::engine::Engine;
-use crate::flow::{Body, Budget, CancelToken, Fault, Gauge, StageSpec, Stop, channel};
+use crate::flow::{Body, Budget, CancelToken, Fault, Gauge, Pool, StageSpec, Stop, channel};
 use crate::job::Warnings;
 use crate::metrics::Metrics;
 use crate::progress::{Progress, add, get};
@@ -119,6 +119,7 @@ pub fn restore(
         progress,
         warnings: Warnings::default(),
         download_pace,
+        pool: Pool::default(),
         damaged: AtomicU64::new(0),
         furthest: AtomicU64::new(0),
         would: Mutex::default(),
@@ -144,6 +145,7 @@ pub(crate) struct Job {
     progress: Arc<Progress>,
     warnings: Warnings,
     download_pace: Pace,
+    pool: Pool,
     /// Files and folders that damage in the vault cost.
     damaged: AtomicU64,
     /// Most files that a generation finished.

@@ -7,7 +7,7 @@ use lockstone_vault::pack::PackSeal;
 
 use super::Context;
 use super::messages::{FramePlan, RangeFetched, WriteTask};
-use crate::flow::{Receiver, Sender, Stop, fault_point};
+use crate::flow::{Pooled, Receiver, Sender, Stop, fault_point};
 
 pub(super) struct Opener {
     pub(super) context: Context,
@@ -18,15 +18,21 @@ pub(super) struct Opener {
 impl Opener {
     pub(super) fn run(self) -> Result<(), Stop> {
         let mut decompressor = Decompressor::new()?;
+        let mut payload = Vec::new();
         while let Some(range) = self.inbox.recv()? {
             fault_point("opener")?;
-            self.open(range, &mut decompressor)?;
+            self.open(range, &mut decompressor, &mut payload)?;
         }
         self.writer.finish();
         Ok(())
     }
 
-    fn open(&self, fetched: RangeFetched, decompressor: &mut Decompressor) -> Result<(), Stop> {
+    fn open(
+        &self,
+        fetched: RangeFetched,
+        decompressor: &mut Decompressor,
+        payload: &mut Vec<u8>,
+    ) -> Result<(), Stop> {
         let RangeFetched {
             plan,
             bytes,
@@ -40,7 +46,11 @@ impl Opener {
             let sealed = bytes
                 .get(start..start.saturating_add(frame.place.sealed_len as usize))
                 .unwrap_or_default();
-            let opened = job.engine.compute(|| open_frame(&seal, &frame, sealed, decompressor));
+            let room = frame.place.raw_len.max(frame.place.sealed_len) as usize;
+            let raw = job.pool.take(room);
+            let opened = job
+                .engine
+                .compute(|| open_frame(&seal, &frame, sealed, decompressor, payload, raw));
             let raw = opened.and_then(|raw| {
                 let intact = job.engine.compute(|| {
                     frame.wanted.iter().all(|wanted| {
@@ -74,22 +84,33 @@ impl Opener {
     }
 }
 
+/// Opens and decompresses a frame into a buffer of the pool; `payload` is scratch.
 fn open_frame(
     seal: &PackSeal,
     frame: &FramePlan,
     sealed: &[u8],
     decompressor: &mut Decompressor,
-) -> Result<Vec<u8>, String> {
+    payload: &mut Vec<u8>,
+    mut raw: Pooled,
+) -> Result<Pooled, String> {
     let (raw_len, codec) = (frame.place.raw_len, frame.place.codec);
-    let mut payload = sealed.to_vec();
-    seal.open_frame(frame.ordinal, raw_len, codec, &mut payload)
-        .map_err(|error| error.to_string())?;
-    if codec == Codec::Stored && payload.len() == raw_len as usize {
-        return Ok(payload);
+    let open = |bytes: &mut Vec<u8>| {
+        bytes.clear();
+        bytes.extend_from_slice(sealed);
+        seal.open_frame(frame.ordinal, raw_len, codec, bytes)
+            .map_err(|error| error.to_string())
+    };
+    if codec == Codec::Stored {
+        open(raw.vec())?;
+        return if raw.len() == raw_len as usize {
+            Ok(raw)
+        } else {
+            Err("it is not as long as it should be".to_owned())
+        };
     }
-    let mut raw = Vec::with_capacity(raw_len as usize);
+    open(payload)?;
     decompressor
-        .decompress(codec, &payload, raw_len as usize, &mut raw)
+        .decompress(codec, payload, raw_len as usize, raw.vec())
         .map_err(|error| error.to_string())?;
     Ok(raw)
 }

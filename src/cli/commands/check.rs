@@ -81,7 +81,7 @@ pub fn run(context: &Context, args: &CheckArgs) -> Outcome {
             Exit::Damaged,
             "damaged",
             message,
-            "what is not named above still restores; a new backup stores again what it can",
+            "what is not named above still restores; put the objects back from a copy of the vault if there is one",
         )
     });
     let (status, exit) = match (&failure, report.cancelled) {

@@ -146,11 +146,12 @@ pub fn kind_word(kind: JobKind) -> &'static str {
 /// The exit code of a job that ran.
 #[must_use]
 pub fn exit_of(status: JobStatus, error: Option<&Failure>) -> Exit {
-    match status {
-        JobStatus::Completed => Exit::Done,
-        JobStatus::CompletedWithWarnings => Exit::Warnings,
-        JobStatus::Cancelled => Exit::Cancelled,
-        JobStatus::Failed => error.map_or(Exit::Failed, |failure| failure.exit),
+    match (status, error) {
+        (JobStatus::Cancelled, _) => Exit::Cancelled,
+        (_, Some(failure)) => failure.exit,
+        (JobStatus::Completed, None) => Exit::Done,
+        (JobStatus::CompletedWithWarnings, None) => Exit::Warnings,
+        (JobStatus::Failed, None) => Exit::Failed,
     }
 }
 

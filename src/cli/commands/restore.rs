@@ -15,7 +15,7 @@ use super::report::{self, Ending, Running};
 use crate::agent::jobs;
 use crate::agent::session::Session;
 use crate::cli::args::Access;
-use crate::cli::exit::Failure;
+use crate::cli::exit::{Exit, Failure};
 use crate::cli::output::Outcome;
 use crate::cli::progress::Display;
 use crate::cli::tuning::TuningArgs;
@@ -148,7 +148,7 @@ pub fn run(context: &Context, args: RestoreArgs) -> Outcome {
     drop(display);
     report::write_metrics(context, args.metrics_textfile.as_deref());
 
-    let failure = report.error.clone().map(Failure::from);
+    let failure = report.error.clone().map(Failure::from).or_else(|| lost(&report));
     let value = report_value(running.id(), &args, &report, failure.as_ref());
     running.end(
         context,
@@ -167,13 +167,20 @@ pub fn run(context: &Context, args: RestoreArgs) -> Outcome {
     match report.status {
         JobStatus::Completed | JobStatus::CompletedWithWarnings => summary(context, &args, &target, &report),
         JobStatus::Cancelled => eprintln!("cancelled; what was restored stays, and no file is half there"),
-        JobStatus::Failed => {
-            if let Some(failure) = &failure {
-                eprintln!("{failure}");
-            }
-        }
+        JobStatus::Failed => {}
+    }
+    if let (Some(failure), false) = (&failure, report.status == JobStatus::Cancelled) {
+        eprintln!("{failure}");
     }
     Ok(report::exit_of(report.status, failure.as_ref()))
+}
+
+/// What damage in the vault cost is no mere warning, even though the rest was restored.
+fn lost(report: &RestoreReport) -> Option<Failure> {
+    let what = render::counted(report.damaged, "file or folder", "files and folders");
+    let message = format!("{what} could not be restored: the vault is damaged");
+    let hint = "the rest was restored; `lockstone check --read-data` names all damage, and another point may be whole";
+    (report.damaged > 0).then(|| Failure::new(Exit::Damaged, "damaged", message, hint))
 }
 
 fn absolute(target: &Path) -> Result<PathBuf, Failure> {
@@ -272,6 +279,12 @@ fn summary(context: &Context, args: &RestoreArgs, target: &RestoreTo, report: &R
     }
     if args.verify {
         out.line("  verified what was written, by reading it back");
+    }
+    if report.warnings_total > 0 {
+        out.line(format!(
+            "  look at  {}, above",
+            render::counted(report.warnings_total, "warning", "warnings")
+        ));
     }
     out.line(format!(
         "  time     {} ({})",
