@@ -1,4 +1,4 @@
-//! Lockstone's pipeline. [`backup`], [`restore`] and [`check`] are what the agent calls; each runs one job to its end on
+//! Lockstone's pipeline. [`backup()`], [`restore()`] and [`check()`] are what the agent calls; each runs one job to its end on
 //! the calling thread and reports. Inside, a job is a chain of actors, one file each, joined by the bounded `flow`
 //! and watched over by the `supervisor`:
 //!

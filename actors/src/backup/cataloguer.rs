@@ -16,7 +16,7 @@ use lockstone_vault::tree::{FolderWriter, NewPage};
 use prost::Message;
 
 use super::Context;
-use super::messages::{Buffer, Held, Catalogue, Chunk, ChunkBatch, FileRead, Walked};
+use super::messages::{Buffer, Catalogue, Chunk, ChunkBatch, FileRead, Held, Walked};
 use crate::flow::{Fault, Receiver, Sender, Stop, fault_point};
 use crate::progress::add;
 

@@ -21,8 +21,8 @@ use lockstone_vault::tree::NewPage;
 use rayon::prelude::*;
 
 use super::Context;
-use super::messages::{Buffer, Held, Catalogue, Chunk, ChunkBatch, FileRead, FileTask, ReadBatch};
-use crate::flow::{Pooled, Permit, Receiver, Sender, Stop, fault_point};
+use super::messages::{Buffer, Catalogue, Chunk, ChunkBatch, FileRead, FileTask, Held, ReadBatch};
+use crate::flow::{Permit, Pooled, Receiver, Sender, Stop, fault_point};
 use crate::progress::add;
 
 /// How often a file that changes under the reader is read.

@@ -9,7 +9,7 @@
 //!                                └─ Cataloguer: fills slots, writes tree pages, which re-enter at Dedup
 //! ```
 //!
-//! [`wire`](Backup::wire) is the picture in code. The graph has no cycle: content and tree pages have lanes of their own
+//! `Backup::wire` is the picture in code. The graph has no cycle: content and tree pages have lanes of their own
 //! from Dedup to the Sealer, and from the Uploader on everything only drains.
 
 mod bookkeeper;

@@ -17,11 +17,11 @@ mod stage;
 
 pub(crate) use budget::{Budget, Permit};
 pub use cancel::CancelToken;
-pub(crate) use pool::{Pool, Pooled};
 pub(crate) use channel::Received;
 pub(crate) use channel::{Gauge, Receiver, Sender, channel};
 pub(crate) use fault::Stop;
 pub use fault::{Fault, FaultKind};
+pub(crate) use pool::{Pool, Pooled};
 pub(crate) use stage::{Body, Outcome, Report, Stage, StageExited, StageReport, StageSpec, Start};
 
 /// A place where a test may make a stage fail (`return`) or panic (`panic`), by the `fail` crate. Compiled to nothing

@@ -37,7 +37,10 @@ impl Pool {
                 buffer
             })
         };
-        Pooled { bytes: found.unwrap_or_else(|| Vec::with_capacity(bytes)), pool: self.clone() }
+        Pooled {
+            bytes: found.unwrap_or_else(|| Vec::with_capacity(bytes)),
+            pool: self.clone(),
+        }
     }
 
     fn put(&self, mut buffer: Vec<u8>) {

@@ -27,12 +27,7 @@ impl Opener {
         Ok(())
     }
 
-    fn open(
-        &self,
-        fetched: RangeFetched,
-        decompressor: &mut Decompressor,
-        payload: &mut Vec<u8>,
-    ) -> Result<(), Stop> {
+    fn open(&self, fetched: RangeFetched, decompressor: &mut Decompressor, payload: &mut Vec<u8>) -> Result<(), Stop> {
         let RangeFetched {
             plan,
             bytes,

@@ -1,5 +1,5 @@
 //! What a file is besides its content: owner, mode, times, extended attributes, ACLs, inode flags, link target, device
-//! number. [`capture`] takes it from the source, [`apply`] gives it back to a restored file. What cannot be taken or
+//! number. [`capture()`] takes it from the source, [`apply()`] gives it back to a restored file. What cannot be taken or
 //! given back is said in a warning, never dropped in silence.
 
 use std::os::fd::{AsRawFd, BorrowedFd};
