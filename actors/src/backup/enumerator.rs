@@ -267,8 +267,15 @@ impl Enumerator {
             | SkipReason::CacheDir
             | SkipReason::PseudoFileSystem => {}
             SkipReason::Forbidden => {
-                job.warnings
-                    .add(path, "left out: it belongs to the vault or to Lockstone itself");
+                use std::os::unix::ffi::OsStrExt;
+                // Every backup of `/` meets the agent's own state, and that is as it should be.
+                let own = job.request.state_dir.as_os_str().as_bytes();
+                if path
+                    .strip_prefix(own)
+                    .is_none_or(|rest| !rest.is_empty() && !rest.starts_with(b"/"))
+                {
+                    job.warnings.add(path, "left out: it is a vault, or Lockstone's own");
+                }
             }
         }
     }
