@@ -9,6 +9,7 @@ mod damage;
 mod demo;
 #[cfg(feature = "failpoints")]
 mod faults;
+mod flow;
 mod incremental;
 mod kill;
 mod lab;

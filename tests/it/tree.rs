@@ -43,6 +43,9 @@ pub(crate) fn link_time(path: &Path, seconds: i64, nanoseconds: i64) {
     utimensat(CWD, path, &times, AtFlags::SYMLINK_NOFOLLOW).unwrap();
 }
 
+/// Entries in [`plain`] that are no folders.
+pub(crate) const PLAIN_FILES: u64 = 56;
+
 /// A small ordinary tree: a few folders, texts, an empty file and one of several chunks.
 pub(crate) fn plain(root: &Path) {
     file(&root.join("a.txt"), b"the first file\n");

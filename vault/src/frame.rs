@@ -65,23 +65,28 @@ impl Compressor {
     /// seal's tag; `out` is not larger than that, since it is what waits in memory for its upload. Refuses an empty frame
     /// and one of more than `FRAME_MAX_RAW` bytes.
     pub fn compress(&mut self, raw: &[u8], out: &mut Vec<u8>) -> Result<Codec, FrameBroken> {
+        out.clear();
+        let (payload, codec) = self.compress_here(raw)?;
+        out.reserve_exact(payload.len() + TAG_LEN);
+        out.extend_from_slice(payload);
+        Ok(codec)
+    }
+
+    /// Like [`compress`](Self::compress), but leaves the payload where it is, for callers with memory of their own.
+    pub fn compress_here<'a>(&'a mut self, raw: &'a [u8]) -> Result<(&'a [u8], Codec), FrameBroken> {
         if raw.is_empty() || raw.len() > FRAME_MAX_RAW {
             return Err(FrameBroken::Length { raw_len: raw.len() });
         }
-        out.clear();
         // zstd gives up as soon as its output would not fit into 97 %.
         let worthwhile = raw.len() - raw.len().div_ceil(33);
         if self.scratch.len() < worthwhile {
             self.scratch.resize(worthwhile, 0);
         }
-        let (payload, codec) = match self.context.compress2(&mut self.scratch[..worthwhile], raw) {
+        Ok(match self.context.compress2(&mut self.scratch[..worthwhile], raw) {
             Ok(len) => (&self.scratch[..len], Codec::Zstd),
             // Too small a room is the only thing that can go wrong; whatever it was, the raw bytes will do.
             Err(_) => (raw, Codec::Stored),
-        };
-        out.reserve_exact(payload.len() + TAG_LEN);
-        out.extend_from_slice(payload);
-        Ok(codec)
+        })
     }
 
     /// Compresses whatever it costs, for segments. `raw` may be of any length.

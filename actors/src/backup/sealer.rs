@@ -22,7 +22,7 @@ use parking_lot::Mutex;
 
 use super::Context;
 use super::messages::{ChunkBatch, FrameChunk, FrameJob, SealedPack};
-use crate::flow::{Fault, Permit, Received, Receiver, Sender, Stop, fault_point};
+use crate::flow::{Fault, Permit, Pooled, Received, Receiver, Sender, Stop, fault_point};
 
 /// How often a lane looks whether somebody waits for the bytes it holds.
 const PRESSURE_EVERY: Duration = Duration::from_millis(20);
@@ -151,7 +151,7 @@ impl Contents {
 
 struct SealedFrame {
     frame: Frame,
-    bytes: Vec<u8>,
+    bytes: Pooled,
     permit: Permit,
 }
 
@@ -168,7 +168,6 @@ struct Scratch {
     compressor: Compressor,
     decompressor: Decompressor,
     raw: Vec<u8>,
-    payload: Vec<u8>,
     opened: Vec<u8>,
     again: Vec<u8>,
 }
@@ -179,7 +178,6 @@ impl Worker {
             compressor: Compressor::new(self.context.job.tuning.zstd_level)?,
             decompressor: Decompressor::new()?,
             raw: Vec::new(),
-            payload: Vec::new(),
             opened: Vec::new(),
             again: Vec::new(),
         };
@@ -204,10 +202,13 @@ impl Worker {
     fn seal(&self, kind: ChunkKind, chunks: Vec<FrameChunk>, scratch: &mut Scratch) -> Result<(), Stop> {
         let engine = &self.context.job.engine;
         let raw = contiguous(&chunks, &mut scratch.raw);
-        let (compressor, payload) = (&mut scratch.compressor, &mut scratch.payload);
-        let codec = engine.compute(|| compressor.compress(raw, payload))?;
+        let (compressor, pool) = (&mut scratch.compressor, &self.context.job.pool);
+        let (payload, codec) = engine.compute(|| compressor.compress_here(raw))?;
+        // With room for the tag: it is sealed where it lies.
+        let mut sealed = pool.take(payload.len() + TAG_LEN);
+        sealed.vec().extend_from_slice(payload);
         let raw_len = u32::try_from(raw.len()).map_err(|_| Fault::integrity("a frame grew beyond its limit"))?;
-        let sealed_len = payload.len() + TAG_LEN;
+        let sealed_len = sealed.len() + TAG_LEN;
         let frame = Frame {
             sealed_len: u32::try_from(sealed_len).map_err(|_| Fault::integrity("a frame grew beyond its limit"))?,
             raw_len,
@@ -219,14 +220,12 @@ impl Worker {
                 .collect(),
         };
         let (pack, ordinal) = self.place(kind, sealed_len, chunks.len())?;
-        // The compressor leaves room for the tag: it is sealed where it lies.
-        let mut sealed = std::mem::take(payload);
         let keys = self.context.job.domain.keys();
         let (decompressor, opened, again) = (&mut scratch.decompressor, &mut scratch.opened, &mut scratch.again);
         let (seal, described) = (&pack.seal, &frame);
         engine
             .compute(|| -> Result<(), Fault> {
-                seal.seal_frame(ordinal, raw_len, codec, &mut sealed)?;
+                seal.seal_frame(ordinal, raw_len, codec, sealed.vec())?;
                 opened.clear();
                 opened.extend_from_slice(&sealed);
                 seal.open_frame(ordinal, raw_len, codec, opened)?;
@@ -339,7 +338,7 @@ impl Worker {
         for sealed in frames.into_iter().flatten() {
             len += sealed.bytes.len() as u64;
             raw_len += u64::from(sealed.frame.raw_len);
-            pieces.push(Bytes::from(sealed.bytes));
+            pieces.push(Bytes::from_owner(sealed.bytes));
             directory.frames.push(sealed.frame);
             permits.push(sealed.permit);
         }

@@ -7,7 +7,9 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 /// Most bytes of idle buffers that are kept.
-const KEPT: usize = 16 * 1024 * 1024;
+const KEPT: usize = 24 * 1024 * 1024;
+/// Capacities are multiples of this, so that buffers of about the same size fit each other's use.
+const STEP: usize = 64 * 1024;
 
 /// Idle buffers.
 #[derive(Clone, Default)]
@@ -26,8 +28,8 @@ impl Pool {
     pub(crate) fn take(&self, bytes: usize) -> Pooled {
         let found = {
             let mut idle = self.idle.lock();
-            // The smallest that is large enough, but not one many times too large.
-            let fits = |buffer: &Vec<u8>| buffer.capacity() >= bytes && buffer.capacity() / 4 <= bytes.max(64 * 1024);
+            // The smallest that is large enough; one much larger would hold memory that nobody has paid for.
+            let fits = |buffer: &Vec<u8>| buffer.capacity() >= bytes && buffer.capacity() <= bytes + bytes / 4 + STEP;
             let at = (0..idle.buffers.len())
                 .filter(|&at| fits(&idle.buffers[at]))
                 .min_by_key(|&at| idle.buffers[at].capacity());
@@ -38,7 +40,7 @@ impl Pool {
             })
         };
         Pooled {
-            bytes: found.unwrap_or_else(|| Vec::with_capacity(bytes)),
+            bytes: found.unwrap_or_else(|| Vec::with_capacity(bytes.next_multiple_of(STEP))),
             pool: self.clone(),
         }
     }
@@ -70,6 +72,12 @@ impl Deref for Pooled {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl AsRef<[u8]> for Pooled {
+    fn as_ref(&self) -> &[u8] {
         &self.bytes
     }
 }
