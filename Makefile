@@ -23,6 +23,7 @@ help:
 	@echo "make demo      a whole round trip on real files, in a scratch folder"
 	@echo "make lint      format, lints, documentation"
 	@echo "make bench     the micro-benches"
+	@echo "make compare   beside restic and borg, where they are installed (COMPARE='--tree DIR', '--data random', …)"
 	@echo "make install   the program, completions and manual pages below PREFIX ($(PREFIX))"
 	@echo "make clean     remove target/release here (the shared target folder stays)"
 
@@ -97,6 +98,11 @@ demo: build
 .PHONY: bench
 bench: setup
 	cargo bench --workspace --locked
+
+# Needs some GiB in /dev/shm. See the program's own help for what it can do.
+.PHONY: compare
+compare: build
+	python3 benches/compare/compare.py $(COMPARE)
 
 .PHONY: install
 install: build
