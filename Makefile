@@ -97,7 +97,7 @@ demo: build
 
 .PHONY: bench
 bench: setup
-	cargo bench --workspace --locked
+	cargo bench --workspace --locked --bench format
 
 # Needs some GiB in /dev/shm. See the program's own help for what it can do.
 .PHONY: compare

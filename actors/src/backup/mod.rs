@@ -40,7 +40,7 @@ use lockstone_vault::domain::Domain;
 use parking_lot::Mutex;
 
 use crate::engine::Engine;
-use crate::flow::{Body, Budget, CancelToken, Fault, Pool, StageSpec, Stop, channel};
+use crate::flow::{Body, Budget, CancelToken, Fault, Pool, StageSpec, Stop, body, channel, stage};
 use crate::job::Warnings;
 use crate::metrics::Metrics;
 use crate::progress::{Progress, get};
@@ -442,12 +442,4 @@ fn settled_before(ctime: (i64, u32), started: (i64, u32)) -> bool {
         (s, ns) = (s.saturating_add(1), ns - 1_000_000_000);
     }
     (s, ns) <= started
-}
-
-fn body(run: impl FnOnce() -> Result<(), Stop> + Send + 'static) -> Body {
-    Box::new(run)
-}
-
-fn stage(name: &'static str, bodies: Vec<Body>, inbox: Option<Arc<crate::flow::Gauge>>) -> StageSpec {
-    StageSpec { name, bodies, inbox }
 }

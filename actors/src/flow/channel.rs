@@ -173,7 +173,7 @@ impl<T> Receiver<T> {
             return Err(Stop::Cancelled);
         }
         match self.rx.try_recv() {
-            Ok(item) => return Ok(Received::Item(item)),
+            Ok(item) => return Ok(self.received(item)),
             Err(TryRecvError::Disconnected) => return self.ended(),
             Err(TryRecvError::Empty) => {}
         }
@@ -194,10 +194,15 @@ impl<T> Receiver<T> {
             .starved_ns
             .fetch_add(nanoseconds(since.elapsed()), Ordering::Relaxed);
         match received {
-            Ok(item) => Ok(Received::Item(item)),
+            Ok(item) => Ok(self.received(item)),
             Err(RecvTimeoutError::Timeout) => Ok(Received::Nothing),
             Err(RecvTimeoutError::Disconnected) => self.ended(),
         }
+    }
+
+    fn received(&self, item: T) -> Received<T> {
+        self.shared.gauge.depth.store(self.rx.len(), Ordering::Relaxed);
+        Received::Item(item)
     }
 
     fn ended(&self) -> Result<Received<T>, Stop> {

@@ -22,7 +22,7 @@ pub(crate) use channel::{Gauge, Receiver, Sender, channel};
 pub(crate) use fault::Stop;
 pub use fault::{Fault, FaultKind};
 pub(crate) use pool::{Pool, Pooled};
-pub(crate) use stage::{Body, Outcome, Report, Stage, StageExited, StageReport, StageSpec, Start};
+pub(crate) use stage::{Body, Outcome, Report, Stage, StageExited, StageReport, StageSpec, Start, body, stage};
 
 /// A place where a test may make a stage fail (`return`) or panic (`panic`), by the `fail` crate. Compiled to nothing
 /// without the feature `failpoints`.

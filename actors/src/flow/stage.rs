@@ -18,6 +18,16 @@ use super::{CancelToken, Fault, Gauge, Stop};
 /// What one thread of a stage does.
 pub(crate) type Body = Box<dyn FnOnce() -> Result<(), Stop> + Send>;
 
+/// A thread's work, as a body.
+pub(crate) fn body(run: impl FnOnce() -> Result<(), Stop> + Send + 'static) -> Body {
+    Box::new(run)
+}
+
+/// A stage of a pipeline being wired.
+pub(crate) fn stage(name: &'static str, bodies: Vec<Body>, inbox: Option<Arc<Gauge>>) -> StageSpec {
+    StageSpec { name, bodies, inbox }
+}
+
 /// A stage as a pipeline wires it: nothing runs yet.
 pub(crate) struct StageSpec {
     /// The word used in metrics and messages.
@@ -62,6 +72,24 @@ pub(crate) struct StageReport {
     pub(crate) blocked: Duration,
     /// How long its threads waited for work, likewise.
     pub(crate) starved: Duration,
+}
+
+impl StageReport {
+    /// The figures of a stage with this inbox.
+    pub(crate) fn of(stage: &'static str, running: usize, inbox: Option<&Gauge>) -> Self {
+        let time = |ns: fn(&Gauge) -> &AtomicU64| {
+            inbox.map_or(Duration::ZERO, |inbox| {
+                Duration::from_nanos(ns(inbox).load(Ordering::Relaxed))
+            })
+        };
+        Self {
+            stage,
+            running,
+            depth: inbox.map_or((0, 0), |inbox| (inbox.depth(), inbox.capacity)),
+            blocked: time(|inbox| &inbox.blocked_ns),
+            starved: time(|inbox| &inbox.starved_ns),
+        }
+    }
 }
 
 /// The one event of a stage's end.
@@ -199,16 +227,8 @@ impl Handler<Report> for Stage {
     type Result = MessageResult<Report>;
 
     fn handle(&mut self, _: Report, _: &mut Self::Context) -> Self::Result {
-        let gauge = self.inbox.as_deref();
-        let time =
-            |ns: Option<&AtomicU64>| ns.map_or(Duration::ZERO, |ns| Duration::from_nanos(ns.load(Ordering::Relaxed)));
-        MessageResult(StageReport {
-            stage: self.name,
-            running: self.exit.running.load(Ordering::Relaxed),
-            depth: gauge.map_or((0, 0), |gauge| (gauge.depth(), gauge.capacity)),
-            blocked: time(gauge.map(|gauge| &gauge.blocked_ns)),
-            starved: time(gauge.map(|gauge| &gauge.starved_ns)),
-        })
+        let running = self.exit.running.load(Ordering::Relaxed);
+        MessageResult(StageReport::of(self.name, running, self.inbox.as_deref()))
     }
 }
 

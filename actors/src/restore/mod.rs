@@ -33,7 +33,7 @@ use lockstone_vault::log::Point;
 use parking_lot::Mutex;
 
 use crate::engine::Engine;
-use crate::flow::{Body, Budget, CancelToken, Fault, Gauge, Pool, StageSpec, Stop, channel};
+use crate::flow::{Budget, CancelToken, Fault, Pool, StageSpec, Stop, body, channel, stage};
 use crate::job::Warnings;
 use crate::metrics::Metrics;
 use crate::progress::{Progress, add, get};
@@ -253,14 +253,6 @@ impl Pipeline for Restore {
         let now = get(&self.job.progress.counters.files_done);
         self.job.furthest.fetch_max(now, Ordering::SeqCst).max(now)
     }
-}
-
-fn body(run: impl FnOnce() -> Result<(), Stop> + Send + 'static) -> Body {
-    Box::new(run)
-}
-
-fn stage(name: &'static str, bodies: Vec<Body>, inbox: Option<Arc<Gauge>>) -> StageSpec {
-    StageSpec { name, bodies, inbox }
 }
 
 /// A fault of the target's file system, about a path.

@@ -17,7 +17,7 @@ use lockstone_proto::ids::JobId;
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
-use crate::flow::{CancelToken, Fault, Outcome, Report, Stage, StageExited, StageReport, StageSpec, Start};
+use crate::flow::{CancelToken, Fault, Gauge, Outcome, Report, Stage, StageExited, StageReport, StageSpec, Start};
 use crate::metrics::Metrics;
 use crate::progress::Progress;
 use machine::{JobState, Machine, Next, RestartPolicy};
@@ -120,6 +120,8 @@ struct Generation {
     complete: bool,
     last_stage: &'static str,
     stages: Vec<Addr<Stage>>,
+    /// For the last figures, when the stages are gone.
+    inboxes: Vec<(&'static str, Option<Arc<Gauge>>)>,
     threads: Arc<Mutex<Vec<JoinHandle<()>>>>,
 }
 
@@ -164,7 +166,8 @@ impl Supervisor {
         let known = self.blocked.entry(report.stage).or_default();
         *known = (report.blocked, report.blocked.saturating_sub(known.0));
         // The stage that the others waited for most since the last report.
-        if let Some((stage, _)) = self.blocked.iter().max_by_key(|(_, (_, more))| *more) {
+        let slowest = self.blocked.iter().max_by_key(|(_, (_, more))| *more);
+        if let Some((stage, _)) = slowest.filter(|(_, (_, more))| !more.is_zero()) {
             self.progress.set_slowest(stage);
         }
     }
@@ -176,6 +179,7 @@ impl Supervisor {
         let specs = pipeline.wire(self.number, &cancel);
         let threads = Arc::new(Mutex::new(Vec::new()));
         let last_stage = specs.last().map_or("", |spec| spec.name);
+        let inboxes = specs.iter().map(|spec| (spec.name, spec.inbox.clone())).collect();
         let mut stages = Vec::with_capacity(specs.len());
         for spec in specs {
             let recipient = context.address().recipient();
@@ -201,6 +205,7 @@ impl Supervisor {
             complete: false,
             last_stage,
             stages,
+            inboxes,
             threads,
         });
     }
@@ -209,6 +214,9 @@ impl Supervisor {
         let (Some(generation), Some(mut pipeline)) = (self.generation.take(), self.pipeline.take()) else {
             return;
         };
+        for (stage, inbox) in &generation.inboxes {
+            self.reported(&StageReport::of(stage, 0, inbox.as_deref()));
+        }
         let (cause, complete) = (generation.cause, generation.complete);
         let settling = tokio::task::spawn_blocking(move || {
             for thread in generation.threads.lock().drain(..) {
