@@ -53,9 +53,10 @@ impl Context {
     pub(super) fn enter(
         &self,
         above: &Arc<FolderOut>,
-        entry: Entry,
+        mut entry: Entry,
         implied: bool,
     ) -> Result<Option<Arc<FolderOut>>, Stop> {
+        entry.implied = implied;
         let path = above.join(&entry.name);
         if !implied {
             add(&self.job.progress.counters.folders, 1);

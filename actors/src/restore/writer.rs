@@ -224,7 +224,8 @@ pub(super) fn folder_done(context: &Context, folder: Arc<FolderOut>) -> Result<(
             if let Err(error) = dir.apply_to_self(entry, &options(context), &mut problems) {
                 context.not_restored(done.path(), &error)?;
             }
-            for problem in problems {
+            // A folder that only leads to what was asked for is made as like as it can be, and no more.
+            for problem in problems.into_iter().filter(|_| !entry.implied) {
                 context.job.warnings.add(done.path(), problem);
             }
         }
