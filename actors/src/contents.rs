@@ -3,8 +3,8 @@
 
 use lockstone_proto::ids::ChunkId;
 use lockstone_proto::vault::{Content, Entry};
-use lockstone_vault::content::decode_content;
 use lockstone_vault::domain::Domain;
+use lockstone_vault::points::PageSource;
 
 use crate::engine::Engine;
 use crate::flow::Fault;
@@ -116,16 +116,12 @@ impl Iterator for Chunks<'_> {
                 return Some(Err(Fault::integrity("a content list is nested too deep")));
             }
             self.depth_left -= 1;
-            let opened = self
-                .engine
-                .finish(self.domain.read_tree_chunk(&id))
-                .map_err(Fault::from)
-                .and_then(|raw| Ok(decode_content(raw, level - 1, offset, len)?));
+            let opened = self.engine.finish(self.domain.content(&id, level - 1, offset, len));
             match opened {
                 Ok(content) => self.lists.push(List::new(content, offset)),
                 Err(error) => {
                     self.lists.clear();
-                    return Some(Err(error));
+                    return Some(Err(error.into()));
                 }
             }
         }

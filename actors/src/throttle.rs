@@ -8,6 +8,8 @@ use governor::clock::{Clock, DefaultClock};
 use governor::{DefaultDirectRateLimiter, Quota};
 
 use crate::flow::{CancelToken, Stop};
+use crate::metrics::Metrics;
+use crate::progress::{Progress, add};
 
 /// One direction's pace.
 pub(crate) struct Pace {
@@ -55,6 +57,25 @@ impl Pace {
             }
         }
         Ok(waited)
+    }
+}
+
+impl Pace {
+    /// Like [`wait`](Self::wait), and adds the time to the job's figures.
+    pub(crate) fn pass(
+        &self,
+        bytes: u64,
+        cancel: &CancelToken,
+        progress: &Progress,
+        metrics: &Metrics,
+    ) -> Result<(), Stop> {
+        let waited = self.wait(bytes, cancel)?;
+        if !waited.is_zero() {
+            let nanoseconds = u64::try_from(waited.as_nanos()).unwrap_or(u64::MAX);
+            add(&progress.totals.throttled_ns, nanoseconds);
+            metrics.throttled(waited);
+        }
+        Ok(())
     }
 }
 

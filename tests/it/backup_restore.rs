@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use crate::lab::{Lab, finish, noise, root_or_skip};
+use crate::lab::{LEAST, Lab, finish, noise, root_or_skip};
 use crate::tree::{self, assert_like, assert_same, file, look};
 
 #[test]
@@ -155,22 +155,10 @@ fn the_smallest_pipeline_does_it_all_too() {
             format!("{number}").as_bytes(),
         );
     }
-    let small = [
-        "--threads",
-        "1",
-        "--readers",
-        "1",
-        "--uploads",
-        "1",
-        "--channel-capacity",
-        "1",
-        "--memory-budget",
-        "24MiB",
-    ];
-    lab.backup_with(&small).exits(0);
+    lab.backup_with(&LEAST).exits(0);
     let target = lab.path("out");
     let mut args = vec!["restore", "latest", "--target", target.to_str().unwrap()];
-    args.extend(small);
+    args.extend(LEAST);
     lab.run(args).exits(0);
     assert_same(&lab.source(), &lab.restored("out"));
 }

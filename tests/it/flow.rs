@@ -1,21 +1,8 @@
 //! The pipeline works with the least of everything: one thread, one message between stages, the smallest budget. Nothing
 //! in it may wait for itself.
 
-use crate::lab::{Lab, noise};
+use crate::lab::{LEAST, Lab, noise};
 use crate::tree::{self, assert_same, file};
-
-const LEAST: [&str; 10] = [
-    "--threads",
-    "1",
-    "--readers",
-    "1",
-    "--uploads",
-    "1",
-    "--channel-capacity",
-    "1",
-    "--memory-budget",
-    "24MiB",
-];
 
 #[test]
 fn ten_thousand_files_pass_through_the_narrowest_pipeline() {

@@ -9,6 +9,20 @@ use tempfile::TempDir;
 
 pub(crate) const PASSPHRASE: &str = "correct horse battery staple";
 
+/// The least of everything that a pipeline works with.
+pub(crate) const LEAST: [&str; 10] = [
+    "--threads",
+    "1",
+    "--readers",
+    "1",
+    "--uploads",
+    "1",
+    "--channel-capacity",
+    "1",
+    "--memory-budget",
+    "24MiB",
+];
+
 /// How a run of the program ended.
 pub(crate) struct Ran {
     pub code: Option<i32>,

@@ -8,6 +8,7 @@
 //! A cancel, or a fault elsewhere, still gets a last checkpoint of what is durable already, if the store answers at
 //! once: the next run then need not send it again.
 
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -85,20 +86,15 @@ impl Bookkeeper {
     fn checkpoint(&self, pending: Pending) -> Result<(), Stop> {
         fault_point("checkpoint")?;
         let job = &self.context.job;
-        let checkpoint = async {
-            let segments = write_segments(&self.context, &pending.packs).await?;
-            Ok::<_, Fault>(
-                job.domain
-                    .append_segments(segments, &pending.packs, Timestamp::now())
-                    .await?,
-            )
-        };
         // Cut short by a cancel it is as after a crash: garbage at worst.
-        job.engine.race(&self.context.generation.cancel, checkpoint)??;
+        job.engine.race(
+            &self.context.generation.cancel,
+            write_checkpoint(&self.context, &pending.packs),
+        )??;
         self.context
             .generation
             .claims
-            .release(pending.packs.iter().flat_map(chunk_ids).collect::<Vec<_>>().iter());
+            .release(pending.packs.iter().flat_map(chunk_ids));
         add(&job.progress.totals.durable, 1);
         tracing::debug!(packs = pending.packs.len(), bytes = pending.bytes, "checkpoint");
         Ok(())
@@ -106,17 +102,9 @@ impl Bookkeeper {
 
     fn last_checkpoint(&self, pending: Pending) {
         let job = &self.context.job;
-        let checkpoint = async {
-            let segments = write_segments(&self.context, &pending.packs).await?;
-            Ok::<_, Fault>(
-                job.domain
-                    .append_segments(segments, &pending.packs, Timestamp::now())
-                    .await?,
-            )
-        };
-        let done = job
-            .engine
-            .finish(async { tokio::time::timeout(LAST_CHECKPOINT, checkpoint).await });
+        let done = job.engine.finish(async {
+            tokio::time::timeout(LAST_CHECKPOINT, write_checkpoint(&self.context, &pending.packs)).await
+        });
         match done {
             Ok(Ok(_)) => add(&job.progress.totals.durable, 1),
             Ok(Err(error)) => tracing::debug!(%error, "no last checkpoint"),
@@ -169,13 +157,21 @@ impl Bookkeeper {
         };
         job.engine
             .finish(job.domain.commit(summary, body, &pending.packs, Timestamp::now()))?;
-        generation.set_committed();
+        job.committed.store(true, Ordering::SeqCst);
         // From here on it is a recovery point, whatever happens; the journal is only a matter of speed.
         if let Err(error) = job.domain.index().journal_clear(b"/") {
             tracing::warn!(%error, "the journal could not be cleared");
         }
         Ok(())
     }
+}
+
+/// Writes the segments that list these packs, and the log entry that names them.
+async fn write_checkpoint(context: &Context, packs: &[PackEntry]) -> Result<(), Fault> {
+    let segments = write_segments(context, packs).await?;
+    let domain = &context.job.domain;
+    domain.append_segments(segments, packs, Timestamp::now()).await?;
+    Ok(())
 }
 
 /// Writes the segments that list these packs, bounded in size, and returns their ids.

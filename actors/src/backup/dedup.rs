@@ -34,10 +34,10 @@ impl Claims {
     }
 
     /// The index knows these now.
-    pub(crate) fn release<'a>(&self, ids: impl Iterator<Item = &'a ChunkId>) {
+    pub(crate) fn release(&self, ids: impl Iterator<Item = ChunkId>) {
         let mut claimed = self.ids.lock();
         for id in ids {
-            claimed.remove(id);
+            claimed.remove(&id);
         }
     }
 }
@@ -73,7 +73,7 @@ impl Dedup {
                 .iter()
                 .zip(&places)
                 .filter(|(_, place)| place.is_some())
-                .map(|(id, _)| id);
+                .map(|(id, _)| *id);
             self.context.generation.claims.release(known);
             let mut places = places.iter();
             new.chunks.retain(|_| places.next().is_some_and(Option::is_none));

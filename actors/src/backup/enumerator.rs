@@ -126,7 +126,7 @@ impl Enumerator {
                         && point.body.sources.iter().any(|source| source.as_ref() == path)
                 });
                 let old = parent.filter(|_| !job.request.full).and_then(|point| {
-                    let entry = resolve(job, point.body.root.clone(), &path)?;
+                    let entry = resolve(job, &point.body.root, &path)?;
                     if !parents.contains(&point.id) {
                         parents.push(point.id);
                     }

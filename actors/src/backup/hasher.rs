@@ -27,6 +27,8 @@ use crate::progress::add;
 
 /// How often a file that changes under the reader is read.
 const TRIES: u32 = 2;
+/// What is said of one that never held still.
+const CHANGED: &str = "changed while it was read; this point may have a mixture of old and new content";
 
 pub(super) struct Hasher {
     pub(super) context: Context,
@@ -152,8 +154,7 @@ impl Hasher {
     /// Appends a small file's bytes. `None`: it has grown beyond a small file, or has holes.
     fn read_small(&self, task: &FileTask, bytes: &mut Vec<u8>) -> std::io::Result<Option<Box<Entry>>> {
         let start = bytes.len();
-        let mut last = false;
-        for attempt in 1.. {
+        for attempt in 1..=TRIES {
             bytes.truncate(start);
             let mut file = OpenedFile::open(&task.folder, &task.name)?;
             let expected = usize::try_from(file.stat().size).unwrap_or(usize::MAX);
@@ -175,16 +176,12 @@ impl Hasher {
             let grown = filled == bytes.len();
             bytes.truncate(filled);
             let changed = file.changed_since_open()? || grown;
-            if !changed || last {
+            if !changed || attempt == TRIES {
                 if changed {
-                    self.warn(
-                        task,
-                        "changed while it was read; this point may have a mixture of old and new content",
-                    );
+                    self.warn(task, CHANGED);
                 }
                 return self.capture(task, &file).map(Some);
             }
-            last = attempt + 1 >= TRIES;
         }
         Ok(None)
     }
@@ -212,10 +209,7 @@ impl Hasher {
                 Ok(read) if read.changed && attempt < TRIES => {}
                 Ok(read) => {
                     if read.changed {
-                        self.warn(
-                            &task,
-                            "changed while it was read; this point may have a mixture of old and new content",
-                        );
+                        self.warn(&task, CHANGED);
                     }
                     return Ok(match self.capture(&task, &read.file) {
                         Ok(mut entry) => {

@@ -27,7 +27,7 @@ mod uploader;
 mod window;
 
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -85,9 +85,10 @@ pub fn backup(
 ) -> BackupReport {
     let begun = Instant::now();
     let tuning = tuning.clamped();
+    let id = request.job;
     let job = match Job::new(domain, request, tuning, metrics, progress) {
         Ok(job) => Arc::new(job),
-        Err((id, fault)) => return BackupReport::not_started(id, fault),
+        Err(fault) => return BackupReport::not_started(id, fault),
     };
     let policy = RestartPolicy {
         max_fruitless: job.tuning.max_generations,
@@ -130,16 +131,11 @@ impl Job {
         tuning: Tuning,
         metrics: Arc<Metrics>,
         progress: Arc<Progress>,
-    ) -> Result<Self, (JobId, Fault)> {
-        let id = request.job;
-        let engine = Engine::new(&tuning).map_err(|fault| (id, fault))?;
+    ) -> Result<Self, Fault> {
+        let engine = Engine::new(&tuning)?;
         let mut point = [0; PointId::LEN];
-        getrandom::fill(&mut point).map_err(|error| {
-            (
-                id,
-                Fault::permanent(format!("the system gives no random bytes: {error}")),
-            )
-        })?;
+        getrandom::fill(&mut point)
+            .map_err(|error| Fault::permanent(format!("the system gives no random bytes: {error}")))?;
         let started = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Ok(Self {
             upload_pace: Pace::new(tuning.upload_rate),
@@ -203,7 +199,6 @@ pub(crate) struct Generation {
     tally: Tally,
     /// Snapshots that live as long as the generation reads from them.
     frozen: Mutex<Vec<Box<dyn Frozen>>>,
-    committed: Arc<dyn Fn() + Send + Sync>,
 }
 
 impl Generation {
@@ -231,10 +226,6 @@ impl Generation {
             .get()
             .copied()
             .ok_or_else(|| Fault::integrity("the tree has no root").into())
-    }
-
-    fn set_committed(&self) {
-        (self.committed)();
     }
 }
 
@@ -275,7 +266,6 @@ impl Pipeline for Backup {
         let tuning = &job.tuning;
         job.progress.begin_generation(number);
         job.warnings.clear();
-        let committed = Arc::clone(job);
         let generation = Arc::new(Generation {
             cancel: cancel.clone(),
             claims: dedup::Claims::default(),
@@ -287,7 +277,6 @@ impl Pipeline for Backup {
             root: OnceLock::new(),
             tally: Tally::default(),
             frozen: Mutex::new(Vec::new()),
-            committed: Arc::new(move || committed.committed.store(true, Ordering::SeqCst)),
         });
         self.generation = Some(Arc::clone(&generation));
         let context = Context {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use lockstone_proto::ids::ChunkId;
 use lockstone_proto::vault::{Entry, EntryKind, PageRef};
-use lockstone_vault::tree::decode_page;
+use lockstone_vault::points::{Found, PageSource, lookup};
 
 use super::Job;
 use crate::flow::Fault;
@@ -70,33 +70,22 @@ impl OldFolder {
         let Ok(id) = ChunkId::try_from(id) else {
             return Err(Fault::integrity("a page id of the wrong length"));
         };
-        let domain = &self.job.domain;
-        let raw = match domain.index().page(&id)? {
-            Some(raw) => raw,
-            None => self.job.engine.finish(domain.read_tree_chunk(&id))?,
-        };
-        let page = decode_page(raw)?;
+        let page = self.job.engine.finish(self.job.domain.page(&id))?;
         Ok((page.entries, page.children))
     }
 }
 
-/// Where an absolute path stands in the tree below `root`: the folder entries on the way are passed through.
-pub(super) fn resolve(job: &Arc<Job>, root: Bytes, path: &[u8]) -> Option<Entry> {
-    let mut page = root;
-    let mut found: Option<Entry> = None;
-    for name in path.split(|&byte| byte == b'/').filter(|name| !name.is_empty()) {
-        if let Some(above) = &found {
-            if above.kind() != EntryKind::Folder {
-                return None;
-            }
-            page = above.page.clone();
-        }
-        found = Some(OldFolder::open(job, page.clone()).find(name)?);
+/// What the point with this root has at an absolute path; `None` also where a page on the way can't be read.
+pub(super) fn resolve(job: &Job, root: &Bytes, path: &[u8]) -> Option<Entry> {
+    let root_id = ChunkId::try_from(root.as_ref()).ok();
+    match job.engine.finish(lookup(&*job.domain, root_id, path)).ok()? {
+        Found::Entry(entry) => Some(*entry),
+        // The root itself is a folder without attributes.
+        Found::Root => Some(Entry {
+            kind: EntryKind::Folder.into(),
+            page: root.clone(),
+            ..Entry::default()
+        }),
+        Found::Missing => None,
     }
-    // The root itself is a folder without attributes.
-    Some(found.unwrap_or_else(|| Entry {
-        kind: EntryKind::Folder.into(),
-        page,
-        ..Entry::default()
-    }))
 }

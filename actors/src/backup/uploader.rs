@@ -32,14 +32,8 @@ impl Uploader {
     fn upload(&self, pack: SealedPack) -> Result<(), Stop> {
         let job = &self.context.job;
         let cancel = &self.context.generation.cancel;
-        let waited = job.upload_pace.wait(pack.entry.len, cancel)?;
-        if !waited.is_zero() {
-            add(
-                &job.progress.totals.throttled_ns,
-                u64::try_from(waited.as_nanos()).unwrap_or(u64::MAX),
-            );
-            job.metrics.throttled(waited);
-        }
+        job.upload_pace
+            .pass(pack.entry.len, cancel, &job.progress, &job.metrics)?;
         let id = PackId::try_from(pack.entry.pack_id.as_ref()).map_err(|error| Fault::integrity(error.to_string()))?;
         let name = names::pack(job.domain.id(), &id);
         let store = job.domain.store().clone();

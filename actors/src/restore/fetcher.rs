@@ -30,14 +30,7 @@ impl Fetcher {
         let sealed = plan.range.end - plan.range.start;
         let raw: u64 = plan.frames.iter().map(|frame| u64::from(frame.place.raw_len)).sum();
         let permit = self.context.budget.take(sealed + raw, cancel)?;
-        let waited = job.download_pace.wait(sealed, cancel)?;
-        if !waited.is_zero() {
-            add(
-                &job.progress.totals.throttled_ns,
-                u64::try_from(waited.as_nanos()).unwrap_or(u64::MAX),
-            );
-            job.metrics.throttled(waited);
-        }
+        job.download_pace.pass(sealed, cancel, &job.progress, &job.metrics)?;
         let name = names::pack(job.domain.id(), &plan.pack.id);
         let (store, range) = (job.domain.store().clone(), plan.range.clone());
         match job
@@ -54,16 +47,8 @@ impl Fetcher {
                     return Err(fault.into());
                 }
                 // Missing or cut short: the files that need it are named, the others go on.
-                for (file, _) in plan
-                    .frames
-                    .iter()
-                    .flat_map(|frame| &frame.wanted)
-                    .flat_map(|wanted| &wanted.to)
-                {
-                    file.fail(fault.message.clone());
-                }
                 let wanted = plan.frames.into_iter().flat_map(|frame| frame.wanted).collect();
-                self.context.settle_failed(wanted)
+                self.context.fail_wanted(wanted, &fault.message)
             }
         }
     }

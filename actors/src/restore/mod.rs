@@ -174,9 +174,10 @@ impl Context {
         self.job.warnings.add(path, message);
     }
 
-    /// Chunks that can't come: their files wait for them no longer.
-    fn settle_failed(&self, wanted: Vec<Wanted>) -> Result<(), Stop> {
+    /// Chunks that can't come: their files fail for this reason, and wait for them no longer.
+    fn fail_wanted(&self, wanted: Vec<Wanted>, reason: &str) -> Result<(), Stop> {
         for (file, _) in wanted.into_iter().flat_map(|wanted| wanted.to) {
+            file.fail(reason.to_owned());
             writer::one_done(self, &file)?;
         }
         Ok(())

@@ -68,10 +68,7 @@ impl Opener {
                 })?,
                 Err(reason) => {
                     let message = format!("pack {} is damaged at frame {}: {reason}", plan.pack.id, frame.ordinal);
-                    for (file, _) in frame.wanted.iter().flat_map(|wanted| &wanted.to) {
-                        file.fail(message.clone());
-                    }
-                    self.context.settle_failed(frame.wanted)?;
+                    self.context.fail_wanted(frame.wanted, &message)?;
                 }
             }
         }

@@ -11,7 +11,8 @@ use lockstone_proto::ids::ChunkId;
 use lockstone_proto::limits::MIB;
 use lockstone_proto::vault::{Entry, EntryKind, Page, PageRef};
 use lockstone_vault::index::ChunkPlace;
-use lockstone_vault::tree::{check_child, decode_page};
+use lockstone_vault::points::{Found, PageSource, lookup};
+use lockstone_vault::tree::check_child;
 
 use super::Context;
 use super::files::{FileOut, FolderOut};
@@ -77,40 +78,21 @@ impl Planner {
     /// Every path that was asked for must be in the point, before anything is written.
     fn check_selection(&self, selection: &Selection) -> Result<(), Stop> {
         let job = &self.context.job;
+        let root = ChunkId::try_from(job.request.point.body.root.as_ref()).ok();
         for path in selection.paths() {
-            let mut page = job.request.point.body.root.clone();
-            let mut kind = EntryKind::Folder;
-            for name in path.split(|&byte| byte == b'/').filter(|name| !name.is_empty()) {
-                let found = if kind == EntryKind::Folder {
-                    self.find(&page, name)?
-                } else {
-                    None
-                };
-                let Some(entry) = found else {
-                    let path = String::from_utf8_lossy(path);
-                    return Err(
-                        Fault::permanent(format!("{path} is not in this recovery point; nothing was written"))
-                            .hint("`lockstone points ls POINT` and `lockstone points find PATTERN` show what is there.")
-                            .into(),
-                    );
-                };
-                kind = entry.kind();
-                page = entry.page;
+            let found = job
+                .engine
+                .race(&self.context.cancel, lookup(&*job.domain, root, path))??;
+            if found == Found::Missing {
+                let path = String::from_utf8_lossy(path);
+                return Err(
+                    Fault::permanent(format!("{path} is not in this recovery point; nothing was written"))
+                        .hint("`lockstone points ls POINT` and `lockstone points find PATTERN` show what is there.")
+                        .into(),
+                );
             }
         }
         Ok(())
-    }
-
-    fn find(&self, top: &Bytes, name: &[u8]) -> Result<Option<Entry>, Stop> {
-        let mut found = None;
-        self.each_entry(top, &mut |entry| {
-            if entry.name.as_ref() == name {
-                found = Some(entry);
-            }
-            Ok(())
-        })?
-        .map_err(Stop::from)?;
-        Ok(found)
     }
 
     /// Calls `each` with every entry of a folder, in order; the inner error is a page that can't be read.
@@ -152,15 +134,8 @@ impl Planner {
             return Err(Fault::integrity("a page id of the wrong length").into());
         };
         let job = &self.context.job;
-        let raw = match job.domain.index().page(&id) {
-            Ok(Some(raw)) => Ok(raw),
-            Ok(None) => job
-                .engine
-                .race(&self.context.cancel, job.domain.read_tree_chunk(&id))?
-                .map_err(Fault::from),
-            Err(error) => Err(error.into()),
-        };
-        Ok(raw.and_then(|raw| Ok(decode_page(raw)?)))
+        let page = job.engine.race(&self.context.cancel, job.domain.page(&id))?;
+        Ok(page.map_err(Fault::from))
     }
 
     fn folder(

@@ -22,7 +22,7 @@ impl Selection {
         Self { paths }
     }
 
-    /// The paths, without double or closing slashes.
+    /// The paths, without double or closing slashes and without `.`.
     pub(super) fn paths(&self) -> &[Vec<u8>] {
         &self.paths
     }
@@ -56,7 +56,7 @@ fn is_within(path: &[u8], above: &[u8]) -> bool {
 
 fn normal(path: &[u8]) -> Vec<u8> {
     path.split(|&byte| byte == b'/')
-        .filter(|name| !name.is_empty())
+        .filter(|name| !matches!(*name, b"" | b"."))
         .flat_map(|name| [b"/", name].concat())
         .collect()
 }
