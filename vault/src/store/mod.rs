@@ -9,6 +9,7 @@ pub mod conformance;
 pub mod decorate;
 mod error;
 pub mod names;
+pub mod pace;
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
