@@ -12,8 +12,8 @@ pub use lockstone_vault::check::CheckReport;
 
 use crate::engine::Engine;
 use crate::flow::{CancelToken, Fault};
-use crate::job::JobError;
-use crate::metrics::Metrics;
+use crate::job::{JobError, JobStatus};
+use crate::metrics::{EndedJob, Metrics, now_s};
 use crate::progress::{Progress, set};
 use crate::tuning::Tuning;
 
@@ -54,7 +54,8 @@ pub fn check(
         progress.set_phase(seen.what);
     };
     let cancelled = || cancel.is_cancelled();
-    let report = engine
+    metrics.job_began("check", progress, domain.index(), &tuning);
+    let checked = engine
         .finish(check::check(
             domain,
             &options,
@@ -62,10 +63,20 @@ pub fn check(
             &show,
             &cancelled,
         ))
-        .map_err(|error| JobError::from(Fault::from(error)))?;
-    let status = if report.is_ok() { "Completed" } else { "Damaged" };
-    metrics.job_ended("check", status, begun.elapsed(), None);
-    Ok(report)
+        .map_err(|error| JobError::from(Fault::from(error)));
+    let status = match &checked {
+        Ok(report) if report.cancelled => JobStatus::Cancelled,
+        Ok(report) if report.is_ok() => JobStatus::Completed,
+        Ok(_) | Err(_) => JobStatus::Failed,
+    };
+    metrics.job_ended(&EndedJob {
+        kind: "check".to_owned(),
+        status: status.word().to_owned(),
+        ended_s: now_s(),
+        duration: begun.elapsed(),
+        ..EndedJob::default()
+    });
+    checked
 }
 
 /// Spawns on the job's runtime, so that packs are checked on several threads.

@@ -16,7 +16,7 @@ mod contents;
 mod engine;
 mod flow;
 mod job;
-mod metrics;
+pub mod metrics;
 mod progress;
 pub mod restore;
 mod supervisor;

@@ -7,6 +7,8 @@ use std::time::Duration;
 use governor::clock::{Clock, DefaultClock};
 use governor::{DefaultDirectRateLimiter, Quota};
 
+use lockstone_vault::store::pace::Way;
+
 use crate::flow::{CancelToken, Stop};
 use crate::metrics::Metrics;
 use crate::progress::{Progress, add};
@@ -64,6 +66,7 @@ impl Pace {
     /// Like [`wait`](Self::wait), and adds the time to the job's figures.
     pub(crate) fn pass(
         &self,
+        way: Way,
         bytes: u64,
         cancel: &CancelToken,
         progress: &Progress,
@@ -73,7 +76,7 @@ impl Pace {
         if !waited.is_zero() {
             let nanoseconds = u64::try_from(waited.as_nanos()).unwrap_or(u64::MAX);
             add(&progress.totals.throttled_ns, nanoseconds);
-            metrics.throttled(waited);
+            metrics.throttle_waited(way, waited);
         }
         Ok(())
     }

@@ -24,6 +24,7 @@ mod report;
 mod sealer;
 mod snapshotter;
 mod uploader;
+mod weights;
 mod window;
 
 use std::path::PathBuf;
@@ -90,6 +91,8 @@ pub fn backup(
         Ok(job) => Arc::new(job),
         Err(fault) => return BackupReport::not_started(id, fault),
     };
+    job.metrics
+        .job_began("backup", &job.progress, job.domain.index(), &job.tuning);
     let policy = RestartPolicy {
         max_fruitless: job.tuning.max_generations,
         first_pause: job.tuning.backoff,
@@ -244,15 +247,6 @@ impl Context {
             self.job.tuning.tree_pack_target()
         }
     }
-
-    fn show_budget(&self) {
-        for (lane, budget) in [
-            ("data", &self.generation.data_budget),
-            ("tree", &self.generation.tree_budget),
-        ] {
-            self.job.metrics.budget_used(lane, budget.used(), budget.total());
-        }
-    }
 }
 
 struct Backup {
@@ -278,6 +272,8 @@ impl Pipeline for Backup {
             tally: Tally::default(),
             frozen: Mutex::new(Vec::new()),
         });
+        job.metrics.watch_budget("data", &generation.data_budget);
+        job.metrics.watch_budget("tree", &generation.tree_budget);
         self.generation = Some(Arc::clone(&generation));
         let context = Context {
             job: Arc::clone(job),

@@ -1,7 +1,7 @@
 //! What a backup's caller gets back.
 
 use std::sync::atomic::Ordering;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use lockstone_proto::ids::{JobId, PointId};
 use lockstone_proto::vault::Consistency;
@@ -9,6 +9,7 @@ use lockstone_proto::vault::Consistency;
 use super::Job;
 use crate::flow::Fault;
 use crate::job::{JobError, JobStatus, Warning};
+use crate::metrics::{EndedJob, now_s};
 use crate::progress::get;
 use crate::supervisor::JobEnd;
 
@@ -119,31 +120,30 @@ impl BackupReport {
             warnings_total,
             consistency: *job.consistency.lock(),
         };
-        report.count(job);
+        job.metrics.job_ended(&report.ended());
         report
     }
 
-    fn count(&self, job: &Job) {
-        let metrics = &job.metrics;
-        for (outcome, n) in [
-            ("new", self.files_new),
-            ("changed", self.files_changed),
-            ("unchanged", self.files_unchanged),
-        ] {
-            metrics.files(outcome, n);
+    /// For the metrics.
+    fn ended(&self) -> EndedJob {
+        EndedJob {
+            kind: "backup".to_owned(),
+            status: self.status.word().to_owned(),
+            ended_s: now_s(),
+            duration: self.duration,
+            bytes: vec![
+                ("scanned", self.bytes_scanned),
+                ("read", self.bytes_read),
+                ("new", self.bytes_new),
+                ("stored", self.bytes_stored),
+            ],
+            files: vec![
+                ("new", self.files_new),
+                ("changed", self.files_changed),
+                ("unchanged", self.files_unchanged),
+            ],
+            warnings: self.warnings_total,
+            restarts: self.restarts.into(),
         }
-        for (what, n) in [
-            ("scanned", self.bytes_scanned),
-            ("read", self.bytes_read),
-            ("new", self.bytes_new),
-            ("stored", self.bytes_stored),
-        ] {
-            metrics.bytes(what, n);
-        }
-        metrics.chunks("new", self.chunks_new);
-        metrics.chunks("known", self.chunks_known);
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let success = self.point.is_some().then_some(now.as_secs_f64());
-        metrics.job_ended("backup", self.status.word(), self.duration, success);
     }
 }

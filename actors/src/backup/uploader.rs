@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering;
 use lockstone_proto::ids::PackId;
 use lockstone_vault::names;
 use lockstone_vault::store::PutPayload;
+use lockstone_vault::store::pace::Way;
 
 use super::Context;
 use super::messages::{PackUploaded, SealedPack};
@@ -33,7 +34,7 @@ impl Uploader {
         let job = &self.context.job;
         let cancel = &self.context.generation.cancel;
         job.upload_pace
-            .pass(pack.entry.len, cancel, &job.progress, &job.metrics)?;
+            .pass(Way::Up, pack.entry.len, cancel, &job.progress, &job.metrics)?;
         let id = PackId::try_from(pack.entry.pack_id.as_ref()).map_err(|error| Fault::integrity(error.to_string()))?;
         let name = names::pack(job.domain.id(), &id);
         let store = job.domain.store().clone();

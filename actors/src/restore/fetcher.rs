@@ -3,6 +3,7 @@
 
 use lockstone_vault::VaultError;
 use lockstone_vault::names;
+use lockstone_vault::store::pace::Way;
 
 use super::Context;
 use super::messages::{RangeFetched, RangePlan};
@@ -30,7 +31,8 @@ impl Fetcher {
         let sealed = plan.range.end - plan.range.start;
         let raw: u64 = plan.frames.iter().map(|frame| u64::from(frame.place.raw_len)).sum();
         let permit = self.context.budget.take(sealed + raw, cancel)?;
-        job.download_pace.pass(sealed, cancel, &job.progress, &job.metrics)?;
+        job.download_pace
+            .pass(Way::Down, sealed, cancel, &job.progress, &job.metrics)?;
         let name = names::pack(job.domain.id(), &plan.pack.id);
         let (store, range) = (job.domain.store().clone(), plan.range.clone());
         match job

@@ -19,6 +19,7 @@ mod opener;
 mod planner;
 mod report;
 mod selection;
+mod weights;
 mod writer;
 
 use std::collections::HashMap;
@@ -124,6 +125,8 @@ pub fn restore(
         furthest: AtomicU64::new(0),
         would: Mutex::default(),
     });
+    job.metrics
+        .job_began("restore", &job.progress, job.domain.index(), &job.tuning);
     let end = supervisor::run(
         id,
         Box::new(Restore { job: Arc::clone(&job) }),
@@ -202,6 +205,7 @@ impl Pipeline for Restore {
             budget: Budget::new(tuning.budget_bytes),
             first_names: Arc::default(),
         };
+        job.metrics.watch_budget("restore", &context.budget);
         // Ranges and frames are paid for by the budget; the Writer's inbox also takes every file of a window.
         let (to_fetcher, ranges) = channel("ranges", tuning.capacity, cancel);
         let (to_opener, fetched) = channel("fetched", tuning.uploads.min(tuning.capacity), cancel);

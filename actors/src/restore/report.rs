@@ -1,13 +1,14 @@
 //! What a restore's caller gets back.
 
 use std::sync::atomic::Ordering;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use lockstone_proto::ids::JobId;
 
 use super::Job;
 use crate::flow::Fault;
 use crate::job::{JobError, JobStatus, Warning};
+use crate::metrics::{EndedJob, now_s};
 use crate::progress::get;
 use crate::supervisor::JobEnd;
 
@@ -78,12 +79,7 @@ impl RestoreReport {
         let (warnings, warnings_total) = job.warnings.take();
         let status = JobStatus::of(end.state, warnings_total);
         let (counters, totals) = (&job.progress.counters, &job.progress.totals);
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let success = matches!(status, JobStatus::Completed | JobStatus::CompletedWithWarnings);
-        job.metrics
-            .job_ended("restore", status.word(), duration, success.then_some(now.as_secs_f64()));
-        job.metrics.bytes("fetched", get(&totals.bytes_fetched));
-        Self {
+        let report = Self {
             job: job.request.job,
             status,
             error: end.fault.map(JobError::from),
@@ -101,6 +97,26 @@ impl RestoreReport {
             warnings,
             warnings_total,
             would: std::mem::take(&mut *job.would.lock()),
+        };
+        job.metrics.job_ended(&report.ended());
+        report
+    }
+
+    /// For the metrics.
+    fn ended(&self) -> EndedJob {
+        EndedJob {
+            kind: "restore".to_owned(),
+            status: self.status.word().to_owned(),
+            ended_s: now_s(),
+            duration: self.duration,
+            bytes: vec![("fetched", self.bytes_fetched), ("written", self.bytes_written)],
+            files: vec![
+                ("restored", self.files),
+                ("skipped", self.skipped),
+                ("copied", self.copies),
+            ],
+            warnings: self.warnings_total,
+            restarts: self.restarts.into(),
         }
     }
 }

@@ -17,6 +17,7 @@ mod records;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
@@ -94,6 +95,9 @@ pub struct Index {
     /// The number of the next new pack; the lock also keeps two writers from numbering one pack twice.
     next_pack: Mutex<u32>,
     packs: Mutex<PackCache>,
+    /// Chunks that were looked up and found, and those that were not.
+    hits: AtomicU64,
+    misses: AtomicU64,
 }
 
 /// Two generations of decoded packs: what was asked for lately survives.
@@ -133,7 +137,31 @@ impl Index {
                 places[*at as usize] = Some(place);
             }
         }
+        let hits = places.iter().flatten().count() as u64;
+        self.hits.fetch_add(hits, Ordering::Relaxed);
+        self.misses.fetch_add(places.len() as u64 - hits, Ordering::Relaxed);
         Ok(places)
+    }
+
+    /// How many chunks were looked up since it was opened: found, and not found.
+    #[must_use]
+    pub fn lookups(&self) -> (u64, u64) {
+        (self.hits.load(Ordering::Relaxed), self.misses.load(Ordering::Relaxed))
+    }
+
+    /// How large it is: chunks, about, and bytes on disk. Quick: RocksDB knows both.
+    #[must_use]
+    pub fn size(&self) -> (u64, u64) {
+        let property = |family: &str, name: &str| {
+            let family = self.db.cf_handle(family)?;
+            self.db.property_int_value_cf(family, name).ok().flatten()
+        };
+        let chunks = property(CHUNKS, "rocksdb.estimate-num-keys").unwrap_or_default();
+        let bytes = FAMILIES
+            .iter()
+            .filter_map(|family| property(family, "rocksdb.total-sst-files-size"))
+            .sum();
+        (chunks, bytes)
     }
 
     /// The pack of that number.

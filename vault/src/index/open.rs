@@ -11,6 +11,7 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
+use std::sync::atomic::AtomicU64;
 
 use lockstone_proto::ids::{DomainId, VaultId};
 use rocksdb::{
@@ -124,6 +125,8 @@ impl Index {
             folder: folder.to_owned(),
             next_pack: Mutex::new(next),
             packs: Mutex::new(PackCache::default()),
+            hits: AtomicU64::new(0),
+            misses: AtomicU64::new(0),
         };
         Ok((index, opened))
     }

@@ -55,20 +55,33 @@ impl RetryRule {
 
 /// Tries again what failed for a passing reason: exponential pauses with jitter, a bounded number of times. Only errors
 /// that `StoreError::is_transient` says are passing. A `create` that is tried again may find its own first attempt.
-#[derive(Debug)]
 pub struct Retry {
     inner: Arc<dyn ObjectStore>,
     rule: RetryRule,
+    observer: Option<Arc<dyn StoreObserver>>,
 }
 
 impl Retry {
     /// Decorates `inner`. Pauses need a tokio runtime with time.
     #[must_use]
     pub fn new(inner: Arc<dyn ObjectStore>, rule: RetryRule) -> Self {
-        Self { inner, rule }
+        let observer = None;
+        Self { inner, rule, observer }
     }
 
-    async fn run<T, F: Future<Output = Result<T>>>(&self, path: &Path, mut attempt: impl FnMut() -> F) -> Result<T> {
+    /// Tells an observer of every attempt after the first.
+    #[must_use]
+    pub fn observed(self, observer: Arc<dyn StoreObserver>) -> Self {
+        let observer = Some(observer);
+        Self { observer, ..self }
+    }
+
+    async fn run<T, F: Future<Output = Result<T>>>(
+        &self,
+        verb: Verb,
+        path: &Path,
+        mut attempt: impl FnMut() -> F,
+    ) -> Result<T> {
         let mut count = 1;
         loop {
             let error = match attempt().await {
@@ -82,6 +95,9 @@ impl Retry {
             tracing::debug!(object = %path, %error, attempt = count, ?pause, "trying again");
             tokio::time::sleep(pause).await;
             count += 1;
+            if let Some(observer) = &self.observer {
+                observer.retrying(verb);
+            }
         }
     }
 }
@@ -94,6 +110,15 @@ fn jitter() -> f64 {
     f64::from(getrandom::u32().unwrap_or(u32::MAX / 2)) / f64::from(u32::MAX)
 }
 
+impl fmt::Debug for Retry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Retry")
+            .field("inner", &self.inner)
+            .field("rule", &self.rule)
+            .finish_non_exhaustive()
+    }
+}
+
 impl fmt::Display for Retry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Retry({})", self.inner)
@@ -103,7 +128,7 @@ impl fmt::Display for Retry {
 #[async_trait]
 impl ObjectStore for Retry {
     async fn put_opts(&self, location: &Path, payload: PutPayload, opts: PutOptions) -> Result<PutResult> {
-        self.run(location, || {
+        self.run(Verb::Put, location, || {
             self.inner.put_opts(location, payload.clone(), opts.clone())
         })
         .await
@@ -114,7 +139,8 @@ impl ObjectStore for Retry {
     }
 
     async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
-        self.run(location, || async {
+        let verb = if options.head { Verb::Head } else { Verb::Get };
+        self.run(verb, location, || async {
             let got = self.inner.get_opts(location, options.clone()).await?;
             if options.head || got.range.end - got.range.start > RETRIED_WHOLE {
                 return Ok(got);
@@ -135,7 +161,8 @@ impl ObjectStore for Retry {
     }
 
     async fn get_ranges(&self, location: &Path, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
-        self.run(location, || self.inner.get_ranges(location, ranges)).await
+        self.run(Verb::Get, location, || self.inner.get_ranges(location, ranges))
+            .await
     }
 
     fn delete_stream(&self, locations: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
@@ -152,11 +179,13 @@ impl ObjectStore for Retry {
 
     async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
         let at = prefix.cloned().unwrap_or_default();
-        self.run(&at, || self.inner.list_with_delimiter(prefix)).await
+        self.run(Verb::List, &at, || self.inner.list_with_delimiter(prefix))
+            .await
     }
 
     async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
-        self.run(from, || self.inner.copy_opts(from, to, options.clone())).await
+        self.run(Verb::Copy, from, || self.inner.copy_opts(from, to, options.clone()))
+            .await
     }
 }
 
@@ -227,10 +256,14 @@ impl Outcome {
     }
 }
 
-/// Hears of every operation of a `Metered` store; called by whichever thread ran it, so it must be quick.
+/// Hears of every operation of a `Metered` store, and of every repetition of a `Retry`; called by whichever thread ran it, so
+/// it must be quick.
 pub trait StoreObserver: Send + Sync + 'static {
     /// An operation ended after `seconds`; `bytes` were written or read by it.
     fn finished(&self, verb: Verb, outcome: Outcome, seconds: f64, bytes: u64);
+
+    /// An operation failed for a passing reason, and is tried again now.
+    fn retrying(&self, _verb: Verb) {}
 }
 
 /// Tells an observer of every operation.
