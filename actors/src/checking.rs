@@ -12,8 +12,8 @@ pub use lockstone_vault::check::CheckReport;
 
 use crate::engine::Engine;
 use crate::flow::{CancelToken, Fault};
-use crate::job::{JobError, JobStatus};
-use crate::metrics::{EndedJob, Metrics, now_s};
+use crate::job::JobError;
+use crate::metrics::Metrics;
 use crate::progress::{Progress, set};
 use crate::tuning::Tuning;
 
@@ -36,7 +36,6 @@ pub fn check(
     progress: &Arc<Progress>,
     cancel: &CancelToken,
 ) -> Result<CheckReport, JobError> {
-    let begun = std::time::Instant::now();
     let tuning = tuning.clamped();
     let engine = Engine::new(&tuning).map_err(JobError::from)?;
     progress.set_phase("checking");
@@ -64,18 +63,7 @@ pub fn check(
             &cancelled,
         ))
         .map_err(|error| JobError::from(Fault::from(error)));
-    let status = match &checked {
-        Ok(report) if report.cancelled => JobStatus::Cancelled,
-        Ok(report) if report.is_ok() => JobStatus::Completed,
-        Ok(_) | Err(_) => JobStatus::Failed,
-    };
-    metrics.job_ended(&EndedJob {
-        kind: "check".to_owned(),
-        status: status.word().to_owned(),
-        ended_s: now_s(),
-        duration: begun.elapsed(),
-        ..EndedJob::default()
-    });
+    metrics.job_ended();
     checked
 }
 

@@ -9,7 +9,8 @@ use std::path::PathBuf;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
-use super::commands::{backup, cache, check, demo, extras, jobs, passphrase, points, register, restore, vault};
+use super::commands::{agent, backup, cache, check, demo, extras, jobs, passphrase, points, register, restore, vault};
+use super::log::LogFormat;
 
 /// Encrypted, deduplicated backups of a server, restorable file by file or whole.
 #[derive(Debug, Parser)]
@@ -44,6 +45,18 @@ pub struct Global {
     /// How progress is shown on stderr
     #[arg(long, global = true, value_enum, default_value_t = ProgressMode::Auto, value_name = "HOW", help_heading = "Global options")]
     pub progress: ProgressMode,
+    /// How lines of the log look [default: journal where stderr is the journal, else text]
+    #[arg(
+        long,
+        global = true,
+        value_enum,
+        value_name = "FORMAT",
+        help_heading = "Global options"
+    )]
+    pub log_format: Option<LogFormat>,
+    /// What is logged: error, warn, info, debug, trace, or a filter (else LOCKSTONE_LOG, RUST_LOG)
+    #[arg(long, global = true, value_name = "LEVEL", help_heading = "Global options")]
+    pub log_level: Option<String>,
     /// Read the passphrase from this file (else LOCKSTONE_PASSPHRASE_FILE, LOCKSTONE_PASSPHRASE, or a prompt)
     #[arg(long, global = true, value_name = "FILE", help_heading = "Global options")]
     pub passphrase_file: Option<PathBuf>,
@@ -107,12 +120,17 @@ pub enum Command {
     /// The local cache folder
     #[command(subcommand)]
     Cache(cache::CacheCommand),
+    /// The daemon: gives metrics and the jobs of this server (schedule and console come with a later version)
+    Agent(agent::AgentArgs),
     /// Volumes of this server, and whether they can be backed up
     Volumes,
     /// A whole round trip in a scratch folder, on real files
     Demo(demo::DemoArgs),
     /// Print the completions of a shell
     Completions(extras::CompletionsArgs),
+    /// Print the page that describes the metrics (docs/metrics.md)
+    #[command(hide = true)]
+    MetricsPage,
     /// Write the manual pages, or print the first one
     Man(extras::ManArgs),
 }
@@ -149,12 +167,10 @@ const LATER: &[&str] = &[
     "gc",
     "policy",
     "throttle",
-    "agent",
     "bench",
     "replicate",
     "regenerate",
     "--repair",
-    "--metrics-listen",
 ];
 
 /// What of a later version the command line asked for, if that is why it was not understood.

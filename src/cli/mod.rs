@@ -6,11 +6,13 @@
 pub mod args;
 pub mod commands;
 pub mod exit;
+pub mod log;
 pub mod output;
 pub mod progress;
 pub mod render;
 pub mod tuning;
 pub mod units;
+pub mod watch;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
@@ -22,11 +24,11 @@ use lockstone_actors::{CancelToken, Metrics};
 use lockstone_vault::store::decorate::{Metered, Retry, RetryRule, StoreObserver};
 use lockstone_vault::store::{Store, StoreError};
 use tokio::runtime::Runtime;
-use tracing_subscriber::EnvFilter;
+use tracing::Level;
 
 use crate::agent::signals;
 use args::{Cli, Command, Global};
-use commands::{backup, cache, check, demo, extras, jobs, passphrase, points, register, restore, status, vault};
+use commands::{agent, backup, cache, check, demo, extras, jobs, passphrase, points, register, restore, status, vault};
 use exit::{Exit, Failure};
 use output::{Outcome, Output};
 
@@ -52,8 +54,8 @@ impl Context {
     pub fn store(&self, url: &str) -> Result<Store, StoreError> {
         let observer: Arc<dyn StoreObserver> = Arc::<Metrics>::clone(&self.numbers);
         Ok(Store::open(url)?
-            .decorated(|inner| Arc::new(Metered::new(inner, observer)))
-            .decorated(|inner| Arc::new(Retry::new(inner, RetryRule::default()))))
+            .decorated(|inner| Arc::new(Metered::new(inner, Arc::clone(&observer))))
+            .decorated(|inner| Arc::new(Retry::new(inner, RetryRule::default()).observed(Arc::clone(&observer)))))
     }
 }
 
@@ -69,7 +71,6 @@ impl std::fmt::Debug for Context {
 #[must_use]
 pub fn main() -> ExitCode {
     std::panic::set_hook(Box::new(panicked));
-    log_to_stderr();
     // Elsewhere the process is a little larger, and that is all.
     let _ = lockstone_host::give_memory_back();
     let cli = match Cli::try_parse() {
@@ -80,6 +81,16 @@ pub fn main() -> ExitCode {
         json: cli.global.json,
         quiet: cli.global.quiet,
     };
+    // What a user has to know is said by the command itself, once; only a daemon has nobody else to tell.
+    let usual = if matches!(cli.command, Command::Agent(_)) {
+        "info"
+    } else {
+        "error"
+    };
+    if let Err(failure) = log::start(cli.global.log_format, cli.global.log_level.as_deref(), usual) {
+        out.failure(&failure);
+        return ExitCode::from(failure.exit as u8);
+    }
     let outcome = catch_unwind(AssertUnwindSafe(|| run(cli, out))).unwrap_or_else(|_| {
         let hint = "this is a defect; please report it with the lines above";
         Err(Failure::failed(
@@ -124,6 +135,8 @@ fn run(cli: Cli, out: Output) -> Outcome {
         Command::Cache(command) => cache::run(&context, command),
         Command::Volumes => extras::volumes(&context),
         Command::Demo(args) => demo::run(&context, args),
+        Command::Agent(args) => agent::run(&context, &args),
+        Command::MetricsPage => extras::metrics_page(&context),
         Command::Completions(args) => extras::completions(&context, &args),
         Command::Man(args) => extras::man(&context, &args),
     };
@@ -169,18 +182,6 @@ fn not_understood(error: &clap::Error) -> Exit {
     Exit::Usage
 }
 
-/// Diagnostics go to stderr, and only as much as `LOCKSTONE_LOG` (or `RUST_LOG`) asks for. What a user has to know is said
-/// by the command itself, once, so without either only errors that nobody handles are logged.
-fn log_to_stderr() {
-    let filter = EnvFilter::try_from_env("LOCKSTONE_LOG")
-        .or_else(|_| EnvFilter::try_from_default_env())
-        .unwrap_or_else(|_| EnvFilter::new("error"));
-    let _ = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .try_init();
-}
-
 /// A panic in a stage is caught and the job goes on or fails by its rules; what is left to say is one line.
 fn panicked(info: &std::panic::PanicHookInfo<'_>) {
     let payload = info.payload();
@@ -193,5 +194,5 @@ fn panicked(info: &std::panic::PanicHookInfo<'_>) {
         .map_or_else(String::new, |at| format!(" at {}:{}", at.file(), at.line()));
     let thread = std::thread::current();
     let name = thread.name().unwrap_or("unnamed");
-    eprintln!("internal error in thread {name}{place}: {what}");
+    log::say(Level::ERROR, &format!("internal error in thread {name}{place}: {what}"));
 }

@@ -9,7 +9,6 @@ use lockstone_proto::vault::Consistency;
 use super::Job;
 use crate::flow::Fault;
 use crate::job::{JobError, JobStatus, Warning};
-use crate::metrics::{EndedJob, now_s};
 use crate::progress::get;
 use crate::supervisor::JobEnd;
 
@@ -96,7 +95,8 @@ impl BackupReport {
         let (warnings, warnings_total) = job.warnings.take();
         let status = JobStatus::of(end.state, warnings_total);
         let (counters, totals) = (&job.progress.counters, &job.progress.totals);
-        let report = Self {
+        job.metrics.job_ended();
+        Self {
             job: job.request.job,
             point: job.committed.load(Ordering::SeqCst).then_some(job.point),
             status,
@@ -119,31 +119,6 @@ impl BackupReport {
             warnings,
             warnings_total,
             consistency: *job.consistency.lock(),
-        };
-        job.metrics.job_ended(&report.ended());
-        report
-    }
-
-    /// For the metrics.
-    fn ended(&self) -> EndedJob {
-        EndedJob {
-            kind: "backup".to_owned(),
-            status: self.status.word().to_owned(),
-            ended_s: now_s(),
-            duration: self.duration,
-            bytes: vec![
-                ("scanned", self.bytes_scanned),
-                ("read", self.bytes_read),
-                ("new", self.bytes_new),
-                ("stored", self.bytes_stored),
-            ],
-            files: vec![
-                ("new", self.files_new),
-                ("changed", self.files_changed),
-                ("unchanged", self.files_unchanged),
-            ],
-            warnings: self.warnings_total,
-            restarts: self.restarts.into(),
         }
     }
 }

@@ -177,13 +177,13 @@ impl Metrics {
         }
     }
 
-    /// The job that runs has ended: its last figures are kept.
-    pub(crate) fn job_ended(&self, ended: &EndedJob) {
+    /// The job that runs has ended: its last figures are kept. How it ended is for the caller to say ([`recorded`](Self::recorded)),
+    /// who also knows of jobs that failed before they came here.
+    pub(crate) fn job_ended(&self) {
         if let Some(mut job) = self.job.lock().take() {
             job.sample(self);
             self.zero(&catalogue::JOBS_RUNNING, &[job.kind]);
         }
-        self.recorded(ended);
     }
 
     /// Counts a job that has ended. Called once for each, in any order.

@@ -8,7 +8,6 @@ use lockstone_proto::ids::JobId;
 use super::Job;
 use crate::flow::Fault;
 use crate::job::{JobError, JobStatus, Warning};
-use crate::metrics::{EndedJob, now_s};
 use crate::progress::get;
 use crate::supervisor::JobEnd;
 
@@ -79,7 +78,8 @@ impl RestoreReport {
         let (warnings, warnings_total) = job.warnings.take();
         let status = JobStatus::of(end.state, warnings_total);
         let (counters, totals) = (&job.progress.counters, &job.progress.totals);
-        let report = Self {
+        job.metrics.job_ended();
+        Self {
             job: job.request.job,
             status,
             error: end.fault.map(JobError::from),
@@ -97,26 +97,6 @@ impl RestoreReport {
             warnings,
             warnings_total,
             would: std::mem::take(&mut *job.would.lock()),
-        };
-        job.metrics.job_ended(&report.ended());
-        report
-    }
-
-    /// For the metrics.
-    fn ended(&self) -> EndedJob {
-        EndedJob {
-            kind: "restore".to_owned(),
-            status: self.status.word().to_owned(),
-            ended_s: now_s(),
-            duration: self.duration,
-            bytes: vec![("fetched", self.bytes_fetched), ("written", self.bytes_written)],
-            files: vec![
-                ("restored", self.files),
-                ("skipped", self.skipped),
-                ("copied", self.copies),
-            ],
-            warnings: self.warnings_total,
-            restarts: self.restarts.into(),
         }
     }
 }

@@ -12,6 +12,7 @@ use lockstone_proto::job::JobKind;
 use lockstone_proto::vault::Consistency;
 use lockstone_vault::store::Store;
 use serde_json::{Map, Value, json};
+use tracing::Level;
 
 use super::points::short;
 use super::report::{self, Ending, Running};
@@ -21,9 +22,11 @@ use crate::agent::registration::Agent;
 use crate::agent::session::Session;
 use crate::agent::sources::{self, Sources};
 use crate::cli::exit::Failure;
+use crate::cli::log::say;
 use crate::cli::output::Outcome;
 use crate::cli::progress::Display;
 use crate::cli::tuning::TuningArgs;
+use crate::cli::watch::WatchArgs;
 use crate::cli::{Context, render, units};
 
 /// Options of `backup`.
@@ -56,9 +59,9 @@ pub struct BackupArgs {
     /// Freeze the sources by a snapshot of their volume: where it can be done, never, or fail without
     #[arg(long, value_enum, default_value_t = Snapshot::Auto)]
     pub snapshot: Snapshot,
-    /// Write the job's metrics to this file when it ends, in Prometheus text format
-    #[arg(long, value_name = "FILE")]
-    pub metrics_textfile: Option<PathBuf>,
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "documented at the type")]
+    pub watch: WatchArgs,
     #[command(flatten)]
     #[allow(missing_docs, reason = "documented at the type")]
     pub tuning: TuningArgs,
@@ -106,7 +109,13 @@ pub fn run(context: &Context, args: BackupArgs) -> Outcome {
     let sources = sources::resolve(&args.paths)?;
     let rules = rules(&args, &home, &agent, &sources)?;
 
-    let running = Running::begin(&home, JobKind::Backup, jobs::request(&sources.paths))?;
+    let running = Running::begin(
+        context,
+        &home,
+        JobKind::Backup,
+        jobs::request(&sources.paths),
+        &args.watch,
+    )?;
     for line in lockstone_host::snapshot::cleanup_leftovers(home.root()) {
         context.out.note(line);
     }
@@ -114,7 +123,8 @@ pub fn run(context: &Context, args: BackupArgs) -> Outcome {
         Ok(session) => session,
         Err(failure) => return Err(running.failed(context, failure)),
     };
-    running.announce(context, &session);
+    let progress = Arc::new(Progress::new());
+    running.announce(context, &session, &progress);
 
     let request = BackupRequest {
         job: running.id(),
@@ -127,7 +137,6 @@ pub fn run(context: &Context, args: BackupArgs) -> Outcome {
         tags: vec!["on-demand".to_owned()],
         expires_s,
     };
-    let progress = Arc::new(Progress::new());
     let display = Display::start(context, "backup", Arc::clone(&progress));
     let report = lockstone_actors::backup(
         Arc::clone(&session.domain),
@@ -139,7 +148,6 @@ pub fn run(context: &Context, args: BackupArgs) -> Outcome {
     );
     drop(display);
     let report = with_warnings(report, &sources);
-    report::write_metrics(context, args.metrics_textfile.as_deref());
     finish(context, &session, running, report, &sources.paths)
 }
 
@@ -233,10 +241,13 @@ fn finish(
     context.out.document(&Value::Object(value));
     match report.status {
         JobStatus::Completed | JobStatus::CompletedWithWarnings => summary(context, session, &report, sources),
-        JobStatus::Cancelled => eprintln!("cancelled; the next backup goes on from the last checkpoint"),
+        JobStatus::Cancelled => say(
+            Level::WARN,
+            "cancelled; the next backup goes on from the last checkpoint",
+        ),
         JobStatus::Failed => {
             if let Some(failure) = &failure {
-                eprintln!("{failure}");
+                say(Level::ERROR, &failure.to_string());
             }
         }
     }

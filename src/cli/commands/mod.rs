@@ -1,6 +1,7 @@
 //! The commands, a file each: their options, and what they do with them. Each ends in words for people or one document
 //! for scripts, and an exit code.
 
+pub mod agent;
 pub mod backup;
 pub mod cache;
 pub mod check;
