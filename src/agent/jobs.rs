@@ -65,7 +65,7 @@ pub struct Seen {
     /// When the newest of them was begun, seconds since the epoch.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub newest_point_s: Option<i64>,
-    /// Chunks in the index, about.
+    /// Chunks in the index.
     pub index_chunks: u64,
     /// Its bytes on disk.
     pub index_bytes: u64,

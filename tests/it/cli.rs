@@ -317,15 +317,3 @@ fn the_cache_folder_can_be_rebuilt_and_moved() {
     lab.run(["cache", "move", source.to_str().unwrap()]).exits(1);
     assert!(source.join("a.txt").exists());
 }
-
-#[test]
-fn metrics_are_written_where_that_is_asked() {
-    let lab = Lab::new();
-    tree::plain(&lab.source());
-    let file = lab.path("lockstone.prom");
-    lab.backup_with(&["--metrics-textfile", file.to_str().unwrap()])
-        .exits(0);
-    let text = fs::read_to_string(&file).unwrap();
-    assert!(text.contains("# TYPE lockstone_"), "{text}");
-    assert!(!text.contains(lab.source().to_str().unwrap()));
-}

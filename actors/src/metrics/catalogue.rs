@@ -225,7 +225,7 @@ catalogue! {
     CACHE_SIZE = Gauge Both "lockstone_cache_filesystem_bytes" []
         "Bytes of the file system of the cache folder.";
     INDEX_CHUNKS = Gauge Both "lockstone_index_chunks" []
-        "Chunks in the local index, about.";
+        "Chunks in the local index; one that lies in two packs counts twice.";
     INDEX_BYTES = Gauge Both "lockstone_index_bytes" []
         "Bytes of the local index on disk.";
     LOOKUPS = Counter Job "lockstone_index_lookups_total" [Label { name: "outcome", values: &["hit", "miss"] }]

@@ -16,9 +16,7 @@ use lockstone_vault::index::Index;
 use lockstone_vault::store::decorate::{Outcome, StoreObserver, Verb};
 use lockstone_vault::store::pace::Way;
 use parking_lot::Mutex;
-use prometheus::{
-    CounterVec, Encoder, GaugeVec, HistogramOpts, HistogramVec, Opts, Registry, TextEncoder, exponential_buckets,
-};
+use prometheus::{CounterVec, Encoder, GaugeVec, HistogramOpts, HistogramVec, Opts, Registry, TextEncoder};
 
 use crate::flow::{Budget, StageFigures};
 use crate::progress::Progress;
@@ -96,8 +94,8 @@ impl Metrics {
                 }
                 Kind::Histogram => {
                     // A local disk answers within a millisecond, a store that is tried again for a minute does not.
-                    let buckets = exponential_buckets(0.001, 3.0, 11).expect("constant buckets");
-                    let opts = HistogramOpts::new(metric.name, metric.help).buckets(buckets);
+                    let buckets = [0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0];
+                    let opts = HistogramOpts::new(metric.name, metric.help).buckets(buckets.to_vec());
                     let family = HistogramVec::new(opts, &labels).expect("a constant name");
                     histograms.insert(metric.name, family.clone());
                     registry.register(Box::new(family))
@@ -287,7 +285,7 @@ impl Metrics {
         self.set(&catalogue::CACHE_SIZE, &[], float(size));
     }
 
-    /// The size of the local index: chunks, about, and bytes on disk.
+    /// The size of the local index: chunks, and bytes on disk.
     pub fn index_size(&self, chunks: u64, bytes: u64) {
         self.set(&catalogue::INDEX_CHUNKS, &[], float(chunks));
         self.set(&catalogue::INDEX_BYTES, &[], float(bytes));

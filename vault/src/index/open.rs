@@ -18,7 +18,7 @@ use rocksdb::{
     BlockBasedIndexType, BlockBasedOptions, Cache, ColumnFamilyDescriptor, DB, DBCompressionType, LogLevel, Options,
 };
 
-use super::{CHUNKS, FAMILIES, GENERATION, Index, IndexError, META, NEXT_PACK, PAGES, PackCache};
+use super::{CHUNK_COUNT, CHUNKS, FAMILIES, GENERATION, Index, IndexError, META, NEXT_PACK, PAGES, PackCache};
 
 const OWNER: &[u8] = b"owner";
 const FILES: &str = "index.files";
@@ -110,10 +110,14 @@ impl Index {
             db.create_cf(PAGES, &family_options(PAGES, &Cache::new_lru_cache(BLOCK_CACHE / 4)))
                 .map_err(failed)?;
         }
-        let next = match db.cf_handle(META) {
-            Some(meta) => db.get_cf(meta, NEXT_PACK).map_err(failed)?,
-            None => None,
+        let noted = |key: &[u8]| match db.cf_handle(META) {
+            Some(meta) => db.get_cf(meta, key).map_err(failed),
+            None => Ok(None),
         };
+        let chunks = noted(CHUNK_COUNT)?
+            .and_then(|value| value.as_slice().try_into().ok())
+            .map_or(0, u64::from_le_bytes);
+        let next = noted(NEXT_PACK)?;
         let next = next
             .and_then(|value| value.as_slice().try_into().ok())
             .map_or(0, u32::from_le_bytes);
@@ -125,6 +129,7 @@ impl Index {
             folder: folder.to_owned(),
             next_pack: Mutex::new(next),
             packs: Mutex::new(PackCache::default()),
+            chunks: AtomicU64::new(chunks),
             hits: AtomicU64::new(0),
             misses: AtomicU64::new(0),
         };
