@@ -42,17 +42,21 @@ setup:
 	fi
 	@command -v cargo >/dev/null || { echo "setup: please install Rust (https://rustup.rs)"; exit 1; }
 
-# What the tests like to have. Where it cannot be had, the tests that need it say that they are skipped.
+# What the tests like to have (the program of Prometheus, not its service). Where it cannot be had, the tests that need it say that they are skipped.
 .PHONY: setup-tests
 setup-tests: setup
 	@missing=""; \
 	command -v mkfs.btrfs >/dev/null || missing="$$missing btrfs-progs"; \
 	command -v getfattr >/dev/null || missing="$$missing attr"; \
 	command -v setfacl >/dev/null || missing="$$missing acl"; \
+	command -v promtool >/dev/null || missing="$$missing prometheus"; \
 	if [ -n "$$missing" ] && command -v apt-get >/dev/null; then \
 	  echo "setup: installing$$missing"; \
-	  { $(SUDO) apt-get update -q && DEBIAN_FRONTEND=noninteractive $(SUDO) apt-get install -y -q $$missing; } \
+	  { $(SUDO) apt-get update -q && DEBIAN_FRONTEND=noninteractive $(SUDO) apt-get install -y -q --no-install-recommends $$missing; } \
 	    || echo "setup: could not install$$missing: some tests will be skipped"; \
+	  case "$$missing" in *prometheus*) \
+	    if [ -d /run/systemd/system ]; then $(SUDO) systemctl disable -q --now prometheus 2>/dev/null || true; fi ;; \
+	  esac; \
 	fi
 	@cargo nextest --version >/dev/null 2>&1 \
 	  || CARGO_TARGET_DIR=$(CACHE)/nextest cargo install --locked cargo-nextest \

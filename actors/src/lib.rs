@@ -23,6 +23,9 @@ mod supervisor;
 mod throttle;
 mod tuning;
 
+/// The target of the spans that say which job and stage a line of the log is about: to be let through whatever is logged.
+pub const SPANS: &str = "lockstone::spans";
+
 pub use backup::{BackupReport, BackupRequest, backup};
 pub use checking::{CheckReport, CheckRequest, check};
 pub use flow::{CancelToken, Fault, FaultKind};

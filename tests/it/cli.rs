@@ -55,7 +55,7 @@ fn every_command_has_help() {
         );
     }
     let help = lab.run(["--help"]).exits(0).stdout;
-    for later in ["gc", "policy", "throttle", "agent", "bench"] {
+    for later in ["gc", "policy", "throttle", "bench"] {
         assert!(
             !help.lines().any(|line| line.trim_start().starts_with(later)),
             "{later}"
@@ -71,7 +71,6 @@ fn what_comes_later_is_not_pretended() {
         "gc",
         "policy show",
         "throttle clear",
-        "agent",
         "bench throttle",
         "vault replicate x",
         "passphrase regenerate",

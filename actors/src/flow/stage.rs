@@ -207,7 +207,7 @@ impl Handler<Start> for Stage {
             let (exit, clocks) = (Arc::clone(&self.exit), Arc::clone(&self.clocks));
             let name = self.name;
             // On every line that this thread logs, however little is logged: so of the highest level.
-            let span = tracing::error_span!("stage", job = %exit.event.job, stage = name);
+            let span = tracing::error_span!(target: crate::SPANS, "stage", job = %exit.event.job, stage = name);
             let run = move || {
                 let _span = span.entered();
                 let on_duty = clocks.begin();

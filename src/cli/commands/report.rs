@@ -68,7 +68,7 @@ impl Running {
     ) -> Result<Running, Failure> {
         let id: JobId = fresh_id()?;
         let word = kind_word(kind);
-        let span = tracing::error_span!("job", job = %id, kind = word).entered();
+        let span = tracing::error_span!(target: lockstone_actors::SPANS, "job", job = %id, kind = word).entered();
         let lock = JobLock::take(home, id, word)?;
         let watch = watch.begin(context, word, id)?;
         if let Some(seen) = jobs::tidy(home)? {
