@@ -48,7 +48,7 @@ pub fn start(format: Option<LogFormat>, level: Option<&str>, usual: &str) -> Res
     let said = ["LOCKSTONE_LOG", "RUST_LOG"].map(|name| std::env::var(name).ok().filter(|said| !said.is_empty()));
     let from_environment = said.into_iter().flatten().find(|said| EnvFilter::try_new(said).is_ok());
     let wanted = level.map(str::to_owned).or(from_environment);
-    let filter = format!("{},{WORDS}=trace,{SPANS}=trace", wanted.as_deref().unwrap_or(usual));
+    let filter = format!("{},{WORDS}=info,{SPANS}=error", wanted.as_deref().unwrap_or(usual));
     let filter = EnvFilter::try_new(filter).map_err(|error| {
         let hint = "a level is error, warn, info, debug or trace, or a filter such as warn,lockstone_vault=debug";
         Failure::usage(format!("--log-level: {error}"), hint)

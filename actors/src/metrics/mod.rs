@@ -1,7 +1,7 @@
 //! What Prometheus sees of the jobs of this process, or, in the agent, of the records of this server's jobs. What there
 //! is stands in the [`catalogue`].
 //!
-//! The stages count for themselves, in plain atomics; a scrape reads them ([`live`]) and adds what is new. So metrics cost
+//! The stages count for themselves, in plain atomics; a scrape reads them (`live`) and adds what is new. So metrics cost
 //! the pipeline nothing but those atomics, however often they are scraped.
 
 pub mod catalogue;
