@@ -70,6 +70,8 @@ pub(crate) enum Fault {
     Full,
     /// A put happened, but its answer was lost.
     AnswerLost,
+    /// Nothing happened, and the answer is that the object is there already.
+    SaysExists,
 }
 
 /// A store in memory that fails on demand.
@@ -143,6 +145,10 @@ impl ObjectStore for FailingStore {
                 self.inner.put_opts(location, payload, opts).await?;
                 Err(error(Fault::AnswerLost))
             }
+            Some(Fault::SaysExists) => Err(object_store::Error::AlreadyExists {
+                path: location.to_string(),
+                source: "says the store".into(),
+            }),
             Some(fault) => Err(error(fault)),
         }
     }
