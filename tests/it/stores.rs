@@ -66,7 +66,7 @@ pub(crate) fn round_trip(server: &Server) {
     let jobs = lab.run(["vault", "jobs", &url, "--json"]).exits(0).json();
     assert_eq!(jobs["jobs"].as_array().unwrap().len(), 4, "{jobs}");
     lab.run(["jobs", "list"]).exits(0);
-    lab.run(["vault", "create", &url]).exits(1).says("lockstone");
+    lab.run(["vault", "create", &url]).exits(1).says("already");
     // Another machine, by credentials and passphrase.
     let target = lab.path("elsewhere");
     let credentials = lab.credentials();

@@ -68,11 +68,14 @@ impl Vault {
         options: &CreateOptions,
     ) -> Result<(Self, ProbeReport), VaultError> {
         let url = store.url().to_owned();
-        if store.head(names::DESCRIPTOR).await?.is_some() {
-            return Err(VaultError::AlreadyAVault { url });
-        }
+        // A listing first: stores say most about what is wrong with keys and buckets in answer to one.
         if !is_empty(&store).await? {
-            return Err(VaultError::NotEmpty { url });
+            let there = store.head(names::DESCRIPTOR).await?.is_some();
+            return Err(if there {
+                VaultError::AlreadyAVault { url }
+            } else {
+                VaultError::NotEmpty { url }
+            });
         }
         let report = probe(&store).await?;
         if !report.is_fit() {

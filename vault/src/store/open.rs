@@ -185,7 +185,7 @@ fn s3(url: &str, bucket: &str, options: &StoreOptions, connector: Connector) -> 
             builder = builder.with_config(key, value);
         }
     }
-    let has = |key| builder.get_config_value(&key).is_some_and(|value| !value.is_empty());
+    let has = |key| builder.get_config_value(&key).is_some_and(|value| is_set(&value));
     let (id, secret) = (
         has(AmazonS3ConfigKey::AccessKeyId),
         has(AmazonS3ConfigKey::SecretAccessKey),
@@ -232,7 +232,7 @@ fn azure(
             builder = builder.with_config(key, value);
         }
     }
-    let has = |key| builder.get_config_value(&key).is_some_and(|value| !value.is_empty());
+    let has = |key| builder.get_config_value(&key).is_some_and(|value| is_set(&value));
     let emulator = has(AzureConfigKey::UseEmulator);
     if !emulator && !has(AzureConfigKey::AccountName) {
         return Err(no_keys(url, "AZURE_STORAGE_ACCOUNT_NAME is not set"));
@@ -259,6 +259,11 @@ fn azure(
         .with_http_connector(connector)
         .build();
     store.map_err(|error| bad_setting(url, &error))
+}
+
+/// Switches that are off have a value, too.
+fn is_set(value: &str) -> bool {
+    !matches!(value, "" | "false")
 }
 
 fn no_keys(url: &str, reason: &str) -> StoreError {

@@ -120,6 +120,8 @@ impl Answer<'_> {
             }
             "RequestTimeTooSkewed" => refused(Refusal::Clock),
             "AuthenticationFailed" if self.is_about_time() => refused(Refusal::Clock),
+            // Azurite's word for a wrong key; Azure means its network rules by it.
+            "AuthorizationFailure" if self.body.contains("authenticate") => refused(Refusal::Keys),
             "AuthorizationHeaderMalformed" if self.body.contains("region") => refused(Refusal::Region),
             "PermanentRedirect" | "TemporaryRedirect" | "IllegalLocationConstraintException" => {
                 refused(Refusal::Region)
