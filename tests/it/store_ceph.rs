@@ -19,6 +19,7 @@ fn with_a_death(lab: &Lab, server: &mut Server, args: &[&OsStr], osd: u8, begun:
         std::thread::sleep(std::time::Duration::from_millis(5));
     }
     server.tell(&format!("stop {osd}"));
+    assert!(!running.is_finished(), "the job was over before OSD {osd} died");
     running.join().unwrap().exits(0).json()
 }
 

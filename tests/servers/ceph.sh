@@ -132,7 +132,8 @@ until_works 60 osds_up 3
 background rgw radosgw -n client.rgw -f --no-mon-config
 until_works 120 curl -sf -o /dev/null "http://127.0.0.1:$port/"
 radosgw-admin --no-mon-config user create --uid=test --display-name=test --access-key="$key" --secret="$secret" >>setup.out 2>&1
-until_works 60 curl -sf -X PUT --user "$key:$secret" --aws-sigv4 "aws:amz:us-east-1:s3" "http://127.0.0.1:$port/$bucket"
+until_works 60 curl -sf -X PUT --user "$key:$secret" --aws-sigv4 "aws:amz:us-east-1:s3" \
+  -H "x-amz-content-sha256: UNSIGNED-PAYLOAD" "http://127.0.0.1:$port/$bucket"
 echo ready
 
 while read -r what n; do

@@ -38,7 +38,8 @@ use crate::pack::PackSeal;
 use crate::points::{TreeWalk, Walked};
 use crate::registration::NewServer;
 use crate::segment::encode_segment;
-use crate::store::{Store, names};
+use crate::store::wire::{WireFault, WireKind};
+use crate::store::{Refusal, Store, names};
 use crate::tree::{FolderWriter, NewPage};
 use crate::vault::{CreateOptions, Vault};
 
@@ -72,6 +73,8 @@ pub(crate) enum Fault {
     AnswerLost,
     /// Nothing happened, and the answer is that the object is there already.
     SaysExists,
+    /// Nothing happened, and the answer is that it is not allowed.
+    Denied,
 }
 
 /// A store in memory that fails on demand.
@@ -149,6 +152,10 @@ impl ObjectStore for FailingStore {
                 path: location.to_string(),
                 source: "says the store".into(),
             }),
+            Some(Fault::Denied) => {
+                let denied = WireKind::Refused(Refusal::NotAllowed);
+                Err(WireFault::new(denied, "says the store").into_error())
+            }
             Some(fault) => Err(error(fault)),
         }
     }

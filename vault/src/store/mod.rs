@@ -14,7 +14,7 @@ pub mod names;
 mod open;
 pub mod pace;
 mod retry;
-mod wire;
+pub(crate) mod wire;
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};

@@ -30,9 +30,9 @@ use object_store::{
     ObjectStoreExt, PutMode, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
 };
 
-use super::StoreError;
 use super::connect::STALLED_AFTER;
 use super::wire::{WireFault, WireKind};
+use super::{Refusal, StoreError};
 
 /// Answers up to this long are read whole within one attempt, so that one that breaks off is asked for again.
 const RETRIED_WHOLE: u64 = 64 * 1024 * 1024;
@@ -184,11 +184,7 @@ impl Retry {
         match self.inner.put_opts(location, payload.clone(), opts).await {
             Err(said @ (E::AlreadyExists { .. } | E::Precondition { .. })) => {
                 match self.is_there(location, payload).await? {
-                    Some(true) if unsure.load(Ordering::Relaxed) => Ok(PutResult {
-                        e_tag: None,
-                        version: None,
-                        extensions: http::Extensions::default(),
-                    }),
+                    Some(true) if unsure.load(Ordering::Relaxed) => Ok(ours()),
                     Some(_) => Err(said),
                     None => Err(WireFault::passing(format!(
                         "the store said that the object is there, and it is not: {said}"
@@ -196,6 +192,15 @@ impl Retry {
                     .into_error()),
                 }
             }
+            // Keys that may create and not overwrite (a SAS with `c` and without `w`) hear this of what is there.
+            Err(error) if is_not_allowed(location, &error) => match self.is_there(location, payload).await {
+                Ok(Some(true)) if unsure.load(Ordering::Relaxed) => Ok(ours()),
+                Ok(Some(_)) => Err(E::AlreadyExists {
+                    path: location.to_string(),
+                    source: Box::new(error),
+                }),
+                _ => Err(error),
+            },
             Err(error) => {
                 unsure.fetch_or(is_transient(location, &error), Ordering::Relaxed);
                 Err(error)
@@ -238,6 +243,15 @@ impl Retry {
     }
 }
 
+/// The result of a create that an earlier attempt had done.
+fn ours() -> PutResult {
+    PutResult {
+        e_tag: None,
+        version: None,
+        extensions: http::Extensions::default(),
+    }
+}
+
 /// Whether the payload's last bytes are these.
 fn ends_with(payload: &PutPayload, end: &[u8]) -> bool {
     let mut left = end;
@@ -254,6 +268,11 @@ fn ends_with(payload: &PutPayload, end: &[u8]) -> bool {
 
 fn is_transient(path: &Path, error: &object_store::Error) -> bool {
     StoreError::sort(path.as_ref(), error).is_transient()
+}
+
+fn is_not_allowed(path: &Path, error: &object_store::Error) -> bool {
+    let what = Refusal::NotAllowed;
+    matches!(StoreError::sort(path.as_ref(), error), StoreError::Refused { what: found, .. } if found == what)
 }
 
 /// Whether an error comes from the store itself, so that it is where it should be.

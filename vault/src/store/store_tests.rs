@@ -217,6 +217,20 @@ fn a_store_that_says_wrongly_that_an_object_is_there_is_not_believed() {
 }
 
 #[test]
+fn keys_that_may_not_overwrite_find_what_is_there() {
+    let (failing, store) = failing();
+    failing.fail_next_put(Fault::Denied);
+    let denied = block_on(store.create("a", Bytes::from_static(b"x"))).unwrap_err();
+    assert!(denied.is_refused(), "{denied:?}");
+    block_on(store.create("a", Bytes::from_static(b"x"))).unwrap();
+    failing.fail_next_put(Fault::Denied);
+    assert_eq!(
+        block_on(store.create("a", Bytes::from_static(b"y"))),
+        Ok(Created::Exists)
+    );
+}
+
+#[test]
 fn pauses_grow_to_a_limit() {
     let rule = RetryRule {
         first: Duration::from_millis(100),
