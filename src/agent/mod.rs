@@ -11,3 +11,4 @@ pub mod session;
 pub mod signals;
 pub mod slots;
 pub mod sources;
+pub mod store_settings;

@@ -5,12 +5,14 @@
 //! served something that pretends.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
 use super::commands::{agent, backup, cache, check, demo, extras, jobs, passphrase, points, register, restore, vault};
 use super::log::LogFormat;
+use super::units;
 
 /// Encrypted, deduplicated backups of a server, restorable file by file or whole.
 #[derive(Debug, Parser)]
@@ -60,6 +62,9 @@ pub struct Global {
     /// Read the passphrase from this file (else LOCKSTONE_PASSPHRASE_FILE, LOCKSTONE_PASSPHRASE, or a prompt)
     #[arg(long, global = true, value_name = "FILE", help_heading = "Global options")]
     pub passphrase_file: Option<PathBuf>,
+    /// How long a store that does not answer is waited for: 30s, 15m, 2h (default: 15m, but 10s before its first answer)
+    #[arg(long, global = true, value_name = "TIME", value_parser = units::duration, help_heading = "Global options")]
+    pub store_patience: Option<Duration>,
 }
 
 /// How progress is shown.

@@ -21,12 +21,13 @@ use std::sync::Arc;
 use clap::Parser;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use lockstone_actors::{CancelToken, Metrics};
-use lockstone_vault::store::decorate::{Metered, Retry, RetryRule, StoreObserver};
-use lockstone_vault::store::{Store, StoreError};
+use lockstone_vault::store::decorate::{Metered, RetryRule, StoreObserver};
+use lockstone_vault::store::{Store, StoreError, StoreOptions};
 use tokio::runtime::Runtime;
 use tracing::Level;
 
 use crate::agent::signals;
+use crate::agent::store_settings::StoreSettings;
 use args::{Cli, Command, Global};
 use commands::{agent, backup, cache, check, demo, extras, jobs, passphrase, points, register, restore, status, vault};
 use exit::{Exit, Failure};
@@ -50,12 +51,41 @@ impl Context {
     /// Opens a store for commands and jobs: every request is counted, and tried again where that may help.
     ///
     /// # Errors
-    /// Where the URL makes no sense, or nothing is there.
-    pub fn store(&self, url: &str) -> Result<Store, StoreError> {
+    /// Where the URL or a setting makes no sense, or nothing is there.
+    pub fn store(&self, url: &str) -> Result<Store, Failure> {
+        self.open(url, Store::open_with)
+    }
+
+    /// The same for a vault that is about to be made: a folder is made too.
+    ///
+    /// # Errors
+    /// Where the URL or a setting makes no sense, or the folder cannot be made.
+    pub fn store_to_make(&self, url: &str) -> Result<Store, Failure> {
+        self.open(url, Store::open_or_make)
+    }
+
+    fn open(
+        &self,
+        url: &str,
+        open: impl FnOnce(&str, &StoreOptions) -> Result<Store, StoreError>,
+    ) -> Result<Store, Failure> {
+        let settings = StoreSettings::load()?;
+        let mut rule = RetryRule::default();
+        if let Some(patience) = settings.patience {
+            rule.patience = patience;
+        }
+        if let Some(patience) = self.global.store_patience {
+            // Whoever says so now means it from the start.
+            (rule.patience, rule.first_contact) = (patience, patience);
+        }
+        let options = StoreOptions {
+            settings: settings.variables,
+            ..StoreOptions::default()
+        };
         let observer: Arc<dyn StoreObserver> = Arc::<Metrics>::clone(&self.numbers);
-        Ok(Store::open(url)?
+        Ok(open(url, &options)?
             .decorated(|inner| Arc::new(Metered::new(inner, Arc::clone(&observer))))
-            .decorated(|inner| Arc::new(Retry::new(inner, RetryRule::default()).observed(Arc::clone(&observer)))))
+            .retried(rule, Some(observer)))
     }
 }
 

@@ -1,10 +1,11 @@
 //! Sizes, rates, shares and dates as people write them in options. Used as clap value parsers: an error is a usage error.
 
 use std::num::NonZeroU32;
+use std::time::Duration;
 
 use jiff::civil::{Date, DateTime};
 use jiff::tz::TimeZone;
-use jiff::{Timestamp, Zoned};
+use jiff::{SignedDuration, Timestamp, Zoned};
 
 /// `96MiB`, `1.5G`, `500000`: bytes. Units with `i` and single letters count by 1024, the others by 1000.
 ///
@@ -73,6 +74,16 @@ pub fn rate(text: &str) -> Result<Rate, String> {
 /// Bytes a second, or no limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rate(pub Option<NonZeroU32>);
+
+/// `30s`, `15m`, `1h 30m`: a time.
+///
+/// # Errors
+/// In words, where that is none.
+pub fn duration(text: &str) -> Result<Duration, String> {
+    let parsed = text.trim().parse::<SignedDuration>().ok();
+    let positive = parsed.and_then(|duration| Duration::try_from(duration).ok());
+    positive.ok_or_else(|| format!("{text:?} is no time; use 30s, 15m or 2h"))
+}
 
 /// `5` or `5%`: a share in percent, 1 to 100.
 ///
@@ -179,6 +190,13 @@ mod tests {
         assert_eq!(vault_url("/srv/vault").unwrap(), "/srv/vault");
         assert!(vault_url("vault").unwrap().starts_with('/'));
         assert!(vault_url("").is_err());
+    }
+
+    #[test]
+    fn times_are_read_as_people_write_them() {
+        assert_eq!(duration("15m"), Ok(Duration::from_secs(900)));
+        assert_eq!(duration("1h 30m"), Ok(Duration::from_secs(5400)));
+        assert!(duration("-5s").is_err() && duration("soon").is_err() && duration("").is_err());
     }
 
     #[test]

@@ -7,6 +7,7 @@ mod bad_input;
 mod cli;
 mod damage;
 mod demo;
+mod fault_proxy;
 #[cfg(feature = "failpoints")]
 mod faults;
 mod flow;
@@ -20,5 +21,10 @@ mod points;
 mod prometheus;
 mod reader;
 mod restore;
+mod servers;
+mod store_ceph;
+mod store_faults;
+mod store_input;
+mod stores;
 mod tree;
 mod web;

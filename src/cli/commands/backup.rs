@@ -10,7 +10,6 @@ use lockstone_host::walk::Rules;
 use lockstone_proto::ids::JobId;
 use lockstone_proto::job::JobKind;
 use lockstone_proto::vault::Consistency;
-use lockstone_vault::store::Store;
 use serde_json::{Map, Value, json};
 use tracing::Level;
 
@@ -107,7 +106,7 @@ pub fn run(context: &Context, args: BackupArgs) -> Outcome {
     }
     let tuning = args.tuning.tuning()?;
     let sources = sources::resolve(&args.paths)?;
-    let rules = rules(&args, &home, &agent, &sources)?;
+    let rules = rules(context, &args, &home, &agent, &sources)?;
 
     let running = Running::begin(
         context,
@@ -163,7 +162,13 @@ fn retention(until: Option<i64>) -> Result<i64, Failure> {
 }
 
 /// What is left out: what the user said, and this program's own folders.
-fn rules(args: &BackupArgs, home: &Home, agent: &Agent, sources: &Sources) -> Result<Rules, Failure> {
+fn rules(
+    context: &Context,
+    args: &BackupArgs,
+    home: &Home,
+    agent: &Agent,
+    sources: &Sources,
+) -> Result<Rules, Failure> {
     let mut globs = args.exclude.clone();
     for file in &args.exclude_from {
         let text = std::fs::read_to_string(file).map_err(|error| {
@@ -183,7 +188,7 @@ fn rules(args: &BackupArgs, home: &Home, agent: &Agent, sources: &Sources) -> Re
     rules.one_file_system = args.one_file_system;
     rules.honour_cachedir_tag = !args.include_caches;
     let (state, cache) = (home.root().to_owned(), agent.cache(home));
-    let vault = Store::open(&agent.vault_url)?;
+    let vault = context.store(&agent.vault_url)?;
     let mut own: Vec<(&str, &Path)> = vec![("the state folder", &state), ("the cache folder", &cache)];
     if let Some(vault) = vault.local_root() {
         own.insert(0, ("the vault", vault));
