@@ -17,9 +17,10 @@ pub struct Tuning {
     pub readers: usize,
     /// Packs in upload (or ranges in download) at once. Default 4: enough to fill a fast link over its latency.
     pub uploads: usize,
-    /// Messages a channel between stages holds. Default 16: batches are about 1 MiB, and the budget is the real bound.
+    /// Messages a channel between stages holds. Default 4: batches are about 1 MiB, and what waits in a queue has left
+    /// the processor's cache by the time it is wanted.
     pub capacity: usize,
-    /// Bytes of file content in memory at once. Default 96 MiB.
+    /// Bytes of file content in memory at once. Default 48 MiB: more does not make it faster.
     pub budget_bytes: u64,
     /// zstd level of new frames. Default 3.
     pub zstd_level: i32,
@@ -49,8 +50,8 @@ impl Default for Tuning {
             threads: cores,
             readers: (cores * 2).clamp(2, 16),
             uploads: 4,
-            capacity: 16,
-            budget_bytes: 96 * limits::MIB,
+            capacity: 4,
+            budget_bytes: 48 * limits::MIB,
             zstd_level: 3,
             upload_rate: None,
             download_rate: None,

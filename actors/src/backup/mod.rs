@@ -12,6 +12,7 @@
 //! `Backup::wire` is the picture in code. The graph has no cycle: content and tree pages have lanes of their own
 //! from Dedup to the Sealer, and from the Uploader on everything only drains.
 
+mod ahead;
 mod bookkeeper;
 mod cataloguer;
 mod dedup;

@@ -1,6 +1,7 @@
 //! The Opener stage: frames out of ranges. Each is opened, decompressed and its wanted chunks' ids are recomputed on the
 //! pool, before a byte of it reaches a file. A frame that fails costs the files that need it, and no others.
 
+use lockstone_proto::limits::TAG_LEN;
 use lockstone_proto::vault::Codec;
 use lockstone_vault::frame::Decompressor;
 use lockstone_vault::pack::PackSeal;
@@ -41,8 +42,7 @@ impl Opener {
             let sealed = bytes
                 .get(start..start.saturating_add(frame.place.sealed_len as usize))
                 .unwrap_or_default();
-            let room = frame.place.raw_len.max(frame.place.sealed_len) as usize;
-            let raw = job.pool.take(room);
+            let raw = job.pool.take(frame.place.raw_len as usize);
             let opened = job
                 .engine
                 .compute(|| open_frame(&seal, &frame, sealed, decompressor, payload, raw));
@@ -86,23 +86,25 @@ fn open_frame(
     mut raw: Pooled,
 ) -> Result<Pooled, String> {
     let (raw_len, codec) = (frame.place.raw_len, frame.place.codec);
-    let open = |bytes: &mut Vec<u8>| {
-        bytes.clear();
-        bytes.extend_from_slice(sealed);
-        seal.open_frame(frame.ordinal, raw_len, codec, bytes)
-            .map_err(|error| error.to_string())
-    };
+    let wanted = raw_len as usize;
+    let payload_len = sealed.len().saturating_sub(TAG_LEN);
     if codec == Codec::Stored {
-        open(raw.vec())?;
-        return if raw.len() == raw_len as usize {
-            Ok(raw)
-        } else {
-            Err("it is not as long as it should be".to_owned())
-        };
+        if payload_len != wanted {
+            return Err("it is not as long as it should be".to_owned());
+        }
+        seal.open_frame_into(frame.ordinal, raw_len, codec, sealed, raw.spare(wanted))
+            .map_err(|error| error.to_string())?;
+    } else {
+        if payload.len() < payload_len {
+            payload.resize(payload_len, 0);
+        }
+        let payload = &mut payload[..payload_len];
+        seal.open_frame_into(frame.ordinal, raw_len, codec, sealed, payload)
+            .map_err(|error| error.to_string())?;
+        decompressor
+            .decompress_into(codec, payload, raw.spare(wanted))
+            .map_err(|error| error.to_string())?;
     }
-    open(payload)?;
-    decompressor
-        .decompress(codec, payload, raw_len as usize, raw.vec())
-        .map_err(|error| error.to_string())?;
+    raw.filled(wanted);
     Ok(raw)
 }
