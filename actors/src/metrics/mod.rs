@@ -38,6 +38,12 @@ pub struct Metrics {
     store_used: Once,
 }
 
+impl std::fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Metrics").finish_non_exhaustive()
+    }
+}
+
 /// A job that has ended, as far as metrics go.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct EndedJob {

@@ -322,8 +322,10 @@ impl ObjectStore for Retry {
                 .await;
         }
         let unsure = AtomicBool::new(false);
-        self.run(Verb::Put, location, || self.create(location, &payload, opts.clone(), &unsure))
-            .await
+        self.run(Verb::Put, location, || {
+            self.create(location, &payload, opts.clone(), &unsure)
+        })
+        .await
     }
 
     async fn put_multipart_opts(&self, location: &Path, o: PutMultipartOptions) -> Result<Box<dyn MultipartUpload>> {
@@ -356,7 +358,8 @@ impl ObjectStore for Retry {
     }
 
     async fn get_ranges(&self, location: &Path, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
-        self.run(Verb::Get, location, || self.inner.get_ranges(location, ranges)).await
+        self.run(Verb::Get, location, || self.inner.get_ranges(location, ranges))
+            .await
     }
 
     fn delete_stream(&self, locations: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
@@ -365,7 +368,9 @@ impl ObjectStore for Retry {
             let retry = retry.clone();
             async move {
                 let location = location?;
-                retry.run(Verb::Delete, &location, || retry.inner.delete(&location)).await?;
+                retry
+                    .run(Verb::Delete, &location, || retry.inner.delete(&location))
+                    .await?;
                 Ok(location)
             }
         };
@@ -382,11 +387,13 @@ impl ObjectStore for Retry {
 
     async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
         let at = prefix.cloned().unwrap_or_default();
-        self.run(Verb::List, &at, || self.inner.list_with_delimiter(prefix)).await
+        self.run(Verb::List, &at, || self.inner.list_with_delimiter(prefix))
+            .await
     }
 
     async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
-        self.run(Verb::Copy, from, || self.inner.copy_opts(from, to, options.clone())).await
+        self.run(Verb::Copy, from, || self.inner.copy_opts(from, to, options.clone()))
+            .await
     }
 }
 

@@ -25,7 +25,7 @@ fn a_store_in_memory_keeps_them_too_and_so_does_a_decorated_one() {
     let observer = Arc::new(Seen::default());
     let store = Store::new(Arc::new(InMemory::new()), "memory://test")
         .decorated(|inner| Arc::new(Metered::new(inner, observer.clone())))
-        .decorated(|inner| Arc::new(Retry::new(inner, RetryRule::default())));
+        .decorated(|inner| Arc::new(Retry::new(inner, RetryRule::default(), None)));
     block_on(conformance::suite(&store)).unwrap();
     let seen = observer.0.lock().unwrap();
     for wanted in [
