@@ -92,7 +92,8 @@ impl Tuning {
 
     /// Bytes of the budget that file content uses. The rest is the tree pages' own, so that the graph can't wait on
     /// itself.
-    pub(crate) fn data_budget(&self) -> u64 {
+    #[must_use]
+    pub fn data_budget(&self) -> u64 {
         self.budget_bytes - self.tree_budget()
     }
 
@@ -102,7 +103,8 @@ impl Tuning {
     }
 
     /// Where a data pack is closed: the format's target, or a third of the budget where that is less.
-    pub(crate) fn data_pack_target(&self) -> usize {
+    #[must_use]
+    pub fn data_pack_target(&self) -> usize {
         limits::PACK_TARGET.min(usize::try_from(self.data_budget() / 3).unwrap_or(usize::MAX))
     }
 

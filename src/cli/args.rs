@@ -10,7 +10,9 @@ use std::time::Duration;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
-use super::commands::{agent, backup, cache, check, demo, extras, jobs, passphrase, points, register, restore, vault};
+use super::commands::{
+    agent, backup, bench, cache, check, demo, extras, jobs, passphrase, points, register, restore, vault,
+};
 use super::log::LogFormat;
 use super::units;
 
@@ -129,6 +131,9 @@ pub enum Command {
     Agent(agent::AgentArgs),
     /// Volumes of this server, and whether they can be backed up
     Volumes,
+    /// Measure this machine
+    #[command(subcommand)]
+    Bench(bench::BenchCommand),
     /// A whole round trip in a scratch folder, on real files
     Demo(demo::DemoArgs),
     /// Print the completions of a shell
@@ -168,15 +173,7 @@ pub fn command() -> clap::Command {
 }
 
 /// Commands (by their whole path) and options of the contract that later versions bring.
-const LATER: &[&str] = &[
-    "gc",
-    "policy",
-    "throttle",
-    "bench",
-    "replicate",
-    "regenerate",
-    "--repair",
-];
+const LATER: &[&str] = &["gc", "policy", "throttle", "replicate", "regenerate", "--repair"];
 
 /// What of a later version the command line asked for, if that is why it was not understood.
 #[must_use]

@@ -29,7 +29,9 @@ use tracing::Level;
 use crate::agent::signals;
 use crate::agent::store_settings::StoreSettings;
 use args::{Cli, Command, Global};
-use commands::{agent, backup, cache, check, demo, extras, jobs, passphrase, points, register, restore, status, vault};
+use commands::{
+    agent, backup, bench, cache, check, demo, extras, jobs, passphrase, points, register, restore, status, vault,
+};
 use exit::{Exit, Failure};
 use output::{Outcome, Output};
 
@@ -164,6 +166,7 @@ fn run(cli: Cli, out: Output) -> Outcome {
         Command::Passphrase(command) => passphrase::run(&context, command),
         Command::Cache(command) => cache::run(&context, command),
         Command::Volumes => extras::volumes(&context),
+        Command::Bench(command) => bench::run(&context, command),
         Command::Demo(args) => demo::run(&context, args),
         Command::Agent(args) => agent::run(&context, &args),
         Command::MetricsPage => extras::metrics_page(&context),

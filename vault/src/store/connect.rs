@@ -50,8 +50,13 @@ pub(super) struct Connector {
 }
 
 impl Connector {
-    /// `ca_file`: certificates in PEM that are trusted besides the system's.
-    pub(super) fn new(url: &str, pace: Arc<dyn WirePace>, ca_file: Option<&Path>) -> Result<Self, StoreError> {
+    /// `ca_file`: certificates in PEM that are trusted besides the system's. `proxies`: whether those of the environment are used.
+    pub(super) fn new(
+        url: &str,
+        pace: Arc<dyn WirePace>,
+        ca_file: Option<&Path>,
+        proxies: bool,
+    ) -> Result<Self, StoreError> {
         let bad = |reason: String| StoreError::BadSetting {
             url: url.to_owned(),
             reason,
@@ -63,6 +68,9 @@ impl Connector {
             .pool_idle_timeout(IDLE)
             .tcp_keepalive(Duration::from_secs(30))
             .tcp_user_timeout(UNACKNOWLEDGED);
+        if !proxies {
+            store = store.no_proxy();
+        }
         if let Some(file) = ca_file {
             let failed = |why: String| bad(format!("the certificates in {} cannot be used: {why}", file.display()));
             let pem = std::fs::read(file).map_err(|error| failed(error.to_string()))?;

@@ -37,6 +37,8 @@ pub struct StoreOptions {
     pub pace: Arc<dyn WirePace>,
     /// Settings that the environment does not have: names of environment variables in lower case (`aws_endpoint_url`).
     pub settings: BTreeMap<String, String>,
+    /// Whether the environment is asked, first of all, for settings and proxies. Not where `settings` say all there is to say.
+    pub environment: bool,
 }
 
 impl Default for StoreOptions {
@@ -44,6 +46,7 @@ impl Default for StoreOptions {
         Self {
             pace: Arc::new(Unpaced),
             settings: BTreeMap::new(),
+            environment: true,
         }
     }
 }
@@ -51,7 +54,8 @@ impl Default for StoreOptions {
 impl StoreOptions {
     /// A setting, from the environment or else from `settings`.
     fn get(&self, name: &str) -> Option<String> {
-        let set = std::env::var(name.to_ascii_uppercase()).ok();
+        let set = || std::env::var(name.to_ascii_uppercase()).ok();
+        let set = self.environment.then(set).flatten();
         set.or_else(|| self.settings.get(name).cloned())
             .filter(|value| !value.is_empty())
     }
@@ -153,7 +157,7 @@ impl Bucket {
 
     pub(super) fn open(&self, url: &str, options: &StoreOptions) -> Result<Arc<dyn ObjectStore>, StoreError> {
         let ca_file = options.get(CA_BUNDLE).map(PathBuf::from);
-        let connector = Connector::new(url, Arc::clone(&options.pace), ca_file.as_deref())?;
+        let connector = Connector::new(url, Arc::clone(&options.pace), ca_file.as_deref(), options.environment)?;
         Ok(match self.service {
             Service::S3 => self.prefixed(s3(url, &self.name, options, connector)?),
             Service::Azure => self.prefixed(azure(url, &self.name, options, connector)?),
@@ -177,7 +181,11 @@ fn no_retries() -> RetryConfig {
 }
 
 fn s3(url: &str, bucket: &str, options: &StoreOptions, connector: Connector) -> Result<impl ObjectStore, StoreError> {
-    let mut builder = AmazonS3Builder::from_env();
+    let mut builder = if options.environment {
+        AmazonS3Builder::from_env()
+    } else {
+        AmazonS3Builder::new()
+    };
     for (name, value) in &options.settings {
         if let Ok(key) = AmazonS3ConfigKey::from_str(name)
             && builder.get_config_value(&key).is_none()
@@ -224,7 +232,11 @@ fn azure(
     options: &StoreOptions,
     connector: Connector,
 ) -> Result<impl ObjectStore, StoreError> {
-    let mut builder = MicrosoftAzureBuilder::from_env();
+    let mut builder = if options.environment {
+        MicrosoftAzureBuilder::from_env()
+    } else {
+        MicrosoftAzureBuilder::new()
+    };
     for (name, value) in &options.settings {
         if let Ok(key) = AzureConfigKey::from_str(name)
             && builder.get_config_value(&key).is_none()
