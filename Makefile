@@ -97,7 +97,7 @@ demo: build
 
 .PHONY: bench
 bench: setup
-	cargo bench --workspace --locked --features failpoints --bench bytes --bench trees --bench index --bench flow
+	cargo bench --workspace --locked --bench bytes --bench trees --bench index --bench flow
 
 # Needs some GiB in /dev/shm, and half an hour. See the program's own help for what else it can do.
 COMPARE ?= --data linux,random

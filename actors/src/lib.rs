@@ -11,6 +11,8 @@
 //! Every thread, channel and task of the house belongs here; `vault` and `host` have none.
 
 pub mod backup;
+#[doc(hidden)]
+pub mod bench;
 mod checking;
 mod contents;
 mod engine;

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
-use super::commands::{backup, cache, check, demo, extras, jobs, passphrase, points, register, restore, vault};
+use super::commands::{backup, bench, cache, check, demo, extras, jobs, passphrase, points, register, restore, vault};
 
 /// Encrypted, deduplicated backups of a server, restorable file by file or whole.
 #[derive(Debug, Parser)]
@@ -109,6 +109,9 @@ pub enum Command {
     Cache(cache::CacheCommand),
     /// Volumes of this server, and whether they can be backed up
     Volumes,
+    /// Measure this machine
+    #[command(subcommand)]
+    Bench(bench::BenchCommand),
     /// A whole round trip in a scratch folder, on real files
     Demo(demo::DemoArgs),
     /// Print the completions of a shell
@@ -150,7 +153,6 @@ const LATER: &[&str] = &[
     "policy",
     "throttle",
     "agent",
-    "bench",
     "replicate",
     "regenerate",
     "--repair",

@@ -26,7 +26,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::agent::signals;
 use args::{Cli, Command, Global};
-use commands::{backup, cache, check, demo, extras, jobs, passphrase, points, register, restore, status, vault};
+use commands::{backup, bench, cache, check, demo, extras, jobs, passphrase, points, register, restore, status, vault};
 use exit::{Exit, Failure};
 use output::{Outcome, Output};
 
@@ -123,6 +123,7 @@ fn run(cli: Cli, out: Output) -> Outcome {
         Command::Passphrase(command) => passphrase::run(&context, command),
         Command::Cache(command) => cache::run(&context, command),
         Command::Volumes => extras::volumes(&context),
+        Command::Bench(command) => bench::run(&context, command),
         Command::Demo(args) => demo::run(&context, args),
         Command::Completions(args) => extras::completions(&context, &args),
         Command::Man(args) => extras::man(&context, &args),

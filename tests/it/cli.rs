@@ -34,6 +34,7 @@ const COMMANDS: &[&str] = &[
     "cache move",
     "cache rebuild",
     "volumes",
+    "bench primitives",
     "demo",
     "completions",
     "man",

@@ -4,6 +4,7 @@
 
 mod backup_restore;
 mod bad_input;
+mod bench;
 mod cli;
 mod damage;
 mod demo;

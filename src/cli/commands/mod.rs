@@ -2,6 +2,7 @@
 //! for scripts, and an exit code.
 
 pub mod backup;
+pub mod bench;
 pub mod cache;
 pub mod check;
 pub mod demo;
