@@ -17,12 +17,13 @@ use lockstone_proto::ids::ChunkId;
 use lockstone_proto::limits::{CHUNK_MAX, CHUNK_MIN};
 use lockstone_proto::vault::{ChunkKind, Content, Entry};
 use lockstone_vault::content::ContentWriter;
+use lockstone_vault::pool::Pooled;
 use lockstone_vault::tree::NewPage;
 use rayon::prelude::*;
 
 use super::Context;
 use super::messages::{Buffer, Catalogue, Chunk, ChunkBatch, FileRead, FileTask, Held, ReadBatch};
-use crate::flow::{Permit, Pooled, Receiver, Sender, Stop, fault_point};
+use crate::flow::{Permit, Receiver, Sender, Stop, fault_point};
 use crate::progress::add;
 
 /// How often a file that changes under the reader is read.

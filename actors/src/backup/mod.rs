@@ -39,10 +39,11 @@ use lockstone_host::walk::Rules;
 use lockstone_proto::ids::{ChunkId, JobId, PointId};
 use lockstone_proto::vault::{ChunkKind, Consistency};
 use lockstone_vault::domain::Domain;
+use lockstone_vault::pool::Pool;
 use parking_lot::Mutex;
 
 use crate::engine::Engine;
-use crate::flow::{Body, Budget, CancelToken, Fault, Pool, StageSpec, Stop, body, channel, stage};
+use crate::flow::{Body, Budget, CancelToken, Fault, StageSpec, Stop, body, channel, stage};
 use crate::job::Warnings;
 use crate::metrics::Metrics;
 use crate::progress::{Progress, get};

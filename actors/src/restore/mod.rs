@@ -31,10 +31,11 @@ use std::time::{Duration, Instant};
 use lockstone_proto::ids::JobId;
 use lockstone_vault::domain::Domain;
 use lockstone_vault::log::Point;
+use lockstone_vault::pool::Pool;
 use parking_lot::Mutex;
 
 use crate::engine::Engine;
-use crate::flow::{Budget, CancelToken, Fault, Pool, StageSpec, Stop, body, channel, stage};
+use crate::flow::{Budget, CancelToken, Fault, StageSpec, Stop, body, channel, stage};
 use crate::job::Warnings;
 use crate::metrics::Metrics;
 use crate::progress::{Progress, add, get};
@@ -206,7 +207,7 @@ impl Pipeline for Restore {
             first_names: Arc::default(),
         };
         job.metrics.watch_budget("restore", &context.budget);
-        // Ranges and frames are paid for by the budget; the Writer's inbox also takes every file of a window.
+        // Ranges and frames are paid for by the budget; the Writer's inbox also takes every file of a window, by the batch.
         let (to_fetcher, ranges) = channel("ranges", tuning.capacity, cancel);
         let (to_opener, fetched) = channel("fetched", tuning.uploads.min(tuning.capacity), cancel);
         let (to_writer, tasks) = channel("writes", tuning.capacity * 16, cancel);
@@ -227,7 +228,7 @@ impl Pipeline for Restore {
             .map(|fetcher| body(move || fetcher.run()))
             .collect();
         to_opener.finish();
-        let opener = (0..=tuning.threads)
+        let opener = (0..tuning.threads)
             .map(|_| opener::Opener {
                 context: context.clone(),
                 inbox: fetched.clone(),

@@ -14,6 +14,7 @@ pub mod names;
 mod open;
 pub mod pace;
 mod retry;
+mod reused;
 pub(crate) mod wire;
 
 use std::ops::Range;
@@ -136,7 +137,7 @@ impl Store {
         let identity = identity(&path).map_err(|error| StoreError::from_io(url, &error))?;
         let inner = LocalFileSystem::new_with_prefix(&path).map_err(|error| StoreError::sort(url, &error))?;
         Ok(Self {
-            inner: Arc::new(inner.with_fsync(true)),
+            inner: Arc::new(reused::Reused::new(inner.with_fsync(true))),
             url: url.into(),
             root: Some(Arc::new(Root { path, identity })),
             ordered: false,
