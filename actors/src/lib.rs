@@ -20,7 +20,7 @@ pub mod metrics;
 mod progress;
 pub mod restore;
 mod supervisor;
-mod throttle;
+pub mod throttle;
 mod tuning;
 
 /// The target of the spans that say which job and stage a line of the log is about: to be let through whatever is logged.

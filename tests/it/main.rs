@@ -26,5 +26,6 @@ mod store_ceph;
 mod store_faults;
 mod store_input;
 mod stores;
+mod throttle;
 mod tree;
 mod web;

@@ -41,7 +41,6 @@ use crate::metrics::Metrics;
 use crate::progress::{Progress, add, get};
 use crate::supervisor::machine::RestartPolicy;
 use crate::supervisor::{self, Pipeline};
-use crate::throttle::Pace;
 use crate::tuning::Tuning;
 use messages::Wanted;
 
@@ -106,7 +105,6 @@ pub fn restore(
         Ok(engine) => engine,
         Err(fault) => return RestoreReport::not_started(id, fault),
     };
-    let download_pace = Pace::new(tuning.download_rate);
     let policy = RestartPolicy {
         max_fruitless: tuning.max_generations,
         first_pause: tuning.backoff,
@@ -120,14 +118,12 @@ pub fn restore(
         metrics,
         progress,
         warnings: Warnings::default(),
-        download_pace,
         pool: Pool::default(),
         damaged: AtomicU64::new(0),
         furthest: AtomicU64::new(0),
         would: Mutex::default(),
     });
-    job.metrics
-        .job_began("restore", &job.progress, job.domain.index(), &job.tuning);
+    job.metrics.job_began("restore", &job.progress, job.domain.index());
     let end = supervisor::run(
         id,
         Box::new(Restore { job: Arc::clone(&job) }),
@@ -148,7 +144,6 @@ pub(crate) struct Job {
     metrics: Arc<Metrics>,
     progress: Arc<Progress>,
     warnings: Warnings,
-    download_pace: Pace,
     pool: Pool,
     /// Files and folders that damage in the vault cost.
     damaged: AtomicU64,

@@ -15,4 +15,5 @@ pub mod register;
 pub mod report;
 pub mod restore;
 pub mod status;
+pub mod throttle;
 pub mod vault;

@@ -10,11 +10,11 @@ pub mod conformance;
 mod connect;
 pub mod decorate;
 mod error;
+mod local;
 pub mod names;
 mod open;
 pub mod pace;
 mod retry;
-mod reused;
 pub(crate) mod wire;
 
 use std::ops::Range;
@@ -100,7 +100,7 @@ impl Store {
     /// The same with options.
     pub fn open_with(url: &str, options: &StoreOptions) -> Result<Self, StoreError> {
         match place(url)? {
-            Place::Folder(path) => Self::local(url, path),
+            Place::Folder(path) => Self::local(url, path, options),
             Place::Bucket(bucket) => Ok(Self {
                 inner: bucket.open(url, options)?,
                 url: bucket.url().into(),
@@ -119,7 +119,7 @@ impl Store {
         Self::open_with(url, options)
     }
 
-    fn local(url: &str, path: PathBuf) -> Result<Self, StoreError> {
+    fn local(url: &str, path: PathBuf, options: &StoreOptions) -> Result<Self, StoreError> {
         let folder = match std::fs::metadata(&path) {
             Ok(stat) => stat.is_dir(),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
@@ -137,7 +137,7 @@ impl Store {
         let identity = identity(&path).map_err(|error| StoreError::from_io(url, &error))?;
         let inner = LocalFileSystem::new_with_prefix(&path).map_err(|error| StoreError::sort(url, &error))?;
         Ok(Self {
-            inner: Arc::new(reused::Reused::new(inner.with_fsync(true))),
+            inner: Arc::new(local::Local::new(inner.with_fsync(true), Arc::clone(&options.pace))),
             url: url.into(),
             root: Some(Arc::new(Root { path, identity })),
             ordered: false,
