@@ -8,11 +8,15 @@ SHELL := /bin/bash
 CACHE ?= $(HOME)/.cache/lockstone
 export CARGO_TARGET_DIR ?= $(CACHE)/target
 export LOCKSTONE_READER_PYTHON ?= $(CACHE)/venv/bin/python
+export LOCKSTONE_TEST_TOOLS ?= $(CACHE)
 
 PREFIX ?= /usr/local
 # One profile for the program and its tests, and the whole workspace each time: the same features, so the same RocksDB.
 CARGO_FLAGS := --release --workspace --locked
 TEST_FLAGS := $(CARGO_FLAGS) --features failpoints
+# The object stores that the tests run; Ceph is the distribution's.
+MOTO := 5.2.5
+AZURITE := 3.35.0
 SUDO := $(shell [ "$$(id -u)" = 0 ] || command -v sudo)
 BINARY := $(CARGO_TARGET_DIR)/release/lockstone
 
@@ -42,17 +46,27 @@ setup:
 	fi
 	@command -v cargo >/dev/null || { echo "setup: please install Rust (https://rustup.rs)"; exit 1; }
 
-# What the tests like to have. Where it cannot be had, the tests that need it say that they are skipped.
+# What the tests like to have (the program of Prometheus, not its service). Where it cannot be had, the tests that need it say that they are skipped.
 .PHONY: setup-tests
 setup-tests: setup
 	@missing=""; \
 	command -v mkfs.btrfs >/dev/null || missing="$$missing btrfs-progs"; \
 	command -v getfattr >/dev/null || missing="$$missing attr"; \
 	command -v setfacl >/dev/null || missing="$$missing acl"; \
+	command -v promtool >/dev/null || missing="$$missing prometheus"; \
+	command -v curl >/dev/null || missing="$$missing curl"; \
+	command -v npm >/dev/null || missing="$$missing npm"; \
+	for part in ceph-mon ceph-mgr ceph-osd radosgw; do \
+	  command -v $$part >/dev/null || missing="$$missing $$part"; \
+	done; \
+	command -v ceph >/dev/null || missing="$$missing ceph-common"; \
 	if [ -n "$$missing" ] && command -v apt-get >/dev/null; then \
 	  echo "setup: installing$$missing"; \
-	  { $(SUDO) apt-get update -q && DEBIAN_FRONTEND=noninteractive $(SUDO) apt-get install -y -q $$missing; } \
+	  { $(SUDO) apt-get update -q && DEBIAN_FRONTEND=noninteractive $(SUDO) apt-get install -y -q --no-install-recommends $$missing; } \
 	    || echo "setup: could not install$$missing: some tests will be skipped"; \
+	  case "$$missing" in *prometheus*) \
+	    if [ -d /run/systemd/system ]; then $(SUDO) systemctl disable -q --now prometheus 2>/dev/null || true; fi ;; \
+	  esac; \
 	fi
 	@cargo nextest --version >/dev/null 2>&1 \
 	  || CARGO_TARGET_DIR=$(CACHE)/nextest cargo install --locked cargo-nextest \
@@ -65,6 +79,13 @@ setup-tests: setup
 	      && cp tests/reader/requirements.txt $$stamp; \
 	  } || echo "setup: no Python packages for the second reader: its test will be skipped"; \
 	fi
+	@[ -x $(CACHE)/venv/bin/moto_server ] \
+	  || { [ -x $(CACHE)/venv/bin/pip ] || python3 -m venv $(CACHE)/venv; } \
+	  && { [ -x $(CACHE)/venv/bin/moto_server ] || $(CACHE)/venv/bin/pip install -q 'moto[server]==$(MOTO)'; } \
+	  || echo "setup: no moto: the tests of S3 will be skipped"
+	@[ -x $(CACHE)/azurite/node_modules/.bin/azurite-blob ] \
+	  || npm install --silent --no-audit --no-fund --prefix $(CACHE)/azurite azurite@$(AZURITE) \
+	  || echo "setup: no Azurite: the tests of Azure Blob will be skipped"
 
 # The program has no fault points. (`make test` builds another one, which has.) Its debug symbols, most of them RocksDB's,
 # stay in the shared target folder.

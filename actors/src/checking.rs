@@ -36,7 +36,6 @@ pub fn check(
     progress: &Arc<Progress>,
     cancel: &CancelToken,
 ) -> Result<CheckReport, JobError> {
-    let begun = std::time::Instant::now();
     let tuning = tuning.clamped();
     let engine = Engine::new(&tuning).map_err(JobError::from)?;
     progress.set_phase("checking");
@@ -54,7 +53,8 @@ pub fn check(
         progress.set_phase(seen.what);
     };
     let cancelled = || cancel.is_cancelled();
-    let report = engine
+    metrics.job_began("check", progress, domain.index());
+    let checked = engine
         .finish(check::check(
             domain,
             &options,
@@ -62,10 +62,9 @@ pub fn check(
             &show,
             &cancelled,
         ))
-        .map_err(|error| JobError::from(Fault::from(error)))?;
-    let status = if report.is_ok() { "Completed" } else { "Damaged" };
-    metrics.job_ended("check", status, begun.elapsed(), None);
-    Ok(report)
+        .map_err(|error| JobError::from(Fault::from(error)));
+    metrics.job_ended();
+    checked
 }
 
 /// Spawns on the job's runtime, so that packs are checked on several threads.

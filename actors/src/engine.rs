@@ -3,6 +3,8 @@
 
 use std::future::Future;
 
+use tracing::Instrument as _;
+
 use crate::flow::{CancelToken, Fault, Stop};
 use crate::tuning::Tuning;
 
@@ -44,7 +46,7 @@ impl Engine {
         F: Future + Send + 'static,
         F::Output: Send + 'static,
     {
-        let task = self.runtime.spawn(task);
+        let task = self.runtime.spawn(task.in_current_span());
         self.runtime.block_on(async {
             tokio::select! {
                 done = task => done.map_err(|error| Fault::transient(format!("a task of the store died: {error}")).into()),

@@ -18,12 +18,15 @@ mod contents;
 mod engine;
 mod flow;
 mod job;
-mod metrics;
+pub mod metrics;
 mod progress;
 pub mod restore;
 mod supervisor;
-mod throttle;
+pub mod throttle;
 mod tuning;
+
+/// The target of the spans that say which job and stage a line of the log is about: to be let through whatever is logged.
+pub const SPANS: &str = "lockstone::spans";
 
 pub use backup::{BackupReport, BackupRequest, backup};
 pub use checking::{CheckReport, CheckRequest, check};

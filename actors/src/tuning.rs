@@ -1,7 +1,6 @@
 //! What may be set about a pipeline, with the reason for each default. Nothing here changes what is stored, only how
 //! fast and in how much memory.
 
-use std::num::NonZeroU32;
 use std::thread::available_parallelism;
 use std::time::Duration;
 
@@ -17,16 +16,13 @@ pub struct Tuning {
     pub readers: usize,
     /// Packs in upload (or ranges in download) at once. Default 4: enough to fill a fast link over its latency.
     pub uploads: usize,
-    /// Messages a channel between stages holds. Default 16: batches are about 1 MiB, and the budget is the real bound.
+    /// Messages a channel between stages holds. Default 4: batches are about 1 MiB, and what waits in a queue has left
+    /// the processor's cache by the time it is wanted.
     pub capacity: usize,
-    /// Bytes of file content in memory at once. Default 96 MiB.
+    /// Bytes of file content in memory at once. Default 48 MiB: more does not make it faster.
     pub budget_bytes: u64,
     /// zstd level of new frames. Default 3.
     pub zstd_level: i32,
-    /// Bytes a second to the vault; `None`: unlimited.
-    pub upload_rate: Option<NonZeroU32>,
-    /// Bytes a second from the vault; `None`: unlimited.
-    pub download_rate: Option<NonZeroU32>,
     /// Stored bytes after which a checkpoint is written. Default 256 MiB, so that an interruption costs little.
     pub checkpoint_bytes: u64,
     /// Time after which a checkpoint is written, if anything is new. Default 20 s.
@@ -49,11 +45,9 @@ impl Default for Tuning {
             threads: cores,
             readers: (cores * 2).clamp(2, 16),
             uploads: 4,
-            capacity: 16,
-            budget_bytes: 96 * limits::MIB,
+            capacity: 4,
+            budget_bytes: 48 * limits::MIB,
             zstd_level: 3,
-            upload_rate: None,
-            download_rate: None,
             checkpoint_bytes: 256 * limits::MIB,
             checkpoint_after: Duration::from_secs(20),
             flush_after: Duration::from_secs(5),

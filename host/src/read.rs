@@ -32,18 +32,7 @@ impl OpenedFile {
     }
 
     pub(crate) fn open_in(folder: BorrowedFd<'_>, name: &[u8]) -> io::Result<Self> {
-        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-        let handle = match openat(folder, name, flags | OFlags::NOATIME, Mode::empty()) {
-            // Only the owner may ask for that.
-            Err(Errno::PERM) => openat(folder, name, flags, Mode::empty()),
-            // Another program holds a lease: wait until the kernel has taken it back. For no other regular file does
-            // opening block, and a fifo answers differently.
-            Err(Errno::WOULDBLOCK) if Stat::at(folder, name)?.is_file() => {
-                openat(folder, name, flags & !OFlags::NONBLOCK, Mode::empty())
-            }
-            opened => opened,
-        }
-        .map_err(|error| if error == Errno::LOOP { no_file() } else { error.into() })?;
+        let handle = open_handle(folder, name)?;
         let stat = Stat::of(handle.as_fd())?;
         if !stat.is_file() {
             return Err(no_file());
@@ -53,6 +42,32 @@ impl OpenedFile {
             has_holes: stat.may_have_holes(),
             stat,
         })
+    }
+
+    /// Opens a small file and reads all of it into the front of `room`, if it still is what the walk saw, `seen`, after
+    /// that: three calls in all. `room` must be longer than the file by a byte at least. None: it is another one by now.
+    ///
+    /// # Errors
+    /// What the system said.
+    pub fn read_whole(folder: &Folder, name: &[u8], seen: &Stat, room: &mut [u8]) -> io::Result<Option<Self>> {
+        let handle = open_handle(folder.handle(), name)?;
+        let read = loop {
+            match rustix::io::pread(&handle, &mut *room, 0) {
+                Err(Errno::INTR) => {}
+                // It is no file any more: who opens it with more care will say so.
+                Err(Errno::AGAIN | Errno::ISDIR | Errno::SPIPE | Errno::NXIO) => return Ok(None),
+                read => break read?,
+            }
+        };
+        let mut stat = Stat::of(handle.as_fd())?;
+        folder.map_device(&mut stat);
+        let is_same = (stat.device_raw, stat.inode, stat.mode) == (seen.device_raw, seen.inode, seen.mode)
+            && version(&stat) == version(seen);
+        Ok((is_same && read as u64 == seen.size).then_some(Self {
+            handle,
+            has_holes: stat.may_have_holes(),
+            stat,
+        }))
     }
 
     /// Its attributes when it was opened.
@@ -109,14 +124,28 @@ impl OpenedFile {
         }
     }
 
+    /// Reads at an offset until the buffer is full or the file ends; returns how much that was.
+    ///
+    /// # Errors
+    /// What the system said.
+    pub fn read_full_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        let mut filled = 0;
+        while filled < buffer.len() {
+            match self.read_at(&mut buffer[filled..], offset + filled as u64)? {
+                0 => break,
+                n => filled += n,
+            }
+        }
+        Ok(filled)
+    }
+
     /// Has it changed since it was opened: size, mtime or ctime?
     ///
     /// # Errors
     /// What the system said.
     pub fn changed_since_open(&self) -> io::Result<bool> {
         let now = Stat::of(self.handle.as_fd())?;
-        let of = |stat: &Stat| (stat.size, stat.mtime_s, stat.mtime_ns, stat.ctime_s, stat.ctime_ns);
-        Ok(of(&now) != of(&self.stat))
+        Ok(version(&now) != version(&self.stat))
     }
 }
 
@@ -124,6 +153,26 @@ impl AsFd for OpenedFile {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.handle.as_fd()
     }
+}
+
+fn open_handle(folder: BorrowedFd<'_>, name: &[u8]) -> io::Result<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    match openat(folder, name, flags | OFlags::NOATIME, Mode::empty()) {
+        // Only the owner may ask for that.
+        Err(Errno::PERM) => openat(folder, name, flags, Mode::empty()),
+        // Another program holds a lease: wait until the kernel has taken it back. For no other regular file does
+        // opening block, and a fifo answers differently.
+        Err(Errno::WOULDBLOCK) if Stat::at(folder, name)?.is_file() => {
+            openat(folder, name, flags & !OFlags::NONBLOCK, Mode::empty())
+        }
+        opened => opened,
+    }
+    .map_err(|error| if error == Errno::LOOP { no_file() } else { error.into() })
+}
+
+/// What changes when a file's content does.
+fn version(stat: &Stat) -> (u64, i64, u32, i64, u32) {
+    (stat.size, stat.mtime_s, stat.mtime_ns, stat.ctime_s, stat.ctime_ns)
 }
 
 fn no_file() -> io::Error {
@@ -162,6 +211,30 @@ mod tests {
         let all_hole = std::fs::File::create(folder.path().join("hole")).unwrap();
         all_hole.set_len(1 << 30).unwrap();
         assert_eq!(open(folder.path(), "hole").unwrap().next_data(0).unwrap(), None);
+    }
+
+    #[test]
+    fn a_small_file_is_read_whole_only_if_it_is_what_was_seen() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("f"), b"three").unwrap();
+        rustix::fs::mkfifoat(rustix::fs::CWD, folder.path().join("fifo"), Mode::RUSR).unwrap();
+        let (handle, _) = Folder::open(folder.path()).unwrap();
+        let seen = *OpenedFile::open(&handle, b"f").unwrap().stat();
+        let mut room = [0; 6];
+        let file = OpenedFile::read_whole(&handle, b"f", &seen, &mut room)
+            .unwrap()
+            .unwrap();
+        assert_eq!((&room[..5], file.stat()), (&b"three"[..], &seen));
+        assert!(
+            OpenedFile::read_whole(&handle, b"fifo", &seen, &mut room)
+                .unwrap()
+                .is_none()
+        );
+        for changed in [b"four, and more".as_slice(), b"four", b"seven"] {
+            std::fs::write(folder.path().join("f"), changed).unwrap();
+            let there = OpenedFile::read_whole(&handle, b"f", &seen, &mut room).unwrap();
+            assert!(there.is_none_or(|file| file.stat().ctime_ns == seen.ctime_ns));
+        }
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! the lock belongs to a run that was interrupted; it is shown as such, and the next job writes that down. The signed
 //! records that the operator sees are the vault's (`lockstone_vault::jobs`).
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use anyhow::Context;
@@ -51,6 +52,23 @@ pub struct Job {
     /// Why it failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<Value>,
+    /// What it knew of the vault when it ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seen: Option<Seen>,
+}
+
+/// What a job knew of the vault when it ended: for the metrics of those who do not open the vault.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Seen {
+    /// This server's recovery points that are not deleted, by tag.
+    pub points: BTreeMap<String, u64>,
+    /// When the newest of them was begun, seconds since the epoch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub newest_point_s: Option<i64>,
+    /// Chunks in the index.
+    pub index_chunks: u64,
+    /// Its bytes on disk.
+    pub index_bytes: u64,
 }
 
 impl Job {
@@ -68,6 +86,7 @@ impl Job {
             point: None,
             report: Map::new(),
             error: None,
+            seen: None,
         }
     }
 
@@ -84,7 +103,8 @@ impl Job {
         self.error = error.map(Failure::json);
     }
 
-    fn interrupted(&mut self) {
+    /// Says that nobody runs it any more.
+    pub fn interrupted(&mut self) {
         "Failed".clone_into(&mut self.status);
         self.error =
             Some(Failure::failed(INTERRUPTED.0, INTERRUPTED.1, "the next run continues where it stopped").json());
@@ -148,20 +168,23 @@ fn read_all(home: &Home) -> anyhow::Result<Vec<Job>> {
 }
 
 /// Brings the records up to date before a new job: runs that ended without saying so, and too old ones. Called with the
-/// lock held, so that whatever says `Running` does not run.
+/// lock held, so that whatever says `Running` does not run. Gives what the last job knew of the vault.
 ///
 /// # Errors
 /// Where the folder cannot be read or written.
-pub fn tidy(home: &Home) -> anyhow::Result<()> {
+pub fn tidy(home: &Home) -> anyhow::Result<Option<Seen>> {
+    let mut seen = None;
     for (place, mut job) in read_all(home)?.into_iter().enumerate() {
         if place >= KEPT {
             super::home::remove_if_there(&home.job(job.job))?;
         } else if job.runs() {
             job.interrupted();
             job.save(home)?;
+        } else if seen.is_none() {
+            seen = job.seen;
         }
     }
-    Ok(())
+    Ok(seen)
 }
 
 /// The job that an id, or the beginning of one, means.

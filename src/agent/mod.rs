@@ -11,3 +11,5 @@ pub mod session;
 pub mod signals;
 pub mod slots;
 pub mod sources;
+pub mod store_settings;
+pub mod throttle;

@@ -5,11 +5,16 @@
 //! served something that pretends.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
-use super::commands::{backup, bench, cache, check, demo, extras, jobs, passphrase, points, register, restore, vault};
+use super::commands::{
+    agent, backup, bench, cache, check, demo, extras, jobs, passphrase, points, register, restore, throttle, vault,
+};
+use super::log::LogFormat;
+use super::units;
 
 /// Encrypted, deduplicated backups of a server, restorable file by file or whole.
 #[derive(Debug, Parser)]
@@ -44,9 +49,24 @@ pub struct Global {
     /// How progress is shown on stderr
     #[arg(long, global = true, value_enum, default_value_t = ProgressMode::Auto, value_name = "HOW", help_heading = "Global options")]
     pub progress: ProgressMode,
+    /// How lines of the log look [default: journal where stderr is the journal, else text]
+    #[arg(
+        long,
+        global = true,
+        value_enum,
+        value_name = "FORMAT",
+        help_heading = "Global options"
+    )]
+    pub log_format: Option<LogFormat>,
+    /// What is logged: error, warn, info, debug, trace, or a filter (else LOCKSTONE_LOG, RUST_LOG)
+    #[arg(long, global = true, value_name = "LEVEL", help_heading = "Global options")]
+    pub log_level: Option<String>,
     /// Read the passphrase from this file (else LOCKSTONE_PASSPHRASE_FILE, LOCKSTONE_PASSPHRASE, or a prompt)
     #[arg(long, global = true, value_name = "FILE", help_heading = "Global options")]
     pub passphrase_file: Option<PathBuf>,
+    /// How long a store that does not answer is waited for: 30s, 15m, 2h (default: 15m, but 10s before its first answer)
+    #[arg(long, global = true, value_name = "TIME", value_parser = units::duration, help_heading = "Global options")]
+    pub store_patience: Option<Duration>,
 }
 
 /// How progress is shown.
@@ -107,6 +127,11 @@ pub enum Command {
     /// The local cache folder
     #[command(subcommand)]
     Cache(cache::CacheCommand),
+    /// How fast the agent may send and fetch, and when
+    #[command(subcommand)]
+    Throttle(throttle::ThrottleCommand),
+    /// The daemon: gives metrics and the jobs of this server (schedule and console come with a later version)
+    Agent(agent::AgentArgs),
     /// Volumes of this server, and whether they can be backed up
     Volumes,
     /// Measure this machine
@@ -116,6 +141,9 @@ pub enum Command {
     Demo(demo::DemoArgs),
     /// Print the completions of a shell
     Completions(extras::CompletionsArgs),
+    /// Print the page that describes the metrics (docs/metrics.md)
+    #[command(hide = true)]
+    MetricsPage,
     /// Write the manual pages, or print the first one
     Man(extras::ManArgs),
 }
@@ -148,16 +176,7 @@ pub fn command() -> clap::Command {
 }
 
 /// Commands (by their whole path) and options of the contract that later versions bring.
-const LATER: &[&str] = &[
-    "gc",
-    "policy",
-    "throttle",
-    "agent",
-    "replicate",
-    "regenerate",
-    "--repair",
-    "--metrics-listen",
-];
+const LATER: &[&str] = &["gc", "policy", "replicate", "regenerate", "--repair"];
 
 /// What of a later version the command line asked for, if that is why it was not understood.
 #[must_use]

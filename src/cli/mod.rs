@@ -6,29 +6,38 @@
 pub mod args;
 pub mod commands;
 pub mod exit;
+pub mod log;
 pub mod output;
 pub mod progress;
 pub mod render;
 pub mod tuning;
 pub mod units;
+pub mod watch;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use clap::Parser;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
-use lockstone_actors::{CancelToken, Metrics};
-use lockstone_vault::store::decorate::{Metered, Retry, RetryRule, StoreObserver};
-use lockstone_vault::store::{Store, StoreError};
+use lockstone_actors::throttle::{Follower, Limits, Throttle};
+use lockstone_actors::{CancelToken, Metrics, Tuning};
+use lockstone_vault::store::decorate::{Metered, RetryRule, StoreObserver};
+use lockstone_vault::store::{Store, StoreError, StoreOptions};
 use tokio::runtime::Runtime;
-use tracing_subscriber::EnvFilter;
+use tracing::Level;
 
 use crate::agent::signals;
+use crate::agent::store_settings::StoreSettings;
+use crate::agent::throttle::{Overrides, Source};
 use args::{Cli, Command, Global};
-use commands::{backup, bench, cache, check, demo, extras, jobs, passphrase, points, register, restore, status, vault};
+use commands::{
+    agent, backup, bench, cache, check, demo, extras, jobs, passphrase, points, register, restore, status, throttle,
+    vault,
+};
 use exit::{Exit, Failure};
 use output::{Outcome, Output};
+use tuning::TuningArgs;
 
 /// What every command gets: the shared options, a voice, the cancel token, and a runtime for the store's requests.
 pub struct Context {
@@ -42,18 +51,89 @@ pub struct Context {
     pub runtime: Runtime,
     /// The metrics of this process.
     pub numbers: Arc<Metrics>,
+    /// When this process' bytes may go.
+    pub throttle: Arc<Throttle>,
+    /// Who keeps the throttle at what was set; from the first store on.
+    following: OnceLock<Follower>,
 }
 
 impl Context {
+    /// The settings of a job that begins, and its manners and limits in force.
+    ///
+    /// # Errors
+    /// What was asked for makes no sense, or could not be set.
+    pub fn tuned(&self, args: &TuningArgs) -> Result<Tuning, Failure> {
+        let tuning = args.tuning()?;
+        args.step_back()?;
+        self.limit(Overrides {
+            up: args.upload_limit,
+            down: args.download_limit,
+        })?;
+        Ok(tuning)
+    }
+
+    /// Has the throttle follow what is set; the first to say so decides about overrides.
+    fn limit(&self, overrides: Overrides) -> Result<(), Failure> {
+        if self.following.get().is_some() {
+            return Ok(());
+        }
+        let mut source = Source::open(overrides)?;
+        let cancel = self.cancel.clone();
+        // What a cancelled job still has to say is little, and nobody should have to wait for it.
+        let now = move || {
+            if cancel.is_cancelled() {
+                Limits::default()
+            } else {
+                source.now()
+            }
+        };
+        let follower = Follower::start(Arc::clone(&self.throttle), now);
+        let follower = follower
+            .map_err(|error| Failure::failed("failed", format!("the throttle could not be started: {error}"), ""))?;
+        // Somebody else may have been faster; then this one ends here.
+        let _ = self.following.set(follower);
+        Ok(())
+    }
+
     /// Opens a store for commands and jobs: every request is counted, and tried again where that may help.
     ///
     /// # Errors
-    /// Where the URL makes no sense, or nothing is there.
-    pub fn store(&self, url: &str) -> Result<Store, StoreError> {
+    /// Where the URL or a setting makes no sense, or nothing is there.
+    pub fn store(&self, url: &str) -> Result<Store, Failure> {
+        self.open(url, Store::open_with)
+    }
+
+    /// The same for a vault that is about to be made: a folder is made too.
+    ///
+    /// # Errors
+    /// Where the URL or a setting makes no sense, or the folder cannot be made.
+    pub fn store_to_make(&self, url: &str) -> Result<Store, Failure> {
+        self.open(url, Store::open_or_make)
+    }
+
+    fn open(
+        &self,
+        url: &str,
+        open: impl FnOnce(&str, &StoreOptions) -> Result<Store, StoreError>,
+    ) -> Result<Store, Failure> {
+        self.limit(Overrides::default())?;
+        let settings = StoreSettings::load()?;
+        let mut rule = RetryRule::default();
+        if let Some(patience) = settings.patience {
+            rule.patience = patience;
+        }
+        if let Some(patience) = self.global.store_patience {
+            // Whoever says so now means it from the start.
+            (rule.patience, rule.first_contact) = (patience, patience);
+        }
+        let options = StoreOptions {
+            settings: settings.variables,
+            pace: Arc::<Throttle>::clone(&self.throttle),
+        };
         let observer: Arc<dyn StoreObserver> = Arc::<Metrics>::clone(&self.numbers);
-        Ok(Store::open(url)?
-            .decorated(|inner| Arc::new(Metered::new(inner, observer)))
-            .decorated(|inner| Arc::new(Retry::new(inner, RetryRule::default()))))
+        Ok(open(url, &options)?
+            .decorated(|inner| Arc::new(Metered::new(inner, Arc::clone(&observer))))
+            .retried(rule, Some(observer)))
     }
 }
 
@@ -69,7 +149,6 @@ impl std::fmt::Debug for Context {
 #[must_use]
 pub fn main() -> ExitCode {
     std::panic::set_hook(Box::new(panicked));
-    log_to_stderr();
     // Elsewhere the process is a little larger, and that is all.
     let _ = lockstone_host::give_memory_back();
     let cli = match Cli::try_parse() {
@@ -80,6 +159,16 @@ pub fn main() -> ExitCode {
         json: cli.global.json,
         quiet: cli.global.quiet,
     };
+    // What a user has to know is said by the command itself, once; only a daemon has nobody else to tell.
+    let usual = if matches!(cli.command, Command::Agent(_)) {
+        "info"
+    } else {
+        "error"
+    };
+    if let Err(failure) = log::start(cli.global.log_format, cli.global.log_level.as_deref(), usual) {
+        out.failure(&failure);
+        return ExitCode::from(failure.exit as u8);
+    }
     let outcome = catch_unwind(AssertUnwindSafe(|| run(cli, out))).unwrap_or_else(|_| {
         let hint = "this is a defect; please report it with the lines above";
         Err(Failure::failed(
@@ -102,12 +191,15 @@ fn run(cli: Cli, out: Output) -> Outcome {
         .enable_all()
         .build()
         .map_err(|error| Failure::failed("failed", format!("cannot start the runtime: {error}"), ""))?;
+    let numbers = Arc::new(Metrics::new());
     let context = Context {
         global: cli.global,
         out,
         cancel: CancelToken::new(),
         runtime,
-        numbers: Arc::new(Metrics::new()),
+        throttle: Arc::new(Throttle::new(Arc::clone(&numbers))),
+        numbers,
+        following: OnceLock::new(),
     };
     signals::listen(&context.runtime, &context.cancel);
     let outcome = match cli.command {
@@ -125,6 +217,9 @@ fn run(cli: Cli, out: Output) -> Outcome {
         Command::Volumes => extras::volumes(&context),
         Command::Bench(command) => bench::run(&context, command),
         Command::Demo(args) => demo::run(&context, args),
+        Command::Throttle(command) => throttle::run(&context, command),
+        Command::Agent(args) => agent::run(&context, &args),
+        Command::MetricsPage => extras::metrics_page(&context),
         Command::Completions(args) => extras::completions(&context, &args),
         Command::Man(args) => extras::man(&context, &args),
     };
@@ -170,18 +265,6 @@ fn not_understood(error: &clap::Error) -> Exit {
     Exit::Usage
 }
 
-/// Diagnostics go to stderr, and only as much as `LOCKSTONE_LOG` (or `RUST_LOG`) asks for. What a user has to know is said
-/// by the command itself, once, so without either only errors that nobody handles are logged.
-fn log_to_stderr() {
-    let filter = EnvFilter::try_from_env("LOCKSTONE_LOG")
-        .or_else(|_| EnvFilter::try_from_default_env())
-        .unwrap_or_else(|_| EnvFilter::new("error"));
-    let _ = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .try_init();
-}
-
 /// A panic in a stage is caught and the job goes on or fails by its rules; what is left to say is one line.
 fn panicked(info: &std::panic::PanicHookInfo<'_>) {
     let payload = info.payload();
@@ -194,5 +277,5 @@ fn panicked(info: &std::panic::PanicHookInfo<'_>) {
         .map_or_else(String::new, |at| format!(" at {}:{}", at.file(), at.line()));
     let thread = std::thread::current();
     let name = thread.name().unwrap_or("unnamed");
-    eprintln!("internal error in thread {name}{place}: {what}");
+    log::say(Level::ERROR, &format!("internal error in thread {name}{place}: {what}"));
 }

@@ -7,7 +7,10 @@ use std::io::{self, BufWriter, IsTerminal, Write};
 
 use serde_json::{Map, Value};
 
+use tracing::Level;
+
 use super::exit::{Exit, Failure};
+use super::log::say;
 
 /// What a command returns when it has said what it had to say.
 pub type Outcome = Result<Exit, Failure>;
@@ -49,18 +52,19 @@ impl Output {
     /// Something worth knowing, on stderr.
     pub fn note(&self, text: impl AsRef<str>) {
         if !self.quiet {
-            eprintln!("{}", text.as_ref());
+            say(Level::INFO, text.as_ref());
         }
     }
 
     /// Something that deserves a look, on stderr.
     pub fn warn(&self, text: impl AsRef<str>) {
-        eprintln!("warning: {}", text.as_ref());
+        let text = text.as_ref();
+        say(Level::WARN, &format!("warning: {text}"));
     }
 
     /// The last words of a command that failed.
     pub fn failure(&self, failure: &Failure) {
-        eprintln!("{failure}");
+        say(Level::ERROR, &failure.to_string());
         let mut document = Map::new();
         document.insert("error".to_owned(), failure.json());
         self.document(&Value::Object(document));
@@ -135,7 +139,7 @@ impl List {
     /// Ends the list with the failure that cut it short. The caller returns the exit code: everything is said.
     #[must_use]
     pub fn fail(self, failure: &Failure) -> Exit {
-        eprintln!("{failure}");
+        say(Level::ERROR, &failure.to_string());
         let mut more = Map::new();
         more.insert("error".to_owned(), failure.json());
         self.end(&more);

@@ -11,9 +11,11 @@ use std::time::{Duration, Instant};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use lockstone_actors::{CancelToken, Progress, ProgressView};
 use serde_json::{Map, Value, json};
+use tracing::Level;
 
 use super::Context;
 use super::args::ProgressMode;
+use super::log::say;
 use super::output::stderr_is_terminal;
 use super::render;
 
@@ -230,19 +232,20 @@ struct Plain {
 impl Face for Plain {
     fn show(&mut self, view: &ProgressView, rate: &Rate, cancelling: Option<&'static str>) {
         if cancelling.is_some() {
-            eprintln!("{}: cancelling", self.title);
+            say(Level::INFO, &format!("{}: cancelling", self.title));
             return;
         }
         let left = rate
             .remaining(view)
             .map_or_else(String::new, |left| format!(", {} left", render::duration(left)));
         let per_second = render::bytes(rate.per_second());
-        eprintln!(
+        let line = format!(
             "{}: {}, {per_second}/s{left}; {}",
             self.title,
             how_far(view),
             found(view)
         );
+        say(Level::INFO, &line);
     }
 }
 

@@ -1,3 +1,5 @@
-//! What others may watch: metrics. (The console's pages come with a later issue.)
+//! What others may watch: metrics and jobs. (The console's pages come with a later issue.)
 
 pub mod metrics;
+pub mod records;
+pub mod serve;

@@ -18,7 +18,6 @@ fn a_vault_that_is_none_is_said_to_be_none() {
     lab.run(["vault", "servers", source.to_str().unwrap()])
         .exits(1)
         .says("source");
-    lab.run(["vault", "servers", "s3://bucket/prefix"]).exits(1);
     lab.run(["vault", "servers", "gopher://x"]).exits(1);
 }
 

@@ -62,6 +62,10 @@ impl Ran {
 pub(crate) struct Lab {
     _folder: TempDir,
     pub root: PathBuf,
+    /// The vault's URL; a folder below `root`, unless it is on a server.
+    url: OsString,
+    /// What the program needs to reach it.
+    env: Vec<(String, String)>,
 }
 
 impl Lab {
@@ -70,7 +74,27 @@ impl Lab {
         let folder = tempfile::Builder::new().prefix("lockstone-it-").tempdir().unwrap();
         let root = folder.path().canonicalize().unwrap();
         std::fs::create_dir(root.join("source")).unwrap();
-        Lab { _folder: folder, root }
+        let url = root.join("vault").into_os_string();
+        Lab {
+            _folder: folder,
+            root,
+            url,
+            env: Vec::new(),
+        }
+    }
+
+    /// An empty place whose vault is elsewhere.
+    pub(crate) fn elsewhere(url: &str, env: &[(String, String)]) -> Lab {
+        let mut lab = Lab::empty();
+        lab.url = url.into();
+        lab.env = env.to_vec();
+        lab
+    }
+
+    /// Reaches the vault another way from now on.
+    pub(crate) fn set(&mut self, variable: &str, value: &str) {
+        self.env.retain(|(name, _)| name != variable);
+        self.env.push((variable.to_owned(), value.to_owned()));
     }
 
     /// A place with a vault and a registered server, ready to back up.
@@ -98,17 +122,17 @@ impl Lab {
     }
 
     pub(crate) fn create_vault(&self) {
-        self.run(["vault".as_ref(), "create".as_ref(), self.vault().as_os_str()])
+        self.run(["vault".as_ref(), "create".as_ref(), self.url.as_os_str()])
             .exits(0);
         self.issue(&[]);
     }
 
     pub(crate) fn issue(&self, more: &[&str]) {
-        let (vault, file) = (self.vault(), self.credentials());
+        let file = self.credentials();
         let mut args: Vec<&OsStr> = vec![
             "vault".as_ref(),
             "credentials".as_ref(),
-            vault.as_ref(),
+            self.url.as_ref(),
             "--out".as_ref(),
             file.as_ref(),
         ];
@@ -141,6 +165,7 @@ impl Lab {
             .env("TZ", "UTC")
             .env("LOCKSTONE_HOME", self.path(home))
             .env("LOCKSTONE_PASSPHRASE", PASSPHRASE)
+            .envs(self.env.iter().map(|(name, value)| (name, value)))
             .current_dir(&self.root)
             .stdin(Stdio::null());
         if let Some(folder) = std::env::var_os("TMPDIR") {

@@ -12,6 +12,11 @@ use zstd::zstd_safe::{self, CCtx, CParameter, DCtx, ErrorCode};
 /// zstd's level for new frames unless settings say otherwise.
 pub const DEFAULT_LEVEL: i32 = 3;
 
+/// Level 3, but for its match finder's tables: half and a quarter of what zstd has for inputs of any length. For a frame
+/// of 1 MiB they, its bytes and its output then fit a core's second cache together: a tenth faster on source text, for
+/// 0.8 % more bytes (docs/performance.md).
+const SMALLER_TABLES: [CParameter; 2] = [CParameter::HashLog(16), CParameter::ChainLog(14)];
+
 /// Why a frame could not be compressed or decompressed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum FrameBroken {
@@ -48,11 +53,15 @@ impl Compressor {
     /// A compressor of zstd's level `level` (1 to 22; `DEFAULT_LEVEL` is 3).
     pub fn new(level: i32) -> Result<Self, FrameBroken> {
         let mut context = CCtx::try_create().ok_or(FrameBroken::Zstd("no memory for a context"))?;
-        for parameter in [
+        let mut parameters = vec![
             CParameter::CompressionLevel(level),
             CParameter::ChecksumFlag(false),
             CParameter::ContentSizeFlag(false),
-        ] {
+        ];
+        if level == DEFAULT_LEVEL {
+            parameters.extend(SMALLER_TABLES);
+        }
+        for parameter in parameters {
             context.set_parameter(parameter).map_err(zstd_error)?;
         }
         Ok(Self {
@@ -123,6 +132,33 @@ impl Decompressor {
         self.decompress_bounded(codec, payload, raw_len, FRAME_MAX_RAW, out)
     }
 
+    /// The same into memory of the caller's, which is exactly as long as the frame's raw bytes.
+    pub fn decompress_into(&mut self, codec: Codec, payload: &[u8], out: &mut [u8]) -> Result<(), FrameBroken> {
+        let wanted = out.len();
+        if wanted == 0 || wanted > FRAME_MAX_RAW {
+            return Err(FrameBroken::Length { raw_len: wanted });
+        }
+        let found = match codec {
+            Codec::Stored => {
+                if payload.len() == wanted {
+                    out.copy_from_slice(payload);
+                }
+                payload.len()
+            }
+            Codec::Zstd => {
+                if zstd_safe::find_frame_compressed_size(payload).map_err(zstd_error)? != payload.len() {
+                    return Err(FrameBroken::Zstd("it is not exactly one zstd frame"));
+                }
+                self.context.decompress(out, payload).map_err(zstd_error)?
+            }
+        };
+        if found == wanted {
+            Ok(())
+        } else {
+            Err(FrameBroken::WrongLength { wanted, found })
+        }
+    }
+
     pub(crate) fn decompress_bounded(
         &mut self,
         codec: Codec,
@@ -180,6 +216,12 @@ mod tests {
             .decompress(codec, &payload, raw.len(), &mut back)
             .unwrap();
         assert_eq!(back, raw);
+        let mut there = vec![7; raw.len()];
+        let mut decompressor = Decompressor::new().unwrap();
+        decompressor.decompress_into(codec, &payload, &mut there).unwrap();
+        assert_eq!(there, raw);
+        there.push(0);
+        assert!(decompressor.decompress_into(codec, &payload, &mut there).is_err());
         (codec, payload.len())
     }
 

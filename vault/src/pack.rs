@@ -184,6 +184,40 @@ impl PackSeal {
             .map_err(|SealBroken| PackBroken::Frame { pack: self.id, ordinal })
     }
 
+    /// Seals a frame's payload into `sealed`, which is longer by the tag.
+    pub fn seal_frame_into(
+        &self,
+        ordinal: u32,
+        raw_len: u32,
+        codec: Codec,
+        payload: &[u8],
+        sealed: &mut [u8],
+    ) -> Result<(), PackBroken> {
+        if ordinal as usize >= PACK_MAX_FRAMES {
+            return Err(PackBroken::Insane("would list too many frames"));
+        }
+        check_lens(sealed.len(), raw_len, codec)?;
+        let aad = self.frame_aad(ordinal, raw_len, codec);
+        self.key
+            .seal_into(u64::from(ordinal), &aad, payload, sealed)
+            .map_err(|SealBroken| PackBroken::Frame { pack: self.id, ordinal })
+    }
+
+    /// Opens a sealed frame, which stays as it is, into `payload`, which is shorter by the tag.
+    pub fn open_frame_into(
+        &self,
+        ordinal: u32,
+        raw_len: u32,
+        codec: Codec,
+        sealed: &[u8],
+        payload: &mut [u8],
+    ) -> Result<(), PackBroken> {
+        let aad = self.frame_aad(ordinal, raw_len, codec);
+        self.key
+            .open_into(u64::from(ordinal), &aad, sealed, payload)
+            .map_err(|SealBroken| PackBroken::Frame { pack: self.id, ordinal })
+    }
+
     /// Opens a sealed frame in place and cuts the tag off: what is left is the payload for the `Decompressor`.
     pub fn open_frame(&self, ordinal: u32, raw_len: u32, codec: Codec, sealed: &mut Vec<u8>) -> Result<(), PackBroken> {
         let len = self.open_frame_slice(ordinal, raw_len, codec, sealed)?.len();
@@ -205,7 +239,8 @@ impl PackSeal {
     }
 
     /// The end of the object: the sealed directory, padded so that the whole pack has a Padmé length, and its length.
-    /// `body_len` is the length of header and frames, bytes. Refuses a directory that a reader would refuse.
+    /// `body_len` is the length of header and frames, bytes. Refuses a directory that a reader would refuse, and makes sure
+    /// that a second implementation of the seal opens it: what seals wrongly on this machine is found out here.
     pub fn seal_directory(&self, directory: &PackDirectory, body_len: u64) -> Result<Vec<u8>, PackBroken> {
         check_directory(directory, body_len)?;
         let encoded_len = directory.encoded_len();
@@ -220,8 +255,10 @@ impl PackSeal {
         tail.extend_from_slice(&(encoded_len as u32).to_le_bytes());
         directory.encode_raw(&mut tail);
         tail.resize(sealed_len - TAG_LEN, 0);
+        let aad = self.directory_aad(body_len);
         self.key
-            .seal_in_place(DIRECTORY_NONCE, &self.directory_aad(body_len), &mut tail)
+            .seal_in_place(DIRECTORY_NONCE, &aad, &mut tail)
+            .and_then(|()| self.key.opens_elsewhere(DIRECTORY_NONCE, &aad, &tail))
             .map_err(|SealBroken| PackBroken::Directory(self.id))?;
         tail.extend_from_slice(&(sealed_len as u32).to_le_bytes());
         Ok(tail)

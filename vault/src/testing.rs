@@ -38,7 +38,8 @@ use crate::pack::PackSeal;
 use crate::points::{TreeWalk, Walked};
 use crate::registration::NewServer;
 use crate::segment::encode_segment;
-use crate::store::{Store, names};
+use crate::store::wire::{WireFault, WireKind};
+use crate::store::{Refusal, Store, names};
 use crate::tree::{FolderWriter, NewPage};
 use crate::vault::{CreateOptions, Vault};
 
@@ -70,6 +71,10 @@ pub(crate) enum Fault {
     Full,
     /// A put happened, but its answer was lost.
     AnswerLost,
+    /// Nothing happened, and the answer is that the object is there already.
+    SaysExists,
+    /// Nothing happened, and the answer is that it is not allowed.
+    Denied,
 }
 
 /// A store in memory that fails on demand.
@@ -142,6 +147,14 @@ impl ObjectStore for FailingStore {
             Some(Fault::AnswerLost) => {
                 self.inner.put_opts(location, payload, opts).await?;
                 Err(error(Fault::AnswerLost))
+            }
+            Some(Fault::SaysExists) => Err(object_store::Error::AlreadyExists {
+                path: location.to_string(),
+                source: "says the store".into(),
+            }),
+            Some(Fault::Denied) => {
+                let denied = WireKind::Refused(Refusal::NotAllowed);
+                Err(WireFault::new(denied, "says the store").into_error())
             }
             Some(fault) => Err(error(fault)),
         }

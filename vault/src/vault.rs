@@ -14,7 +14,7 @@ use crate::descriptor::{Descriptor, RegionUrl, SOFT_DELETE_DAYS};
 use crate::error::VaultError;
 use crate::log::{PointOverview, read};
 use crate::registration::{NewServer, Servers, register};
-use crate::store::conformance::{ProbeReport, probe};
+use crate::store::conformance::{PROBES, ProbeReport, probe};
 use crate::store::{Created, Store, names};
 
 /// What the operator decides when making a vault.
@@ -68,11 +68,14 @@ impl Vault {
         options: &CreateOptions,
     ) -> Result<(Self, ProbeReport), VaultError> {
         let url = store.url().to_owned();
-        if store.head(names::DESCRIPTOR).await?.is_some() {
-            return Err(VaultError::AlreadyAVault { url });
-        }
+        // A listing first: stores say most about what is wrong with keys and buckets in answer to one.
         if !is_empty(&store).await? {
-            return Err(VaultError::NotEmpty { url });
+            let there = store.head(names::DESCRIPTOR).await?.is_some();
+            return Err(if there {
+                VaultError::AlreadyAVault { url }
+            } else {
+                VaultError::NotEmpty { url }
+            });
         }
         let report = probe(&store).await?;
         if !report.is_fit() {
@@ -242,7 +245,7 @@ impl Vault {
     /// The recovery points of a domain as the operator sees them, oldest first, and what is damaged.
     pub async fn points(&self, domain: DomainId) -> Result<(Vec<PointOverview>, Vec<Damage>), VaultError> {
         let (servers, _) = self.servers().await?;
-        read::overview(&self.store, domain, &servers).await
+        read::overview(self, domain, servers).await
     }
 }
 
@@ -260,7 +263,12 @@ async fn is_empty(store: &Store) -> Result<bool, VaultError> {
         }
         return Ok(true);
     }
-    Ok(store.list("").try_next().await?.is_none())
+    // What a probe left behind that could not delete is nothing.
+    let probes = format!("{PROBES}/");
+    let others = store
+        .list("")
+        .try_filter(|object| std::future::ready(!object.path.starts_with(&probes)));
+    Ok(std::pin::pin!(others).try_next().await?.is_none())
 }
 
 /// The URL others can use: of a local folder, its absolute path.

@@ -70,7 +70,6 @@ impl Bookkeeper {
                 Received::Nothing => {}
                 Received::End => return Ok(()),
             }
-            self.context.show_budget();
             let due = pending.bytes >= tuning.checkpoint_bytes
                 || pending.chunks >= SEGMENT_TARGET_CHUNKS
                 || pending

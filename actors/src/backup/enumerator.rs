@@ -18,6 +18,7 @@ use lockstone_proto::vault::{Consistency, Entry, EntryKind};
 use lockstone_vault::log::LogView;
 use prost::Message;
 
+use super::ahead;
 use super::messages::{Catalogue, FileTask, ReadBatch, Walked};
 use super::previous::{OldFolder, resolve};
 use super::{Base, Context};
@@ -206,54 +207,64 @@ impl Enumerator {
             Fault::permanent(format!("{}: {error}", source.frozen.source.display()))
                 .hint("The source must exist and be readable when the backup begins.")
         })?;
-        let started = source.old.as_ref().map(|old| old.started);
         // The folders on the way down, with what the last point has of each.
         let mut folders: Vec<Option<OldFolder>> = Vec::new();
-        for event in walker {
+        ahead::each(walker, |event| {
             fault_point("enumerator")?;
-            match event {
-                WalkEvent::Enter { name, stat, folder } => {
-                    let old = match folders.last_mut() {
-                        Some(old) => old.as_mut().and_then(|old| old.find(&name)),
-                        None => source.old.as_ref().map(|old| old.entry.clone()),
-                    };
-                    let old = old.filter(|old| old.kind() == EntryKind::Folder);
-                    let beneath = old.as_ref().map(|old| OldFolder::open(job, old.page.clone()));
-                    add(&job.progress.counters.folders, 1);
-                    if named || !folders.is_empty() {
-                        let same = old.filter(|old| started.is_some_and(|started| is_same(old, &stat, started)));
-                        let entry = match same {
-                            Some(mut entry) => {
-                                entry.page = Bytes::new();
-                                entry.implied = false;
-                                self.refresh_names(&mut entry);
-                                entry
-                            }
-                            None => self.folder(&folder, &name, &stat)?,
-                        };
-                        walk.steps.push(Walked::Enter(Box::new(entry)));
-                    }
-                    folders.push(beneath);
-                }
-                WalkEvent::Entry { folder, name, stat } => {
-                    let old = match folders.last_mut() {
-                        Some(old) => old.as_mut().and_then(|old| old.find(&name)),
-                        None => source.old.as_ref().map(|old| old.entry.clone()),
-                    };
-                    self.entry(&folder, name, stat, old, started, walk)?;
-                }
-                WalkEvent::Leave => {
-                    folders.pop();
-                    if named || !folders.is_empty() {
-                        walk.steps.push(Walked::Leave);
-                    }
-                }
-                WalkEvent::Skipped { path, what } => self.skipped(path, what),
-                WalkEvent::Problem { path, error } => job.warnings.add(path, format!("could not be read: {error}")),
-            }
+            self.step(event, source, &mut folders, walk, named)?;
             if walk.steps.len() >= STEPS {
                 self.flush(walk)?;
             }
+            Ok(())
+        })
+    }
+
+    fn step(
+        &self,
+        event: WalkEvent,
+        source: &Source,
+        folders: &mut Vec<Option<OldFolder>>,
+        walk: &mut Walk,
+        named: bool,
+    ) -> Result<(), Stop> {
+        let job = &self.context.job;
+        let started = source.old.as_ref().map(|old| old.started);
+        let old = |folders: &mut Vec<Option<OldFolder>>, name: &[u8]| match folders.last_mut() {
+            Some(old) => old.as_mut().and_then(|old| old.find(name)),
+            None => source.old.as_ref().map(|old| old.entry.clone()),
+        };
+        match event {
+            WalkEvent::Enter { name, stat, folder } => {
+                let old = old(folders, &name).filter(|old| old.kind() == EntryKind::Folder);
+                let beneath = old.as_ref().map(|old| OldFolder::open(job, old.page.clone()));
+                add(&job.progress.counters.folders, 1);
+                if named || !folders.is_empty() {
+                    let same = old.filter(|old| started.is_some_and(|started| is_same(old, &stat, started)));
+                    let entry = match same {
+                        Some(mut entry) => {
+                            entry.page = Bytes::new();
+                            entry.implied = false;
+                            self.refresh_names(&mut entry);
+                            entry
+                        }
+                        None => self.folder(&folder, &name, &stat)?,
+                    };
+                    walk.steps.push(Walked::Enter(Box::new(entry)));
+                }
+                folders.push(beneath);
+            }
+            WalkEvent::Entry { folder, name, stat } => {
+                let old = old(folders, &name);
+                self.entry(&folder, name, stat, old, started, walk)?;
+            }
+            WalkEvent::Leave => {
+                folders.pop();
+                if named || !folders.is_empty() {
+                    walk.steps.push(Walked::Leave);
+                }
+            }
+            WalkEvent::Skipped { path, what } => self.skipped(path, what),
+            WalkEvent::Problem { path, error } => job.warnings.add(path, format!("could not be read: {error}")),
         }
         Ok(())
     }

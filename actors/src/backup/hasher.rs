@@ -2,7 +2,7 @@
 //! from the handles it has open anyway. Several readers share the inbox; the hashing itself runs on the pool.
 //!
 //! Small files of a batch share one buffer, side by side, as they will lie in a frame. A larger file is read window by
-//! window; what is left of a window behind the last cut is carried to the next. A file that changes while it is read is
+//! window. A file that changes while it is read is
 //! read again, once, and then warned about. The permit for a buffer is taken before anything is read into it.
 
 use std::ops::Range;
@@ -14,17 +14,20 @@ use lockstone_host::chunk::Chunker;
 use lockstone_host::metadata::capture;
 use lockstone_host::read::OpenedFile;
 use lockstone_proto::ids::ChunkId;
-use lockstone_proto::limits::{CHUNK_MAX, CHUNK_MIN, MIB};
+use lockstone_proto::limits::{CHUNK_MAX, CHUNK_MIN};
 use lockstone_proto::vault::{ChunkKind, Content, Entry};
 use lockstone_vault::content::ContentWriter;
+use lockstone_vault::pool::Pooled;
 use lockstone_vault::tree::NewPage;
 use rayon::prelude::*;
 
 use super::Context;
 use super::messages::{Buffer, Catalogue, Chunk, ChunkBatch, FileRead, FileTask, Held, ReadBatch};
-use crate::flow::{Permit, Pooled, Receiver, Sender, Stop, fault_point};
+use crate::flow::{Permit, Receiver, Sender, Stop, fault_point};
 use crate::progress::add;
 
+/// Bytes of small files that are hashed by one thread at a time.
+const SHARE: usize = 512 * 1024;
 /// How often a file that changes under the reader is read.
 const TRIES: u32 = 2;
 /// What is said of one that never held still.
@@ -81,7 +84,7 @@ impl Hasher {
         for task in tasks {
             fault_point("hasher")?;
             let start = bytes.len();
-            match self.read_small(&task, bytes.vec()) {
+            match self.read_small(&task, &mut bytes) {
                 Ok(Some(entry)) => files.push(Small {
                     range: start..bytes.len(),
                     entry,
@@ -89,11 +92,11 @@ impl Hasher {
                 }),
                 // It is read as a large one, by itself, once the others have made room.
                 Ok(None) => {
-                    bytes.vec().truncate(start);
+                    bytes.truncate(start);
                     large.push(task);
                 }
                 Err(error) => {
-                    bytes.vec().truncate(start);
+                    bytes.truncate(start);
                     done.push(self.unreadable(&task, &error));
                 }
             }
@@ -115,10 +118,12 @@ impl Hasher {
     ) -> Result<(), Stop> {
         permit.shrink_to(bytes.len() as u64);
         let keys = self.context.job.domain.keys();
+        // Less than that is done before another thread has woken up.
+        let worthwhile = files.len() * SHARE / bytes.len().max(SHARE);
         let ids: Vec<ChunkId> = self.context.job.engine.compute(|| {
             files
                 .par_iter()
-                .with_min_len(16)
+                .with_min_len(worthwhile.max(1))
                 .map(|file| keys.chunk_id(ChunkKind::Data, &bytes[file.range.clone()]))
                 .collect()
         });
@@ -152,8 +157,17 @@ impl Hasher {
     }
 
     /// Appends a small file's bytes. `None`: it has grown beyond a small file, or has holes.
-    fn read_small(&self, task: &FileTask, bytes: &mut Vec<u8>) -> std::io::Result<Option<Box<Entry>>> {
+    fn read_small(&self, task: &FileTask, bytes: &mut Pooled) -> std::io::Result<Option<Box<Entry>>> {
         let start = bytes.len();
+        if !task.stat.may_have_holes() {
+            // Nearly always nothing has changed since the walk saw it.
+            let expected = usize::try_from(task.stat.size).unwrap_or(usize::MAX);
+            let room = bytes.spare(expected + 1);
+            if let Some(file) = OpenedFile::read_whole(&task.folder, &task.name, &task.stat, room)? {
+                bytes.filled(expected);
+                return self.capture(task, &file).map(Some);
+            }
+        }
         for attempt in 1..=TRIES {
             bytes.truncate(start);
             let mut file = OpenedFile::open(&task.folder, &task.name)?;
@@ -163,18 +177,11 @@ impl Hasher {
             {
                 return Ok(None);
             }
-            // One byte more than expected: a read that comes back short says that this was the end.
-            bytes.resize(start + expected + 1, 0);
-            let mut filled = start;
-            while filled < bytes.len() {
-                let n = file.read_at(&mut bytes[filled..], (filled - start) as u64)?;
-                if n == 0 {
-                    break;
-                }
-                filled += n;
-            }
-            let grown = filled == bytes.len();
-            bytes.truncate(filled);
+            // One byte more than expected: where that is filled, too, the file has grown.
+            let room = bytes.spare(expected + 1);
+            let found = file.read_full_at(room, 0)?;
+            let grown = found > expected;
+            bytes.filled(found);
             let changed = file.changed_since_open()? || grown;
             if !changed || attempt == TRIES {
                 if changed {
@@ -269,6 +276,10 @@ impl Hasher {
     }
 
     /// Reads, cuts and hashes one run of data; returns where it ended (early, where the file has become shorter).
+    ///
+    /// Each buffer begins where a chunk begins and is as long as the longest, so there is at least one in it. What lies
+    /// behind the last cut is read again into the next buffer: that is a copy from the system's cache, as carrying it over
+    /// would be one, and nothing is held while waiting for room.
     fn read_run(
         &self,
         file: &mut OpenedFile,
@@ -278,50 +289,28 @@ impl Hasher {
         lists: &mut Vec<NewPage>,
     ) -> Result<std::io::Result<u64>, Stop> {
         let (job, generation) = (&self.context.job, &self.context.generation);
-        let window = job
-            .tuning
-            .data_budget()
-            .checked_div(16)
-            .unwrap_or(0)
-            .clamp(MIB, 4 * MIB);
-        let mut carried: Vec<u8> = Vec::new();
-        let mut carried_permit = generation.data_budget.none();
         let mut at = run.start;
-        loop {
+        while at < run.end {
             fault_point("hasher")?;
-            let wanted = window.min(run.end - at);
+            let wanted = (run.end - at).min(CHUNK_MAX as u64);
             let mut permit = generation.data_budget.take(wanted, &generation.cancel)?;
-            permit.join(carried_permit);
             let wanted = usize::try_from(wanted).unwrap_or(0);
-            let mut buffer = job.pool.take(carried.len() + wanted);
-            let bytes = buffer.vec();
-            bytes.extend_from_slice(&carried);
-            let mut filled = bytes.len();
-            bytes.resize(filled + wanted, 0);
-            let mut short = false;
-            while filled < bytes.len() {
-                match file.read_at(&mut bytes[filled..], at) {
-                    Ok(0) => {
-                        short = true;
-                        break;
-                    }
-                    Ok(n) => {
-                        filled += n;
-                        at += n as u64;
-                        add(&job.progress.totals.bytes_read, n as u64);
-                        add(&job.progress.counters.bytes_done, n as u64);
-                    }
-                    Err(error) => return Ok(Err(error)),
-                }
-            }
-            bytes.truncate(filled);
-            let last = short || at >= run.end;
-            let cuts = cut_all(chunker, bytes, last);
+            let mut buffer = job.pool.take(wanted);
+            let found = match file.read_full_at(buffer.spare(wanted), at) {
+                Ok(found) => found,
+                Err(error) => return Ok(Err(error)),
+            };
+            buffer.filled(found);
+            let shrank = found < wanted;
+            let cuts = cut_all(chunker, &buffer, shrank || at + found as u64 >= run.end);
             let used = cuts.last().map_or(0, |cut| cut.end);
-            carried = bytes[used..].to_vec();
-            carried_permit = permit.split(carried.len() as u64);
+            buffer.truncate(used);
+            permit.shrink_to(used as u64);
+            at += used as u64;
+            add(&job.progress.totals.bytes_read, used as u64);
+            add(&job.progress.counters.bytes_done, used as u64);
             if !cuts.is_empty() {
-                let keys = job.domain.keys();
+                let (keys, bytes) = (job.domain.keys(), &*buffer);
                 let chunks: Vec<Chunk> = job.engine.compute(|| {
                     cuts.into_par_iter()
                         .map(|range| Chunk {
@@ -342,10 +331,11 @@ impl Hasher {
                     chunks,
                 })?;
             }
-            if last {
-                return Ok(Ok(at));
+            if shrank {
+                break;
             }
         }
+        Ok(Ok(at))
     }
 
     fn send_lists(&self, lists: &mut Vec<NewPage>) -> Result<(), Stop> {

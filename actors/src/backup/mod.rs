@@ -12,6 +12,7 @@
 //! `Backup::wire` is the picture in code. The graph has no cycle: content and tree pages have lanes of their own
 //! from Dedup to the Sealer, and from the Uploader on everything only drains.
 
+mod ahead;
 mod bookkeeper;
 mod cataloguer;
 mod dedup;
@@ -24,6 +25,7 @@ mod report;
 mod sealer;
 mod snapshotter;
 mod uploader;
+mod weights;
 mod window;
 
 use std::path::PathBuf;
@@ -37,16 +39,16 @@ use lockstone_host::walk::Rules;
 use lockstone_proto::ids::{ChunkId, JobId, PointId};
 use lockstone_proto::vault::{ChunkKind, Consistency};
 use lockstone_vault::domain::Domain;
+use lockstone_vault::pool::Pool;
 use parking_lot::Mutex;
 
 use crate::engine::Engine;
-use crate::flow::{Body, Budget, CancelToken, Fault, Pool, StageSpec, Stop, body, channel, stage};
+use crate::flow::{Body, Budget, CancelToken, Fault, StageSpec, Stop, body, channel, stage};
 use crate::job::Warnings;
 use crate::metrics::Metrics;
 use crate::progress::{Progress, get};
 use crate::supervisor::machine::RestartPolicy;
 use crate::supervisor::{self, Pipeline};
-use crate::throttle::Pace;
 use crate::tuning::Tuning;
 
 pub use report::BackupReport;
@@ -90,6 +92,7 @@ pub fn backup(
         Ok(job) => Arc::new(job),
         Err(fault) => return BackupReport::not_started(id, fault),
     };
+    job.metrics.job_began("backup", &job.progress, job.domain.index());
     let policy = RestartPolicy {
         max_fruitless: job.tuning.max_generations,
         first_pause: job.tuning.backoff,
@@ -112,7 +115,6 @@ pub(crate) struct Job {
     metrics: Arc<Metrics>,
     progress: Arc<Progress>,
     warnings: Warnings,
-    upload_pace: Pace,
     /// The point's id is chosen once: whichever generation commits, it is the same point.
     point: PointId,
     /// Time since the epoch at the start.
@@ -138,7 +140,6 @@ impl Job {
             .map_err(|error| Fault::permanent(format!("the system gives no random bytes: {error}")))?;
         let started = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Ok(Self {
-            upload_pace: Pace::new(tuning.upload_rate),
             domain,
             request,
             tuning,
@@ -244,15 +245,6 @@ impl Context {
             self.job.tuning.tree_pack_target()
         }
     }
-
-    fn show_budget(&self) {
-        for (lane, budget) in [
-            ("data", &self.generation.data_budget),
-            ("tree", &self.generation.tree_budget),
-        ] {
-            self.job.metrics.budget_used(lane, budget.used(), budget.total());
-        }
-    }
 }
 
 struct Backup {
@@ -278,6 +270,8 @@ impl Pipeline for Backup {
             tally: Tally::default(),
             frozen: Mutex::new(Vec::new()),
         });
+        job.metrics.watch_budget("data", &generation.data_budget);
+        job.metrics.watch_budget("tree", &generation.tree_budget);
         self.generation = Some(Arc::clone(&generation));
         let context = Context {
             job: Arc::clone(job),

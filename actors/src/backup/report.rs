@@ -1,7 +1,7 @@
 //! What a backup's caller gets back.
 
 use std::sync::atomic::Ordering;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use lockstone_proto::ids::{JobId, PointId};
 use lockstone_proto::vault::Consistency;
@@ -95,7 +95,8 @@ impl BackupReport {
         let (warnings, warnings_total) = job.warnings.take();
         let status = JobStatus::of(end.state, warnings_total);
         let (counters, totals) = (&job.progress.counters, &job.progress.totals);
-        let report = Self {
+        job.metrics.job_ended();
+        Self {
             job: job.request.job,
             point: job.committed.load(Ordering::SeqCst).then_some(job.point),
             status,
@@ -118,32 +119,6 @@ impl BackupReport {
             warnings,
             warnings_total,
             consistency: *job.consistency.lock(),
-        };
-        report.count(job);
-        report
-    }
-
-    fn count(&self, job: &Job) {
-        let metrics = &job.metrics;
-        for (outcome, n) in [
-            ("new", self.files_new),
-            ("changed", self.files_changed),
-            ("unchanged", self.files_unchanged),
-        ] {
-            metrics.files(outcome, n);
         }
-        for (what, n) in [
-            ("scanned", self.bytes_scanned),
-            ("read", self.bytes_read),
-            ("new", self.bytes_new),
-            ("stored", self.bytes_stored),
-        ] {
-            metrics.bytes(what, n);
-        }
-        metrics.chunks("new", self.chunks_new);
-        metrics.chunks("known", self.chunks_known);
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let success = self.point.is_some().then_some(now.as_secs_f64());
-        metrics.job_ended("backup", self.status.word(), self.duration, success);
     }
 }

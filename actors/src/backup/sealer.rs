@@ -15,14 +15,15 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use lockstone_proto::limits::{FRAME_MAX_CHUNKS, FRAME_TARGET, PACK_MAX_CHUNKS, PACK_MAX_FRAMES, TAG_LEN};
-use lockstone_proto::vault::{ChunkKind, Frame, PackDirectory};
+use lockstone_proto::vault::{ChunkKind, Codec, Frame, PackDirectory};
 use lockstone_vault::frame::{Compressor, Decompressor};
 use lockstone_vault::pack::{HEADER_LEN, PackSeal, verify_frame};
+use lockstone_vault::pool::Pooled;
 use parking_lot::Mutex;
 
 use super::Context;
 use super::messages::{ChunkBatch, FrameChunk, FrameJob, SealedPack};
-use crate::flow::{Fault, Permit, Pooled, Received, Receiver, Sender, Stop, fault_point};
+use crate::flow::{Fault, Permit, Received, Receiver, Sender, Stop, fault_point};
 
 /// How often a lane looks whether somebody waits for the bytes it holds.
 const PRESSURE_EVERY: Duration = Duration::from_millis(20);
@@ -66,6 +67,12 @@ impl Assembler {
                             self.send(&mut frame)?;
                             raw_len = 0;
                         }
+                    }
+                    // Nearly full will do where a buffer ends: the frame is then compressed where its bytes lie, and
+                    // the buffer is free again.
+                    if raw_len >= FRAME_TARGET / 4 * 3 {
+                        self.send(&mut frame)?;
+                        raw_len = 0;
                     }
                 }
                 Received::Nothing => {
@@ -204,11 +211,9 @@ impl Worker {
         let raw = contiguous(&chunks, &mut scratch.raw);
         let (compressor, pool) = (&mut scratch.compressor, &self.context.job.pool);
         let (payload, codec) = engine.compute(|| compressor.compress_here(raw))?;
-        // With room for the tag: it is sealed where it lies.
-        let mut sealed = pool.take(payload.len() + TAG_LEN);
-        sealed.vec().extend_from_slice(payload);
         let raw_len = u32::try_from(raw.len()).map_err(|_| Fault::integrity("a frame grew beyond its limit"))?;
-        let sealed_len = sealed.len() + TAG_LEN;
+        let sealed_len = payload.len() + TAG_LEN;
+        let mut sealed = pool.take(sealed_len);
         let frame = Frame {
             sealed_len: u32::try_from(sealed_len).map_err(|_| Fault::integrity("a frame grew beyond its limit"))?,
             raw_len,
@@ -225,11 +230,18 @@ impl Worker {
         let (seal, described) = (&pack.seal, &frame);
         engine
             .compute(|| -> Result<(), Fault> {
-                seal.seal_frame(ordinal, raw_len, codec, sealed.vec())?;
-                opened.clear();
-                opened.extend_from_slice(&sealed);
-                seal.open_frame(ordinal, raw_len, codec, opened)?;
-                decompressor.decompress(codec, opened, raw_len as usize, again)?;
+                seal.seal_frame_into(ordinal, raw_len, codec, payload, sealed.spare(sealed_len))?;
+                sealed.filled(sealed_len);
+                let opened = room(opened, payload.len());
+                seal.open_frame_into(ordinal, raw_len, codec, &sealed, opened)?;
+                let again = match codec {
+                    Codec::Stored => opened,
+                    Codec::Zstd => {
+                        let again = room(again, raw.len());
+                        decompressor.decompress_into(codec, opened, again)?;
+                        again
+                    }
+                };
                 verify_frame(keys, kind, again, described)?;
                 Ok(())
             })
@@ -354,6 +366,14 @@ impl Worker {
             permits,
         })
     }
+}
+
+/// The first `len` bytes of scratch memory, whatever is in them.
+fn room(scratch: &mut Vec<u8>, len: usize) -> &mut [u8] {
+    if scratch.len() < len {
+        scratch.resize(len, 0);
+    }
+    &mut scratch[..len]
 }
 
 /// The chunks as one slice: borrowed where they lie side by side in one buffer, copied together where not.

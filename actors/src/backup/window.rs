@@ -4,7 +4,7 @@
 use crossbeam_channel::select;
 use parking_lot::Mutex;
 
-use crate::flow::{CancelToken, Stop};
+use crate::flow::{CancelToken, Doing, Stop, waiting};
 
 /// Steps the walk may be ahead: about 16 MiB of entries.
 const STEPS: usize = 32 * 1024;
@@ -36,10 +36,12 @@ impl Window {
                     return Ok(());
                 }
             }
-            select! {
-                recv(self.nudge.1) -> _ => {}
-                recv(self.cancel.signal()) -> _ => return Err(Stop::Cancelled),
-            }
+            waiting(Doing::Blocked, || {
+                select! {
+                    recv(self.nudge.1) -> _ => Ok(()),
+                    recv(self.cancel.signal()) -> _ => Err(Stop::Cancelled),
+                }
+            })?;
         }
     }
 

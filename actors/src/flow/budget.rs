@@ -8,6 +8,7 @@ use std::sync::Arc;
 use crossbeam_channel::select;
 use parking_lot::Mutex;
 
+use super::clock::{self, Doing};
 use super::{CancelToken, Stop};
 
 /// A number of bytes that may be in memory at once.
@@ -85,11 +86,13 @@ impl Budget {
             state.queue.push_back(Waiter { bytes, granted });
             waiting
         };
-        select! {
-            recv(waiting) -> permit => permit.map_err(|_| Stop::Cancelled),
-            // The waiter stays queued; what is granted to it later is dropped with the channel, and so given back.
-            recv(cancel.signal()) -> _ => Err(Stop::Cancelled),
-        }
+        clock::waiting(Doing::Blocked, || {
+            select! {
+                recv(waiting) -> permit => permit.map_err(|_| Stop::Cancelled),
+                // The waiter stays queued; what is granted to it later is dropped with the channel, and so given back.
+                recv(cancel.signal()) -> _ => Err(Stop::Cancelled),
+            }
+        })
     }
 
     /// A permit for nothing, to join others to.

@@ -8,17 +8,26 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{RecvTimeoutError, TryRecvError, TrySendError, select};
 
+use super::clock::{Doing, waiting};
 use super::{CancelToken, Stop};
+
+/// How many bytes of content a message brings, for the figures of the stage that takes it.
+pub(crate) trait Weigh {
+    /// Bytes; 0 for what brings none.
+    fn weight(&self) -> u64 {
+        0
+    }
+}
 
 /// What a channel knows of itself, for reports and metrics.
 #[derive(Debug, Default)]
 pub(crate) struct Gauge {
     /// Nanoseconds that senders waited for room.
     pub(crate) blocked_ns: AtomicU64,
-    /// Nanoseconds that receivers waited for work.
-    pub(crate) starved_ns: AtomicU64,
-    /// Messages that went through.
+    /// Messages that went in.
     pub(crate) items: AtomicU64,
+    /// Bytes of content in them.
+    pub(crate) bytes: AtomicU64,
     depth: AtomicUsize,
     /// Most messages it holds.
     pub(crate) capacity: usize,
@@ -79,22 +88,25 @@ impl<T> Clone for Sender<T> {
     }
 }
 
-impl<T> Sender<T> {
+impl<T: Weigh> Sender<T> {
     /// Sends, waiting for room.
     ///
     /// # Errors
     /// [`Stop::Cancelled`], or [`Stop::Broken`] when all receivers are gone.
     pub(crate) fn send(&self, item: T) -> Result<(), Stop> {
+        let weight = item.weight();
         let item = match self.tx.try_send(item) {
-            Ok(()) => return self.sent(),
+            Ok(()) => return self.sent(weight),
             Err(TrySendError::Disconnected(_)) => return Err(self.gone()),
             Err(TrySendError::Full(item)) => item,
         };
         let since = Instant::now();
-        let result = select! {
-            send(self.tx, item) -> sent => if sent.is_ok() { self.sent() } else { Err(self.gone()) },
-            recv(self.shared.cancel.signal()) -> _ => Err(Stop::Cancelled),
-        };
+        let result = waiting(Doing::Blocked, || {
+            select! {
+                send(self.tx, item) -> sent => if sent.is_ok() { self.sent(weight) } else { Err(self.gone()) },
+                recv(self.shared.cancel.signal()) -> _ => Err(Stop::Cancelled),
+            }
+        });
         self.shared
             .gauge
             .blocked_ns
@@ -102,13 +114,11 @@ impl<T> Sender<T> {
         result
     }
 
-    /// Says that this sender has sent all it had.
-    pub(crate) fn finish(self) {
-        self.shared.unfinished.fetch_sub(1, Ordering::SeqCst);
-    }
-
-    fn sent(&self) -> Result<(), Stop> {
+    fn sent(&self, weight: u64) -> Result<(), Stop> {
         self.shared.gauge.items.fetch_add(1, Ordering::Relaxed);
+        if weight > 0 {
+            self.shared.gauge.bytes.fetch_add(weight, Ordering::Relaxed);
+        }
         self.shared.gauge.depth.store(self.tx.len(), Ordering::Relaxed);
         if self.shared.cancel.is_cancelled() {
             Err(Stop::Cancelled)
@@ -123,6 +133,13 @@ impl<T> Sender<T> {
         } else {
             Stop::Broken(self.shared.name)
         }
+    }
+}
+
+impl<T> Sender<T> {
+    /// Says that this sender has sent all it had.
+    pub(crate) fn finish(self) {
+        self.shared.unfinished.fetch_sub(1, Ordering::SeqCst);
     }
 }
 
@@ -177,22 +194,18 @@ impl<T> Receiver<T> {
             Err(TryRecvError::Disconnected) => return self.ended(),
             Err(TryRecvError::Empty) => {}
         }
-        let since = Instant::now();
-        let received = match wait {
+        let signal = self.shared.cancel.signal();
+        let received = waiting(Doing::Starved, || match wait {
             None => select! {
-                recv(self.rx) -> item => item.map_err(|_| RecvTimeoutError::Disconnected),
-                recv(self.shared.cancel.signal()) -> _ => return Err(Stop::Cancelled),
+                recv(self.rx) -> item => Ok(item.map_err(|_| RecvTimeoutError::Disconnected)),
+                recv(signal) -> _ => Err(Stop::Cancelled),
             },
             Some(wait) => select! {
-                recv(self.rx) -> item => item.map_err(|_| RecvTimeoutError::Disconnected),
-                recv(self.shared.cancel.signal()) -> _ => return Err(Stop::Cancelled),
-                default(wait) => Err(RecvTimeoutError::Timeout),
+                recv(self.rx) -> item => Ok(item.map_err(|_| RecvTimeoutError::Disconnected)),
+                recv(signal) -> _ => Err(Stop::Cancelled),
+                default(wait) => Ok(Err(RecvTimeoutError::Timeout)),
             },
-        };
-        self.shared
-            .gauge
-            .starved_ns
-            .fetch_add(nanoseconds(since.elapsed()), Ordering::Relaxed);
+        })?;
         match received {
             Ok(item) => Ok(self.received(item)),
             Err(RecvTimeoutError::Timeout) => Ok(Received::Nothing),
@@ -232,12 +245,29 @@ mod tests {
 
     use super::*;
 
+    impl Weigh for u8 {
+        fn weight(&self) -> u64 {
+            (*self).into()
+        }
+    }
+
+    #[test]
+    fn what_goes_in_is_counted_and_weighed() {
+        let (tx, rx) = channel("test", 4, &CancelToken::new());
+        tx.send(5_u8).unwrap();
+        tx.send(7_u8).unwrap();
+        let gauge = rx.gauge();
+        assert_eq!(gauge.depth(), 2);
+        assert_eq!(gauge.items.load(Ordering::Relaxed), 2);
+        assert_eq!(gauge.bytes.load(Ordering::Relaxed), 12);
+    }
+
     #[test]
     fn a_stream_ends_cleanly_only_when_every_sender_finished() {
         let cancel = CancelToken::new();
         let (tx, rx) = channel("test", 4, &cancel);
         let second = tx.clone();
-        tx.send(1).unwrap();
+        tx.send(1_u8).unwrap();
         tx.finish();
         second.finish();
         assert_eq!(rx.recv().unwrap(), Some(1));
@@ -254,7 +284,7 @@ mod tests {
     fn a_cancel_wakes_a_blocked_sender_and_a_starved_receiver() {
         let cancel = CancelToken::new();
         let (full, _keep) = channel("full", 1, &cancel);
-        full.send(1).unwrap();
+        full.send(1_u8).unwrap();
         let (_tx, empty) = channel::<u8>("empty", 1, &cancel);
         std::thread::scope(|scope| {
             let blocked = scope.spawn(|| full.send(2));

@@ -11,18 +11,19 @@
 mod budget;
 mod cancel;
 mod channel;
+mod clock;
 mod fault;
-mod pool;
 mod stage;
 
 pub(crate) use budget::{Budget, Permit};
 pub use cancel::CancelToken;
-pub(crate) use channel::Received;
-pub(crate) use channel::{Gauge, Receiver, Sender, channel};
+pub(crate) use channel::{Gauge, Received, Receiver, Sender, Weigh, channel};
+pub(crate) use clock::{Clocks, Doing, waiting};
 pub(crate) use fault::Stop;
 pub use fault::{Fault, FaultKind};
-pub(crate) use pool::{Pool, Pooled};
-pub(crate) use stage::{Body, Outcome, Report, Stage, StageExited, StageReport, StageSpec, Start, body, stage};
+pub(crate) use stage::{
+    Body, Outcome, Report, Stage, StageExited, StageFigures, StageReport, StageSpec, Start, body, stage,
+};
 
 /// A place where a test may make a stage fail (`return`) or panic (`panic`), by the `fail` crate. Compiled to nothing
 /// without the feature `failpoints`.

@@ -5,7 +5,7 @@
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use actix::prelude::{Actor, Context, Handler, Message, MessageResult, Recipient}
 use lockstone_proto::ids::JobId;
 use parking_lot::Mutex;
 
-use super::{CancelToken, Fault, Gauge, Stop};
+use super::{CancelToken, Clocks, Fault, Gauge, Stop};
 
 /// What one thread of a stage does.
 pub(crate) type Body = Box<dyn FnOnce() -> Result<(), Stop> + Send>;
@@ -25,7 +25,12 @@ pub(crate) fn body(run: impl FnOnce() -> Result<(), Stop> + Send + 'static) -> B
 
 /// A stage of a pipeline being wired.
 pub(crate) fn stage(name: &'static str, bodies: Vec<Body>, inbox: Option<Arc<Gauge>>) -> StageSpec {
-    StageSpec { name, bodies, inbox }
+    StageSpec {
+        name,
+        bodies,
+        inbox,
+        clocks: Arc::default(),
+    }
 }
 
 /// A stage as a pipeline wires it: nothing runs yet.
@@ -36,6 +41,30 @@ pub(crate) struct StageSpec {
     pub(crate) bodies: Vec<Body>,
     /// Its inbox's figures.
     pub(crate) inbox: Option<Arc<Gauge>>,
+    /// Its threads' time.
+    pub(crate) clocks: Arc<Clocks>,
+}
+
+impl StageSpec {
+    /// Where its figures can be read while it runs, and after.
+    pub(crate) fn figures(&self) -> StageFigures {
+        StageFigures {
+            stage: self.name,
+            inbox: self.inbox.clone(),
+            clocks: Arc::clone(&self.clocks),
+        }
+    }
+}
+
+/// A stage's figures, which go on changing while it runs.
+#[derive(Debug, Clone)]
+pub(crate) struct StageFigures {
+    /// Which stage.
+    pub(crate) stage: &'static str,
+    /// Its inbox, if it has one.
+    pub(crate) inbox: Option<Arc<Gauge>>,
+    /// Its threads' time.
+    pub(crate) clocks: Arc<Clocks>,
 }
 
 /// How a stage ended.
@@ -47,6 +76,8 @@ pub(crate) enum Outcome {
     Echo,
     /// It met a fault.
     Faulted(Fault),
+    /// It panicked.
+    Panicked(Fault),
 }
 
 /// Start the threads.
@@ -59,37 +90,13 @@ pub(crate) struct Start;
 #[rtype(result = "StageReport")]
 pub(crate) struct Report;
 
-/// A stage's figures.
+/// How the others wait for a stage.
 #[derive(Debug, Clone)]
 pub(crate) struct StageReport {
     /// Which stage.
     pub(crate) stage: &'static str,
-    /// Threads still running.
-    pub(crate) running: usize,
-    /// Messages waiting in its inbox, and how many it may hold.
-    pub(crate) depth: (usize, usize),
-    /// How long senders waited for room in the inbox, summed over the generation.
-    pub(crate) blocked: Duration,
-    /// How long its threads waited for work, likewise.
-    pub(crate) starved: Duration,
-}
-
-impl StageReport {
-    /// The figures of a stage with this inbox.
-    pub(crate) fn of(stage: &'static str, running: usize, inbox: Option<&Gauge>) -> Self {
-        let time = |ns: fn(&Gauge) -> &AtomicU64| {
-            inbox.map_or(Duration::ZERO, |inbox| {
-                Duration::from_nanos(ns(inbox).load(Ordering::Relaxed))
-            })
-        };
-        Self {
-            stage,
-            running,
-            depth: inbox.map_or((0, 0), |inbox| (inbox.depth(), inbox.capacity)),
-            blocked: time(|inbox| &inbox.blocked_ns),
-            starved: time(|inbox| &inbox.starved_ns),
-        }
-    }
+    /// How long senders waited for room in its inbox, summed over the generation.
+    pub(crate) awaited: Duration,
 }
 
 /// The one event of a stage's end.
@@ -111,6 +118,7 @@ pub(crate) struct Stage {
     name: &'static str,
     bodies: Vec<Body>,
     inbox: Option<Arc<Gauge>>,
+    clocks: Arc<Clocks>,
     exit: Arc<Exit>,
     threads: Arc<Mutex<Vec<JoinHandle<()>>>>,
 }
@@ -126,15 +134,15 @@ struct Exit {
 
 impl Exit {
     fn body_ended(&self, outcome: Outcome) {
-        if let Outcome::Faulted(fault) = &outcome {
-            tracing::debug!(stage = self.event.stage, %fault, "stage faulted");
+        if let Outcome::Faulted(fault) | Outcome::Panicked(fault) = &outcome {
+            tracing::debug!(%fault, "stage faulted");
             // At once, and not through the supervisor: the neighbours stop wasting work.
             self.cancel.cancel();
         }
         {
             let mut so_far = self.outcome.lock();
             let worse = match (&*so_far, &outcome) {
-                (Outcome::Faulted(_), _) | (Outcome::Echo, Outcome::Done) => false,
+                (Outcome::Faulted(_) | Outcome::Panicked(_), _) | (Outcome::Echo, Outcome::Done) => false,
                 (Outcome::Done | Outcome::Echo, _) => true,
             };
             if worse {
@@ -180,6 +188,7 @@ impl Stage {
             name: spec.name,
             bodies: spec.bodies,
             inbox: spec.inbox,
+            clocks: spec.clocks,
             exit: Arc::new(exit),
             threads,
         }
@@ -195,22 +204,27 @@ impl Handler<Start> for Stage {
 
     fn handle(&mut self, _: Start, _: &mut Self::Context) {
         for body in self.bodies.drain(..) {
-            let exit = Arc::clone(&self.exit);
+            let (exit, clocks) = (Arc::clone(&self.exit), Arc::clone(&self.clocks));
             let name = self.name;
+            // On every line that this thread logs, however little is logged: so of the highest level.
+            let span = tracing::error_span!(target: crate::SPANS, "stage", job = %exit.event.job, stage = name);
             let run = move || {
+                let _span = span.entered();
+                let on_duty = clocks.begin();
                 let outcome = match catch_unwind(AssertUnwindSafe(body)) {
                     Ok(Ok(())) => Outcome::Done,
                     Ok(Err(Stop::Fault(fault))) => Outcome::Faulted(fault),
                     Ok(Err(Stop::Cancelled)) => Outcome::Echo,
                     Ok(Err(Stop::Broken(channel))) => {
-                        tracing::debug!(stage = name, channel, "the other end went away");
+                        tracing::debug!(channel, "the other end went away");
                         Outcome::Echo
                     }
-                    Err(panic) => Outcome::Faulted(Fault::transient(format!(
+                    Err(panic) => Outcome::Panicked(Fault::transient(format!(
                         "the {name} panicked: {}",
                         panic_text(panic.as_ref())
                     ))),
                 };
+                drop(on_duty);
                 exit.body_ended(outcome);
             };
             match std::thread::Builder::new().name(format!("ls-{name}")).spawn(run) {
@@ -227,8 +241,11 @@ impl Handler<Report> for Stage {
     type Result = MessageResult<Report>;
 
     fn handle(&mut self, _: Report, _: &mut Self::Context) -> Self::Result {
-        let running = self.exit.running.load(Ordering::Relaxed);
-        MessageResult(StageReport::of(self.name, running, self.inbox.as_deref()))
+        let awaited = |inbox: &Arc<Gauge>| Duration::from_nanos(inbox.blocked_ns.load(Ordering::Relaxed));
+        MessageResult(StageReport {
+            stage: self.name,
+            awaited: self.inbox.as_ref().map(awaited).unwrap_or_default(),
+        })
     }
 }
 

@@ -1,13 +1,16 @@
-//! The Opener stage: frames out of ranges. Each is opened, decompressed and its wanted chunks' ids are recomputed on the
-//! pool, before a byte of it reaches a file. A frame that fails costs the files that need it, and no others.
+//! The Opener stage: frames out of ranges. Each is opened, decompressed and its wanted chunks' ids are recomputed, before a
+//! byte of it reaches a file. A frame that fails costs the files that need it, and no others. There is nothing to share
+//! out within a frame, so the stage's own threads do this, one for each of the pool's, which has nothing to do meanwhile.
 
+use lockstone_proto::limits::TAG_LEN;
 use lockstone_proto::vault::Codec;
 use lockstone_vault::frame::Decompressor;
 use lockstone_vault::pack::PackSeal;
+use lockstone_vault::pool::Pooled;
 
 use super::Context;
 use super::messages::{FramePlan, RangeFetched, WriteTask};
-use crate::flow::{Pooled, Receiver, Sender, Stop, fault_point};
+use crate::flow::{Receiver, Sender, Stop, fault_point};
 
 pub(super) struct Opener {
     pub(super) context: Context,
@@ -41,17 +44,12 @@ impl Opener {
             let sealed = bytes
                 .get(start..start.saturating_add(frame.place.sealed_len as usize))
                 .unwrap_or_default();
-            let room = frame.place.raw_len.max(frame.place.sealed_len) as usize;
-            let raw = job.pool.take(room);
-            let opened = job
-                .engine
-                .compute(|| open_frame(&seal, &frame, sealed, decompressor, payload, raw));
+            let raw = job.pool.take(frame.place.raw_len as usize);
+            let opened = open_frame(&seal, &frame, sealed, decompressor, payload, raw);
             let raw = opened.and_then(|raw| {
-                let intact = job.engine.compute(|| {
-                    frame.wanted.iter().all(|wanted| {
-                        raw.get(wanted.range.clone())
-                            .is_some_and(|chunk| keys.chunk_id(plan.pack.kind, chunk) == wanted.id)
-                    })
+                let intact = frame.wanted.iter().all(|wanted| {
+                    raw.get(wanted.range.clone())
+                        .is_some_and(|chunk| keys.chunk_id(plan.pack.kind, chunk) == wanted.id)
                 });
                 if intact {
                     Ok(raw)
@@ -86,23 +84,25 @@ fn open_frame(
     mut raw: Pooled,
 ) -> Result<Pooled, String> {
     let (raw_len, codec) = (frame.place.raw_len, frame.place.codec);
-    let open = |bytes: &mut Vec<u8>| {
-        bytes.clear();
-        bytes.extend_from_slice(sealed);
-        seal.open_frame(frame.ordinal, raw_len, codec, bytes)
-            .map_err(|error| error.to_string())
-    };
+    let wanted = raw_len as usize;
+    let payload_len = sealed.len().saturating_sub(TAG_LEN);
     if codec == Codec::Stored {
-        open(raw.vec())?;
-        return if raw.len() == raw_len as usize {
-            Ok(raw)
-        } else {
-            Err("it is not as long as it should be".to_owned())
-        };
+        if payload_len != wanted {
+            return Err("it is not as long as it should be".to_owned());
+        }
+        seal.open_frame_into(frame.ordinal, raw_len, codec, sealed, raw.spare(wanted))
+            .map_err(|error| error.to_string())?;
+    } else {
+        if payload.len() < payload_len {
+            payload.resize(payload_len, 0);
+        }
+        let payload = &mut payload[..payload_len];
+        seal.open_frame_into(frame.ordinal, raw_len, codec, sealed, payload)
+            .map_err(|error| error.to_string())?;
+        decompressor
+            .decompress_into(codec, payload, raw.spare(wanted))
+            .map_err(|error| error.to_string())?;
     }
-    open(payload)?;
-    decompressor
-        .decompress(codec, payload, raw_len as usize, raw.vec())
-        .map_err(|error| error.to_string())?;
+    raw.filled(wanted);
     Ok(raw)
 }

@@ -1,7 +1,7 @@
 //! What a restore's caller gets back.
 
 use std::sync::atomic::Ordering;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use lockstone_proto::ids::JobId;
 
@@ -78,11 +78,7 @@ impl RestoreReport {
         let (warnings, warnings_total) = job.warnings.take();
         let status = JobStatus::of(end.state, warnings_total);
         let (counters, totals) = (&job.progress.counters, &job.progress.totals);
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let success = matches!(status, JobStatus::Completed | JobStatus::CompletedWithWarnings);
-        job.metrics
-            .job_ended("restore", status.word(), duration, success.then_some(now.as_secs_f64()));
-        job.metrics.bytes("fetched", get(&totals.bytes_fetched));
+        job.metrics.job_ended();
         Self {
             job: job.request.job,
             status,

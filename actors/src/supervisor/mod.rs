@@ -17,7 +17,7 @@ use lockstone_proto::ids::JobId;
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
-use crate::flow::{CancelToken, Fault, Gauge, Outcome, Report, Stage, StageExited, StageReport, StageSpec, Start};
+use crate::flow::{CancelToken, Fault, Outcome, Report, Stage, StageExited, StageReport, StageSpec, Start};
 use crate::metrics::Metrics;
 use crate::progress::Progress;
 use machine::{JobState, Machine, Next, RestartPolicy};
@@ -58,7 +58,9 @@ pub(crate) fn run(
 ) -> JobEnd {
     let (cancel, metrics, progress) = (cancel.clone(), Arc::clone(metrics), Arc::clone(progress));
     // actix wants a system of its own, and the caller may be on a thread that has one.
+    let span = tracing::Span::current();
     let system = std::thread::Builder::new().name("ls-supervisor".into()).spawn(move || {
+        let _span = span.entered();
         actix::System::new().block_on(async move {
             let (ended, end) = oneshot::channel();
             let watched = cancel.clone();
@@ -69,7 +71,7 @@ pub(crate) fn run(
                 cancel,
                 metrics,
                 progress,
-                blocked: HashMap::new(),
+                awaited: HashMap::new(),
                 generation: None,
                 number: 0,
                 ended: Some(ended),
@@ -120,8 +122,6 @@ struct Generation {
     complete: bool,
     last_stage: &'static str,
     stages: Vec<Addr<Stage>>,
-    /// For the last figures, when the stages are gone.
-    inboxes: Vec<(&'static str, Option<Arc<Gauge>>)>,
     threads: Arc<Mutex<Vec<JoinHandle<()>>>>,
 }
 
@@ -134,7 +134,7 @@ struct Supervisor {
     metrics: Arc<Metrics>,
     progress: Arc<Progress>,
     /// How long senders had waited for each stage at the last report, and how much more it was than at the one before.
-    blocked: HashMap<&'static str, (Duration, Duration)>,
+    awaited: HashMap<&'static str, (Duration, Duration)>,
     generation: Option<Generation>,
     number: u32,
     ended: Option<oneshot::Sender<JobEnd>>,
@@ -162,11 +162,10 @@ impl Actor for Supervisor {
 
 impl Supervisor {
     fn reported(&mut self, report: &StageReport) {
-        self.metrics.stage_reported(report);
-        let known = self.blocked.entry(report.stage).or_default();
-        *known = (report.blocked, report.blocked.saturating_sub(known.0));
+        let known = self.awaited.entry(report.stage).or_default();
+        *known = (report.awaited, report.awaited.saturating_sub(known.0));
         // The stage that the others waited for most since the last report.
-        let slowest = self.blocked.iter().max_by_key(|(_, (_, more))| *more);
+        let slowest = self.awaited.iter().max_by_key(|(_, (_, more))| *more);
         if let Some((stage, _)) = slowest.filter(|(_, (_, more))| !more.is_zero()) {
             self.progress.set_slowest(stage);
         }
@@ -177,9 +176,10 @@ impl Supervisor {
         self.number += 1;
         let cancel = self.cancel.child();
         let specs = pipeline.wire(self.number, &cancel);
+        self.metrics
+            .generation_began(specs.iter().map(StageSpec::figures).collect());
         let threads = Arc::new(Mutex::new(Vec::new()));
         let last_stage = specs.last().map_or("", |spec| spec.name);
-        let inboxes = specs.iter().map(|spec| (spec.name, spec.inbox.clone())).collect();
         let mut stages = Vec::with_capacity(specs.len());
         for spec in specs {
             let recipient = context.address().recipient();
@@ -205,7 +205,6 @@ impl Supervisor {
             complete: false,
             last_stage,
             stages,
-            inboxes,
             threads,
         });
     }
@@ -214,9 +213,7 @@ impl Supervisor {
         let (Some(generation), Some(mut pipeline)) = (self.generation.take(), self.pipeline.take()) else {
             return;
         };
-        for (stage, inbox) in &generation.inboxes {
-            self.reported(&StageReport::of(stage, 0, inbox.as_deref()));
-        }
+        self.metrics.generation_ended();
         let (cause, complete) = (generation.cause, generation.complete);
         let settling = tokio::task::spawn_blocking(move || {
             for thread in generation.threads.lock().drain(..) {
@@ -296,6 +293,7 @@ impl Handler<Cancel> for Supervisor {
 
     fn handle(&mut self, _: Cancel, _: &mut Self::Context) {
         self.machine.cancel();
+        self.metrics.cancelling();
         if let Some(generation) = &self.generation {
             generation.cancel.cancel();
         }
@@ -316,10 +314,11 @@ impl Handler<StageExited> for Supervisor {
         match event.outcome {
             Outcome::Done if event.stage == generation.last_stage => generation.complete = true,
             Outcome::Done | Outcome::Echo => {}
-            Outcome::Faulted(fault) => {
-                self.metrics.faulted(event.stage);
+            Outcome::Faulted(ref fault) | Outcome::Panicked(ref fault) => {
+                let panicked = matches!(event.outcome, Outcome::Panicked(_));
+                self.metrics.faulted(event.stage, panicked);
                 if generation.cause.is_none() {
-                    generation.cause = Some(fault);
+                    generation.cause = Some(fault.clone());
                 }
                 generation.cancel.cancel();
             }

@@ -10,8 +10,8 @@ use lockstone_host::walk::Rules;
 use lockstone_proto::ids::JobId;
 use lockstone_proto::job::JobKind;
 use lockstone_proto::vault::Consistency;
-use lockstone_vault::store::Store;
 use serde_json::{Map, Value, json};
+use tracing::Level;
 
 use super::points::short;
 use super::report::{self, Ending, Running};
@@ -21,9 +21,11 @@ use crate::agent::registration::Agent;
 use crate::agent::session::Session;
 use crate::agent::sources::{self, Sources};
 use crate::cli::exit::Failure;
+use crate::cli::log::say;
 use crate::cli::output::Outcome;
 use crate::cli::progress::Display;
 use crate::cli::tuning::TuningArgs;
+use crate::cli::watch::WatchArgs;
 use crate::cli::{Context, render, units};
 
 /// Options of `backup`.
@@ -56,9 +58,9 @@ pub struct BackupArgs {
     /// Freeze the sources by a snapshot of their volume: where it can be done, never, or fail without
     #[arg(long, value_enum, default_value_t = Snapshot::Auto)]
     pub snapshot: Snapshot,
-    /// Write the job's metrics to this file when it ends, in Prometheus text format
-    #[arg(long, value_name = "FILE")]
-    pub metrics_textfile: Option<PathBuf>,
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "documented at the type")]
+    pub watch: WatchArgs,
     #[command(flatten)]
     #[allow(missing_docs, reason = "documented at the type")]
     pub tuning: TuningArgs,
@@ -102,11 +104,17 @@ pub fn run(context: &Context, args: BackupArgs) -> Outcome {
             "",
         ));
     }
-    let tuning = args.tuning.tuning()?;
+    let tuning = context.tuned(&args.tuning)?;
     let sources = sources::resolve(&args.paths)?;
-    let rules = rules(&args, &home, &agent, &sources)?;
+    let rules = rules(context, &args, &home, &agent, &sources)?;
 
-    let running = Running::begin(&home, JobKind::Backup, jobs::request(&sources.paths))?;
+    let running = Running::begin(
+        context,
+        &home,
+        JobKind::Backup,
+        jobs::request(&sources.paths),
+        &args.watch,
+    )?;
     for line in lockstone_host::snapshot::cleanup_leftovers(home.root()) {
         context.out.note(line);
     }
@@ -114,7 +122,8 @@ pub fn run(context: &Context, args: BackupArgs) -> Outcome {
         Ok(session) => session,
         Err(failure) => return Err(running.failed(context, failure)),
     };
-    running.announce(context, &session);
+    let progress = Arc::new(Progress::new());
+    running.announce(context, &session, &progress);
 
     let request = BackupRequest {
         job: running.id(),
@@ -127,7 +136,6 @@ pub fn run(context: &Context, args: BackupArgs) -> Outcome {
         tags: vec!["on-demand".to_owned()],
         expires_s,
     };
-    let progress = Arc::new(Progress::new());
     let display = Display::start(context, "backup", Arc::clone(&progress));
     let report = lockstone_actors::backup(
         Arc::clone(&session.domain),
@@ -139,7 +147,6 @@ pub fn run(context: &Context, args: BackupArgs) -> Outcome {
     );
     drop(display);
     let report = with_warnings(report, &sources);
-    report::write_metrics(context, args.metrics_textfile.as_deref());
     finish(context, &session, running, report, &sources.paths)
 }
 
@@ -155,7 +162,13 @@ fn retention(until: Option<i64>) -> Result<i64, Failure> {
 }
 
 /// What is left out: what the user said, and this program's own folders.
-fn rules(args: &BackupArgs, home: &Home, agent: &Agent, sources: &Sources) -> Result<Rules, Failure> {
+fn rules(
+    context: &Context,
+    args: &BackupArgs,
+    home: &Home,
+    agent: &Agent,
+    sources: &Sources,
+) -> Result<Rules, Failure> {
     let mut globs = args.exclude.clone();
     for file in &args.exclude_from {
         let text = std::fs::read_to_string(file).map_err(|error| {
@@ -175,7 +188,7 @@ fn rules(args: &BackupArgs, home: &Home, agent: &Agent, sources: &Sources) -> Re
     rules.one_file_system = args.one_file_system;
     rules.honour_cachedir_tag = !args.include_caches;
     let (state, cache) = (home.root().to_owned(), agent.cache(home));
-    let vault = Store::open(&agent.vault_url)?;
+    let vault = context.store(&agent.vault_url)?;
     let mut own: Vec<(&str, &Path)> = vec![("the state folder", &state), ("the cache folder", &cache)];
     if let Some(vault) = vault.local_root() {
         own.insert(0, ("the vault", vault));
@@ -233,10 +246,13 @@ fn finish(
     context.out.document(&Value::Object(value));
     match report.status {
         JobStatus::Completed | JobStatus::CompletedWithWarnings => summary(context, session, &report, sources),
-        JobStatus::Cancelled => eprintln!("cancelled; the next backup goes on from the last checkpoint"),
+        JobStatus::Cancelled => say(
+            Level::WARN,
+            "cancelled; the next backup goes on from the last checkpoint",
+        ),
         JobStatus::Failed => {
             if let Some(failure) = &failure {
-                eprintln!("{failure}");
+                say(Level::ERROR, &failure.to_string());
             }
         }
     }

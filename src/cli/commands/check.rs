@@ -6,16 +6,19 @@ use clap::Args;
 use lockstone_actors::{CheckReport, CheckRequest, JobStatus, Progress};
 use lockstone_proto::job::JobKind;
 use serde_json::{Map, Value, json};
+use tracing::Level;
 
 use super::points::short;
 use super::report::{Ending, Running};
 use crate::agent::session::Session;
 use crate::cli::args::Access;
 use crate::cli::exit::{Exit, Failure};
+
 use crate::cli::output::Outcome;
 use crate::cli::progress::Display;
 use crate::cli::tuning::TuningArgs;
-use crate::cli::{Context, render, units};
+use crate::cli::watch::WatchArgs;
+use crate::cli::{Context, log, render, units};
 
 /// Options of `check`.
 #[derive(Debug, Args)]
@@ -24,6 +27,9 @@ pub struct CheckArgs {
     #[arg(long, value_name = "PERCENT", num_args = 0..=1, require_equals = true, default_missing_value = "100",
           value_parser = units::percent)]
     pub read_data: Option<u8>,
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "documented at the type")]
+    pub watch: WatchArgs,
     #[command(flatten)]
     #[allow(missing_docs, reason = "documented at the type")]
     pub access: Access,
@@ -40,20 +46,22 @@ const PATHS_SHOWN: usize = 10;
 /// # Errors
 /// What failed, in words, with its exit code. Damage is no failure of the check: it is its result (exit 6).
 pub fn run(context: &Context, args: &CheckArgs) -> Outcome {
-    let tuning = args.tuning.tuning()?;
+    let tuning = context.tuned(&args.tuning)?;
     let (home, whose) = Session::for_job(&args.access)?;
     let running = Running::begin(
+        context,
         &home,
         JobKind::Check,
         Map::from_iter([("read_data".to_owned(), json!(args.read_data))]),
+        &args.watch,
     )?;
     let session = match Session::open_for(context, &home, &whose) {
         Ok(session) => session,
         Err(failure) => return Err(running.failed(context, failure)),
     };
-    running.announce(context, &session);
-    let started = std::time::Instant::now();
     let progress = Arc::new(Progress::new());
+    running.announce(context, &session, &progress);
+    let started = std::time::Instant::now();
     let display = Display::start(context, "check", Arc::clone(&progress));
     let checked = lockstone_actors::check(
         &session.domain,
@@ -104,7 +112,7 @@ pub fn run(context: &Context, args: &CheckArgs) -> Outcome {
     context.out.document(&Value::Object(value));
     say(context, args, &report, started.elapsed());
     if let Some(failure) = &failure {
-        eprintln!("{failure}");
+        log::say(Level::ERROR, &failure.to_string());
     }
     Ok(exit)
 }

@@ -1,4 +1,4 @@
-//! `lockstone volumes`, `completions` and `man`.
+//! `lockstone volumes`, `completions`, `man`, and the page about metrics.
 
 use std::path::PathBuf;
 
@@ -96,5 +96,16 @@ pub fn man(context: &Context, args: &ManArgs) -> Outcome {
     clap_mangen::generate_to(command(), dir).with_context(|| format!("cannot write the pages to {}", dir.display()))?;
     context.out.document(&json!({ "folder": dir }));
     context.out.line(format!("The manual pages are in {}", dir.display()));
+    Ok(Exit::Done)
+}
+
+/// Runs `metrics-page`.
+///
+/// # Errors
+/// None but those of stdout.
+pub fn metrics_page(context: &Context) -> Outcome {
+    let page = lockstone_actors::metrics::catalogue::page();
+    context.out.document(&json!({ "page": page }));
+    context.out.text(&page);
     Ok(Exit::Done)
 }

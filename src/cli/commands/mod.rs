@@ -1,6 +1,7 @@
 //! The commands, a file each: their options, and what they do with them. Each ends in words for people or one document
 //! for scripts, and an exit code.
 
+pub mod agent;
 pub mod backup;
 pub mod bench;
 pub mod cache;
@@ -15,4 +16,5 @@ pub mod register;
 pub mod report;
 pub mod restore;
 pub mod status;
+pub mod throttle;
 pub mod vault;

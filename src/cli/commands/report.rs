@@ -1,21 +1,24 @@
 //! What backup, restore and check share around their job: the lock, the records, the signals, and the warnings at the end.
 
-use std::path::Path;
+use std::sync::Arc;
+use std::time::SystemTime;
 
-use lockstone_actors::{JobStatus, Warning};
+use lockstone_actors::{JobStatus, Progress, Warning};
 use lockstone_proto::ids::{JobId, PointId};
 use lockstone_proto::job::JobKind;
 use serde_json::{Map, Value};
+use tracing::span::EnteredSpan;
 
 use crate::agent::home::Home;
-use crate::agent::jobs::{self, Job};
+use crate::agent::jobs::{self, Job, Seen};
 use crate::agent::lock::JobLock;
 use crate::agent::session::{Session, fresh_id};
 use crate::agent::signals::JobRuns;
 use crate::cli::Context;
 use crate::cli::exit::{Exit, Failure};
 use crate::cli::render;
-use crate::console::metrics;
+use crate::cli::watch::{Watch, WatchArgs};
+use crate::console::{metrics, records};
 
 /// So many warnings are printed; all are counted, and in the job's record.
 const SHOWN: usize = 20;
@@ -26,8 +29,11 @@ pub struct Running {
     home: Home,
     job: Job,
     kind: JobKind,
+    watch: Watch,
     _lock: JobLock,
     _signals: JobRuns,
+    /// Each line that is logged meanwhile says which job it is about.
+    _span: EnteredSpan,
 }
 
 /// How a job ended, as far as its records go.
@@ -51,12 +57,24 @@ impl Running {
     /// Takes the lock and writes down that the job runs.
     ///
     /// # Errors
-    /// `busy` (exit 7) where another job runs; where the state folder cannot be written.
-    pub fn begin(home: &Home, kind: JobKind, request: Map<String, Value>) -> Result<Running, Failure> {
+    /// `busy` (exit 7) where another job runs; where the address for metrics cannot be had, or the state folder cannot be
+    /// written.
+    pub fn begin(
+        context: &Context,
+        home: &Home,
+        kind: JobKind,
+        request: Map<String, Value>,
+        watch: &WatchArgs,
+    ) -> Result<Running, Failure> {
         let id: JobId = fresh_id()?;
         let word = kind_word(kind);
+        let span = tracing::error_span!(target: lockstone_actors::SPANS, "job", job = %id, kind = word).entered();
         let lock = JobLock::take(home, id, word)?;
-        jobs::tidy(home)?;
+        let watch = watch.begin(context, word, id)?;
+        if let Some(seen) = jobs::tidy(home)? {
+            // Until this job has seen for itself.
+            metrics::seen(&context.numbers, &seen);
+        }
         // Batches of files that wait to be read hold their folders open.
         if let Err(error) = lockstone_host::raise_open_files() {
             tracing::debug!(%error, "the limit of open files stays as it is");
@@ -67,8 +85,10 @@ impl Running {
             home: home.clone(),
             job,
             kind,
+            watch,
             _lock: lock,
             _signals: JobRuns::begin(),
+            _span: span,
         })
     }
 
@@ -78,8 +98,9 @@ impl Running {
         self.job.job
     }
 
-    /// The lock is held, the vault opened: the operator may know. Only a warning where that fails.
-    pub fn announce(&self, context: &Context, session: &Session) {
+    /// The lock is held, the vault opened: the operator may know, and who watches. Only a warning where that fails.
+    pub fn announce(&self, context: &Context, session: &Session, progress: &Arc<Progress>) {
+        self.watch.runs(session.domain.index().folder(), progress);
         self.tell_operator(context, session, None);
     }
 
@@ -88,12 +109,18 @@ impl Running {
         self.job.end(ending.status.word(), ending.error);
         self.job.point = ending.point;
         self.job.report.clone_from(ending.report);
+        self.job.seen = session.and_then(seen);
         if let Err(error) = self.job.save(&self.home) {
             context.out.warn(format!("the job's record was not written: {error:#}"));
         }
         if let Some(session) = session {
             self.tell_operator(context, session, Some(ending));
         }
+        context.numbers.recorded(&records::ended(&self.job, SystemTime::now()));
+        if let Some(seen) = &self.job.seen {
+            metrics::seen(&context.numbers, seen);
+        }
+        self.watch.end(context);
     }
 
     /// Ends a job that failed before it did anything, and hands its failure on.
@@ -125,11 +152,21 @@ impl Running {
     }
 }
 
-/// Writes the job's metrics where that was asked; only a warning where that fails.
-pub fn write_metrics(context: &Context, file: Option<&Path>) {
-    if let Some(Err(error)) = file.map(|file| metrics::write_textfile(&context.numbers, file)) {
-        context.out.warn(format!("{error:#}"));
+/// What the job knows of the vault; nothing where it did not come to read the log, or where the vault is another machine's.
+fn seen(session: &Session) -> Option<Seen> {
+    let view = session.domain.view();
+    if view.head.n == 0 || session.domain.server().is_none() {
+        return None;
     }
+    let mut seen = Seen::default();
+    for point in view.alive().filter(|point| session.is_own(point.server)) {
+        for tag in &point.summary.tags {
+            *seen.points.entry(tag.clone()).or_default() += 1;
+        }
+        seen.newest_point_s = seen.newest_point_s.max(Some(point.summary.started_s));
+    }
+    (seen.index_chunks, seen.index_bytes) = session.domain.index().size();
+    Some(seen)
 }
 
 /// The word for a kind of job.

@@ -8,6 +8,7 @@ use lockstone_actors::{Conflict, JobStatus, Progress, RestoreReport, RestoreRequ
 use lockstone_proto::ids::JobId;
 use lockstone_proto::job::JobKind;
 use serde_json::{Map, Value, json};
+use tracing::Level;
 
 use super::look::find_path;
 use super::points::short;
@@ -16,9 +17,11 @@ use crate::agent::jobs;
 use crate::agent::session::Session;
 use crate::cli::args::Access;
 use crate::cli::exit::{Exit, Failure};
+use crate::cli::log::say;
 use crate::cli::output::Outcome;
 use crate::cli::progress::Display;
 use crate::cli::tuning::TuningArgs;
+use crate::cli::watch::WatchArgs;
 use crate::cli::{Context, render};
 
 /// Options of `restore`.
@@ -52,9 +55,9 @@ pub struct RestoreArgs {
     /// Say what would be written, and write nothing
     #[arg(short = 'n', long)]
     pub dry_run: bool,
-    /// Write the job's metrics to this file when it ends, in Prometheus text format
-    #[arg(long, value_name = "FILE")]
-    pub metrics_textfile: Option<PathBuf>,
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "documented at the type")]
+    pub watch: WatchArgs,
     #[command(flatten)]
     #[allow(missing_docs, reason = "documented at the type")]
     pub access: Access,
@@ -79,7 +82,7 @@ pub enum OnConflict {
 /// # Errors
 /// What failed, in words, with its exit code.
 pub fn run(context: &Context, args: RestoreArgs) -> Outcome {
-    let tuning = args.tuning.tuning()?;
+    let tuning = context.tuned(&args.tuning)?;
     let target = match &args.target {
         Some(target) => RestoreTo::Folder(absolute(target)?),
         None => RestoreTo::Original,
@@ -90,7 +93,7 @@ pub fn run(context: &Context, args: RestoreArgs) -> Outcome {
         (Some(OnConflict::Skip), _) => Conflict::Skip,
     };
     let (home, whose) = Session::for_job(&args.access)?;
-    let running = Running::begin(&home, JobKind::Restore, asked(&args))?;
+    let running = Running::begin(context, &home, JobKind::Restore, asked(&args), &args.watch)?;
     let prepared = (|| {
         let session = Session::open_for(context, &home, &whose)?;
         let view = session.view(context)?;
@@ -121,7 +124,8 @@ pub fn run(context: &Context, args: RestoreArgs) -> Outcome {
             short(&point.id)
         ));
     }
-    running.announce(context, &session);
+    let progress = Arc::new(Progress::new());
+    running.announce(context, &session, &progress);
     let id = point.id;
     let copy_stamp = render::name_stamp(point.summary.started_s);
     let request = RestoreRequest {
@@ -135,7 +139,6 @@ pub fn run(context: &Context, args: RestoreArgs) -> Outcome {
         dry_run: args.dry_run,
         copy_stamp,
     };
-    let progress = Arc::new(Progress::new());
     let display = Display::start(context, "restore", Arc::clone(&progress));
     let report = lockstone_actors::restore(
         Arc::clone(&session.domain),
@@ -146,7 +149,6 @@ pub fn run(context: &Context, args: RestoreArgs) -> Outcome {
         &context.cancel,
     );
     drop(display);
-    report::write_metrics(context, args.metrics_textfile.as_deref());
 
     let failure = report.error.clone().map(Failure::from).or_else(|| lost(&report));
     let value = report_value(running.id(), &args, &report, failure.as_ref());
@@ -166,11 +168,14 @@ pub fn run(context: &Context, args: RestoreArgs) -> Outcome {
     context.out.document(&Value::Object(value));
     match report.status {
         JobStatus::Completed | JobStatus::CompletedWithWarnings => summary(context, &args, &target, &report),
-        JobStatus::Cancelled => eprintln!("cancelled; what was restored stays, and no file is half there"),
+        JobStatus::Cancelled => say(
+            Level::WARN,
+            "cancelled; what was restored stays, and no file is half there",
+        ),
         JobStatus::Failed => {}
     }
     if let (Some(failure), false) = (&failure, report.status == JobStatus::Cancelled) {
-        eprintln!("{failure}");
+        say(Level::ERROR, &failure.to_string());
     }
     Ok(report::exit_of(report.status, failure.as_ref()))
 }

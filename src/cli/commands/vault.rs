@@ -13,7 +13,6 @@ use lockstone_vault::credentials::{Issue, OperatorKey};
 use lockstone_vault::damage::Damage;
 use lockstone_vault::jobs::list_jobs;
 use lockstone_vault::registration::Servers;
-use lockstone_vault::store::Store;
 use lockstone_vault::vault::{CreateOptions, Vault};
 use serde_json::{Value, json};
 
@@ -27,7 +26,7 @@ use crate::cli::{Context, render, units};
 /// What to do with a vault.
 #[derive(Debug, Subcommand)]
 pub enum VaultCommand {
-    /// Make a vault: in a folder, which is made too
+    /// Make a vault: in a folder, which is made too, or in a bucket or container, which must be there
     Create(CreateArgs),
     /// Issue credentials by which servers register, and restore
     Credentials(CredentialsArgs),
@@ -42,7 +41,7 @@ pub enum VaultCommand {
 /// Options of `vault create`.
 #[derive(Debug, Args)]
 pub struct CreateArgs {
-    /// Where: a path, or file:///dir
+    /// Where: a path, file:///dir, s3://bucket/prefix or az://container/prefix
     #[arg(value_parser = units::vault_url)]
     pub url: String,
     /// Where its secondary region is
@@ -123,7 +122,7 @@ fn create(context: &Context, args: CreateArgs) -> Outcome {
     home.prepare()?;
     let operator = OperatorKey::generate().map_err(VaultError::from)?;
     let key_file = home.operator_key(operator.vault_id());
-    let store = Store::open_or_make(&args.url)?;
+    let store = context.store_to_make(&args.url)?;
     let options = CreateOptions {
         secondary_url: args.secondary,
         tenant: args.tenant,

@@ -97,6 +97,10 @@ fn chunks_are_found_where_their_packs_say() {
         })
         .unwrap();
     assert_eq!(seen, [(PackId([2; 32]), 1)]);
+    let looked_up = index.lookups();
+    assert!(looked_up.0 + looked_up.1 >= ids.len() as u64, "{looked_up:?}");
+    let (chunks, _) = index.size();
+    assert!(chunks > 0);
     drop(index);
 
     // It is there the next time, and goes on numbering.
@@ -105,6 +109,8 @@ fn chunks_are_found_where_their_packs_say() {
     assert_eq!(index.lookup(&ids).unwrap(), found);
     index.add_packs(&[pack(3, ChunkKind::Data, 20_000, 1)], &[]).unwrap();
     assert_eq!(index.pack_number(&PackId([3; 32])).unwrap(), Some(2));
+    let (more, bytes) = index.size();
+    assert!(more > chunks && bytes > 0, "{more} of {chunks}, {bytes} bytes");
 }
 
 #[test]

@@ -17,6 +17,7 @@ mod records;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
@@ -40,6 +41,7 @@ const FAMILIES: [&str; 6] = [CHUNKS, PACKS, PAGES, LOG, JOURNAL, META];
 /// Raised whenever the layout changes: caches of other generations are dropped.
 const GENERATION: u32 = 1;
 const NEXT_PACK: &[u8] = b"next pack";
+const CHUNK_COUNT: &[u8] = b"chunks";
 const SEGMENT: u8 = b's';
 /// A batch is written once it has this many bytes, between packs.
 const BATCH_BYTES: usize = 2 * 1024 * 1024;
@@ -93,7 +95,12 @@ pub struct Index {
     folder: PathBuf,
     /// The number of the next new pack; the lock also keeps two writers from numbering one pack twice.
     next_pack: Mutex<u32>,
+    /// Places of chunks that were added. (RocksDB's own estimate would have to open every table first.)
+    chunks: AtomicU64,
     packs: Mutex<PackCache>,
+    /// Chunks that were looked up and found, and those that were not.
+    hits: AtomicU64,
+    misses: AtomicU64,
 }
 
 /// Two generations of decoded packs: what was asked for lately survives.
@@ -133,7 +140,27 @@ impl Index {
                 places[*at as usize] = Some(place);
             }
         }
+        let hits = places.iter().flatten().count() as u64;
+        self.hits.fetch_add(hits, Ordering::Relaxed);
+        self.misses.fetch_add(places.len() as u64 - hits, Ordering::Relaxed);
         Ok(places)
+    }
+
+    /// How many chunks were looked up since it was opened: found, and not found.
+    #[must_use]
+    pub fn lookups(&self) -> (u64, u64) {
+        (self.hits.load(Ordering::Relaxed), self.misses.load(Ordering::Relaxed))
+    }
+
+    /// How large it is: chunks (one that lies in two packs counts twice), and bytes on disk.
+    #[must_use]
+    pub fn size(&self) -> (u64, u64) {
+        let families = FAMILIES.iter().filter_map(|family| self.db.cf_handle(family));
+        let tables = families.filter_map(|family| {
+            let size = self.db.property_int_value_cf(family, "rocksdb.total-sst-files-size");
+            size.ok().flatten()
+        });
+        (self.chunks.load(Ordering::Relaxed), tables.sum())
     }
 
     /// The pack of that number.
@@ -189,6 +216,7 @@ impl Index {
         let (chunk_family, pack_family, meta) = (self.family(CHUNKS)?, self.family(PACKS)?, self.family(META)?);
         let mut batch = WriteBatch::default();
         let mut number = *next;
+        let mut chunks = self.chunks.load(Ordering::Relaxed);
         let mut fresh = std::collections::HashSet::new();
         for pack in packs {
             let id = PackId::try_from(pack.pack_id.as_ref()).map_err(|_| self.corrupt("a new pack's id"))?;
@@ -201,6 +229,7 @@ impl Index {
             batch.put_cf(pack_family, records::id_key(b'i', id.as_bytes()), number.to_le_bytes());
             for (chunk, place) in records::places(number, frames) {
                 batch.put_cf(chunk_family, chunk, records::place(place));
+                chunks += 1;
             }
             if pack.kind() == ChunkKind::Tree {
                 for (ordinal, frame) in frames.iter().enumerate() {
@@ -212,6 +241,7 @@ impl Index {
                 .checked_add(1)
                 .ok_or_else(|| self.corrupt("more packs than can be numbered"))?;
             batch.put_cf(meta, NEXT_PACK, number.to_le_bytes());
+            batch.put_cf(meta, CHUNK_COUNT, chunks.to_le_bytes());
             if batch.size_in_bytes() >= BATCH_BYTES {
                 self.write(std::mem::take(&mut batch))?;
                 *next = number;
@@ -223,6 +253,7 @@ impl Index {
         }
         self.write(batch)?;
         *next = number;
+        self.chunks.store(chunks, Ordering::Relaxed);
         Ok(())
     }
 

@@ -11,13 +11,14 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
+use std::sync::atomic::AtomicU64;
 
 use lockstone_proto::ids::{DomainId, VaultId};
 use rocksdb::{
     BlockBasedIndexType, BlockBasedOptions, Cache, ColumnFamilyDescriptor, DB, DBCompressionType, LogLevel, Options,
 };
 
-use super::{CHUNKS, FAMILIES, GENERATION, Index, IndexError, META, NEXT_PACK, PAGES, PackCache};
+use super::{CHUNK_COUNT, CHUNKS, FAMILIES, GENERATION, Index, IndexError, META, NEXT_PACK, PAGES, PackCache};
 
 const OWNER: &[u8] = b"owner";
 const FILES: &str = "index.files";
@@ -109,10 +110,14 @@ impl Index {
             db.create_cf(PAGES, &family_options(PAGES, &Cache::new_lru_cache(BLOCK_CACHE / 4)))
                 .map_err(failed)?;
         }
-        let next = match db.cf_handle(META) {
-            Some(meta) => db.get_cf(meta, NEXT_PACK).map_err(failed)?,
-            None => None,
+        let noted = |key: &[u8]| match db.cf_handle(META) {
+            Some(meta) => db.get_cf(meta, key).map_err(failed),
+            None => Ok(None),
         };
+        let chunks = noted(CHUNK_COUNT)?
+            .and_then(|value| value.as_slice().try_into().ok())
+            .map_or(0, u64::from_le_bytes);
+        let next = noted(NEXT_PACK)?;
         let next = next
             .and_then(|value| value.as_slice().try_into().ok())
             .map_or(0, u32::from_le_bytes);
@@ -124,6 +129,9 @@ impl Index {
             folder: folder.to_owned(),
             next_pack: Mutex::new(next),
             packs: Mutex::new(PackCache::default()),
+            chunks: AtomicU64::new(chunks),
+            hits: AtomicU64::new(0),
+            misses: AtomicU64::new(0),
         };
         Ok((index, opened))
     }

@@ -12,8 +12,9 @@ use super::view::Overview;
 use super::{LogBroken, LogHead, PlainEntry, PointOverview, chain};
 use crate::damage::{Damage, DamageKind};
 use crate::error::VaultError;
-use crate::registration::Servers;
+use crate::registration::{Servers, load_one};
 use crate::store::{Store, StoreError, names};
+use crate::vault::Vault;
 
 /// Entries asked for at a time, once the first ones were there.
 const READ_AHEAD: usize = 16;
@@ -151,12 +152,35 @@ pub(crate) fn damage_between(domain: DomainId, first: u64, last: u64, reason: &s
     )
 }
 
-/// The operator's view: every point of a domain without its passphrase. Damaged entries are named and stepped over.
-pub(crate) async fn overview(
-    store: &Store,
+/// An entry whose server is known, or is found.
+async fn read_known(
+    vault: &Vault,
     domain: DomainId,
-    servers: &Servers,
+    n: u64,
+    object: &Bytes,
+    servers: &mut Servers,
+) -> Result<Result<PlainEntry, LogBroken>, VaultError> {
+    let read = PlainEntry::read(domain, n, object, Some(servers));
+    let Err(LogBroken::UnknownServer(server)) = &read else {
+        return Ok(read);
+    };
+    match load_one(vault.store(), vault.id(), vault.operator_key(), *server).await? {
+        Ok(found) => {
+            servers.insert(found);
+            Ok(PlainEntry::read(domain, n, object, Some(servers)))
+        }
+        Err(_) => Ok(read),
+    }
+}
+
+/// The operator's view: every point of a domain without its passphrase. Damaged entries are named and stepped over. A server
+/// that the listing did not show yet is looked for by its name.
+pub(crate) async fn overview(
+    vault: &Vault,
+    domain: DomainId,
+    mut servers: Servers,
 ) -> Result<(Vec<PointOverview>, Vec<Damage>), VaultError> {
+    let store = vault.store();
     let mut walk = LogWalk::new(store, domain, 0, true);
     let (mut view, mut damage, mut head) = (Overview::default(), Vec::new(), Some(LogHead::START));
     loop {
@@ -166,7 +190,7 @@ pub(crate) async fn overview(
                 damage.push(damage_between(domain, first, last, &reason));
                 head = None;
             }
-            Step::Object(n, object) => match PlainEntry::read(domain, n, &object, Some(servers)) {
+            Step::Object(n, object) => match read_known(vault, domain, n, &object, &mut servers).await? {
                 Ok(entry) => {
                     if let Some(Err(why)) = head.map(|head| chain(&head, &entry)) {
                         damage.push(damage_at(domain, n, why));

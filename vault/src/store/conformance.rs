@@ -43,18 +43,25 @@ impl ProbeReport {
     }
 }
 
-/// Tries out a store with a few small objects below `probe/`, which are removed afterwards.
+/// The folder of the probe's objects.
+pub(crate) const PROBES: &str = "probe";
+
+/// Tries out a store with a few small objects below `probe/`, which are removed afterwards, if the store allows that.
 pub async fn probe(store: &Store) -> Result<ProbeReport, StoreError> {
-    let folder = format!("probe/{:08x}", getrandom::u32().unwrap_or_default());
+    let folder = format!("{PROBES}/{:08x}", getrandom::u32().unwrap_or_default());
     let report = probe_below(store, &folder).await;
     let listed = store.list_all(&folder).await.unwrap_or_default();
     for object in listed {
-        store.delete(&object.path).await?;
+        match store.delete(&object.path).await {
+            // Keys that may not delete are good for all but collecting.
+            Err(error) if error.is_refused() => break,
+            deleted => deleted?,
+        }
     }
     if let Some(root) = store.local_root() {
         // Empty folders are no objects; leaving one behind would only puzzle people.
         let _ = std::fs::remove_dir(root.join(&folder));
-        let _ = std::fs::remove_dir(root.join("probe"));
+        let _ = std::fs::remove_dir(root.join(PROBES));
     }
     report
 }

@@ -1,10 +1,12 @@
 //! Decorators of an `ObjectStore`. Each is an `ObjectStore` itself and adds one thing, so that they stack in any order the
 //! caller wants: `Metered` innermost counts attempts, `Retry` around it repeats them.
 
+pub use super::retry::{Retry, RetryRule};
+
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -12,153 +14,9 @@ use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
 use object_store::path::Path;
 use object_store::{
-    CopyOptions, GetOptions, GetResult, GetResultPayload, ListResult, MultipartUpload, ObjectMeta, ObjectStore,
-    PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
+    CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, PutMultipartOptions,
+    PutOptions, PutPayload, PutResult, Result,
 };
-
-use super::StoreError;
-
-/// Answers up to this long are read whole within one attempt, so that one that breaks off is asked for again.
-const RETRIED_WHOLE: u64 = 64 * 1024 * 1024;
-
-/// How often and how patiently an operation is tried again after a transient error.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct RetryRule {
-    /// Attempts in all, the first included; at least 1.
-    pub attempts: u32,
-    /// The longest pause before the second attempt. It doubles from one to the next.
-    pub first: Duration,
-    /// No pause is longer.
-    pub most: Duration,
-}
-
-impl Default for RetryRule {
-    fn default() -> Self {
-        Self {
-            attempts: 6,
-            first: Duration::from_millis(200),
-            most: Duration::from_secs(10),
-        }
-    }
-}
-
-impl RetryRule {
-    /// The pause after attempt `attempt` (from 1): the doubled pause, between half and all of it by `jitter` (0 to 1).
-    #[must_use]
-    pub fn pause(&self, attempt: u32, jitter: f64) -> Duration {
-        let doubled = self
-            .first
-            .saturating_mul(1_u32.checked_shl(attempt.saturating_sub(1)).unwrap_or(u32::MAX));
-        doubled.min(self.most).mul_f64(0.5 + jitter.clamp(0.0, 1.0) / 2.0)
-    }
-}
-
-/// Tries again what failed for a passing reason: exponential pauses with jitter, a bounded number of times. Only errors
-/// that `StoreError::is_transient` says are passing. A `create` that is tried again may find its own first attempt.
-#[derive(Debug)]
-pub struct Retry {
-    inner: Arc<dyn ObjectStore>,
-    rule: RetryRule,
-}
-
-impl Retry {
-    /// Decorates `inner`. Pauses need a tokio runtime with time.
-    #[must_use]
-    pub fn new(inner: Arc<dyn ObjectStore>, rule: RetryRule) -> Self {
-        Self { inner, rule }
-    }
-
-    async fn run<T, F: Future<Output = Result<T>>>(&self, path: &Path, mut attempt: impl FnMut() -> F) -> Result<T> {
-        let mut count = 1;
-        loop {
-            let error = match attempt().await {
-                Ok(done) => return Ok(done),
-                Err(error) => error,
-            };
-            if count >= self.rule.attempts || !is_transient(path, &error) {
-                return Err(error);
-            }
-            let pause = self.rule.pause(count, jitter());
-            tracing::debug!(object = %path, %error, attempt = count, ?pause, "trying again");
-            tokio::time::sleep(pause).await;
-            count += 1;
-        }
-    }
-}
-
-fn is_transient(path: &Path, error: &object_store::Error) -> bool {
-    StoreError::sort(path.as_ref(), error).is_transient()
-}
-
-fn jitter() -> f64 {
-    f64::from(getrandom::u32().unwrap_or(u32::MAX / 2)) / f64::from(u32::MAX)
-}
-
-impl fmt::Display for Retry {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Retry({})", self.inner)
-    }
-}
-
-#[async_trait]
-impl ObjectStore for Retry {
-    async fn put_opts(&self, location: &Path, payload: PutPayload, opts: PutOptions) -> Result<PutResult> {
-        self.run(location, || {
-            self.inner.put_opts(location, payload.clone(), opts.clone())
-        })
-        .await
-    }
-
-    async fn put_multipart_opts(&self, location: &Path, o: PutMultipartOptions) -> Result<Box<dyn MultipartUpload>> {
-        self.inner.put_multipart_opts(location, o).await
-    }
-
-    async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
-        self.run(location, || async {
-            let got = self.inner.get_opts(location, options.clone()).await?;
-            if options.head || got.range.end - got.range.start > RETRIED_WHOLE {
-                return Ok(got);
-            }
-            let (meta, range, attributes) = (got.meta.clone(), got.range.clone(), got.attributes.clone());
-            let extensions = got.extensions.clone();
-            let bytes = got.bytes().await?;
-            let payload = GetResultPayload::Stream(futures::stream::once(async { Ok(bytes) }).boxed());
-            Ok(GetResult {
-                payload,
-                meta,
-                range,
-                attributes,
-                extensions,
-            })
-        })
-        .await
-    }
-
-    async fn get_ranges(&self, location: &Path, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
-        self.run(location, || self.inner.get_ranges(location, ranges)).await
-    }
-
-    fn delete_stream(&self, locations: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
-        self.inner.delete_stream(locations)
-    }
-
-    fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
-        self.inner.list(prefix)
-    }
-
-    fn list_with_offset(&self, prefix: Option<&Path>, offset: &Path) -> BoxStream<'static, Result<ObjectMeta>> {
-        self.inner.list_with_offset(prefix, offset)
-    }
-
-    async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
-        let at = prefix.cloned().unwrap_or_default();
-        self.run(&at, || self.inner.list_with_delimiter(prefix)).await
-    }
-
-    async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
-        self.run(from, || self.inner.copy_opts(from, to, options.clone())).await
-    }
-}
 
 /// What was asked of a store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -227,10 +85,14 @@ impl Outcome {
     }
 }
 
-/// Hears of every operation of a `Metered` store; called by whichever thread ran it, so it must be quick.
-pub trait StoreObserver: Send + Sync + 'static {
+/// Hears of every operation of a `Metered` store, and of every repetition of a `Retry`; called by whichever thread ran it, so
+/// it must be quick.
+pub trait StoreObserver: fmt::Debug + Send + Sync + 'static {
     /// An operation ended after `seconds`; `bytes` were written or read by it.
     fn finished(&self, verb: Verb, outcome: Outcome, seconds: f64, bytes: u64);
+
+    /// An operation failed for a passing reason, and is tried again now.
+    fn retrying(&self, _verb: Verb) {}
 }
 
 /// Tells an observer of every operation.

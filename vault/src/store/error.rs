@@ -2,7 +2,67 @@
 //! them.
 
 use std::error::Error;
+use std::fmt;
 use std::io;
+use std::time::Duration;
+
+use super::wire::{WireFault, WireKind};
+
+/// Why an object store says no.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Refusal {
+    /// It does not know the keys, or there are none.
+    Keys,
+    /// The keys do not allow what was asked.
+    NotAllowed,
+    /// Its clock and this machine's are too far apart.
+    Clock,
+    /// There is no such bucket or container.
+    NoBucket,
+    /// The bucket is elsewhere.
+    Region,
+    /// No secure connection came about.
+    Tls,
+    /// A proxy on the way says no.
+    Proxy,
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Keys => "the store does not accept the keys",
+            Self::NotAllowed => "the store does not allow it",
+            Self::Clock => "the clocks of the store and of this machine are too far apart",
+            Self::NoBucket => "the store has no such bucket or container",
+            Self::Region => "the bucket is in another region",
+            Self::Tls => "no secure connection to the store",
+            Self::Proxy => "the proxy does not let it through",
+        })
+    }
+}
+
+impl Refusal {
+    fn hint(self) -> &'static str {
+        match self {
+            Self::Keys => {
+                "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY, \
+                 to keys that are good for this store"
+            }
+            Self::NotAllowed => {
+                "the keys must be allowed to list, read and create below the vault's prefix, and for collecting to delete: \
+                 docs/operations.md has the policies"
+            }
+            Self::Clock => "set this machine's clock (timedatectl set-ntp true), then run it again",
+            Self::NoBucket => "correct the URL or the endpoint, or make the bucket with the store's own tools",
+            Self::Region => "set AWS_REGION to the region of the bucket",
+            Self::Tls => {
+                "check that the endpoint is https, its name and its certificate; SSL_CERT_FILE or AWS_CA_BUNDLE names \
+                 certificates to trust"
+            }
+            Self::Proxy => "correct HTTPS_PROXY or HTTP_PROXY, or name the store in NO_PROXY",
+        }
+    }
+}
 
 /// An object could not be read or written. Each names the object (or the vault).
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -83,6 +143,34 @@ pub enum StoreError {
         /// The store's words.
         reason: String,
     },
+    /// The store did not answer for so long that nobody waits for it any more.
+    #[error("{object}: the vault could not be reached for {} s: {reason}", waited.as_secs())]
+    Away {
+        /// The object.
+        object: String,
+        /// How long it was tried.
+        waited: Duration,
+        /// The last reason, in the store's words.
+        reason: String,
+    },
+    /// An object store says no.
+    #[error("{object}: {what}: {reason}")]
+    Refused {
+        /// Why.
+        what: Refusal,
+        /// The object.
+        object: String,
+        /// The store's words.
+        reason: String,
+    },
+    /// A setting of an object store makes no sense.
+    #[error("{url} cannot be opened: {reason}")]
+    BadSetting {
+        /// The vault URL.
+        url: String,
+        /// What is wrong.
+        reason: String,
+    },
     /// Anything else.
     #[error("{object}: {reason}")]
     Io {
@@ -115,7 +203,11 @@ impl StoreError {
     /// Whether the vault may be read but not written, or not even read, by this user.
     #[must_use]
     pub fn is_refused(&self) -> bool {
-        matches!(self, Self::ReadOnly { .. } | Self::Permission { .. })
+        match self {
+            Self::ReadOnly { .. } | Self::Permission { .. } => true,
+            Self::Refused { what, .. } => matches!(what, Refusal::Keys | Refusal::NotAllowed | Refusal::Proxy),
+            _ => false,
+        }
     }
 
     /// Whether the object itself is wrong: missing, cut off, or longer than the format allows.
@@ -128,8 +220,17 @@ impl StoreError {
     #[must_use]
     pub fn hint(&self) -> Option<&'static str> {
         Some(match self {
-            Self::BadUrl { .. } => "give a path or file:///absolute/path",
-            Self::Unsupported { .. } => "use a folder for now; object stores come with a later version",
+            Self::BadUrl { .. } | Self::Unsupported { .. } => {
+                "give a path, file:///absolute/path, s3://bucket/prefix or az://container/prefix"
+            }
+            Self::Refused { what, .. } => what.hint(),
+            Self::BadSetting { .. } => {
+                "correct the store's variables or the [store] table: docs/operations.md has them all"
+            }
+            Self::Away { .. } => {
+                "check the store and the way to it, then run the same command again: it continues where it stopped; \
+                 --store-patience says how long to wait"
+            }
             Self::NoFolder { .. } => {
                 "mount the disk it is on, correct the path, or make a vault with: lockstone vault create URL"
             }
@@ -138,7 +239,7 @@ impl StoreError {
             Self::Full { .. } => {
                 "free space in the vault or enlarge it, then run the same command again: it continues where it stopped"
             }
-            Self::Unreachable { .. } => "check the connection to the vault, or the mount",
+            Self::Unreachable { .. } => "check the connection to the vault, its endpoint and proxy, or the mount",
             Self::NotFound { .. } | Self::TooLarge { .. } | Self::Short { .. } => "run: lockstone check",
             Self::Io { .. } => return None,
         })
@@ -147,6 +248,9 @@ impl StoreError {
     /// Sorts an error of the `object_store` crate.
     pub(crate) fn sort(object: &str, error: &object_store::Error) -> Self {
         use object_store::Error as E;
+        if let Some(fault) = WireFault::find(error) {
+            return Self::of_wire(object, fault);
+        }
         let object = object.to_owned();
         match error {
             E::NotFound { .. } => Self::NotFound { object },
@@ -161,6 +265,29 @@ impl StoreError {
                     reason: error.to_string(),
                 },
             },
+        }
+    }
+
+    /// What concerns the store as a whole names it, and not the object that happened to be asked for.
+    #[must_use]
+    pub(crate) fn named(mut self, url: &str) -> Self {
+        match &mut self {
+            Self::Away { object, .. } | Self::Unreachable { object, .. } => url.clone_into(object),
+            Self::Refused { what, object, .. } if *what != Refusal::NotAllowed => url.clone_into(object),
+            Self::Refused { object, .. } => *object = format!("{url}: {object}"),
+            _ => {}
+        }
+        self
+    }
+
+    fn of_wire(object: &str, fault: &WireFault) -> Self {
+        let (object, reason) = (object.to_owned(), fault.reason.clone());
+        match fault.kind {
+            WireKind::Passing(_) => Self::Unreachable { object, reason },
+            WireKind::Away(waited) => Self::Away { object, waited, reason },
+            WireKind::Refused(what) => Self::Refused { what, object, reason },
+            WireKind::Full => Self::Full { object },
+            WireKind::Other => Self::Io { object, reason },
         }
     }
 

@@ -5,11 +5,17 @@
 //! never allocates more than its caller allows. An error says which object, and whether trying again may help. A local
 //! vault folder that is not there is never made except by `open_or_make`, and is noticed when it vanishes or is replaced.
 
+mod body;
 pub mod conformance;
+mod connect;
 pub mod decorate;
 mod error;
+mod local;
 pub mod names;
+mod open;
 pub mod pace;
+mod retry;
+pub(crate) mod wire;
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -23,7 +29,10 @@ use object_store::local::LocalFileSystem;
 use object_store::path::Path as ObjectPath;
 use object_store::{GetOptions, ObjectStore, ObjectStoreExt, PutMode, PutOptions};
 
-pub use error::StoreError;
+use decorate::{Retry, RetryRule, StoreObserver};
+pub use error::{Refusal, StoreError};
+pub use open::StoreOptions;
+use open::{Place, place};
 
 /// What became of a `create`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,6 +58,8 @@ pub struct Store {
     inner: Arc<dyn ObjectStore>,
     url: Arc<str>,
     root: Option<Arc<Root>>,
+    /// Whether it lists names in order.
+    ordered: bool,
 }
 
 /// A local vault's folder as it was when it was opened, to notice one that was unmounted or replaced.
@@ -80,19 +91,35 @@ fn identity(path: &Path) -> std::io::Result<(u64, u64)> {
 }
 
 impl Store {
-    /// Opens the store of a vault URL: a path, or `file:///dir`. The folder must be there.
+    /// Opens the store of a vault URL: a path, `file:///dir`, `s3://bucket/prefix` or `az://container/prefix`. A folder must
+    /// be there; an object store is not asked yet. What it needs comes from the store's environment variables.
     pub fn open(url: &str) -> Result<Self, StoreError> {
-        Self::local(url, local_path(url)?)
+        Self::open_with(url, &StoreOptions::default())
     }
 
-    /// The same, but makes the folder (and those above it) where it is not there. Only for `vault create`.
-    pub fn open_or_make(url: &str) -> Result<Self, StoreError> {
-        let path = local_path(url)?;
-        std::fs::create_dir_all(&path).map_err(|error| StoreError::from_io(url, &error))?;
-        Self::local(url, path)
+    /// The same with options.
+    pub fn open_with(url: &str, options: &StoreOptions) -> Result<Self, StoreError> {
+        match place(url)? {
+            Place::Folder(path) => Self::local(url, path, options),
+            Place::Bucket(bucket) => Ok(Self {
+                inner: bucket.open(url, options)?,
+                url: bucket.url().into(),
+                root: None,
+                ordered: true,
+            }),
+        }
     }
 
-    fn local(url: &str, path: PathBuf) -> Result<Self, StoreError> {
+    /// The same, but makes a folder (and those above it) where it is not there. Buckets and containers are not made: where
+    /// they are and who may use them is for their owner to say. Only for `vault create`.
+    pub fn open_or_make(url: &str, options: &StoreOptions) -> Result<Self, StoreError> {
+        if let Place::Folder(path) = place(url)? {
+            std::fs::create_dir_all(&path).map_err(|error| StoreError::from_io(url, &error))?;
+        }
+        Self::open_with(url, options)
+    }
+
+    fn local(url: &str, path: PathBuf, options: &StoreOptions) -> Result<Self, StoreError> {
         let folder = match std::fs::metadata(&path) {
             Ok(stat) => stat.is_dir(),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
@@ -110,9 +137,10 @@ impl Store {
         let identity = identity(&path).map_err(|error| StoreError::from_io(url, &error))?;
         let inner = LocalFileSystem::new_with_prefix(&path).map_err(|error| StoreError::sort(url, &error))?;
         Ok(Self {
-            inner: Arc::new(inner.with_fsync(true)),
+            inner: Arc::new(local::Local::new(inner.with_fsync(true), Arc::clone(&options.pace))),
             url: url.into(),
             root: Some(Arc::new(Root { path, identity })),
+            ordered: false,
         })
     }
 
@@ -123,6 +151,7 @@ impl Store {
             inner,
             url: url.into(),
             root: None,
+            ordered: false,
         }
     }
 
@@ -133,6 +162,17 @@ impl Store {
             inner: with(self.inner),
             ..self
         }
+    }
+
+    /// The same store, tried again where that may help, which the observer hears of. `rule.ordered` is the store's own
+    /// business.
+    #[must_use]
+    pub fn retried(self, rule: RetryRule, observer: Option<Arc<dyn StoreObserver>>) -> Self {
+        let rule = RetryRule {
+            ordered: self.ordered,
+            ..rule
+        };
+        self.decorated(|inner| Arc::new(Retry::new(inner, rule, observer)))
     }
 
     /// The vault URL it was opened by.
@@ -167,7 +207,7 @@ impl Store {
             Err(object_store::Error::AlreadyExists { .. } | object_store::Error::Precondition { .. }) => {
                 Ok(Created::Exists)
             }
-            Err(error) => Err(StoreError::sort(path, &error)),
+            Err(error) => Err(self.explain(path, error)),
         }
     }
 
@@ -246,7 +286,7 @@ impl Store {
 
     /// All objects below a prefix of whole name parts, in no order.
     pub fn list(&self, prefix: &str) -> BoxStream<'static, Result<Listed, StoreError>> {
-        let at = prefix.to_owned();
+        let (at, url) = (prefix.to_owned(), Arc::clone(&self.url));
         self.inner
             .list(Some(&ObjectPath::from(prefix)))
             .map(move |listed| match listed {
@@ -254,7 +294,7 @@ impl Store {
                     path: meta.location.to_string(),
                     len: meta.size,
                 }),
-                Err(error) => Err(StoreError::sort(&at, &error)),
+                Err(error) => Err(StoreError::sort(&at, &error).named(&url)),
             })
             .boxed()
     }
@@ -270,7 +310,7 @@ impl Store {
     pub async fn folders(&self, prefix: &str) -> Result<Vec<String>, StoreError> {
         let at = ObjectPath::from(prefix);
         let listed = self.inner.list_with_delimiter(Some(&at)).await;
-        let listed = listed.map_err(|error| StoreError::sort(prefix, &error))?;
+        let listed = listed.map_err(|error| self.explain(prefix, error))?;
         let mut names: Vec<String> = listed
             .common_prefixes
             .iter()
@@ -296,36 +336,9 @@ impl Store {
         let error = StoreError::sort(path, &error);
         match (&error, &self.root) {
             (StoreError::NotFound { .. }, Some(root)) => root.check(&self.url).err().unwrap_or(error),
-            _ => error,
+            _ => error.named(&self.url),
         }
     }
-}
-
-/// The folder a vault URL means.
-fn local_path(url: &str) -> Result<PathBuf, StoreError> {
-    if url.is_empty() {
-        return Err(StoreError::BadUrl {
-            url: url.to_owned(),
-            reason: "it is empty",
-        });
-    }
-    let Some((scheme, _)) = url.split_once("://") else {
-        return Ok(PathBuf::from(url));
-    };
-    if scheme != "file" {
-        return Err(StoreError::Unsupported {
-            url: url.to_owned(),
-            scheme: scheme.to_owned(),
-        });
-    }
-    let bad = |reason| StoreError::BadUrl {
-        url: url.to_owned(),
-        reason,
-    };
-    let parsed = url::Url::parse(url).map_err(|_| bad("it cannot be parsed"))?;
-    parsed
-        .to_file_path()
-        .map_err(|()| bad("a file URL is file:/// and an absolute path"))
 }
 
 #[cfg(test)]

@@ -82,7 +82,7 @@ pub fn run(context: &Context, args: &PrimitivesArgs) -> Outcome {
     Ok(Exit::Done)
 }
 
-fn measure(context: &Context, args: &PrimitivesArgs, meter: &mut Meter) -> anyhow::Result<()> {
+fn measure(context: &Context, args: &PrimitivesArgs, meter: &mut Meter) -> Result<(), Failure> {
     let mut scratch = tempfile::Builder::new();
     scratch.prefix("lockstone-bench-");
     let scratch = match &args.scratch {
@@ -104,7 +104,8 @@ fn measure(context: &Context, args: &PrimitivesArgs, meter: &mut Meter) -> anyho
             .context("the scratch folder's name is not text")?
             .to_owned(),
     };
-    store::measure(meter, context, &url)
+    let store = context.store(&url)?;
+    Ok(store::measure(meter, context, store)?)
 }
 
 fn show(context: &Context, meter: &Meter, limits: &[Limit]) {

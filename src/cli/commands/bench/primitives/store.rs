@@ -59,10 +59,10 @@ impl Drop for Objects<'_> {
     }
 }
 
-pub(super) fn measure(meter: &mut Meter, context: &Context, url: &str) -> Result<()> {
+pub(super) fn measure(meter: &mut Meter, context: &Context, store: Store) -> Result<()> {
     let objects = Objects {
         context,
-        store: context.store(url)?,
+        store,
         prefix: format!("bench/{}", fresh_id().map_err(|failure| anyhow!(failure.message))?),
         made: AtomicU64::new(0),
     };

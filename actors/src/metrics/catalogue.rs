@@ -1,0 +1,287 @@
+//! Every metric of this program: its name, type, labels, and what it says. The registry and `docs/metrics.md` are both made
+//! from this page, so neither can have what the other lacks.
+//!
+//! Names are `lockstone_<noun>_<unit>[_total]`, in base units. A label's values come from a fixed set: a page's size
+//! depends on neither the data nor the time. No path, file name, chunk id or server name is in a label.
+
+/// What Prometheus takes it for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Only grows while the process lives.
+    Counter,
+    /// Goes up and down.
+    Gauge,
+    /// Counts by size.
+    Histogram,
+}
+
+impl Kind {
+    /// The word of the text format.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Counter => "counter",
+            Self::Gauge => "gauge",
+            Self::Histogram => "histogram",
+        }
+    }
+}
+
+/// Who gives it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Giver {
+    /// A process that runs a job (`--metrics-listen`, `--metrics-textfile`).
+    Job,
+    /// The agent and a job's process: the agent from the records of the jobs of this server.
+    Both,
+}
+
+impl Giver {
+    /// In words.
+    #[must_use]
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::Job => "job",
+            Self::Both => "job, agent",
+        }
+    }
+}
+
+/// A label, and all the values it can have.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Label {
+    /// Its name.
+    pub name: &'static str,
+    /// Its values.
+    pub values: &'static [&'static str],
+}
+
+/// A metric.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Metric {
+    /// Its name.
+    pub name: &'static str,
+    /// Its type.
+    pub kind: Kind,
+    /// Who gives it.
+    pub giver: Giver,
+    /// Its labels.
+    pub labels: &'static [Label],
+    /// What it says.
+    pub help: &'static str,
+}
+
+/// The stand-in for a value that is in no set.
+pub(super) const OTHER: &str = "other";
+
+const KINDS: &[&str] = &["backup", "restore", "check"];
+const STATUSES: &[&str] = &["Completed", "CompletedWithWarnings", "Cancelled", "Failed"];
+const STAGES: &[&str] = &[
+    "snapshotter",
+    "enumerator",
+    "hasher",
+    "dedup",
+    "sealer",
+    "uploader",
+    "cataloguer",
+    "bookkeeper",
+    "planner",
+    "fetcher",
+    "opener",
+    "writer",
+];
+
+const KIND: Label = Label {
+    name: "kind",
+    values: KINDS,
+};
+const STATUS: Label = Label {
+    name: "status",
+    values: STATUSES,
+};
+const STAGE: Label = Label {
+    name: "stage",
+    values: STAGES,
+};
+const FILE_OUTCOME: Label = Label {
+    name: "outcome",
+    values: &["new", "changed", "unchanged", "restored", "skipped", "copied"],
+};
+const WHAT: Label = Label {
+    name: "what",
+    values: &["scanned", "read", "new", "stored", "fetched", "written"],
+};
+const LANE: Label = Label {
+    name: "lane",
+    values: &["data", "tree", "restore"],
+};
+const VERB: Label = Label {
+    name: "verb",
+    values: &["put", "get", "head", "list", "delete", "copy"],
+};
+const DIRECTION: Label = Label {
+    name: "direction",
+    values: &["up", "down"],
+};
+
+/// The catalogue: constants for the code, and all of them in order for the registry and the page.
+macro_rules! catalogue {
+    ($($id:ident = $kind:ident $giver:ident $name:literal [$($label:expr),*] $help:literal;)*) => {
+        $(pub(super) const $id: Metric = Metric {
+            name: $name,
+            kind: Kind::$kind,
+            giver: Giver::$giver,
+            labels: &[$($label),*],
+            help: $help,
+        };)*
+
+        /// All metrics.
+        pub const ALL: &[&Metric] = &[$(&$id),*];
+    };
+}
+
+catalogue! {
+    BUILD = Gauge Both "lockstone_build_info"
+        [Label { name: "version", values: &[env!("CARGO_PKG_VERSION")] }]
+        "Always 1; the label says which version runs.";
+
+    JOBS_RUNNING = Gauge Both "lockstone_jobs_running"
+        [KIND, Label { name: "state", values: &["Running", "Cancelling"] }]
+        "Jobs that have not ended, by kind and state.";
+    JOBS = Counter Both "lockstone_jobs_total" [KIND, STATUS]
+        "Jobs that ended, by kind and status; in the agent: those of this server's records.";
+    LAST_END = Gauge Both "lockstone_last_end_timestamp_seconds" [KIND, STATUS]
+        "When a job of the kind last ended with the status, seconds since the epoch.";
+    LAST_SUCCESS = Gauge Both "lockstone_last_success_timestamp_seconds" [KIND]
+        "When a job of the kind last completed, with warnings or without, seconds since the epoch.";
+    JOB_DURATION = Gauge Both "lockstone_job_duration_seconds" [KIND]
+        "How long the last job of the kind took.";
+    JOB_BYTES = Gauge Both "lockstone_job_bytes" [KIND, WHAT]
+        "Bytes of the last job of the kind.";
+    JOB_FILES = Gauge Both "lockstone_job_files" [KIND, FILE_OUTCOME]
+        "Files of the last job of the kind, by outcome.";
+    JOB_DEDUP = Gauge Both "lockstone_job_dedup_ratio" []
+        "Of the bytes that the last backup with any scanned, the share that the vault had or that was not read again: 0 to 1.";
+    JOB_COMPRESSION = Gauge Both "lockstone_job_compression_ratio" []
+        "Bytes stored for each byte that was new, of the last backup with any; more than 1 where trees weigh more than data.";
+    JOB_WARNINGS = Gauge Both "lockstone_job_warnings" [KIND]
+        "Warnings of the last job of the kind.";
+    JOB_RESTARTS = Gauge Both "lockstone_job_restarts" [KIND]
+        "Generations after the first of the last job of the kind.";
+
+    FILES = Counter Job "lockstone_files_total" [FILE_OUTCOME]
+        "Files of this process's jobs, by outcome; a generation that begins again meets them again.";
+    BYTES = Counter Job "lockstone_bytes_total" [WHAT]
+        "Bytes of this process's jobs: scanned, read, new and stored by a backup; fetched and written by a restore.";
+    CHUNKS = Counter Job "lockstone_chunks_total" [Label { name: "outcome", values: &["new", "known"] }]
+        "Chunks of file content that a backup read, by whether the vault had them.";
+
+    RESTARTS = Counter Job "lockstone_restarts_total" []
+        "Generations started after a fault.";
+    FAULTS = Counter Job "lockstone_stage_faults_total" [STAGE]
+        "Faults of a stage, panics among them.";
+    PANICS = Counter Job "lockstone_stage_panics_total" [STAGE]
+        "Panics of a stage.";
+    THREADS = Gauge Job "lockstone_stage_threads" [STAGE]
+        "Threads of a stage that run.";
+    ITEMS = Counter Job "lockstone_stage_items_total" [STAGE]
+        "Messages that came into a stage's inbox.";
+    STAGE_BYTES = Counter Job "lockstone_stage_bytes_total" [STAGE]
+        "Bytes of content in those messages: of files to read, of chunks, of frames, of sealed packs and ranges.";
+    BUSY = Counter Job "lockstone_stage_busy_seconds_total" [STAGE]
+        "Time that a stage's threads worked, waits for a device or the store included; summed over threads.";
+    STARVED = Counter Job "lockstone_stage_starved_seconds_total" [STAGE]
+        "Time that a stage's threads waited for work.";
+    BLOCKED = Counter Job "lockstone_stage_blocked_seconds_total" [STAGE]
+        "Time that a stage's threads waited for room: in the next stage's inbox, or in the budget.";
+    AWAITED = Counter Job "lockstone_stage_awaited_seconds_total" [STAGE]
+        "Time that other stages waited for room in this stage's inbox: it is the highest where the pipeline is narrow.";
+    QUEUE = Gauge Job "lockstone_stage_queue_messages" [STAGE]
+        "Messages waiting in a stage's inbox.";
+    CAPACITY = Gauge Job "lockstone_stage_queue_capacity_messages" [STAGE]
+        "Messages that a stage's inbox holds.";
+    BUDGET_USED = Gauge Job "lockstone_budget_used_bytes" [LANE]
+        "Bytes of the memory budget in use, by lane.";
+    BUDGET_LIMIT = Gauge Job "lockstone_budget_limit_bytes" [LANE]
+        "The memory budget, by lane; 0 while no job runs.";
+
+    THROTTLE_LIMIT = Gauge Job "lockstone_throttle_limit_bytes_per_second" [DIRECTION]
+        "The limit now in force; +Inf: unlimited, 0: paused.";
+    THROTTLE_WAITED = Counter Job "lockstone_throttle_waited_seconds_total" [DIRECTION]
+        "Time spent waiting for the throttle, summed over requests.";
+
+    REQUESTS = Counter Job "lockstone_store_requests_total"
+        [VERB, Label { name: "outcome", values: &["done", "exists", "not_found", "failed"] }]
+        "Requests to the vault's store, each attempt counted, by verb and outcome.";
+    REQUEST_DURATION = Histogram Job "lockstone_store_request_duration_seconds" [VERB]
+        "How long requests to the vault's store took, by verb.";
+    RETRIES = Counter Job "lockstone_store_retries_total" [VERB]
+        "Attempts after the first.";
+    STORE_BYTES = Counter Job "lockstone_store_bytes_total" [DIRECTION]
+        "Bytes written to the vault's store (up) and read from it (down).";
+
+    CACHE_FREE = Gauge Both "lockstone_cache_free_bytes" []
+        "Bytes free to this program on the file system of the cache folder.";
+    CACHE_SIZE = Gauge Both "lockstone_cache_filesystem_bytes" []
+        "Bytes of the file system of the cache folder.";
+    INDEX_CHUNKS = Gauge Both "lockstone_index_chunks" []
+        "Chunks in the local index; one that lies in two packs counts twice.";
+    INDEX_BYTES = Gauge Both "lockstone_index_bytes" []
+        "Bytes of the local index on disk.";
+    LOOKUPS = Counter Job "lockstone_index_lookups_total" [Label { name: "outcome", values: &["hit", "miss"] }]
+        "Chunks looked up in the local index, by whether it has them.";
+    POINTS = Gauge Both "lockstone_points"
+        [Label { name: "tag", values: &["on-demand", "daily", "weekly", "monthly", "yearly", OTHER] }]
+        "Recovery points of this server that are not deleted, by tag, as the last job saw them; one with several tags \
+         counts for each.";
+    NEWEST_POINT = Gauge Both "lockstone_newest_point_timestamp_seconds" []
+        "When the newest recovery point of this server was begun, seconds since the epoch.";
+    NEWEST_POINT_AGE = Gauge Both "lockstone_newest_point_age_seconds" []
+        "How old the newest recovery point of this server is: what would be lost now. Not in a textfile, where it would stand still.";
+}
+
+/// The page `docs/metrics.md`.
+#[must_use]
+pub fn page() -> String {
+    let mut page = String::from(
+        "# Metrics\n\n\
+         Made from the code by `lockstone metrics-page`; a test fails when it is out of date. How to have them scraped is in\n\
+         [operations.md](operations.md), dashboards and alerts are in `dashboards/`.\n\n\
+         Names are `lockstone_<noun>_<unit>[_total]`, in base units. A label's values come from the sets given here, so a page\n\
+         never grows with the data. \"job\" in the last column: given by a process that runs a job (`--metrics-listen`,\n\
+         `--metrics-textfile`); \"agent\": by `lockstone agent`, from the records of this server's jobs. A series is there once\n\
+         there is something to say.\n\n\
+         | name | type | labels | says | given by |\n|---|---|---|---|---|\n",
+    );
+    for metric in ALL {
+        let labels: Vec<String> = metric.labels.iter().map(|label| format!("`{}`", label.name)).collect();
+        page.push_str(&format!(
+            "| `{}` | {} | {} | {} | {} |\n",
+            metric.name,
+            metric.kind.word(),
+            labels.join(", "),
+            metric.help,
+            metric.giver.words()
+        ));
+    }
+    page.push_str("\n## Labels\n\n| label | of | values |\n|---|---|---|\n");
+    let mut seen: Vec<&Label> = Vec::new();
+    for label in ALL.iter().flat_map(|metric| metric.labels) {
+        if seen.contains(&label) {
+            continue;
+        }
+        seen.push(label);
+        let of: Vec<String> = ALL
+            .iter()
+            .filter(|metric| metric.labels.contains(label))
+            .map(|metric| format!("`{}`", metric.name))
+            .collect();
+        page.push_str(&format!(
+            "| `{}` | {} | {} |\n",
+            label.name,
+            of.join(", "),
+            label.values.join(", ")
+        ));
+    }
+    page
+}

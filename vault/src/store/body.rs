@@ -1,0 +1,206 @@
+//! Bodies on their way, in pieces as small as the pace asks for. A body that is not paced goes as it is, piece by piece as
+//! its maker made it. Whoever waits for a body to move (`Watch`) can tell one that is held by the pace from one that the
+//! other side does not take, or does not send.
+
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use http_body::{Body, Frame, SizeHint};
+use tokio::time::{Instant, Sleep, sleep};
+
+use super::pace::{Way, WirePace};
+use super::wire::WireFault;
+
+/// When a body last moved.
+#[derive(Debug)]
+pub(super) struct Watch {
+    start: Instant,
+    moved_ms: AtomicU64,
+    held: AtomicBool,
+}
+
+impl Watch {
+    pub(super) fn new() -> Self {
+        Self {
+            start: Instant::now(),
+            moved_ms: AtomicU64::new(0),
+            held: AtomicBool::new(false),
+        }
+    }
+
+    fn moved(&self) {
+        let now = u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.moved_ms.store(now, Ordering::Relaxed);
+    }
+
+    fn hold(&self, held: bool) {
+        self.held.store(held, Ordering::Relaxed);
+        self.moved();
+    }
+
+    /// Ends when nothing has moved for `limit`, the time not counted in which the pace held the body.
+    pub(super) async fn stalled(&self, limit: Duration) {
+        loop {
+            let moved = self.start + Duration::from_millis(self.moved_ms.load(Ordering::Relaxed));
+            let held = self.held.load(Ordering::Relaxed);
+            if !held && moved.elapsed() >= limit {
+                return;
+            }
+            let until = if held { Instant::now() + limit } else { moved + limit };
+            tokio::time::sleep_until(until).await;
+        }
+    }
+}
+
+/// A body that goes at a pace.
+pub(super) struct Paced<B> {
+    inner: B,
+    way: Way,
+    pace: Arc<dyn WirePace>,
+    watch: Arc<Watch>,
+    /// Taken from the inner body, and not gone yet.
+    left: Bytes,
+    /// So many bytes may go.
+    credit: usize,
+    /// The wait for the next piece, and its length. The lock is never waited for: it makes a future shareable that is not.
+    waiting: Option<(Mutex<BoxFuture<'static, ()>>, usize)>,
+}
+
+impl<B> Paced<B> {
+    /// `credit` bytes were waited for already.
+    pub(super) fn new(inner: B, way: Way, pace: Arc<dyn WirePace>, watch: Arc<Watch>, credit: usize) -> Self {
+        Self {
+            inner,
+            way,
+            pace,
+            watch,
+            left: Bytes::new(),
+            credit,
+            waiting: None,
+        }
+    }
+
+    /// The next piece of what is left.
+    fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Bytes> {
+        loop {
+            if let Some((wait, len)) = &mut self.waiting {
+                let wait = wait.get_mut().unwrap_or_else(PoisonError::into_inner);
+                ready!(wait.as_mut().poll(cx));
+                self.credit += *len;
+                self.waiting = None;
+                self.watch.hold(false);
+            }
+            if self.credit > 0 {
+                let len = self.credit.min(self.left.len());
+                self.credit -= len;
+                return Poll::Ready(self.left.split_to(len));
+            }
+            let Some(piece) = self.pace.piece(self.way) else {
+                return Poll::Ready(std::mem::take(&mut self.left));
+            };
+            let len = piece.clamp(1, self.left.len());
+            let (pace, way) = (Arc::clone(&self.pace), self.way);
+            self.watch.hold(true);
+            self.waiting = Some((Mutex::new(Box::pin(async move { pace.bytes(way, len).await })), len));
+        }
+    }
+}
+
+impl<B: Body<Data = Bytes> + Unpin> Body for Paced<B> {
+    type Data = Bytes;
+    type Error = B::Error;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+        let this = self.get_mut();
+        while this.left.is_empty() {
+            let frame = match ready!(Pin::new(&mut this.inner).poll_frame(cx)) {
+                Some(Ok(frame)) => frame,
+                end => return Poll::Ready(end),
+            };
+            match frame.into_data() {
+                Ok(data) => this.left = data,
+                Err(trailers) => return Poll::Ready(Some(Ok(trailers))),
+            }
+        }
+        let piece = ready!(this.poll_piece(cx));
+        this.watch.moved();
+        Poll::Ready(Some(Ok(Frame::data(piece))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.left.is_empty() && self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let (left, inner) = (self.left.len() as u64, self.inner.size_hint());
+        let mut hint = SizeHint::new();
+        hint.set_lower(inner.lower() + left);
+        if let Some(upper) = inner.upper() {
+            hint.set_upper(upper + left);
+        }
+        hint
+    }
+}
+
+/// The body of an answer, given up when the other side sends nothing for too long. Time in which nobody asks for more, as
+/// while the pace holds it, does not count.
+pub(super) struct Awaited<B> {
+    inner: B,
+    limit: Duration,
+    timer: Option<Pin<Box<Sleep>>>,
+    host: Arc<str>,
+}
+
+impl<B> Awaited<B> {
+    pub(super) fn new(inner: B, limit: Duration, host: Arc<str>) -> Self {
+        Self {
+            inner,
+            limit,
+            timer: None,
+            host,
+        }
+    }
+}
+
+impl<B> Body for Awaited<B>
+where
+    B: Body<Data = Bytes, Error = reqwest::Error> + Unpin,
+{
+    type Data = Bytes;
+    type Error = WireFault;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, WireFault>>> {
+        let this = self.get_mut();
+        if let Poll::Ready(frame) = Pin::new(&mut this.inner).poll_frame(cx) {
+            this.timer = None;
+            let cut = |error| super::wire::cut_off(&this.host, &error);
+            return Poll::Ready(frame.map(|frame| frame.map_err(cut)));
+        }
+        let limit = this.limit;
+        let timer = this.timer.get_or_insert_with(|| Box::pin(sleep(limit)));
+        ready!(timer.as_mut().poll(cx));
+        Poll::Ready(Some(Err(stalled(&this.host, limit))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}
+
+/// The fault of a request or an answer that does not move.
+pub(super) fn stalled(host: &str, limit: Duration) -> WireFault {
+    WireFault::passing(format!("{host}: nothing moved for {} s", limit.as_secs()))
+}
+
+#[cfg(test)]
+#[path = "body_tests.rs"]
+mod tests;

@@ -1,0 +1,213 @@
+//! The way to an object store: an HTTP client for `object_store`, made here so that every body passes the pace, every wait
+//! has an end, and every fault is sorted where it happens (`wire`).
+//!
+//! One connection serves many requests, one after another. Redirects are not followed: a body that was sent cannot be sent
+//! again from here, and a store that redirects has its bucket elsewhere. Nothing is retried here either: `Retry` does that,
+//! with the whole operation.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use http::{Method, Response, StatusCode};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use object_store::ClientOptions;
+use object_store::client::{
+    HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpResponse, HttpResponseBody, HttpService,
+};
+use reqwest::Client;
+
+use super::StoreError;
+use super::body::{Awaited, Paced, Watch, stalled};
+use super::error::Refusal;
+use super::pace::{Way, WirePace};
+use super::wire::{Answer, WireFault, WireKind, no_answer};
+
+/// A connection comes about in this time, or the store is not reached.
+const CONNECT_WITHIN: Duration = Duration::from_secs(20);
+/// The same for the metadata service of a cloud machine, which is on the same host or not there.
+const METADATA_WITHIN: Duration = Duration::from_secs(2);
+/// A body that is not held by the pace, and does not move for so long, never will. What was handed to the kernel counts as
+/// moved, so a slow line has this time to take some MiB.
+pub(super) const STALLED_AFTER: Duration = Duration::from_secs(120);
+/// What was sent and is not acknowledged for so long is lost: the other machine is gone.
+const UNACKNOWLEDGED: Duration = Duration::from_secs(60);
+/// Stores close idle connections after some time; ours go first, so that no request meets a closing one.
+const IDLE: Duration = Duration::from_secs(15);
+/// An error's text is no longer than this.
+const ERROR_TEXT_MOST: usize = 64 * 1024;
+/// Asked for before a paced download begins, so that a pause begins there and not in mid-body.
+const FIRST_BYTES: usize = 4096;
+
+/// Makes the clients of one store.
+#[derive(Debug, Clone)]
+pub(super) struct Connector {
+    store: Client,
+    metadata: Client,
+    pace: Arc<dyn WirePace>,
+}
+
+impl Connector {
+    /// `ca_file`: certificates in PEM that are trusted besides the system's.
+    pub(super) fn new(url: &str, pace: Arc<dyn WirePace>, ca_file: Option<&Path>) -> Result<Self, StoreError> {
+        let bad = |reason: String| StoreError::BadSetting {
+            url: url.to_owned(),
+            reason,
+        };
+        let mut store = Client::builder()
+            .user_agent(concat!("lockstone/", env!("CARGO_PKG_VERSION")))
+            .redirect(reqwest::redirect::Policy::none())
+            .connect_timeout(CONNECT_WITHIN)
+            .pool_idle_timeout(IDLE)
+            .tcp_keepalive(Duration::from_secs(30))
+            .tcp_user_timeout(UNACKNOWLEDGED);
+        if let Some(file) = ca_file {
+            let failed = |why: String| bad(format!("the certificates in {} cannot be used: {why}", file.display()));
+            let pem = std::fs::read(file).map_err(|error| failed(error.to_string()))?;
+            let certificates =
+                reqwest::Certificate::from_pem_bundle(&pem).map_err(|error| failed(error.to_string()))?;
+            if certificates.is_empty() {
+                return Err(failed("there are none".to_owned()));
+            }
+            store = store.tls_certs_merge(certificates);
+        }
+        let metadata = Client::builder()
+            .no_proxy()
+            .connect_timeout(METADATA_WITHIN)
+            .timeout(METADATA_WITHIN * 2);
+        let failed = |error: reqwest::Error| bad(format!("no HTTP client: {error}"));
+        Ok(Self {
+            store: store.build().map_err(failed)?,
+            metadata: metadata.build().map_err(failed)?,
+            pace,
+        })
+    }
+}
+
+impl HttpConnector for Connector {
+    fn connect(&self, _options: &ClientOptions) -> object_store::Result<HttpClient> {
+        Ok(HttpClient::new(self.clone()))
+    }
+}
+
+#[async_trait]
+impl HttpService for Connector {
+    async fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
+        let host: Arc<str> = request
+            .uri()
+            .authority()
+            .map_or("", |authority| authority.as_str())
+            .into();
+        if is_metadata(&host) {
+            return ask_metadata(&self.metadata, request).await.map_err(wrap);
+        }
+        self.ask(request, host).await.map_err(wrap)
+    }
+}
+
+impl Connector {
+    async fn ask(&self, request: HttpRequest, host: Arc<str>) -> Result<HttpResponse, WireFault> {
+        let (parts, body) = request.into_parts();
+        let (upload, head) = (body.content_length(), parts.method == Method::HEAD);
+        self.pace.request().await;
+        // What is under way when a pause begins may be cut off by the store. What begins in one waits here.
+        let sent = self.first(Way::Up, upload).await;
+        let wanted = if parts.method == Method::GET { FIRST_BYTES } else { 0 };
+        let received = self.first(Way::Down, wanted).await;
+
+        let watch = Arc::new(Watch::new());
+        let paced = Paced::new(body, Way::Up, Arc::clone(&self.pace), Arc::clone(&watch), sent);
+        let url = url_of(&parts.uri, &host)?;
+        let mut asked = reqwest::Request::new(parts.method, url);
+        *asked.headers_mut() = parts.headers;
+        if upload > 0 {
+            *asked.body_mut() = Some(reqwest::Body::wrap(paced));
+        }
+        let answer = tokio::select! {
+            answer = self.store.execute(asked) => answer.map_err(|error| no_answer(&host, &error))?,
+            () = watch.stalled(STALLED_AFTER) => return Err(stalled(&host, STALLED_AFTER)),
+        };
+        let (parts, body) = Response::<reqwest::Body>::from(answer).into_parts();
+        let body = Awaited::new(body, STALLED_AFTER, Arc::clone(&host));
+        if !parts.status.is_success() {
+            let body = if head { Bytes::new() } else { text(body).await? };
+            return sorted(Response::from_parts(parts, body));
+        }
+        let paced = Paced::new(body, Way::Down, Arc::clone(&self.pace), watch, received);
+        Ok(Response::from_parts(parts, HttpResponseBody::new(paced.map_err(wrap))))
+    }
+
+    /// Waits for the first piece of a body of `len` bytes; how many of them may go.
+    async fn first(&self, way: Way, len: usize) -> usize {
+        match self.pace.piece(way) {
+            Some(piece) if len > 0 => {
+                let len = piece.clamp(1, len);
+                self.pace.bytes(way, len).await;
+                len
+            }
+            _ => 0,
+        }
+    }
+}
+
+/// An answer that is no success: a fault, or left to `object_store`.
+fn sorted(answer: Response<Bytes>) -> Result<HttpResponse, WireFault> {
+    let said = Answer {
+        status: answer.status(),
+        headers: answer.headers(),
+        body: &String::from_utf8_lossy(answer.body()),
+    };
+    match said.fault() {
+        Some(fault) => Err(fault),
+        None => Ok(answer.map(HttpResponseBody::from)),
+    }
+}
+
+/// The text of an error, as far as it is sensible.
+async fn text<B>(body: B) -> Result<Bytes, WireFault>
+where
+    B: http_body::Body<Data = Bytes, Error = WireFault>,
+{
+    match Limited::new(body, ERROR_TEXT_MOST).collect().await {
+        Ok(text) => Ok(text.to_bytes()),
+        Err(error) if error.is::<LengthLimitError>() => Ok(Bytes::new()),
+        Err(error) => Err(WireFault::passing(error.to_string())),
+    }
+}
+
+/// Where cloud machines are told their role's keys. It is asked only where no keys are set.
+fn is_metadata(host: &str) -> bool {
+    host.starts_with("169.254.")
+}
+
+async fn ask_metadata(client: &Client, request: HttpRequest) -> Result<HttpResponse, WireFault> {
+    let no_keys = |why: String| {
+        let reason = format!("no keys are set, and this machine has no role that gives some ({why})");
+        WireFault::new(WireKind::Refused(Refusal::Keys), reason)
+    };
+    let (parts, body) = request.into_parts();
+    let url = url_of(&parts.uri, "the metadata service")?;
+    let mut asked = reqwest::Request::new(parts.method, url);
+    *asked.headers_mut() = parts.headers;
+    *asked.body_mut() = Some(reqwest::Body::wrap(body));
+    let answer = client.execute(asked).await;
+    let answer = answer.map_err(|error| no_keys(no_answer("the metadata service", &error).reason))?;
+    let (parts, body) = Response::<reqwest::Body>::from(answer).into_parts();
+    if !matches!(parts.status, StatusCode::OK) {
+        return Err(no_keys(format!("the metadata service says {}", parts.status)));
+    }
+    let body = body.map_err(|error| wrap(no_answer("the metadata service", &error)));
+    Ok(Response::from_parts(parts, HttpResponseBody::new(body)))
+}
+
+fn url_of(uri: &http::Uri, host: &str) -> Result<reqwest::Url, WireFault> {
+    let parsed = uri.to_string().parse();
+    parsed.map_err(|error| WireFault::new(WireKind::Other, format!("{host}: {error}")))
+}
+
+/// `object_store` keeps the fault as a source. Its own retries are off, so the kind matters to nobody.
+fn wrap(fault: WireFault) -> HttpError {
+    HttpError::new(HttpErrorKind::Unknown, fault)
+}

@@ -1,0 +1,361 @@
+//! What went wrong on the way to an object store, or what its answer means, sorted once where the answer is at hand (the
+//! connector), so that everybody behind it goes by a type and not by words. A `WireFault` travels inside
+//! `object_store::Error` as a source; `StoreError::sort` and the `Retry` decorator find it there.
+
+use std::error::Error;
+use std::time::Duration;
+
+use http::header::RETRY_AFTER;
+use http::{HeaderMap, StatusCode};
+
+use super::error::Refusal;
+
+/// A store that asks for a longer pause than this is asked again all the same.
+const RETRY_AFTER_MOST: Duration = Duration::from_secs(300);
+/// As much of a store's own words as goes into a message.
+const WORDS_MOST: usize = 300;
+
+/// A fault, with the reason in words.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{reason}")]
+pub(crate) struct WireFault {
+    pub(crate) kind: WireKind,
+    pub(crate) reason: String,
+}
+
+/// What a fault means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum WireKind {
+    /// May pass: not reached, overloaded, cut off. With the pause that the store asked for.
+    Passing(Option<Duration>),
+    /// Tried for so long, in vain.
+    Away(Duration),
+    /// The store says no.
+    Refused(Refusal),
+    /// No space.
+    Full,
+    /// Anything else.
+    Other,
+}
+
+impl WireFault {
+    pub(crate) fn new(kind: WireKind, reason: impl Into<String>) -> Self {
+        let reason = reason.into();
+        Self { kind, reason }
+    }
+
+    pub(crate) fn passing(reason: impl Into<String>) -> Self {
+        Self::new(WireKind::Passing(None), reason)
+    }
+
+    /// As the error of a store.
+    pub(crate) fn into_error(self) -> object_store::Error {
+        object_store::Error::Generic {
+            store: "store",
+            source: Box::new(self),
+        }
+    }
+
+    /// The fault at the bottom of an error, where there is one.
+    pub(crate) fn find(error: &object_store::Error) -> Option<&Self> {
+        let mut next: Option<&(dyn Error + 'static)> = Some(error);
+        while let Some(error) = next {
+            if let Some(fault) = error.downcast_ref::<Self>() {
+                return Some(fault);
+            }
+            next = error.source();
+        }
+        None
+    }
+}
+
+/// What a store said, as far as it matters here. Both S3 and Azure name a code, in the body or in a header.
+pub(super) struct Answer<'a> {
+    pub(super) status: StatusCode,
+    pub(super) headers: &'a HeaderMap,
+    pub(super) body: &'a str,
+}
+
+impl Answer<'_> {
+    fn code(&self) -> &str {
+        between(self.body, "<Code>", "</Code>")
+            .or_else(|| self.headers.get("x-ms-error-code")?.to_str().ok())
+            .unwrap_or_default()
+            .trim()
+    }
+
+    /// The store's words, for a person.
+    fn words(&self) -> String {
+        let (code, message) = (self.code(), between(self.body, "<Message>", "</Message>"));
+        let message = message.unwrap_or_default().trim();
+        // Azure adds the request's id and time on further lines.
+        let message = message.lines().next().unwrap_or_default();
+        let said = match (code, message) {
+            ("", "") => self.body.lines().next().unwrap_or_default(),
+            ("", message) => message,
+            (code, "") => code,
+            (code, message) => return cut(&format!("{code}: {message} (HTTP {})", self.status.as_u16())),
+        };
+        cut(format!("{said} (HTTP {})", self.status.as_u16()).trim())
+    }
+
+    /// The fault that the answer means; `None` where it is an ordinary one, which `object_store` understands by its number:
+    /// not found, there already, not changed, out of range.
+    pub(super) fn fault(&self) -> Option<WireFault> {
+        let kind = self.kind_by_code().or_else(|| self.kind_by_status())?;
+        let mut reason = self.words();
+        if let WireKind::Refused(Refusal::Region) = kind
+            && let Some(region) = self.headers.get("x-amz-bucket-region").and_then(|v| v.to_str().ok())
+        {
+            reason = format!("it is in {region}; {reason}");
+        }
+        Some(WireFault { kind, reason })
+    }
+
+    fn kind_by_code(&self) -> Option<WireKind> {
+        let refused = |refusal| Some(WireKind::Refused(refusal));
+        match self.code() {
+            "NoSuchBucket" | "ContainerNotFound" | "InvalidBucketName" | "ContainerDisabled" => {
+                refused(Refusal::NoBucket)
+            }
+            "RequestTimeTooSkewed" => refused(Refusal::Clock),
+            "AuthenticationFailed" if self.is_about_time() => refused(Refusal::Clock),
+            // Azurite's word for a wrong key; Azure means its network rules by it.
+            "AuthorizationFailure" if self.body.contains("authenticate") => refused(Refusal::Keys),
+            "AuthorizationHeaderMalformed" if self.body.contains("region") => refused(Refusal::Region),
+            "PermanentRedirect" | "TemporaryRedirect" | "IllegalLocationConstraintException" => {
+                refused(Refusal::Region)
+            }
+            "InvalidAccessKeyId"
+            | "SignatureDoesNotMatch"
+            | "InvalidToken"
+            | "ExpiredToken"
+            | "TokenRefreshRequired"
+            | "AuthenticationFailed"
+            | "InvalidAuthenticationInfo"
+            | "NoAuthenticationInformation"
+            | "AuthorizationHeaderMalformed"
+            | "MissingSecurityHeader" => refused(Refusal::Keys),
+            "QuotaExceeded" | "InsufficientCapacity" | "QuotaExceededException" => Some(WireKind::Full),
+            // A body that was damaged on its way, or took too long.
+            "BadDigest"
+            | "IncompleteBody"
+            | "XAmzContentSHA256Mismatch"
+            | "XAmzContentChecksumMismatch"
+            | "Md5Mismatch"
+            | "RequestTimeout"
+            | "SlowDown"
+            | "ServerBusy"
+            | "OperationTimedOut"
+            | "InternalError" => Some(WireKind::Passing(self.retry_after())),
+            code if code.contains("Immutable") => refused(Refusal::NotAllowed),
+            _ => None,
+        }
+    }
+
+    fn kind_by_status(&self) -> Option<WireKind> {
+        Some(match self.status {
+            StatusCode::NOT_MODIFIED
+            | StatusCode::NOT_FOUND
+            | StatusCode::CONFLICT
+            | StatusCode::PRECONDITION_FAILED
+            | StatusCode::RANGE_NOT_SATISFIABLE => return None,
+            StatusCode::UNAUTHORIZED => WireKind::Refused(Refusal::Keys),
+            StatusCode::FORBIDDEN | StatusCode::METHOD_NOT_ALLOWED => WireKind::Refused(Refusal::NotAllowed),
+            StatusCode::PROXY_AUTHENTICATION_REQUIRED => WireKind::Refused(Refusal::Proxy),
+            StatusCode::INSUFFICIENT_STORAGE => WireKind::Full,
+            StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS => WireKind::Passing(self.retry_after()),
+            StatusCode::NOT_IMPLEMENTED | StatusCode::HTTP_VERSION_NOT_SUPPORTED => WireKind::Other,
+            status if status.is_redirection() => WireKind::Refused(Refusal::Region),
+            status if status.is_server_error() => WireKind::Passing(self.retry_after()),
+            _ => WireKind::Other,
+        })
+    }
+
+    /// Azure has one code for all that is wrong with a signature, and says the rest in words.
+    fn is_about_time(&self) -> bool {
+        let detail = between(self.body, "<AuthenticationErrorDetail>", "</AuthenticationErrorDetail>");
+        detail.is_some_and(|detail| {
+            let detail = detail.to_ascii_lowercase();
+            detail.contains("date header") || detail.contains("time frame") || detail.contains("too old")
+        })
+    }
+
+    /// Seconds; the other form that the header allows, a date, says nothing to a clock that may be wrong.
+    fn retry_after(&self) -> Option<Duration> {
+        let seconds = self.headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
+        Some(Duration::from_secs(seconds).min(RETRY_AFTER_MOST))
+    }
+}
+
+fn between<'t>(text: &'t str, before: &str, behind: &str) -> Option<&'t str> {
+    let (_, rest) = text.split_once(before)?;
+    Some(rest.split_once(behind)?.0)
+}
+
+fn cut(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control()).take(WORDS_MOST).collect()
+}
+
+/// The fault of a request that got no answer. `host` is whom it was sent to.
+pub(super) fn no_answer(host: &str, error: &reqwest::Error) -> WireFault {
+    let chain = chain_of(error);
+    let innermost = chain.last().map(String::as_str).unwrap_or_default();
+    let any = |words: &[&str]| chain.iter().any(|said| words.iter().any(|word| said.contains(word)));
+    let tunnel = any(&["tunnel error", "proxy"]);
+    // rustls says these; its own type is wrapped in too many others to be found by it.
+    let tls = any(&[
+        "certificate",
+        "received fatal alert",
+        "received corrupt message",
+        "HandshakeFailure",
+        "TLS",
+    ]);
+    if error.is_builder() {
+        return WireFault::new(WireKind::Other, format!("{host}: {innermost}"));
+    }
+    if tunnel && any(&["authorization required", "auth"]) {
+        let reason = format!("{host}: {}", chain.join(": "));
+        return WireFault::new(WireKind::Refused(Refusal::Proxy), cut(&reason));
+    }
+    if error.is_connect() && tls {
+        return WireFault::new(WireKind::Refused(Refusal::Tls), cut(&format!("{host}: {innermost}")));
+    }
+    let proxied = match proxies() {
+        set if set.is_empty() => String::new(),
+        set => format!(" (this machine sets a proxy: {set})"),
+    };
+    let said = if error.is_timeout() && error.is_connect() {
+        "no connection within the time".to_owned()
+    } else if tunnel {
+        chain.join(": ")
+    } else {
+        innermost.to_owned()
+    };
+    WireFault::passing(cut(&format!("{host}: {said}{proxied}")))
+}
+
+/// The fault of an answer that broke off.
+pub(super) fn cut_off(host: &str, error: &reqwest::Error) -> WireFault {
+    let chain = chain_of(error);
+    let innermost = chain.last().map(String::as_str).unwrap_or_default();
+    WireFault::passing(cut(&format!("{host}: the answer broke off: {innermost}")))
+}
+
+/// The words of an error and of those below it; reqwest's own first line only repeats the URL.
+fn chain_of(error: &reqwest::Error) -> Vec<String> {
+    let mut all = Vec::new();
+    let mut next = error.source();
+    while let Some(error) = next {
+        all.push(error.to_string());
+        next = error.source();
+    }
+    if all.is_empty() {
+        all.push(error.to_string());
+    }
+    all
+}
+
+/// The names of the variables by which this machine sends requests to a proxy.
+fn proxies() -> String {
+    let names = [
+        "HTTPS_PROXY",
+        "https_proxy",
+        "HTTP_PROXY",
+        "http_proxy",
+        "ALL_PROXY",
+        "all_proxy",
+    ];
+    let set = names
+        .into_iter()
+        .filter(|name| std::env::var_os(name).is_some_and(|value| !value.is_empty()));
+    set.collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+
+    fn kind(status: u16, headers: &[(&'static str, &'static str)], body: &str) -> Option<WireKind> {
+        let headers: HeaderMap = headers
+            .iter()
+            .map(|(name, value)| {
+                (
+                    http::HeaderName::from_static(name),
+                    http::HeaderValue::from_static(value),
+                )
+            })
+            .collect();
+        let status = StatusCode::from_u16(status).unwrap();
+        let answer = Answer {
+            status,
+            headers: &headers,
+            body,
+        };
+        answer.fault().map(|fault| fault.kind)
+    }
+
+    fn code(code: &str) -> String {
+        format!("<?xml version=\"1.0\"?><Error><Code>{code}</Code><Message>words</Message></Error>")
+    }
+
+    #[test]
+    fn a_busy_store_is_asked_again_when_it_says() {
+        let seconds = |n| Some(WireKind::Passing(Some(Duration::from_secs(n))));
+        assert_eq!(kind(503, &[("retry-after", "7")], &code("SlowDown")), seconds(7));
+        assert_eq!(kind(429, &[("retry-after", "99999")], ""), seconds(300));
+        assert_eq!(
+            kind(500, &[("retry-after", "Fri, 31 Dec")], ""),
+            Some(WireKind::Passing(None))
+        );
+        assert_eq!(kind(400, &[], &code("RequestTimeout")), Some(WireKind::Passing(None)));
+        assert_eq!(kind(501, &[], &code("NotImplemented")), Some(WireKind::Other));
+    }
+
+    #[test]
+    fn what_object_store_understands_is_left_to_it() {
+        for status in [304, 404, 409, 412, 416] {
+            assert_eq!(kind(status, &[], &code("Whatever")), None, "{status}");
+        }
+        assert_eq!(
+            kind(404, &[], &code("NoSuchBucket")),
+            Some(WireKind::Refused(Refusal::NoBucket))
+        );
+        let container = [("x-ms-error-code", "ContainerNotFound")];
+        assert_eq!(kind(404, &container, ""), Some(WireKind::Refused(Refusal::NoBucket)));
+    }
+
+    #[test]
+    fn refusals_are_told_apart() {
+        let refused = |refusal| Some(WireKind::Refused(refusal));
+        assert_eq!(kind(403, &[], &code("RequestTimeTooSkewed")), refused(Refusal::Clock));
+        assert_eq!(kind(403, &[], &code("SignatureDoesNotMatch")), refused(Refusal::Keys));
+        assert_eq!(kind(403, &[], &code("AccessDenied")), refused(Refusal::NotAllowed));
+        assert_eq!(kind(403, &[], ""), refused(Refusal::NotAllowed));
+        assert_eq!(
+            kind(301, &[("x-amz-bucket-region", "eu-west-1")], ""),
+            refused(Refusal::Region)
+        );
+        let old = "<Error><Code>AuthenticationFailed</Code><AuthenticationErrorDetail>Request date header too old: 'x'\
+                   </AuthenticationErrorDetail></Error>";
+        assert_eq!(kind(403, &[], old), refused(Refusal::Clock));
+        assert_eq!(kind(403, &[], &code("AuthenticationFailed")), refused(Refusal::Keys));
+        assert_eq!(
+            kind(409, &[], &code("BlobImmutableDueToPolicy")),
+            refused(Refusal::NotAllowed)
+        );
+    }
+
+    #[test]
+    fn the_words_of_a_store_are_kept_short() {
+        let long = "x".repeat(5000);
+        let headers = HeaderMap::new();
+        let answer = Answer {
+            status: StatusCode::BAD_REQUEST,
+            headers: &headers,
+            body: &long,
+        };
+        assert!(answer.fault().unwrap().reason.len() <= WORDS_MOST);
+    }
+}
