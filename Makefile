@@ -27,7 +27,7 @@ help:
 	@echo "make demo      a whole round trip on real files, in a scratch folder"
 	@echo "make lint      format, lints, documentation"
 	@echo "make bench     the micro-benches"
-	@echo "make compare   beside restic and borg, where they are installed (COMPARE='--tree DIR', '--data random', …)"
+	@echo "make compare   beside restic, rustic, borg and others, which it installs (COMPARE='--tree DIR', '--data all', …)"
 	@echo "make install   the program, completions and manual pages below PREFIX ($(PREFIX))"
 	@echo "make clean     remove target/release here (the shared target folder stays)"
 
@@ -118,12 +118,13 @@ demo: build
 
 .PHONY: bench
 bench: setup
-	cargo bench --workspace --locked --bench format
+	cargo bench --workspace --locked --bench bytes --bench trees --bench index --bench flow
 
-# Needs some GiB in /dev/shm. See the program's own help for what it can do.
+# Needs some GiB in /dev/shm, and half an hour. See the program's own help for what else it can do.
+COMPARE ?= --data linux,random
 .PHONY: compare
 compare: build
-	python3 benches/compare/compare.py $(COMPARE)
+	python3 benches/compare/compare.py --install $(COMPARE)
 
 .PHONY: install
 install: build

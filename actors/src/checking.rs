@@ -53,7 +53,7 @@ pub fn check(
         progress.set_phase(seen.what);
     };
     let cancelled = || cancel.is_cancelled();
-    metrics.job_began("check", progress, domain.index(), &tuning);
+    metrics.job_began("check", progress, domain.index());
     let checked = engine
         .finish(check::check(
             domain,

@@ -11,6 +11,8 @@
 //! Every thread, channel and task of the house belongs here; `vault` and `host` have none.
 
 pub mod backup;
+#[doc(hidden)]
+pub mod bench;
 mod checking;
 mod contents;
 mod engine;
@@ -20,7 +22,7 @@ pub mod metrics;
 mod progress;
 pub mod restore;
 mod supervisor;
-mod throttle;
+pub mod throttle;
 mod tuning;
 
 /// The target of the spans that say which job and stage a line of the log is about: to be let through whatever is logged.

@@ -1,7 +1,6 @@
 //! What may be set about a pipeline, with the reason for each default. Nothing here changes what is stored, only how
 //! fast and in how much memory.
 
-use std::num::NonZeroU32;
 use std::thread::available_parallelism;
 use std::time::Duration;
 
@@ -24,10 +23,6 @@ pub struct Tuning {
     pub budget_bytes: u64,
     /// zstd level of new frames. Default 3.
     pub zstd_level: i32,
-    /// Bytes a second to the vault; `None`: unlimited.
-    pub upload_rate: Option<NonZeroU32>,
-    /// Bytes a second from the vault; `None`: unlimited.
-    pub download_rate: Option<NonZeroU32>,
     /// Stored bytes after which a checkpoint is written. Default 256 MiB, so that an interruption costs little.
     pub checkpoint_bytes: u64,
     /// Time after which a checkpoint is written, if anything is new. Default 20 s.
@@ -53,8 +48,6 @@ impl Default for Tuning {
             capacity: 4,
             budget_bytes: 48 * limits::MIB,
             zstd_level: 3,
-            upload_rate: None,
-            download_rate: None,
             checkpoint_bytes: 256 * limits::MIB,
             checkpoint_after: Duration::from_secs(20),
             flush_after: Duration::from_secs(5),

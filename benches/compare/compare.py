@@ -1,256 +1,220 @@
 #!/usr/bin/env python3
-"""Compares Lockstone with other backup programs on the same data, the same machine, in the same run.
+"""Compares Lockstone with other backup programs: the same data, the same machine, in turn, in the same run.
 
-For each program in turn: a first backup, one with nothing changed, one with 1 % of the files changed, and a restore that
-is then compared with the source. Wall and CPU seconds and peak memory are the operating system's own accounting of the
-finished process; "stored" is the size of the repository. Data and repositories belong in a tmpfs (--work), where the
-disk makes no noise. Medians of --runs; ratios are Lockstone's figure over the other's.
+Each round, for each program in turn: a new repository, a first backup, one with nothing changed, one with 1 % changed, a
+restore to an empty folder that is compared with the source, and for some data a backup of a second copy of the tree under
+another name. What is printed are the medians of the rounds, and Lockstone's over the others'. "limits" are the machine's
+own tools: tar | zstd, find -printf, zstd -d | tar x.
 
-    benches/compare/compare.py --tree /path/to/linux-source-6.1          a tree that is there
-    benches/compare/compare.py --data random --size 2048                 generated, MiB
-    benches/compare/compare.py --data tiny --count 100000
+    compare.py --install --data linux,random        what `make compare` does
+    compare.py --tree /srv/www --rounds 3           a copy of a tree that is there
+    compare.py --data tiny --scale 0.1              a tenth of the data set
+    compare.py --data kernel --programs lockstone,vykar --variant 'one-thread=--threads 1'
+    compare.py --data kernel --programs lockstone --variant 'before=/tmp/before/lockstone'
 
-Programs: lockstone (this checkout's release binary, or --lockstone), restic, borg, rustic: those on the PATH.
+Data and repositories lie in a scratch folder in /dev/shm, or where --work says, where a tmpfs keeps the disk's noise out;
+it needs about three times the size of the data, and is removed at the end. Only Python's own library is needed.
 """
 
 import argparse
-import filecmp
 import json
 import os
-import random
 import shutil
-import statistics
+import signal
 import subprocess
 import sys
+import tempfile
 import time
+from collections import Counter
+from itertools import islice
 from pathlib import Path
 
-PASSPHRASE = "correct horse battery staple"
+import datasets
+import install
+import programs
+import report
+import trees
+from measure import Failed
+
+# File times move in ticks: what was written a moment before a backup may have to be read again by the next one.
+SETTLE_S = 1.5
+# After so many differences the rest is not looked for.
+ENOUGH = 100_000
 
 
-def run(command, env=None, cwd=None, ok=(0,)):
-    """Runs a command; returns (wall seconds, cpu seconds, peak MiB)."""
-    start = time.monotonic()
-    process = subprocess.Popen(command, env={**os.environ, **(env or {})}, cwd=cwd, stdin=subprocess.DEVNULL,
-                               stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-    # Drained first, so that the child never waits for us; then reaped with its own accounting.
-    errors = process.stderr.read()
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    wall = time.monotonic() - start
-    if process.returncode not in ok:
-        sys.exit(f"{' '.join(map(str, command))}\nexit {process.returncode}\n{errors.decode(errors='replace')}")
-    return wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024
+def arguments():
+    """What was asked for."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--tree", type=Path, action="append", default=[], help="back up a copy of this tree")
+    parser.add_argument("--data", default="", help="data sets to generate, with commas: "
+                        + ", ".join(f"{name} ({data.what})" for name, data in datasets.ALL.items()) + "; or all")
+    parser.add_argument("--scale", type=float, default=1.0, help="how large generated data is, 1 is as described")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--programs", default=",".join(program.name for program in programs.ALL),
+                        help="with commas; those that are not there are left out [%(default)s]")
+    parser.add_argument("--variant", action="append", default=[], metavar="NAME=[PATH] [OPTIONS]",
+                        help="Lockstone once more, with other options of backup or another binary")
+    parser.add_argument("--lockstone", default=str(Path(__file__).resolve().parents[2] / "target/release/lockstone"))
+    parser.add_argument("--install", action="store_true", help="install restic, borg, zstd and rustic where missing")
+    parser.add_argument("--verify", choices=["every", "first", "never"], default="every",
+                        help="which rounds' restored trees are compared with the source [%(default)s]")
+    parser.add_argument("--work", type=Path, help="make the scratch folder in here [/dev/shm]")
+    parser.add_argument("--json", type=Path, help="write all figures to this file, too")
+    return parser.parse_args()
 
 
-class Program:
-    def __init__(self, work):
-        self.repo = work / "repo"
-        self.home = work / "home"
-
-    def env(self):
-        return {}
-
-    def stored(self):
-        return sum(f.stat().st_size for f in self.repo.rglob("*") if f.is_file()) / 2**20
-
-
-class Lockstone(Program):
-    name = "lockstone"
-    binary = None
-
-    def env(self):
-        return {"LOCKSTONE_HOME": str(self.home), "LOCKSTONE_PASSPHRASE": PASSPHRASE}
-
-    def setup(self):
-        credentials = self.home.parent / "bench.vaultcredentials"
-        for arguments in (["vault", "create", str(self.repo)],
-                          ["vault", "credentials", str(self.repo), "--out", str(credentials)],
-                          ["register", "--credentials", str(credentials)]):
-            run([self.binary, *arguments], self.env())
-
-    def backup(self, tree):
-        return run([self.binary, "backup", "-q", str(tree)], self.env())
-
-    def restore(self, target):
-        return run([self.binary, "restore", "-q", "latest", "--target", str(target)], self.env())
+def chosen(asked):
+    """The programs to compare, Lockstone's variants behind the others."""
+    programs.Lockstone.path = asked.lockstone
+    wanted = asked.programs.split(",")
+    unknown = set(wanted) - {program.name for program in programs.ALL}
+    if unknown:
+        sys.exit(f"no such program: {', '.join(sorted(unknown))}")
+    there = []
+    for program in [*(p for p in programs.ALL if p.name in wanted), *map(programs.variant, asked.variant)]:
+        if program.binary():
+            there.append(program)
+        elif issubclass(program, programs.Lockstone):
+            sys.exit(f"{program.path} is not there: `make build` makes it")
+        else:
+            print(f"{program.name}: not on the PATH, left out")
+    return there
 
 
-class Restic(Program):
-    name = "restic"
-
-    def env(self):
-        return {"RESTIC_PASSWORD": PASSPHRASE, "RESTIC_REPOSITORY": str(self.repo),
-                "RESTIC_CACHE_DIR": str(self.home)}
-
-    def setup(self):
-        run(["restic", "init", "-q"], self.env())
-
-    def backup(self, tree):
-        return run(["restic", "backup", "-q", str(tree)], self.env())
-
-    def restore(self, target):
-        return run(["restic", "restore", "-q", "latest", "--target", str(target)], self.env())
+def data_sets(asked):
+    """The data sets by their names."""
+    names = list(datasets.ALL) if asked.data == "all" else [name for name in asked.data.split(",") if name]
+    unknown = set(names) - set(datasets.ALL)
+    if unknown:
+        sys.exit(f"no such data set: {', '.join(sorted(unknown))}; there are {', '.join(datasets.ALL)}")
+    found = {name: datasets.ALL[name] for name in names}
+    found.update({tree.resolve().name: datasets.of_tree(tree.resolve()) for tree in asked.tree})
+    return found or sys.exit("nothing to back up: give --tree or --data")
 
 
-class Rustic(Restic):
-    name = "rustic"
-
-    def env(self):
-        return {"RUSTIC_PASSWORD": PASSPHRASE, "RUSTIC_REPOSITORY": str(self.repo), "RUSTIC_CACHE_DIR": str(self.home),
-                "RUSTIC_NO_PROGRESS": "true"}
-
-    def setup(self):
-        run(["rustic", "init"], self.env())
-
-    def backup(self, tree):
-        return run(["rustic", "backup", str(tree)], self.env())
-
-    def restore(self, target):
-        return run(["rustic", "restore", "latest", str(target)], self.env())
+def size_of(tree):
+    """Files and bytes of a tree."""
+    files = total = 0
+    for folder, _, names in os.walk(tree):
+        files += len(names)
+        total += sum(os.lstat(os.path.join(folder, name)).st_size for name in names)
+    return files, total
 
 
-class Borg(Program):
-    name = "borg"
+class Comparison:
+    """One data set, all programs, all rounds."""
 
-    def env(self):
-        return {"BORG_PASSPHRASE": PASSPHRASE, "BORG_REPO": str(self.repo), "BORG_BASE_DIR": str(self.home)}
+    def __init__(self, data, tree, work, asked):
+        self.data, self.tree, self.work, self.asked = data, tree, work, asked
+        self.measured = {}
 
-    def setup(self):
-        self.home.mkdir(parents=True, exist_ok=True)
-        self.count = 0
-        run(["borg", "init", "-e", "repokey-blake2"], self.env())
+    def run(self, there):
+        """Every round, every program in turn."""
+        for number in range(self.asked.rounds):
+            for program in there:
+                print(f"  round {number + 1}, {program.name}", file=sys.stderr, flush=True)
+                work = self.work / "program"
+                work.mkdir()
+                measured = self.measured.setdefault(program.name, report.Measured(program))
+                self.once(program(work), measured, number)
+                shutil.rmtree(work)
 
-    def backup(self, tree):
-        self.count += 1
-        return run(["borg", "create", "-C", "zstd,3", f"::a{self.count}", str(tree)], self.env(), ok=(0, 1))
+    def once(self, program, measured, number):
+        """One program, one round."""
+        program.setup()
+        time.sleep(SETTLE_S)
+        self.backup("first", program, measured, self.tree)
+        self.backup("unchanged", program, measured, self.tree)
+        if "changed" in program.phases:
+            take_back = self.data.change(self.tree)
+            time.sleep(SETTLE_S)
+            self.backup("changed", program, measured, self.tree)
+            self.restore(program, measured, number)
+            take_back()
+        else:
+            self.restore(program, measured, number)
+        if self.data.copied and "copy" in program.phases:
+            copy = self.tree.with_name("copy-of-" + self.tree.name)
+            subprocess.run(["cp", "-a", self.tree, copy], check=True)
+            time.sleep(SETTLE_S)
+            self.backup("copy", program, measured, copy)
+            shutil.rmtree(copy)
 
-    def restore(self, target):
-        target.mkdir(parents=True, exist_ok=True)
-        return run(["borg", "extract", f"::a{self.count}"], self.env(), cwd=target)
+    def backup(self, phase, program, measured, tree):
+        """One backup."""
+        before = program.stored() if phase != "first" else 0
+        figures = program.backup(tree)
+        measured.add(phase, figures, program.stored() - before)
 
+    def restore(self, program, measured, number):
+        """One restore, and whether it gave back what was backed up."""
+        holes = any(name.stat().st_blocks * 512 < name.stat().st_size // 2 for name in self.tree.iterdir() if name.is_file())
+        if holes and not program.restores_holes:
+            measured.note("cannot restore a sparse file as one, so nothing was restored")
+            return
+        target = program.work / "target"
+        measured.add("restore", program.restore(self.tree, target), 0)
+        if self.asked.verify == "every" or (self.asked.verify == "first" and number == 0):
+            self.verify(program, measured, program.restored(self.tree, target))
+        shutil.rmtree(target)
 
-def generate(kind, tree, size, count):
-    """Makes a data set; the same one for the same arguments."""
-    source = random.Random(1)
-    tree.mkdir(parents=True)
-    if kind == "random":
-        for n in range(4):
-            with open(tree / f"random-{n}", "wb") as out:
-                for _ in range(size // 4):
-                    out.write(source.randbytes(2**20))
-    elif kind == "tiny":
-        for n in range(count):
-            folder = tree / f"{n // 100:06}"
-            if n % 100 == 0:
-                folder.mkdir()
-            (folder / f"{n:08}").write_bytes(source.randbytes(source.randrange(4096)))
-    elif kind == "sparse":
-        with open(tree / "sparse", "wb") as out:
-            out.truncate(size * 2**20)
-            for _ in range(256):
-                out.seek(source.randrange(size) * 2**20)
-                out.write(source.randbytes(2**20))
-    elif kind == "log":
-        words = [source.randbytes(6).hex() for _ in range(500)]
-        with open(tree / "growing.log", "w") as out:
-            while out.tell() < size * 2**20:
-                out.writelines(f"{source.random():.9f} {' '.join(source.choices(words, k=12))}\n" for _ in range(10000))
-
-
-def change(tree):
-    """Rewrites a few bytes in 1 % of the files."""
-    source = random.Random(2)
-    files = sorted(f for f in tree.rglob("*") if f.is_file() and not f.is_symlink())
-    for file in source.sample(files, max(1, len(files) // 100)):
-        with open(file, "r+b") as out:
-            out.seek(0, 2)
-            out.write(b"changed\n")
-
-
-def same(a, b):
-    compared = filecmp.dircmp(a, b)
-    if compared.left_only or compared.right_only or compared.funny_files:
-        return False
-    _, differ, errors = filecmp.cmpfiles(a, b, compared.common_files, shallow=False)
-    return not differ and not [e for e in errors if not os.path.islink(Path(a) / e)] and \
-        all(same(Path(a) / sub, Path(b) / sub) for sub in compared.common_dirs if not os.path.islink(Path(a) / sub))
+    def verify(self, program, measured, restored):
+        """Compares the restored tree. Lost content ends the comparison; other attributes are noted, but Lockstone's."""
+        seen = Counter()
+        examples = {}
+        for what, path in islice(trees.differences(self.tree, restored), ENOUGH):
+            seen[what] += 1
+            examples.setdefault(what, path)
+        for what, times in seen.items():
+            entries = "1 entry" if times == 1 else f"{times:,} entries"
+            told = f"restored with another {what}: {entries}, such as {examples[what] or 'the top folder'}"
+            if what in ("mode", "owner", "mtime", "mtime below 1 µs") and not isinstance(program, programs.Lockstone):
+                measured.note(told)
+            else:
+                raise Failed(f"{program.name}: {told}")
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--tree", type=Path, help="a tree to back up; it is copied first")
-    parser.add_argument("--data", choices=["random", "tiny", "sparse", "log"], help="a data set to generate instead")
-    parser.add_argument("--size", type=int, default=2048, help="MiB of generated data")
-    parser.add_argument("--count", type=int, default=100_000, help="files of the tiny data set")
-    parser.add_argument("--work", type=Path, default=Path("/dev/shm/lockstone-compare"))
-    parser.add_argument("--runs", type=int, default=3)
-    parser.add_argument("--programs", default="lockstone,restic,borg,rustic")
-    parser.add_argument("--lockstone", default=str(Path(__file__).resolve().parents[2] / "target/release/lockstone"))
-    parser.add_argument("--json", type=Path, help="also write the medians here")
-    arguments = parser.parse_args()
-    Lockstone.binary = arguments.lockstone
-    # Trees deeper than the interpreter's default would stop the comparison of a restored tree.
-    sys.setrecursionlimit(10_000)
-    wanted = arguments.programs.split(",")
-    programs = [p for p in (Lockstone, Restic, Borg, Rustic)
-                if p.name in wanted and shutil.which(p.binary if p is Lockstone else p.name)]
-    shutil.rmtree(arguments.work, ignore_errors=True)
-    arguments.work.mkdir(parents=True)
-    tree = arguments.work / "tree"
-    figures = {p.name: {} for p in programs}
-    for _ in range(arguments.runs):
-        for program_class in programs:
-            shutil.rmtree(tree, ignore_errors=True)
-            if arguments.tree:
-                subprocess.run(["cp", "-a", str(arguments.tree), str(tree)], check=True)
-            else:
-                generate(arguments.data or "random", tree, arguments.size, arguments.count)
-            work = arguments.work / program_class.name
-            work.mkdir()
-            program = program_class(work)
-            program.setup()
-            measured = figures[program.name]
-            measured.setdefault("first", []).append(program.backup(tree))
-            measured.setdefault("stored", []).append(program.stored())
-            measured.setdefault("unchanged", []).append(program.backup(tree))
-            change(tree)
-            measured.setdefault("changed", []).append(program.backup(tree))
-            target = work / "restored"
-            measured.setdefault("restore", []).append(program.restore(target))
-            restored = target if program.name == "rustic" else target / tree.relative_to("/")
-            if not same(tree, restored):
-                sys.exit(f"{program.name}: the restored tree differs")
-            shutil.rmtree(work)
-    report(figures, arguments)
-    shutil.rmtree(arguments.work)
-
-
-def report(figures, arguments):
-    medians = {}
-    for name, measured in figures.items():
-        medians[name] = {"stored_mib": statistics.median(measured["stored"])}
-        for phase in ("first", "unchanged", "changed", "restore"):
-            for n, what in enumerate(("wall_s", "cpu_s", "peak_mib")):
-                medians[name][f"{phase}_{what}"] = statistics.median(run[n] for run in measured[phase])
-    print(f"medians of {arguments.runs}: wall s / cpu s / peak MiB\n")
-    print(f"| {'':10} | first | unchanged | 1 % changed | restore | stored MiB |")
-    print("|---|---|---|---|---|---|")
-    for name, m in medians.items():
-        cells = [f"{m[p + '_wall_s']:.2f} / {m[p + '_cpu_s']:.2f} / {m[p + '_peak_mib']:.0f}"
-                 for p in ("first", "unchanged", "changed", "restore")]
-        print(f"| {name:10} | {' | '.join(cells)} | {m['stored_mib']:.0f} |")
-    ours = medians.get("lockstone")
-    if ours and len(medians) > 1:
-        print("\nwall time, Lockstone's over the other's\n")
-        for name, m in medians.items():
-            if name != "lockstone":
-                ratios = ", ".join(f"{p} {ours[p + '_wall_s'] / m[p + '_wall_s']:.2f}"
-                                   for p in ("first", "unchanged", "changed", "restore"))
-                print(f"* {name}: {ratios}, stored {ours['stored_mib'] / m['stored_mib']:.2f}")
-    if arguments.json:
-        arguments.json.write_text(json.dumps(medians, indent=1))
+    """The program."""
+    asked = arguments()
+    install.find_installed()
+    if asked.install:
+        install.install()
+    there = chosen(asked)
+    sets = data_sets(asked)
+    # A signal ends the program in the ordinary way, so that the scratch folder goes.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    versions = {program.name: program.version() for program in there}
+    shown = [report.head(asked, versions)]
+    print("\n" + shown[0], flush=True)
+    document = {"machine": report.machine(), "command": report.command(), "date": time.strftime("%Y-%m-%d"),
+                "scale": asked.scale, "versions": versions, "data": {}}
+    within = asked.work or Path("/dev/shm" if os.access("/dev/shm", os.W_OK) else tempfile.gettempdir())
+    with tempfile.TemporaryDirectory(prefix="lockstone-compare-", dir=within) as scratch:
+        for name, data in sets.items():
+            tree = Path(scratch) / name
+            tree.mkdir()
+            print(f"{name}: preparing", file=sys.stderr, flush=True)
+            try:
+                data.fill(tree, asked.scale)
+            except datasets.Unavailable as missing:
+                print(f"{name}: left out: {missing}")
+                continue
+            size = size_of(tree)
+            comparison = Comparison(data, tree, Path(scratch), asked)
+            comparison.run(there)
+            shutil.rmtree(tree)
+            print(report.tables(name, data, size, comparison.measured), flush=True)
+            document["data"][name] = {"files": size[0], "bytes": size[1], "programs": {
+                program: measured.document() for program, measured in comparison.measured.items()}}
+            if asked.json:
+                asked.json.write_text(json.dumps(document, indent=1))
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except Failed as failed:
+        sys.exit(f"error: {failed}")
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -3,6 +3,7 @@
 //! actors call it from theirs.
 
 pub mod chunk;
+pub mod manners;
 pub mod metadata;
 pub mod read;
 pub mod snapshot;

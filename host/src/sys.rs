@@ -1,10 +1,13 @@
-//! The system calls that `rustix` does not wrap, and the only `unsafe` of the house: owner names by the C library, and
-//! the `ioctl`s of btrfs (`linux/btrfs.h`). Every caller is in this crate.
+//! The system calls that `rustix` does not wrap, and the only `unsafe` of the house: owner names by the C library, the
+//! `ioctl`s of btrfs (`linux/btrfs.h`) and the priorities of I/O (`linux/ioprio.h`). Every caller is in this crate.
 #![allow(unsafe_code, reason = "the one place for it; each use has its proof")]
 
 use std::ffi::CString;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
+
+use rustix::io::Errno;
+use rustix::process::Pid;
 
 // ---- Owner names ---------------------------------------------------------------------------------------------------
 
@@ -324,4 +327,30 @@ pub(crate) fn tune_allocator(large: i32, arenas: i32) -> bool {
 #[cfg(not(target_env = "gnu"))]
 pub(crate) fn tune_allocator(_large: i32, _arenas: i32) -> bool {
     false
+}
+
+// ---- Priorities of I/O -----------------------------------------------------------------------------------------------
+
+const WHO_PROCESS: libc::c_int = 1;
+const CLASS_SHIFT: u32 = 13;
+
+/// Sets the class and level with which a thread reads and writes.
+pub(crate) fn set_io_priority(thread: Pid, class: u8, level: u8) -> Result<(), Errno> {
+    let value = libc::c_int::from(class) << CLASS_SHIFT | libc::c_int::from(level);
+    // SAFETY: the call takes numbers only.
+    let set = unsafe { libc::syscall(libc::SYS_ioprio_set, WHO_PROCESS, thread.as_raw_nonzero().get(), value) };
+    if set == 0 { Ok(()) } else { Err(last_error()) }
+}
+
+/// The class and level of a thread.
+#[cfg(test)]
+pub(crate) fn io_priority(thread: Pid) -> Result<(u8, u8), Errno> {
+    // SAFETY: the call takes numbers only.
+    let found = unsafe { libc::syscall(libc::SYS_ioprio_get, WHO_PROCESS, thread.as_raw_nonzero().get()) };
+    let part = |value: libc::c_long| u8::try_from(value).map_err(|_| last_error());
+    Ok((part(found >> CLASS_SHIFT)?, part(found & 7)?))
+}
+
+fn last_error() -> Errno {
+    Errno::from_io_error(&io::Error::last_os_error()).unwrap_or(Errno::INVAL)
 }

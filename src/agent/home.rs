@@ -8,6 +8,7 @@
 //! jobs/<job id>.json      this server's own job records
 //! snapshots/              which snapshots exist, so that those of a crashed run are removed
 //! store.json              the object store's settings, where the environment has none (0600)
+//! throttle.json           the throttle's limits and windows (`throttle set`)
 //! log.pin                 the highest log entry ever seen: a vault that went back is noticed even without the cache
 //! lock                    held while a job runs; says which
 //! ```
@@ -127,6 +128,12 @@ impl Home {
     #[must_use]
     pub fn store(&self) -> PathBuf {
         self.root.join("store.json")
+    }
+
+    /// The throttle's settings.
+    #[must_use]
+    pub fn throttle(&self) -> PathBuf {
+        self.root.join("throttle.json")
     }
 
     /// The highest log entry ever seen.

@@ -12,3 +12,4 @@ pub mod signals;
 pub mod slots;
 pub mod sources;
 pub mod store_settings;
+pub mod throttle;

@@ -1,7 +1,8 @@
 //! SIGINT and SIGTERM: the first cancels the job that runs, the second ends the program at once. Where no job runs the
-//! first ends it too. Neither harms a vault: what is not committed is not there.
+//! first ends it too. Neither harms a vault: what is not committed is not there. SIGHUP has a running job, or the daemon,
+//! read the throttle's settings again; where neither runs it ends the program.
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use lockstone_actors::CancelToken;
@@ -12,24 +13,35 @@ use crate::cli::exit::Exit;
 
 static RECEIVED: AtomicUsize = AtomicUsize::new(0);
 static JOB_RUNS: AtomicBool = AtomicBool::new(false);
+static HANGUPS: AtomicU64 = AtomicU64::new(0);
 static PROMPTING: AtomicBool = AtomicBool::new(false);
 
 /// Starts to listen, on the runtime's own threads. Called once, first thing.
 pub fn listen(runtime: &Runtime, cancel: &CancelToken) {
-    for kind in [SignalKind::interrupt(), SignalKind::terminate()] {
+    for kind in [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()] {
         let cancel = cancel.clone();
         let _entered = runtime.enter();
         match signal(kind) {
             Ok(mut stream) => {
                 runtime.spawn(async move {
                     while stream.recv().await.is_some() {
-                        received(&cancel).await;
+                        if kind == SignalKind::hangup() && JOB_RUNS.load(Ordering::SeqCst) {
+                            HANGUPS.fetch_add(1, Ordering::SeqCst);
+                        } else {
+                            received(&cancel).await;
+                        }
                     }
                 });
             }
             Err(error) => tracing::warn!(%error, "cannot listen for signals: they will end the program at once"),
         }
     }
+}
+
+/// How often SIGHUP came while something ran.
+#[must_use]
+pub fn hangups() -> u64 {
+    HANGUPS.load(Ordering::SeqCst)
 }
 
 async fn received(cancel: &CancelToken) {

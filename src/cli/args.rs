@@ -11,7 +11,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
 use super::commands::{
-    agent, backup, bench, cache, check, demo, extras, jobs, passphrase, points, register, restore, vault,
+    agent, backup, bench, cache, check, demo, extras, jobs, passphrase, points, register, restore, throttle, vault,
 };
 use super::log::LogFormat;
 use super::units;
@@ -127,6 +127,9 @@ pub enum Command {
     /// The local cache folder
     #[command(subcommand)]
     Cache(cache::CacheCommand),
+    /// How fast the agent may send and fetch, and when
+    #[command(subcommand)]
+    Throttle(throttle::ThrottleCommand),
     /// The daemon: gives metrics and the jobs of this server (schedule and console come with a later version)
     Agent(agent::AgentArgs),
     /// Volumes of this server, and whether they can be backed up
@@ -173,7 +176,7 @@ pub fn command() -> clap::Command {
 }
 
 /// Commands (by their whole path) and options of the contract that later versions bring.
-const LATER: &[&str] = &["gc", "policy", "throttle", "replicate", "regenerate", "--repair"];
+const LATER: &[&str] = &["gc", "policy", "replicate", "regenerate", "--repair"];
 
 /// What of a later version the command line asked for, if that is why it was not understood.
 #[must_use]

@@ -16,11 +16,12 @@ pub mod watch;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use clap::Parser;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
-use lockstone_actors::{CancelToken, Metrics};
+use lockstone_actors::throttle::{Follower, Limits, Throttle};
+use lockstone_actors::{CancelToken, Metrics, Tuning};
 use lockstone_vault::store::decorate::{Metered, RetryRule, StoreObserver};
 use lockstone_vault::store::{Store, StoreError, StoreOptions};
 use tokio::runtime::Runtime;
@@ -28,12 +29,15 @@ use tracing::Level;
 
 use crate::agent::signals;
 use crate::agent::store_settings::StoreSettings;
+use crate::agent::throttle::{Overrides, Source};
 use args::{Cli, Command, Global};
 use commands::{
-    agent, backup, bench, cache, check, demo, extras, jobs, passphrase, points, register, restore, status, vault,
+    agent, backup, bench, cache, check, demo, extras, jobs, passphrase, points, register, restore, status, throttle,
+    vault,
 };
 use exit::{Exit, Failure};
 use output::{Outcome, Output};
+use tuning::TuningArgs;
 
 /// What every command gets: the shared options, a voice, the cancel token, and a runtime for the store's requests.
 pub struct Context {
@@ -47,9 +51,50 @@ pub struct Context {
     pub runtime: Runtime,
     /// The metrics of this process.
     pub numbers: Arc<Metrics>,
+    /// When this process' bytes may go.
+    pub throttle: Arc<Throttle>,
+    /// Who keeps the throttle at what was set; from the first store on.
+    following: OnceLock<Follower>,
 }
 
 impl Context {
+    /// The settings of a job that begins, and its manners and limits in force.
+    ///
+    /// # Errors
+    /// What was asked for makes no sense, or could not be set.
+    pub fn tuned(&self, args: &TuningArgs) -> Result<Tuning, Failure> {
+        let tuning = args.tuning()?;
+        args.step_back()?;
+        self.limit(Overrides {
+            up: args.upload_limit,
+            down: args.download_limit,
+        })?;
+        Ok(tuning)
+    }
+
+    /// Has the throttle follow what is set; the first to say so decides about overrides.
+    fn limit(&self, overrides: Overrides) -> Result<(), Failure> {
+        if self.following.get().is_some() {
+            return Ok(());
+        }
+        let mut source = Source::open(overrides)?;
+        let cancel = self.cancel.clone();
+        // What a cancelled job still has to say is little, and nobody should have to wait for it.
+        let now = move || {
+            if cancel.is_cancelled() {
+                Limits::default()
+            } else {
+                source.now()
+            }
+        };
+        let follower = Follower::start(Arc::clone(&self.throttle), now);
+        let follower = follower
+            .map_err(|error| Failure::failed("failed", format!("the throttle could not be started: {error}"), ""))?;
+        // Somebody else may have been faster; then this one ends here.
+        let _ = self.following.set(follower);
+        Ok(())
+    }
+
     /// Opens a store for commands and jobs: every request is counted, and tried again where that may help.
     ///
     /// # Errors
@@ -71,6 +116,7 @@ impl Context {
         url: &str,
         open: impl FnOnce(&str, &StoreOptions) -> Result<Store, StoreError>,
     ) -> Result<Store, Failure> {
+        self.limit(Overrides::default())?;
         let settings = StoreSettings::load()?;
         let mut rule = RetryRule::default();
         if let Some(patience) = settings.patience {
@@ -82,7 +128,8 @@ impl Context {
         }
         let options = StoreOptions {
             settings: settings.variables,
-            ..StoreOptions::default()
+            pace: Arc::<Throttle>::clone(&self.throttle),
+            environment: true,
         };
         let observer: Arc<dyn StoreObserver> = Arc::<Metrics>::clone(&self.numbers);
         Ok(open(url, &options)?
@@ -145,12 +192,15 @@ fn run(cli: Cli, out: Output) -> Outcome {
         .enable_all()
         .build()
         .map_err(|error| Failure::failed("failed", format!("cannot start the runtime: {error}"), ""))?;
+    let numbers = Arc::new(Metrics::new());
     let context = Context {
         global: cli.global,
         out,
         cancel: CancelToken::new(),
         runtime,
-        numbers: Arc::new(Metrics::new()),
+        throttle: Arc::new(Throttle::new(Arc::clone(&numbers))),
+        numbers,
+        following: OnceLock::new(),
     };
     signals::listen(&context.runtime, &context.cancel);
     let outcome = match cli.command {
@@ -168,6 +218,7 @@ fn run(cli: Cli, out: Output) -> Outcome {
         Command::Volumes => extras::volumes(&context),
         Command::Bench(command) => bench::run(&context, command),
         Command::Demo(args) => demo::run(&context, args),
+        Command::Throttle(command) => throttle::run(&context, command),
         Command::Agent(args) => agent::run(&context, &args),
         Command::MetricsPage => extras::metrics_page(&context),
         Command::Completions(args) => extras::completions(&context, &args),

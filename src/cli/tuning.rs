@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use clap::Args;
 use lockstone_actors::Tuning;
+use lockstone_host::manners::{self, IoPriority};
 
 use super::exit::Failure;
 use super::units::{self, Rate};
@@ -21,18 +22,24 @@ pub struct TuningArgs {
     /// Requests to the vault at once (default: 4)
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
     pub uploads: Option<u16>,
-    /// File content in memory at once (default: 96MiB)
+    /// File content in memory at once (default: 48MiB)
     #[arg(long, value_name = "SIZE", value_parser = units::size)]
     pub memory_budget: Option<u64>,
     /// zstd level of what is new (default: 3)
     #[arg(long, value_name = "LEVEL", value_parser = clap::value_parser!(u8).range(1..=19))]
     pub compression: Option<u8>,
-    /// Send no faster than this: 20Mbps, 8MiB/s, unlimited
+    /// Send no faster than this: 20Mbps, 8MiB/s, unlimited (instead of what `throttle set` says)
     #[arg(long, value_name = "RATE", value_parser = units::rate)]
     pub upload_limit: Option<Rate>,
     /// Fetch no faster than this
     #[arg(long, value_name = "RATE", value_parser = units::rate)]
     pub download_limit: Option<Rate>,
+    /// Let other programs have the processor first: 1 (a little) to 19 (whenever they want it)
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(0..=19))]
+    pub nice: Option<u8>,
+    /// Let other programs have the disks first: idle, or best-effort:0 (first) to best-effort:7 (last)
+    #[arg(long, value_name = "CLASS")]
+    pub ionice: Option<IoPriority>,
     /// Write a checkpoint at least this often (default: 20)
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=60))]
     pub checkpoint_seconds: Option<u32>,
@@ -45,6 +52,27 @@ pub struct TuningArgs {
 }
 
 impl TuningArgs {
+    /// Steps back behind other programs, where that was asked for: this process with all of its threads.
+    ///
+    /// # Errors
+    /// The system did not let it.
+    pub fn step_back(&self) -> Result<(), Failure> {
+        let failed = |what: &str, error: std::io::Error| {
+            Failure::failed(
+                "failed",
+                format!("{what} could not be set: {error}"),
+                "leave the option away, or run as root",
+            )
+        };
+        if let Some(nice) = self.nice {
+            manners::set_nice(nice).map_err(|error| failed("--nice", error))?;
+        }
+        if let Some(priority) = self.ionice {
+            manners::set_io_priority(priority).map_err(|error| failed("--ionice", error))?;
+        }
+        Ok(())
+    }
+
     /// The settings, with defaults for what was not said.
     ///
     /// # Errors
@@ -70,12 +98,6 @@ impl TuningArgs {
         }
         if let Some(level) = self.compression {
             tuning.zstd_level = level.into();
-        }
-        if let Some(Rate(limit)) = self.upload_limit {
-            tuning.upload_rate = limit;
-        }
-        if let Some(Rate(limit)) = self.download_limit {
-            tuning.download_rate = limit;
         }
         if let Some(seconds) = self.checkpoint_seconds {
             tuning.checkpoint_after = Duration::from_secs(seconds.into());

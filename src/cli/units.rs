@@ -1,6 +1,5 @@
 //! Sizes, rates, shares and dates as people write them in options. Used as clap value parsers: an error is a usage error.
 
-use std::num::NonZeroU32;
 use std::time::Duration;
 
 use jiff::civil::{Date, DateTime};
@@ -35,7 +34,7 @@ pub fn size(text: &str) -> Result<u64, String> {
     whole(number * factor).ok_or_else(|| format!("{text:?} is too large"))
 }
 
-/// `512Kbps`, `20Mbps`, `8MiB/s`, `unlimited`: bytes a second; `None` means no limit.
+/// `512Kbps`, `20Mbps`, `8MiB/s`, `unlimited`, or `0`, a pause: bytes a second; `None` means no limit.
 ///
 /// # Errors
 /// In words, where that is no rate, or one too small to work with (under 1 KiB/s).
@@ -43,6 +42,9 @@ pub fn rate(text: &str) -> Result<Rate, String> {
     let text = text.trim();
     if text.eq_ignore_ascii_case("unlimited") {
         return Ok(Rate(None));
+    }
+    if text == "0" {
+        return Ok(Rate(Some(0)));
     }
     let lower = text.to_ascii_lowercase();
     let bytes = if let Some(bits) = lower.strip_suffix("bps").or_else(|| lower.strip_suffix("bit/s")) {
@@ -63,17 +65,18 @@ pub fn rate(text: &str) -> Result<Rate, String> {
             .ok_or_else(|| format!("{text:?} is no rate; use 20Mbps or 8MiB/s"))?;
         size(size_text)?
     };
-    if bytes < 1024 {
-        return Err(format!("{text:?} is too slow: at least 1KiB/s (8192bps)"));
+    match bytes {
+        1024.. => Ok(Rate(Some(bytes))),
+        0 if !text.contains(|digit: char| ('1'..='9').contains(&digit)) => Ok(Rate(Some(0))),
+        _ => Err(format!(
+            "{text:?} is too slow: at least 1KiB/s (8192bps), or 0 for a pause"
+        )),
     }
-    let bytes =
-        u32::try_from(bytes).map_err(|_| format!("{text:?} is too fast to limit: up to 4GiB/s, or unlimited"))?;
-    Ok(Rate(NonZeroU32::new(bytes)))
 }
 
-/// Bytes a second, or no limit.
+/// Bytes a second, 0 for a pause, or no limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Rate(pub Option<NonZeroU32>);
+pub struct Rate(pub Option<u64>);
 
 /// `30s`, `15m`, `1h 30m`: a time.
 ///
@@ -166,11 +169,12 @@ mod tests {
 
     #[test]
     fn rates_are_read_as_people_write_them() {
-        assert_eq!(rate("512Kbps").unwrap().0.unwrap().get(), 64_000);
-        assert_eq!(rate("20Mbps").unwrap().0.unwrap().get(), 2_500_000);
-        assert_eq!(rate("8MiB/s").unwrap().0.unwrap().get(), 8 << 20);
+        assert_eq!(rate("512Kbps").unwrap().0.unwrap(), 64_000);
+        assert_eq!(rate("20Mbps").unwrap().0.unwrap(), 2_500_000);
+        assert_eq!(rate("8MiB/s").unwrap().0.unwrap(), 8 << 20);
         assert_eq!(rate("unlimited"), Ok(Rate(None)));
-        for bad in ["8", "8MiB", "fast", "1bps", "9GiB/s"] {
+        assert_eq!((rate("0"), rate("0Mbps")), (Ok(Rate(Some(0))), Ok(Rate(Some(0)))));
+        for bad in ["8", "8MiB", "fast", "1bps", "0.1MiB", "900B/s"] {
             assert!(rate(bad).is_err(), "{bad}");
         }
     }

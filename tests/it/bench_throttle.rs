@@ -163,9 +163,9 @@ fn a_signal_ends_it_and_nothing_is_left_in_the_vault() {
     let args = args.into_iter().chain(["--vault", vault.to_str().unwrap()]);
     let mut bench = Started(lab.spawn(args));
     // Under way when something was put.
-    crate::web::until("the first put", || {
+    let _first = crate::web::until("the first put", || {
         let runs = fs::read_dir(vault.join("bench")).ok()?.next()?.ok()?.path();
-        fs::read_dir(runs.join("0")).ok()?.next()
+        fs::read_dir(runs.join("0")).ok()?.next()?.ok()
     });
     assert_eq!(bench.end_by(Signal::INT), Some(4));
     assert_eq!(fs::read_dir(&vault).unwrap().count(), 0);

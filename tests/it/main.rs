@@ -4,6 +4,7 @@
 
 mod backup_restore;
 mod bad_input;
+mod bench;
 mod bench_throttle;
 mod cli;
 mod damage;
@@ -27,5 +28,6 @@ mod store_ceph;
 mod store_faults;
 mod store_input;
 mod stores;
+mod throttle;
 mod tree;
 mod web;

@@ -189,7 +189,9 @@ fn the_agent_knows_the_jobs_from_their_records() {
     let (mut backup, job) = slow_backup(&lab);
     until("the job is there", || ask(&job, "/metrics"));
     let running = "lockstone_jobs_running{kind=\"backup\",state=\"Running\"}";
-    assert_eq!(value(&page(&address, "/metrics"), running), Some(1.0));
+    until("the agent sees it, too", || {
+        (value(&page(&address, "/metrics"), running) == Some(1.0)).then_some(())
+    });
     backup.end_by(Signal::KILL);
     for _ in 0..2 {
         let text = page(&address, "/metrics");

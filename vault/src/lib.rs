@@ -20,6 +20,7 @@ pub mod keys;
 pub mod log;
 pub mod pack;
 pub mod points;
+pub mod pool;
 pub mod registration;
 mod seal;
 pub mod segment;

@@ -17,14 +17,17 @@ use lockstone_proto::ids::ChunkId;
 use lockstone_proto::limits::{CHUNK_MAX, CHUNK_MIN};
 use lockstone_proto::vault::{ChunkKind, Content, Entry};
 use lockstone_vault::content::ContentWriter;
+use lockstone_vault::pool::Pooled;
 use lockstone_vault::tree::NewPage;
 use rayon::prelude::*;
 
 use super::Context;
 use super::messages::{Buffer, Catalogue, Chunk, ChunkBatch, FileRead, FileTask, Held, ReadBatch};
-use crate::flow::{Permit, Pooled, Receiver, Sender, Stop, fault_point};
+use crate::flow::{Permit, Receiver, Sender, Stop, fault_point};
 use crate::progress::add;
 
+/// Bytes of small files that are hashed by one thread at a time.
+const SHARE: usize = 512 * 1024;
 /// How often a file that changes under the reader is read.
 const TRIES: u32 = 2;
 /// What is said of one that never held still.
@@ -115,10 +118,12 @@ impl Hasher {
     ) -> Result<(), Stop> {
         permit.shrink_to(bytes.len() as u64);
         let keys = self.context.job.domain.keys();
+        // Less than that is done before another thread has woken up.
+        let worthwhile = files.len() * SHARE / bytes.len().max(SHARE);
         let ids: Vec<ChunkId> = self.context.job.engine.compute(|| {
             files
                 .par_iter()
-                .with_min_len(16)
+                .with_min_len(worthwhile.max(1))
                 .map(|file| keys.chunk_id(ChunkKind::Data, &bytes[file.range.clone()]))
                 .collect()
         });

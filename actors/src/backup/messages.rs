@@ -8,9 +8,10 @@ use bytes::Bytes;
 use lockstone_host::walk::{Folder, Stat};
 use lockstone_proto::ids::ChunkId;
 use lockstone_proto::vault::{ChunkKind, Entry, PackEntry};
+use lockstone_vault::pool::Pooled;
 use lockstone_vault::tree::NewPage;
 
-use crate::flow::{Permit, Pooled};
+use crate::flow::Permit;
 
 /// A file that has to be read: the last point does not have it as it is.
 pub(crate) struct FileTask {

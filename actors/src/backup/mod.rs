@@ -39,16 +39,16 @@ use lockstone_host::walk::Rules;
 use lockstone_proto::ids::{ChunkId, JobId, PointId};
 use lockstone_proto::vault::{ChunkKind, Consistency};
 use lockstone_vault::domain::Domain;
+use lockstone_vault::pool::Pool;
 use parking_lot::Mutex;
 
 use crate::engine::Engine;
-use crate::flow::{Body, Budget, CancelToken, Fault, Pool, StageSpec, Stop, body, channel, stage};
+use crate::flow::{Body, Budget, CancelToken, Fault, StageSpec, Stop, body, channel, stage};
 use crate::job::Warnings;
 use crate::metrics::Metrics;
 use crate::progress::{Progress, get};
 use crate::supervisor::machine::RestartPolicy;
 use crate::supervisor::{self, Pipeline};
-use crate::throttle::Pace;
 use crate::tuning::Tuning;
 
 pub use report::BackupReport;
@@ -92,8 +92,7 @@ pub fn backup(
         Ok(job) => Arc::new(job),
         Err(fault) => return BackupReport::not_started(id, fault),
     };
-    job.metrics
-        .job_began("backup", &job.progress, job.domain.index(), &job.tuning);
+    job.metrics.job_began("backup", &job.progress, job.domain.index());
     let policy = RestartPolicy {
         max_fruitless: job.tuning.max_generations,
         first_pause: job.tuning.backoff,
@@ -116,7 +115,6 @@ pub(crate) struct Job {
     metrics: Arc<Metrics>,
     progress: Arc<Progress>,
     warnings: Warnings,
-    upload_pace: Pace,
     /// The point's id is chosen once: whichever generation commits, it is the same point.
     point: PointId,
     /// Time since the epoch at the start.
@@ -142,7 +140,6 @@ impl Job {
             .map_err(|error| Fault::permanent(format!("the system gives no random bytes: {error}")))?;
         let started = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Ok(Self {
-            upload_pace: Pace::new(tuning.upload_rate),
             domain,
             request,
             tuning,

@@ -18,11 +18,12 @@ use lockstone_proto::limits::{FRAME_MAX_CHUNKS, FRAME_TARGET, PACK_MAX_CHUNKS, P
 use lockstone_proto::vault::{ChunkKind, Codec, Frame, PackDirectory};
 use lockstone_vault::frame::{Compressor, Decompressor};
 use lockstone_vault::pack::{HEADER_LEN, PackSeal, verify_frame};
+use lockstone_vault::pool::Pooled;
 use parking_lot::Mutex;
 
 use super::Context;
 use super::messages::{ChunkBatch, FrameChunk, FrameJob, SealedPack};
-use crate::flow::{Fault, Permit, Pooled, Received, Receiver, Sender, Stop, fault_point};
+use crate::flow::{Fault, Permit, Received, Receiver, Sender, Stop, fault_point};
 
 /// How often a lane looks whether somebody waits for the bytes it holds.
 const PRESSURE_EVERY: Duration = Duration::from_millis(20);

@@ -1,4 +1,4 @@
-//! The Uploader stage: packs to the store, a few at once, at the throttle's pace. A pack is created if absent under its
+//! The Uploader stage: packs to the store, a few at once (its connection keeps the throttle's pace). A pack is created if absent under its
 //! random id and never overwritten; retries are the store's own (its retry decorator). What is acknowledged is told to
 //! the Bookkeeper, and only then are the pack's bytes given back to the budget.
 
@@ -7,7 +7,6 @@ use std::sync::atomic::Ordering;
 use lockstone_proto::ids::PackId;
 use lockstone_vault::names;
 use lockstone_vault::store::PutPayload;
-use lockstone_vault::store::pace::Way;
 
 use super::Context;
 use super::messages::{PackUploaded, SealedPack};
@@ -33,8 +32,6 @@ impl Uploader {
     fn upload(&self, pack: SealedPack) -> Result<(), Stop> {
         let job = &self.context.job;
         let cancel = &self.context.generation.cancel;
-        job.upload_pace
-            .pass(Way::Up, pack.entry.len, cancel, &job.progress, &job.metrics)?;
         let id = PackId::try_from(pack.entry.pack_id.as_ref()).map_err(|error| Fault::integrity(error.to_string()))?;
         let name = names::pack(job.domain.id(), &id);
         let store = job.domain.store().clone();

@@ -14,6 +14,14 @@ pub struct CancelToken {
     inner: Arc<Inner>,
 }
 
+impl std::fmt::Debug for CancelToken {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("CancelToken")
+            .field("cancelled", &self.is_cancelled())
+            .finish_non_exhaustive()
+    }
+}
+
 struct Inner {
     cancelled: AtomicBool,
     /// Dropping the sender wakes every thread that selects on `signal`.

@@ -13,7 +13,6 @@ mod cancel;
 mod channel;
 mod clock;
 mod fault;
-mod pool;
 mod stage;
 
 pub(crate) use budget::{Budget, Permit};
@@ -22,7 +21,6 @@ pub(crate) use channel::{Gauge, Received, Receiver, Sender, Weigh, channel};
 pub(crate) use clock::{Clocks, Doing, waiting};
 pub(crate) use fault::Stop;
 pub use fault::{Fault, FaultKind};
-pub(crate) use pool::{Pool, Pooled};
 pub(crate) use stage::{
     Body, Outcome, Report, Stage, StageExited, StageFigures, StageReport, StageSpec, Start, body, stage,
 };

@@ -3,13 +3,14 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use lockstone_vault::index::Index;
 
 use super::catalogue::{self, Metric};
 use super::{Metrics, float};
 use crate::flow::{Budget, StageFigures};
-use crate::progress::{Progress, get};
+use crate::progress::{Progress, add, get};
 
 /// A counter of the job's progress, and where it goes.
 type Followed = (&'static Metric, &'static str, fn(&Progress) -> &AtomicU64);
@@ -47,6 +48,12 @@ pub(super) struct Job {
 }
 
 impl Job {
+    /// A request of the job waited so long for the throttle.
+    pub(super) fn throttled(&self, waited: Duration) {
+        let nanoseconds = u64::try_from(waited.as_nanos()).unwrap_or(u64::MAX);
+        add(&self.progress.totals.throttled_ns, nanoseconds);
+    }
+
     pub(super) fn new(kind: &'static str, progress: &Arc<Progress>, index: &Arc<Index>) -> Self {
         let followed = match kind {
             "backup" => OF_BACKUP,

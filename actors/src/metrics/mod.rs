@@ -8,7 +8,6 @@ pub mod catalogue;
 mod live;
 
 use std::collections::{BTreeMap, HashMap};
-use std::num::NonZeroU32;
 use std::sync::{Arc, Once};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -20,7 +19,6 @@ use prometheus::{CounterVec, Encoder, GaugeVec, HistogramOpts, HistogramVec, Opt
 
 use crate::flow::{Budget, StageFigures};
 use crate::progress::Progress;
-use crate::tuning::Tuning;
 use catalogue::{Kind, Metric, OTHER};
 use live::{Generation, Job};
 
@@ -160,10 +158,7 @@ impl Metrics {
     }
 
     /// A job of this process begins: its figures are read with every scrape from here on.
-    pub(crate) fn job_began(&self, kind: &'static str, progress: &Arc<Progress>, index: &Arc<Index>, tuning: &Tuning) {
-        let rate = |rate: Option<NonZeroU32>| rate.map(|rate| rate.get().into());
-        self.throttle_limit(Way::Up, rate(tuning.upload_rate));
-        self.throttle_limit(Way::Down, rate(tuning.download_rate));
+    pub(crate) fn job_began(&self, kind: &'static str, progress: &Arc<Progress>, index: &Arc<Index>) {
         self.set(&catalogue::JOBS_RUNNING, &[kind, "Running"], 1.0);
         self.set(&catalogue::JOBS_RUNNING, &[kind, "Cancelling"], 0.0);
         self.add(&catalogue::RESTARTS, &[], 0.0);
@@ -283,6 +278,9 @@ impl Metrics {
     /// Somebody waited so long for the throttle.
     pub fn throttle_waited(&self, way: Way, waited: Duration) {
         self.add(&catalogue::THROTTLE_WAITED, &[direction(way)], waited.as_secs_f64());
+        if let Some(job) = &*self.job.lock() {
+            job.throttled(waited);
+        }
     }
 
     /// The cache folder's file system: bytes free, and in all.

@@ -1,9 +1,8 @@
-//! The Fetcher stage: ranges of packs from the store, several at once, at the throttle's pace. A range is paid for
+//! The Fetcher stage: ranges of packs from the store, several at once. A range is paid for
 //! before it is asked for, together with what will come out of its frames.
 
 use lockstone_vault::VaultError;
 use lockstone_vault::names;
-use lockstone_vault::store::pace::Way;
 
 use super::Context;
 use super::messages::{RangeFetched, RangePlan};
@@ -31,8 +30,6 @@ impl Fetcher {
         let sealed = plan.range.end - plan.range.start;
         let raw: u64 = plan.frames.iter().map(|frame| u64::from(frame.place.raw_len)).sum();
         let permit = self.context.budget.take(sealed + raw, cancel)?;
-        job.download_pace
-            .pass(Way::Down, sealed, cancel, &job.progress, &job.metrics)?;
         let name = names::pack(job.domain.id(), &plan.pack.id);
         let (store, range) = (job.domain.store().clone(), plan.range.clone());
         match job

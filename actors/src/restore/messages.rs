@@ -6,9 +6,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 use lockstone_proto::ids::ChunkId;
 use lockstone_vault::index::{FramePlace, PackInfo};
+use lockstone_vault::pool::Pooled;
 
 use super::files::{FileOut, FolderOut};
-use crate::flow::{Permit, Pooled};
+use crate::flow::Permit;
 
 /// A chunk of a frame, and everywhere it belongs.
 pub(crate) struct Wanted {
@@ -51,8 +52,8 @@ pub(crate) enum WriteTask {
         /// Pays for `raw` until it is written.
         permit: Permit,
     },
-    /// From the Planner: everything that was planned for the file is on its way (or it needs nothing).
-    Planned(Arc<FileOut>),
-    /// From the Planner: nothing more comes for this folder.
-    Left(Arc<FolderOut>),
+    /// From the Planner: everything that was planned for these files is on its way (or they need nothing).
+    Planned(Vec<Arc<FileOut>>),
+    /// From the Planner: nothing more comes for these folders.
+    Left(Vec<Arc<FolderOut>>),
 }

@@ -31,16 +31,16 @@ use std::time::{Duration, Instant};
 use lockstone_proto::ids::JobId;
 use lockstone_vault::domain::Domain;
 use lockstone_vault::log::Point;
+use lockstone_vault::pool::Pool;
 use parking_lot::Mutex;
 
 use crate::engine::Engine;
-use crate::flow::{Budget, CancelToken, Fault, Pool, StageSpec, Stop, body, channel, stage};
+use crate::flow::{Budget, CancelToken, Fault, StageSpec, Stop, body, channel, stage};
 use crate::job::Warnings;
 use crate::metrics::Metrics;
 use crate::progress::{Progress, add, get};
 use crate::supervisor::machine::RestartPolicy;
 use crate::supervisor::{self, Pipeline};
-use crate::throttle::Pace;
 use crate::tuning::Tuning;
 use messages::Wanted;
 
@@ -105,7 +105,6 @@ pub fn restore(
         Ok(engine) => engine,
         Err(fault) => return RestoreReport::not_started(id, fault),
     };
-    let download_pace = Pace::new(tuning.download_rate);
     let policy = RestartPolicy {
         max_fruitless: tuning.max_generations,
         first_pause: tuning.backoff,
@@ -119,14 +118,12 @@ pub fn restore(
         metrics,
         progress,
         warnings: Warnings::default(),
-        download_pace,
         pool: Pool::default(),
         damaged: AtomicU64::new(0),
         furthest: AtomicU64::new(0),
         would: Mutex::default(),
     });
-    job.metrics
-        .job_began("restore", &job.progress, job.domain.index(), &job.tuning);
+    job.metrics.job_began("restore", &job.progress, job.domain.index());
     let end = supervisor::run(
         id,
         Box::new(Restore { job: Arc::clone(&job) }),
@@ -147,7 +144,6 @@ pub(crate) struct Job {
     metrics: Arc<Metrics>,
     progress: Arc<Progress>,
     warnings: Warnings,
-    download_pace: Pace,
     pool: Pool,
     /// Files and folders that damage in the vault cost.
     damaged: AtomicU64,
@@ -206,7 +202,7 @@ impl Pipeline for Restore {
             first_names: Arc::default(),
         };
         job.metrics.watch_budget("restore", &context.budget);
-        // Ranges and frames are paid for by the budget; the Writer's inbox also takes every file of a window.
+        // Ranges and frames are paid for by the budget; the Writer's inbox also takes every file of a window, by the batch.
         let (to_fetcher, ranges) = channel("ranges", tuning.capacity, cancel);
         let (to_opener, fetched) = channel("fetched", tuning.uploads.min(tuning.capacity), cancel);
         let (to_writer, tasks) = channel("writes", tuning.capacity * 16, cancel);
@@ -227,7 +223,7 @@ impl Pipeline for Restore {
             .map(|fetcher| body(move || fetcher.run()))
             .collect();
         to_opener.finish();
-        let opener = (0..=tuning.threads)
+        let opener = (0..tuning.threads)
             .map(|_| opener::Opener {
                 context: context.clone(),
                 inbox: fetched.clone(),

@@ -1,14 +1,16 @@
-//! The Opener stage: frames out of ranges. Each is opened, decompressed and its wanted chunks' ids are recomputed on the
-//! pool, before a byte of it reaches a file. A frame that fails costs the files that need it, and no others.
+//! The Opener stage: frames out of ranges. Each is opened, decompressed and its wanted chunks' ids are recomputed, before a
+//! byte of it reaches a file. A frame that fails costs the files that need it, and no others. There is nothing to share
+//! out within a frame, so the stage's own threads do this, one for each of the pool's, which has nothing to do meanwhile.
 
 use lockstone_proto::limits::TAG_LEN;
 use lockstone_proto::vault::Codec;
 use lockstone_vault::frame::Decompressor;
 use lockstone_vault::pack::PackSeal;
+use lockstone_vault::pool::Pooled;
 
 use super::Context;
 use super::messages::{FramePlan, RangeFetched, WriteTask};
-use crate::flow::{Pooled, Receiver, Sender, Stop, fault_point};
+use crate::flow::{Receiver, Sender, Stop, fault_point};
 
 pub(super) struct Opener {
     pub(super) context: Context,
@@ -43,15 +45,11 @@ impl Opener {
                 .get(start..start.saturating_add(frame.place.sealed_len as usize))
                 .unwrap_or_default();
             let raw = job.pool.take(frame.place.raw_len as usize);
-            let opened = job
-                .engine
-                .compute(|| open_frame(&seal, &frame, sealed, decompressor, payload, raw));
+            let opened = open_frame(&seal, &frame, sealed, decompressor, payload, raw);
             let raw = opened.and_then(|raw| {
-                let intact = job.engine.compute(|| {
-                    frame.wanted.iter().all(|wanted| {
-                        raw.get(wanted.range.clone())
-                            .is_some_and(|chunk| keys.chunk_id(plan.pack.kind, chunk) == wanted.id)
-                    })
+                let intact = frame.wanted.iter().all(|wanted| {
+                    raw.get(wanted.range.clone())
+                        .is_some_and(|chunk| keys.chunk_id(plan.pack.kind, chunk) == wanted.id)
                 });
                 if intact {
                     Ok(raw)

@@ -28,6 +28,8 @@ const WINDOW_BYTES: u64 = 64 * MIB;
 const WINDOW_CHUNKS: usize = 16 * 1024;
 /// Largest range of a pack that is fetched at once, sealed bytes.
 const RANGE_MAX: u64 = 4 * MIB;
+/// Files or folders in one message.
+const BATCH: usize = 64;
 /// A gap between wanted frames that costs less to fetch than another request.
 const GAP_MAX: u64 = 128 * 1024;
 
@@ -249,6 +251,7 @@ impl Planner {
         let ids: Vec<ChunkId> = chunks.iter().map(|(placed, _)| placed.id).collect();
         let places = job.domain.index().lookup(&ids)?;
         // Frames by pack and ordinal; in each, where its chunks go.
+        let mut lost = Vec::new();
         let mut packs: BTreeMap<u32, BTreeMap<u32, HashMap<ChunkId, Wanted>>> = BTreeMap::new();
         for ((placed, file), place) in chunks.into_iter().zip(places) {
             let Some(ChunkPlace {
@@ -259,12 +262,12 @@ impl Planner {
             }) = place
             else {
                 file.fail(format!("its chunk {} is not in the vault's index", placed.id));
-                self.writer.send(WriteTask::Planned(file))?;
+                lost.push(file);
                 continue;
             };
             if len != placed.len {
                 file.fail(format!("its chunk {} has another length in the index", placed.id));
-                self.writer.send(WriteTask::Planned(file))?;
+                lost.push(file);
                 continue;
             }
             let start = offset as usize;
@@ -285,11 +288,16 @@ impl Planner {
         for (number, frames) in packs {
             self.send_pack(number, frames)?;
         }
-        for file in complete {
-            self.writer.send(WriteTask::Planned(file))?;
-        }
-        for folder in left {
-            self.writer.send(WriteTask::Left(folder))?;
+        self.send_each(lost, WriteTask::Planned)?;
+        self.send_each(complete, WriteTask::Planned)?;
+        self.send_each(left, WriteTask::Left)
+    }
+
+    /// Sends the Writer so many at once that the sending does not count, and so few that its threads share the work.
+    fn send_each<T>(&self, mut items: Vec<T>, task: fn(Vec<T>) -> WriteTask) -> Result<(), Stop> {
+        while !items.is_empty() {
+            let rest = items.split_off(items.len().min(BATCH));
+            self.writer.send(task(std::mem::replace(&mut items, rest)))?;
         }
         Ok(())
     }

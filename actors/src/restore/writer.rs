@@ -33,8 +33,16 @@ impl Writer {
                     }
                     drop((raw, permit));
                 }
-                WriteTask::Planned(file) => one_done(&self.context, &file)?,
-                WriteTask::Left(folder) => folder_done(&self.context, folder)?,
+                WriteTask::Planned(files) => {
+                    for file in files {
+                        one_done(&self.context, &file)?;
+                    }
+                }
+                WriteTask::Left(folders) => {
+                    for folder in folders {
+                        folder_done(&self.context, folder)?;
+                    }
+                }
             }
         }
         Ok(())
@@ -106,7 +114,6 @@ pub(super) fn one_done(context: &Context, file: &Arc<FileOut>) -> Result<(), Sto
 }
 
 fn finish_file(context: &Context, file: &Arc<FileOut>) -> Result<(), Stop> {
-    let path = file.path();
     let counters = &context.job.progress.counters;
     let part = file.part.lock().take();
     let mut failure = file.failure();
@@ -118,18 +125,18 @@ fn finish_file(context: &Context, file: &Arc<FileOut>) -> Result<(), Stop> {
                 add(&counters.bytes_done, file.entry.size);
             }
             Err(error) => {
-                context.not_restored(&path, &error)?;
+                context.not_restored(&file.path(), &error)?;
                 failure = Some(String::new());
                 file.fail(String::new());
             }
         }
         for problem in problems {
-            context.job.warnings.add(path.as_slice(), problem);
+            context.job.warnings.add(file.path(), problem);
         }
     }
     // An empty reason was warned about where it was met.
     if let Some(reason) = failure.filter(|reason| !reason.is_empty()) {
-        context.damaged(&path, &format!("could not be restored: {reason}"));
+        context.damaged(&file.path(), &format!("could not be restored: {reason}"));
     }
     let links = file.waiting_links.lock().take().unwrap_or_default();
     for link in links {

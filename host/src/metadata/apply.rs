@@ -26,8 +26,42 @@ use super::{ACL_ACCESS, ACL_DEFAULT, CAPABILITY, OwnerNames, PROTECTING_FLAGS, p
 pub enum ApplyTo<'a> {
     /// An open file, or an open folder once its content is complete.
     Handle(BorrowedFd<'a>),
+    /// A regular file that was just made in a folder, where such files are born like that: what it is already is not
+    /// asked for again.
+    Newborn(BorrowedFd<'a>, &'a Born),
     /// A symbolic link, fifo or device, by its name in a folder.
     Name(BorrowedFd<'a>, &'a [u8]),
+}
+
+/// What a regular file is like that was just made in a folder: whom it belongs to, and what it inherited. All of a folder are
+/// born alike, so one is looked at, and the others need only what differs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Born {
+    uid: u32,
+    gid: u32,
+    /// No attribute was inherited that `remove_others` would look at.
+    bare: bool,
+    /// `None`: the file system has none.
+    flags: Option<u32>,
+}
+
+impl Born {
+    /// Looks at a file that was just made. `None`: it cannot be known.
+    #[must_use]
+    pub fn of(file: BorrowedFd<'_>) -> Option<Self> {
+        let stat = fstat(file).ok()?;
+        let flags = match ioctl_getflags(file) {
+            Ok(flags) => Some(flags.bits()),
+            Err(Errno::NOTTY | Errno::OPNOTSUPP | Errno::INVAL | Errno::NOSYS) => None,
+            Err(_) => return None,
+        };
+        Some(Self {
+            uid: stat.st_uid,
+            gid: stat.st_gid,
+            bare: xattr_names(&From::Handle(file)).ok()?.is_empty(),
+            flags,
+        })
+    }
 }
 
 /// Which attributes are given back, and how.
@@ -86,8 +120,11 @@ pub fn apply(
         }
     }
     set_times(to, entry)?;
-    if let ApplyTo::Handle(fd) = to {
-        set_flags(fd, KEPT_INODE_FLAGS & !PROTECTING_FLAGS, entry.flags, warnings);
+    let mask = KEPT_INODE_FLAGS & !PROTECTING_FLAGS;
+    match to {
+        ApplyTo::Newborn(_, born) if born.flags.unwrap_or(0) & mask == entry.flags & mask => {}
+        ApplyTo::Handle(fd) | ApplyTo::Newborn(fd, _) => set_flags(fd, mask, entry.flags, warnings),
+        ApplyTo::Name(..) => {}
     }
     Ok(())
 }
@@ -151,11 +188,16 @@ fn set_owner(
     };
     let uid = by_name(&entry.user, OwnerNames::uid_of).unwrap_or(entry.uid);
     let gid = by_name(&entry.group, OwnerNames::gid_of).unwrap_or(entry.gid);
+    if let ApplyTo::Newborn(_, born) = to
+        && (born.uid, born.gid) == (uid, gid)
+    {
+        return true;
+    }
     // The highest id means "leave it": nothing can be owned by it.
     let as_uid = (uid != u32::MAX).then(|| Uid::from_raw(uid));
     let as_gid = (gid != u32::MAX).then(|| Gid::from_raw(gid));
     let chown = |uid, gid| match to {
-        ApplyTo::Handle(fd) => fchown(fd, uid, gid),
+        ApplyTo::Handle(fd) | ApplyTo::Newborn(fd, _) => fchown(fd, uid, gid),
         ApplyTo::Name(folder, name) => chownat(folder, name, uid, gid, AtFlags::SYMLINK_NOFOLLOW),
     };
     let Err(error) = chown(as_uid, as_gid) else {
@@ -170,7 +212,7 @@ fn set_owner(
 fn set_mode(to: ApplyTo<'_>, mode: u32, warnings: &mut Vec<String>) -> io::Result<()> {
     let mode_bits = Mode::from_raw_mode(mode);
     let set = match to {
-        ApplyTo::Handle(fd) => fchmod(fd, mode_bits),
+        ApplyTo::Handle(fd) | ApplyTo::Newborn(fd, _) => fchmod(fd, mode_bits),
         ApplyTo::Name(folder, name) => chmod_by_name(folder, name, mode_bits),
     };
     match set {
@@ -208,7 +250,7 @@ fn set_times(to: ApplyTo<'_>, entry: &Entry) -> io::Result<()> {
         },
     };
     match to {
-        ApplyTo::Handle(fd) => futimens(fd, &times)?,
+        ApplyTo::Handle(fd) | ApplyTo::Newborn(fd, _) => futimens(fd, &times)?,
         ApplyTo::Name(folder, name) => utimensat(folder, name, &times, AtFlags::SYMLINK_NOFOLLOW)?,
     }
     Ok(())
@@ -218,7 +260,7 @@ fn set_xattr(to: ApplyTo<'_>, xattr: &Xattr, warnings: &mut Vec<String>) {
     // The kernel reads names as C strings: what has a 0 within is none.
     let name = &xattr.name[..];
     let set = match to {
-        ApplyTo::Handle(fd) => fsetxattr(fd, name, &xattr.value, XattrFlags::empty()),
+        ApplyTo::Handle(fd) | ApplyTo::Newborn(fd, _) => fsetxattr(fd, name, &xattr.value, XattrFlags::empty()),
         ApplyTo::Name(folder, file) => lsetxattr(path_by_handle(folder, file), name, &xattr.value, XattrFlags::empty()),
     };
     if let Err(error) = set {
@@ -233,7 +275,8 @@ fn set_xattr(to: ApplyTo<'_>, xattr: &Xattr, warnings: &mut Vec<String>) {
 /// the user's attributes. Labels of the machine's own security are left alone.
 fn remove_others(to: ApplyTo<'_>, entry: &Entry, options: &ApplyOptions, warnings: &mut Vec<String>) {
     let from = match to {
-        ApplyTo::Handle(fd) => From::Handle(fd),
+        ApplyTo::Newborn(_, born) if born.bare => return,
+        ApplyTo::Handle(fd) | ApplyTo::Newborn(fd, _) => From::Handle(fd),
         ApplyTo::Name(folder, name) => From::Path {
             path: path_by_handle(folder, name),
             follow: false,

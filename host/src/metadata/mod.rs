@@ -10,7 +10,7 @@ mod owners;
 #[cfg(test)]
 mod tests;
 
-pub use self::apply::{ApplyOptions, ApplyTo, apply, protect, unprotect};
+pub use self::apply::{ApplyOptions, ApplyTo, Born, apply, protect, unprotect};
 pub use self::capture::capture;
 pub use self::owners::OwnerNames;
 

@@ -16,7 +16,7 @@ use std::hash::{BuildHasher, Hasher};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use lockstone_proto::vault::{Entry, EntryKind};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, RenameFlags, ResolveFlags};
@@ -24,7 +24,7 @@ use rustix::io::Errno;
 
 pub use self::part::PartFile;
 pub use crate::metadata::ApplyOptions;
-use crate::metadata::{ApplyTo, OwnerNames, apply, protect, unprotect};
+use crate::metadata::{ApplyTo, Born, OwnerNames, apply, protect, unprotect};
 use crate::read::OpenedFile;
 use crate::walk::Stat;
 
@@ -33,6 +33,8 @@ use crate::walk::Stat;
 pub struct Dir {
     handle: Arc<OwnedFd>,
     names: Arc<OwnerNames>,
+    /// What files made in it are like, once one was; the inner `None`: that cannot be known.
+    born: Arc<OnceLock<Option<Born>>>,
 }
 
 impl Dir {
@@ -48,6 +50,7 @@ impl Dir {
         Ok(Self {
             handle: Arc::new(handle),
             names: Arc::new(OwnerNames::default()),
+            born: Arc::default(),
         })
     }
 
@@ -79,6 +82,7 @@ impl Dir {
         Ok(Self {
             handle: Arc::new(handle),
             names: Arc::clone(&self.names),
+            born: Arc::default(),
         })
     }
 

@@ -3,6 +3,8 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use lockstone_proto::vault::Entry;
 use rustix::fs::{
@@ -12,7 +14,7 @@ use rustix::fs::{
 use rustix::io::Errno;
 
 use super::{ApplyOptions, Dir, Part};
-use crate::metadata::{ApplyTo, NO_COW_FLAG, apply, protect};
+use crate::metadata::{ApplyTo, Born, NO_COW_FLAG, apply, protect};
 use crate::read::OpenedFile;
 
 /// Bytes copied at once where the kernel cannot copy by itself.
@@ -23,20 +25,30 @@ const COPY_BUFFER: usize = 256 * 1024;
 pub struct PartFile {
     file: OwnedFd,
     part: Part,
+    /// How long it is by what was written; `UNKNOWN` after a clone.
+    len: AtomicU64,
+    /// One thread writes at a time. The kernel has a lock of its own, but waits for it by spinning.
+    turn: Mutex<()>,
 }
+
+/// A length that no file has.
+const UNKNOWN: u64 = u64::MAX;
 
 impl PartFile {
     pub(super) fn create(dir: Dir, entry: &Entry) -> io::Result<Self> {
         let at = dir.clone();
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let (part, file) = Part::create_with(dir, |name| openat(at.handle(), name, flags, Mode::RUSR | Mode::WUSR))?;
+        part.dir.born.get_or_init(|| Born::of(file.as_fd()));
         if entry.flags & NO_COW_FLAG != 0 {
             // Only an empty file takes it. Where it does not, applying the attributes says so.
             if let Ok(now) = ioctl_getflags(&file) {
                 let _ = ioctl_setflags(&file, IFlags::from_bits_retain(now.bits() | NO_COW_FLAG));
             }
         }
-        Ok(Self { file, part })
+        let len = AtomicU64::new(0);
+        let turn = Mutex::default();
+        Ok(Self { file, part, len, turn })
     }
 
     /// Writes all of `bytes` at an offset.
@@ -44,6 +56,9 @@ impl PartFile {
     /// # Errors
     /// What the system said; then an unknown part of it was written.
     pub fn write_at(&self, mut bytes: &[u8], mut offset: u64) -> io::Result<()> {
+        self.len
+            .fetch_max(offset.saturating_add(bytes.len() as u64), Ordering::Relaxed);
+        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         while !bytes.is_empty() {
             match rustix::io::pwrite(&self.file, bytes, offset) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
@@ -82,7 +97,12 @@ impl PartFile {
     /// # Errors
     /// The file system cannot hold a file of that size.
     pub fn set_len(&self, len: u64) -> io::Result<()> {
-        Ok(ftruncate(&self.file, len)?)
+        // Whoever says how long it is has seen all of its writes end.
+        if self.len.load(Ordering::Relaxed) != len {
+            ftruncate(&self.file, len)?;
+            self.len.store(len, Ordering::Relaxed);
+        }
+        Ok(())
     }
 
     /// Takes a range from an existing file to the same place in this one: by reference where the file system shares
@@ -92,6 +112,7 @@ impl PartFile {
     /// `UnexpectedEof` where the existing file ends before, or what the system said.
     pub fn copy_from(&self, from: &OpenedFile, offset: u64, len: u64) -> io::Result<()> {
         let (mut at, mut to, end) = (offset, offset, offset.saturating_add(len));
+        self.len.fetch_max(end, Ordering::Relaxed);
         while at < end {
             let wanted = usize::try_from(end - at).unwrap_or(usize::MAX);
             match copy_file_range(from, Some(&mut at), &self.file, Some(&mut to), wanted) {
@@ -127,6 +148,7 @@ impl PartFile {
     /// # Errors
     /// What the system said.
     pub fn clone_from_file(&self, from: &OpenedFile) -> io::Result<bool> {
+        self.len.store(UNKNOWN, Ordering::Relaxed);
         match ioctl_ficlone(&self.file, from) {
             Ok(()) => Ok(true),
             Err(Errno::XDEV | Errno::INVAL | Errno::OPNOTSUPP | Errno::NOTTY | Errno::NOSYS | Errno::PERM) => Ok(false),
@@ -195,8 +217,13 @@ impl PartFile {
         warnings: &mut Vec<String>,
     ) -> io::Result<()> {
         super::check(name)?;
-        let Self { file, part } = self;
-        apply(ApplyTo::Handle(file.as_fd()), entry, options, &part.dir.names, warnings)?;
+        let Self { file, part, .. } = self;
+        let to = match part.dir.born.get() {
+            // One without copy-on-write is not as it was born any more.
+            Some(Some(born)) if entry.flags & NO_COW_FLAG == 0 => ApplyTo::Newborn(file.as_fd(), born),
+            _ => ApplyTo::Handle(file.as_fd()),
+        };
+        apply(to, entry, options, &part.dir.names, warnings)?;
         part.publish(name, replace)?;
         protect(file.as_fd(), entry, warnings);
         Ok(())

@@ -380,3 +380,67 @@ fn blocks_are_shared_and_copy_on_write_is_off_where_the_file_system_can() {
     assert!(flags.bits() & crate::metadata::NO_COW_FLAG != 0);
     drop((old, dir, new));
 }
+
+/// What a folder hands down to new files is taken off the first file and every later one, though only the first is looked at.
+#[test]
+fn files_born_with_an_inherited_acl_lose_it_each() {
+    let lab = Lab::new();
+    let target = lab.path(".");
+    let mut setfacl = std::process::Command::new("setfacl");
+    setfacl.args(["-d", "-m", "u:12345:rwx"]).arg(&target);
+    if !setfacl.status().is_ok_and(|status| status.success()) {
+        println!("SKIPPED: there is no setfacl, or the file system has no ACLs");
+        return;
+    }
+    for name in ["first", "second"] {
+        lab.put(name.as_bytes(), b"x", false).unwrap();
+        let shown = std::process::Command::new("getfacl")
+            .arg(lab.path(name))
+            .output()
+            .unwrap();
+        let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
+        assert!(!shown.contains("12345"), "{shown}");
+        assert_eq!(lab.path(name).metadata().unwrap().mode() & 0o7777, 0o644);
+    }
+}
+
+/// A file whose owner is the one that new files have and one whose owner is another get theirs alike.
+#[test]
+fn owners_are_right_whether_files_are_born_with_them_or_not() {
+    if !root_for("a file of another owner") {
+        return;
+    }
+    let lab = Lab::new();
+    for (name, uid, gid) in [("ours", 0, 0), ("theirs", 12, 34), ("again", 0, 0), ("half", 0, 34)] {
+        let entry = Entry {
+            uid,
+            gid,
+            mode: 0o6755,
+            ..file()
+        };
+        let part = lab.dir.create_part(&entry).unwrap();
+        let mut warnings = Vec::new();
+        part.finish(&entry, &ApplyOptions::default(), name.as_bytes(), false, &mut warnings)
+            .unwrap();
+        let stat = lab.path(name).metadata().unwrap();
+        assert_eq!(
+            (stat.uid(), stat.gid(), stat.mode() & 0o7777),
+            (uid, gid, 0o6755),
+            "{name}"
+        );
+        assert!(warnings.is_empty(), "{warnings:?}");
+    }
+}
+
+#[test]
+fn a_length_is_set_where_the_writes_did_not_make_it() {
+    let lab = Lab::new();
+    for (written, len) in [(&b"abc"[..], 3), (b"abc", 10), (b"abc", 2), (b"", 0), (b"", 5)] {
+        let part = lab.dir.create_part(&file()).unwrap();
+        part.write_at(written, 0).unwrap();
+        part.set_len(len).unwrap();
+        part.finish(&file(), &ApplyOptions::default(), b"x", true, &mut Vec::new())
+            .unwrap();
+        assert_eq!(lab.path("x").metadata().unwrap().len(), len);
+    }
+}

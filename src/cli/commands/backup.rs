@@ -104,7 +104,7 @@ pub fn run(context: &Context, args: BackupArgs) -> Outcome {
             "",
         ));
     }
-    let tuning = args.tuning.tuning()?;
+    let tuning = context.tuned(&args.tuning)?;
     let sources = sources::resolve(&args.paths)?;
     let rules = rules(context, &args, &home, &agent, &sources)?;
 

@@ -46,7 +46,7 @@ const PATHS_SHOWN: usize = 10;
 /// # Errors
 /// What failed, in words, with its exit code. Damage is no failure of the check: it is its result (exit 6).
 pub fn run(context: &Context, args: &CheckArgs) -> Outcome {
-    let tuning = args.tuning.tuning()?;
+    let tuning = context.tuned(&args.tuning)?;
     let (home, whose) = Session::for_job(&args.access)?;
     let running = Running::begin(
         context,

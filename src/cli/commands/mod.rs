@@ -16,4 +16,5 @@ pub mod register;
 pub mod report;
 pub mod restore;
 pub mod status;
+pub mod throttle;
 pub mod vault;

@@ -82,7 +82,7 @@ pub enum OnConflict {
 /// # Errors
 /// What failed, in words, with its exit code.
 pub fn run(context: &Context, args: RestoreArgs) -> Outcome {
-    let tuning = args.tuning.tuning()?;
+    let tuning = context.tuned(&args.tuning)?;
     let target = match &args.target {
         Some(target) => RestoreTo::Folder(absolute(target)?),
         None => RestoreTo::Original,

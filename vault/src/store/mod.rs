@@ -10,6 +10,7 @@ pub mod conformance;
 mod connect;
 pub mod decorate;
 mod error;
+mod local;
 pub mod names;
 mod open;
 pub mod pace;
@@ -99,7 +100,7 @@ impl Store {
     /// The same with options.
     pub fn open_with(url: &str, options: &StoreOptions) -> Result<Self, StoreError> {
         match place(url)? {
-            Place::Folder(path) => Self::local(url, path),
+            Place::Folder(path) => Self::local(url, path, options),
             Place::Bucket(bucket) => Ok(Self {
                 inner: bucket.open(url, options)?,
                 url: bucket.url().into(),
@@ -118,7 +119,7 @@ impl Store {
         Self::open_with(url, options)
     }
 
-    fn local(url: &str, path: PathBuf) -> Result<Self, StoreError> {
+    fn local(url: &str, path: PathBuf, options: &StoreOptions) -> Result<Self, StoreError> {
         let folder = match std::fs::metadata(&path) {
             Ok(stat) => stat.is_dir(),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
@@ -136,7 +137,7 @@ impl Store {
         let identity = identity(&path).map_err(|error| StoreError::from_io(url, &error))?;
         let inner = LocalFileSystem::new_with_prefix(&path).map_err(|error| StoreError::sort(url, &error))?;
         Ok(Self {
-            inner: Arc::new(inner.with_fsync(true)),
+            inner: Arc::new(local::Local::new(inner.with_fsync(true), Arc::clone(&options.pace))),
             url: url.into(),
             root: Some(Arc::new(Root { path, identity })),
             ordered: false,

@@ -33,7 +33,7 @@ use super::pace::{Unpaced, WirePace};
 /// How a store is opened.
 #[derive(Debug, Clone)]
 pub struct StoreOptions {
-    /// When bytes may go. Of object stores; a folder is paced by those who write to it.
+    /// When bytes may go.
     pub pace: Arc<dyn WirePace>,
     /// Settings that the environment does not have: names of environment variables in lower case (`aws_endpoint_url`).
     pub settings: BTreeMap<String, String>,

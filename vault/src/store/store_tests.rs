@@ -241,3 +241,55 @@ fn pauses_grow_to_a_limit() {
     assert_eq!(pauses, [100, 200, 400, 800, 1000]);
     assert_eq!(rule.pause(40, 0.0), Duration::from_millis(500));
 }
+
+/// Lets everything through in small pieces, and adds it up.
+#[derive(Debug, Default)]
+struct Counted(Mutex<[usize; 3]>);
+
+#[async_trait::async_trait]
+impl pace::WirePace for Counted {
+    fn piece(&self, _way: pace::Way) -> Option<usize> {
+        Some(1000)
+    }
+
+    async fn bytes(&self, way: pace::Way, bytes: usize) {
+        self.0.lock().unwrap()[usize::from(way == pace::Way::Down)] += bytes;
+    }
+
+    async fn request(&self) {
+        self.0.lock().unwrap()[2] += 1;
+    }
+}
+
+#[test]
+fn a_folder_at_a_pace_keeps_the_promises_of_a_store_and_every_byte_is_asked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let pace = Arc::new(Counted::default());
+    let options = StoreOptions {
+        pace: pace.clone(),
+        ..StoreOptions::default()
+    };
+    let store = Store::open_with(folder.path().to_str().unwrap(), &options).unwrap();
+    block_on(conformance::suite(&store)).unwrap();
+
+    let object: Vec<u8> = (0..300_001_u32).map(|n| n.to_le_bytes()[0]).collect();
+    let parts = [&object[..5], &object[5..200_000], &object[200_000..]];
+    let payload = || parts.into_iter().map(Bytes::copy_from_slice).collect::<PutPayload>();
+    *pace.0.lock().unwrap() = [0; 3];
+    assert_eq!(block_on(store.create("new/folder/object", payload())), Ok(Created::New));
+    assert_eq!(*pace.0.lock().unwrap(), [object.len(), 0, 1]);
+    assert_eq!(
+        block_on(store.create("new/folder/object", payload())),
+        Ok(Created::Exists)
+    );
+    assert_eq!(block_on(store.get("new/folder/object", 1 << 20)).unwrap(), object);
+    *pace.0.lock().unwrap() = [0; 3];
+    assert_eq!(
+        block_on(store.get_range("new/folder/object", 7..300_000)).unwrap(),
+        object[7..300_000]
+    );
+    assert_eq!(*pace.0.lock().unwrap(), [0, 299_993, 1]);
+    assert_eq!(block_on(store.list_all("new")).unwrap().len(), 1);
+    let names: Vec<_> = std::fs::read_dir(folder.path().join("new/folder")).unwrap().collect();
+    assert_eq!(names.len(), 1);
+}

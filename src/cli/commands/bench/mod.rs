@@ -1,5 +1,7 @@
 //! `lockstone bench …`: measures this machine.
 
+pub mod primitives;
+pub mod sample;
 pub mod throttle;
 
 use clap::Subcommand;
@@ -10,6 +12,12 @@ use crate::cli::output::Outcome;
 /// What to measure.
 #[derive(Debug, Subcommand)]
 pub enum BenchCommand {
+    /// What the cores, the disk and the vault can do, and which of them backups will wait for
+    #[command(
+        after_help = "Files that were read lately come from memory. To see the disk, give a large PATH that was not, or, \
+                      as root, first: echo 3 > /proc/sys/vm/drop_caches"
+    )]
+    Primitives(primitives::PrimitivesArgs),
     /// What the throttle does to bytes on their way, counted where they arrive
     #[command(
         after_help = "Examples:\n  lockstone bench throttle --svg throttle.svg\n  lockstone bench throttle --limits \
@@ -25,6 +33,7 @@ pub enum BenchCommand {
 /// What failed, in words, with its exit code.
 pub fn run(context: &Context, command: BenchCommand) -> Outcome {
     match command {
+        BenchCommand::Primitives(args) => primitives::run(context, &args),
         BenchCommand::Throttle(args) => throttle::run(context, &args),
     }
 }

@@ -1,61 +1,35 @@
-//! INTERIM.
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+//! The throttle of one run: the program's own, but nobody else's.
 
-use async_trait::async_trait;
-use lockstone_vault::store::pace::{Way, WirePace};
-use tokio::time::Instant;
+use std::sync::Arc;
 
-/// The throttle of a run.
+use lockstone_actors::Metrics;
+use lockstone_actors::throttle::{self, Throttle};
+use lockstone_vault::store::pace::WirePace;
+
+/// A throttle for uploads.
 #[derive(Debug)]
-pub struct Limits(Arc<Inner>);
-
-#[derive(Debug)]
-struct Inner(Mutex<(Option<u64>, Option<Instant>)>);
+pub struct Limits(Arc<Throttle>);
 
 impl Limits {
-    /// A throttle.
+    /// One with this limit, bytes a second.
+    #[must_use]
     pub fn new(rate: Option<u64>) -> Limits {
-        Limits(Arc::new(Inner(Mutex::new((rate, None)))))
+        let limits = Limits(Arc::new(Throttle::new(Arc::new(Metrics::new()))));
+        limits.set(rate);
+        limits
     }
-    /// Changes.
+
+    /// Changes the limit.
     pub fn set(&self, rate: Option<u64>) {
-        self.0.0.lock().unwrap_or_else(PoisonError::into_inner).0 = rate;
+        self.0.set(throttle::Limits {
+            up: rate,
+            ..throttle::Limits::default()
+        });
     }
-    /// Pace.
+
+    /// What a store asks.
+    #[must_use]
     pub fn pace(&self) -> Arc<dyn WirePace> {
-        Arc::<Inner>::clone(&self.0)
+        Arc::<Throttle>::clone(&self.0)
     }
-}
-
-#[async_trait]
-impl WirePace for Inner {
-    fn piece(&self, _way: Way) -> Option<usize> {
-        let rate = self.0.lock().unwrap_or_else(PoisonError::into_inner).0?;
-        Some(usize::try_from(rate / 50).unwrap_or(1 << 16).clamp(512, 1 << 16))
-    }
-
-    async fn bytes(&self, _way: Way, bytes: usize) {
-        loop {
-            let until = {
-                let mut inner = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-                match inner.0 {
-                    None => return,
-                    Some(0) => None,
-                    Some(rate) => {
-                        let now = Instant::now();
-                        let at = inner.1.unwrap_or(now).max(now - Duration::from_millis(20));
-                        inner.1 = Some(at + Duration::from_secs_f64(bytes as f64 / rate as f64));
-                        Some(at)
-                    }
-                }
-            };
-            match until {
-                Some(until) => return tokio::time::sleep_until(until).await,
-                None => tokio::time::sleep(Duration::from_millis(50)).await,
-            }
-        }
-    }
-
-    async fn request(&self) {}
 }

@@ -217,6 +217,7 @@ impl Bench {
     /// # Errors
     /// Where one cannot be put.
     pub async fn cost(
+        &self,
         pace: Arc<dyn WirePace>,
         packs: usize,
         pack_len: usize,
@@ -252,11 +253,13 @@ impl Bench {
         let Target::Vault { .. } = &self.target else {
             return Ok(());
         };
-        let store = self.target.open(Arc::new(Unpaced), &Arc::default())?.store;
+        // The relay to the store goes with what was opened.
+        let opened = self.target.open(Arc::new(Unpaced), &Arc::default())?;
+        let store = &opened.store;
         for object in store.list_all(&self.prefix).await? {
             store.delete(&object.path).await?;
         }
-        remove_folders(&store, &self.prefix);
+        remove_folders(store, &self.prefix);
         Ok(())
     }
 

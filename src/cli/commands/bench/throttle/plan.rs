@@ -34,11 +34,7 @@ pub fn limit(text: &str) -> Result<Limit, String> {
 
 fn limit_or_pause(text: &str) -> Result<Limit, String> {
     let text = text.trim().to_owned();
-    let rate = if text == "0" {
-        Some(0)
-    } else {
-        units::rate(&text)?.0.map(|rate| u64::from(rate.get()))
-    };
+    let rate = units::rate(&text)?.0;
     Ok(Limit { text, rate })
 }
 

@@ -3,25 +3,23 @@
 //! that gives a GB a second.
 
 use std::collections::VecDeque;
-use std::ops::Deref;
-use std::sync::Arc;
-
-use parking_lot::Mutex;
+use std::ops::{Deref, RangeInclusive};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Most bytes of idle buffers that are kept.
-const KEPT: usize = 24 * 1024 * 1024;
+const KEPT: usize = 32 * 1024 * 1024;
 /// The smallest length of a buffer.
 const LEAST: usize = 64 * 1024;
 /// What a buffer has beyond its round length, for those who need a little more than a round number.
 const MARGIN: usize = 4 * 1024;
 
 /// Idle buffers.
-#[derive(Clone, Default)]
-pub(crate) struct Pool {
+#[derive(Debug, Clone, Default)]
+pub struct Pool {
     idle: Arc<Mutex<Idle>>,
 }
 
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Idle {
     /// The one used last at the back.
     buffers: VecDeque<Vec<u8>>,
@@ -42,13 +40,24 @@ fn length_for(bytes: usize) -> usize {
 }
 
 impl Pool {
+    fn idle(&self) -> MutexGuard<'_, Idle> {
+        // Nothing between its locking and its release can leave it half changed.
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// An empty buffer with room for `bytes` at least.
-    pub(crate) fn take(&self, bytes: usize) -> Pooled {
+    #[must_use]
+    pub fn take(&self, bytes: usize) -> Pooled {
         let length = length_for(bytes);
         let found = {
-            let mut idle = self.idle.lock();
-            // The one used last may still be in the processor's cache.
-            let at = idle.buffers.iter().rposition(|buffer| buffer.len() == length);
+            let mut idle = self.idle();
+            // The one used last may still be in the processor's cache. A buffer up to twice as long will do where none fits.
+            let of = |lengths: RangeInclusive<usize>| {
+                let buffers = idle.buffers.iter();
+                buffers.rev().position(|buffer| lengths.contains(&buffer.len()))
+            };
+            let behind = of(length..=length).or_else(|| of(length..=length * 2));
+            let at = behind.map(|behind| idle.buffers.len() - 1 - behind);
             let found = at.and_then(|at| idle.buffers.remove(at));
             idle.bytes -= found.as_ref().map_or(0, Vec::len);
             found
@@ -64,7 +73,7 @@ impl Pool {
         if buffer.is_empty() || buffer.len() > KEPT {
             return;
         }
-        let mut idle = self.idle.lock();
+        let mut idle = self.idle();
         idle.bytes += buffer.len();
         idle.buffers.push_back(buffer);
         // Lengths that nobody wants any more make room for those that come back.
@@ -78,7 +87,8 @@ impl Pool {
 
 /// A buffer that goes back to its pool when it is dropped. Only what was filled of it can be read; the room behind that
 /// may have bytes of an earlier use, and is there to be written over, not cleared first.
-pub(crate) struct Pooled {
+#[derive(Debug)]
+pub struct Pooled {
     room: Vec<u8>,
     /// How much of the room is filled.
     len: usize,
@@ -87,7 +97,7 @@ pub(crate) struct Pooled {
 
 impl Pooled {
     /// The next `bytes` behind what is filled, to be written over; [`filled`](Self::filled) says how much of it was.
-    pub(crate) fn spare(&mut self, bytes: usize) -> &mut [u8] {
+    pub fn spare(&mut self, bytes: usize) -> &mut [u8] {
         let end = self.len + bytes;
         if self.room.len() < end {
             self.room.resize(length_for(end), 0);
@@ -96,12 +106,12 @@ impl Pooled {
     }
 
     /// So many bytes of the spare room were written.
-    pub(crate) fn filled(&mut self, bytes: usize) {
+    pub fn filled(&mut self, bytes: usize) {
         self.len = (self.len + bytes).min(self.room.len());
     }
 
     /// Forgets what lies behind the first `len` bytes.
-    pub(crate) fn truncate(&mut self, len: usize) {
+    pub fn truncate(&mut self, len: usize) {
         self.len = self.len.min(len);
     }
 }
@@ -163,6 +173,6 @@ mod tests {
         }
         let many: Vec<Pooled> = (0..40).map(|_| pool.take(1 << 20)).collect();
         drop(many);
-        assert!(pool.idle.lock().bytes <= KEPT);
+        assert!(pool.idle().bytes <= KEPT);
     }
 }

@@ -1,0 +1,74 @@
+"""Runs a command and measures it: wall and CPU seconds and peak memory, by the operating system's own accounting.
+
+The command is started by a small process of its own (this file, run as a program). A process begins with the peak memory
+of the one it was forked from, and that of the comparison grows with the trees it compares; the starter's is always the
+same, and smaller than any program's.
+"""
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass
+class Figures:
+    """What one run took: seconds, seconds of all its processes, MiB of the largest of them."""
+
+    wall_s: float
+    cpu_s: float
+    peak_mib: float
+
+
+class Failed(Exception):
+    """A command ended in another way than it should."""
+
+
+def run(command, env=None, cwd=None, ok=(0,)):
+    """Runs a command to its end."""
+    os.sync()
+    job = {"command": [str(word) for word in command], "env": env or {}, "cwd": str(cwd) if cwd else None}
+    starter = subprocess.run([sys.executable, "-I", "-S", __file__], input=json.dumps(job).encode(),
+                             capture_output=True, check=False)
+    if starter.returncode != 0:
+        raise Failed(f"cannot run {job['command'][0]}: {starter.stderr.decode(errors='replace')}")
+    ended = json.loads(starter.stdout)
+    if ended["exit"] not in ok:
+        raise Failed(f"{' '.join(job['command'])}\nexit {ended['exit']}\n{ended['said']}")
+    return Figures(ended["wall_s"], ended["cpu_s"], ended["peak_mib"])
+
+
+def median(runs):
+    """The medians of several runs, each figure by itself."""
+    return Figures(*(statistics.median(getattr(figures, name) for figures in runs)
+                     for name in ("wall_s", "cpu_s", "peak_mib")))
+
+
+def start():
+    """The starter: one command from stdin, its figures to stdout."""
+    job = json.load(sys.stdin)
+    with tempfile.TemporaryFile() as said:
+        began = time.monotonic()
+        # What it says goes to a file: nobody has to drain a pipe while it runs.
+        process = subprocess.Popen(job["command"], env={**os.environ, **job["env"]}, cwd=job["cwd"],
+                                   stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=said)
+        _, status, usage = os.wait4(process.pid, 0)
+        wall = time.monotonic() - began
+        process.returncode = os.waitstatus_to_exitcode(status)
+        said.seek(max(0, said.seek(0, os.SEEK_END) - 4000))
+        json.dump({"exit": process.returncode, "wall_s": wall, "cpu_s": usage.ru_utime + usage.ru_stime,
+                   "peak_mib": usage.ru_maxrss / 1024, "said": said.read().decode(errors="replace")}, sys.stdout)
+
+
+def stored_mib(folder):
+    """MiB in the files of a repository."""
+    return sum(path.stat().st_size for path in Path(folder).rglob("*") if path.is_file()) / 2**20
+
+
+if __name__ == "__main__":
+    start()

@@ -1,0 +1,259 @@
+//! The objects of a folder. What they are, and how they are named, written and listed, is `LocalFileSystem`'s; here is what
+//! that has not:
+//!
+//! * **Ranges are read into buffers that are used again.** A restore reads all of a vault through here, some MiB at a time; in
+//!   fresh memory each of those costs a thousand page faults, which is more than the reading itself.
+//! * **Bytes keep the pace.** Where there is a limit, an object is written and a range is read piece by piece, each when it may
+//!   go: a vault in a folder is often a mount of somebody else's disk. The file system may still hold what was written and
+//!   send it in its own time. An object of a few pieces, or one that replaces another, is waited for and written at once.
+//!
+//! An object that is written by pieces is staged under the name that `LocalFileSystem` stages under, which listings leave out,
+//! then linked to its own, which never replaces anything.
+
+use std::fmt;
+use std::fs::File;
+use std::io::{self, ErrorKind, Write};
+use std::ops::Range;
+use std::os::unix::fs::FileExt;
+use std::path::{Path as FilePath, PathBuf};
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::stream::BoxStream;
+use object_store::local::LocalFileSystem;
+use object_store::path::Path;
+use object_store::{
+    CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, PutMode,
+    PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
+};
+
+use super::pace::{Way, WirePace};
+use crate::pool::{Pool, Pooled};
+
+/// Shorter ranges are not worth a buffer of the pool.
+const LEAST: u64 = 64 * 1024;
+
+/// A local store with buffers and a pace.
+#[derive(Debug)]
+pub(super) struct Local {
+    inner: LocalFileSystem,
+    pool: Pool,
+    pace: Arc<dyn WirePace>,
+}
+
+impl Local {
+    pub(super) fn new(inner: LocalFileSystem, pace: Arc<dyn WirePace>) -> Self {
+        let pool = Pool::default();
+        Self { inner, pool, pace }
+    }
+
+    /// The range, where all of it is there; what went wrong otherwise is for the store within to say.
+    async fn read(&self, location: &Path, range: Range<u64>) -> Option<Bytes> {
+        let path = self.inner.path_to_filesystem(location).ok()?;
+        let buffer = self.pool.take(usize::try_from(range.end - range.start).ok()?);
+        if self.pace.piece(Way::Down).is_none() {
+            return aside(move || read_all(&path, range, buffer)).await.ok();
+        }
+        let mut file = aside(move || File::open(path)).await.ok()?;
+        let (mut at, mut buffer) = (range.start, buffer);
+        while at < range.end {
+            let piece = self.pace.piece(Way::Down).map_or(u64::MAX, |piece| piece as u64);
+            let len = usize::try_from(piece.clamp(1, range.end - at)).ok()?;
+            self.pace.bytes(Way::Down, len).await;
+            (file, buffer) = aside(move || {
+                file.read_exact_at(buffer.spare(len), at)?;
+                buffer.filled(len);
+                Ok((file, buffer))
+            })
+            .await
+            .ok()?;
+            at += len as u64;
+        }
+        Some(Bytes::from_owner(buffer))
+    }
+
+    /// Creates an object piece by piece.
+    async fn create(&self, path: PathBuf, payload: PutPayload) -> io::Result<()> {
+        let staging = path.clone();
+        let mut staged = aside(move || Staged::create(&staging)).await?;
+        for part in payload {
+            let mut left = part;
+            while !left.is_empty() {
+                let piece = self.pace.piece(Way::Up).unwrap_or(left.len()).clamp(1, left.len());
+                let piece = left.split_to(piece);
+                self.pace.bytes(Way::Up, piece.len()).await;
+                staged = aside(move || {
+                    staged.file.write_all(&piece)?;
+                    Ok(staged)
+                })
+                .await?;
+            }
+        }
+        aside(move || staged.publish(&path)).await
+    }
+}
+
+/// Runs blocking work beside the runtime, where there is one.
+async fn aside<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
+    match tokio::runtime::Handle::try_current() {
+        Ok(runtime) => runtime.spawn_blocking(work).await.map_err(io::Error::other)?,
+        Err(_) => work(),
+    }
+}
+
+fn read_all(path: &FilePath, range: Range<u64>, mut buffer: Pooled) -> io::Result<Bytes> {
+    // It is no longer than what the buffer was made for.
+    let len = usize::try_from(range.end - range.start).unwrap_or_default();
+    File::open(path)?.read_exact_at(buffer.spare(len), range.start)?;
+    buffer.filled(len);
+    Ok(Bytes::from_owner(buffer))
+}
+
+/// An object on its way; removed unless it is published.
+struct Staged {
+    file: File,
+    path: PathBuf,
+}
+
+impl Staged {
+    fn create(object: &FilePath) -> io::Result<Self> {
+        let mut number = 1_u64;
+        loop {
+            let mut path = object.as_os_str().to_owned();
+            path.push(format!("#{number}"));
+            let path = PathBuf::from(path);
+            match File::options().write(true).create_new(true).open(&path) {
+                Ok(file) => return Ok(Self { file, path }),
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => number += 1,
+                Err(error) if error.kind() == ErrorKind::NotFound => make_folder(object.parent())?,
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Gives it its name, durably, where nothing has that.
+    fn publish(self, object: &FilePath) -> io::Result<()> {
+        self.file.sync_all()?;
+        std::fs::hard_link(&self.path, object)?;
+        object.parent().map_or(Ok(()), sync_folder)
+    }
+}
+
+impl Drop for Staged {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+/// Makes a folder and those above it, each durably.
+fn make_folder(folder: Option<&FilePath>) -> io::Result<()> {
+    let Some(folder) = folder else { return Ok(()) };
+    match std::fs::create_dir(folder) {
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => return Ok(()),
+        Err(error) if error.kind() == ErrorKind::NotFound && folder.parent().is_some() => {
+            make_folder(folder.parent())?;
+            return make_folder(Some(folder));
+        }
+        made => made?,
+    }
+    folder.parent().map_or(Ok(()), sync_folder)
+}
+
+fn sync_folder(folder: &FilePath) -> io::Result<()> {
+    File::open(folder)?.sync_all()
+}
+
+fn failed(location: &Path, error: io::Error) -> object_store::Error {
+    let source = Box::new(error);
+    match source.kind() {
+        ErrorKind::AlreadyExists => object_store::Error::AlreadyExists {
+            path: location.to_string(),
+            source,
+        },
+        _ => object_store::Error::Generic {
+            store: "LocalFileSystem",
+            source,
+        },
+    }
+}
+
+impl fmt::Display for Local {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.inner.fmt(f)
+    }
+}
+
+#[async_trait]
+impl ObjectStore for Local {
+    async fn put_opts(&self, location: &Path, payload: PutPayload, opts: PutOptions) -> Result<PutResult> {
+        self.pace.request().await;
+        let len = payload.content_length();
+        if let Some(piece) = self.pace.piece(Way::Up) {
+            if opts.mode == PutMode::Create && len > piece {
+                let path = self.inner.path_to_filesystem(location)?;
+                let created = self.create(path, payload).await;
+                return match created {
+                    Ok(()) => Ok(PutResult {
+                        e_tag: None,
+                        version: None,
+                        extensions: http::Extensions::default(),
+                    }),
+                    Err(error) => Err(failed(location, error)),
+                };
+            }
+            self.pace.bytes(Way::Up, len).await;
+        }
+        self.inner.put_opts(location, payload, opts).await
+    }
+
+    async fn put_multipart_opts(&self, location: &Path, o: PutMultipartOptions) -> Result<Box<dyn MultipartUpload>> {
+        self.inner.put_multipart_opts(location, o).await
+    }
+
+    async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
+        self.pace.request().await;
+        let head = options.head;
+        let got = self.inner.get_opts(location, options).await?;
+        if !head && self.pace.piece(Way::Down).is_some() {
+            let len = usize::try_from(got.range.end - got.range.start).unwrap_or(usize::MAX);
+            self.pace.bytes(Way::Down, len).await;
+        }
+        Ok(got)
+    }
+
+    async fn get_ranges(&self, location: &Path, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
+        self.pace.request().await;
+        if let [range] = ranges
+            && range.end.saturating_sub(range.start) >= LEAST
+            && let Some(bytes) = self.read(location, range.clone()).await
+        {
+            return Ok(vec![bytes]);
+        }
+        let got = self.inner.get_ranges(location, ranges).await?;
+        if self.pace.piece(Way::Down).is_some() {
+            self.pace.bytes(Way::Down, got.iter().map(Bytes::len).sum()).await;
+        }
+        Ok(got)
+    }
+
+    fn delete_stream(&self, locations: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
+        self.inner.delete_stream(locations)
+    }
+
+    fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
+        self.inner.list(prefix)
+    }
+
+    fn list_with_offset(&self, prefix: Option<&Path>, offset: &Path) -> BoxStream<'static, Result<ObjectMeta>> {
+        self.inner.list_with_offset(prefix, offset)
+    }
+
+    async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
+        self.inner.list_with_delimiter(prefix).await
+    }
+
+    async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
+        self.inner.copy_opts(from, to, options).await
+    }
+}
