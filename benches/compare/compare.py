@@ -31,6 +31,7 @@ from pathlib import Path
 
 import datasets
 import install
+import measure
 import programs
 import report
 import trees
@@ -104,8 +105,8 @@ def size_of(tree):
 class Comparison:
     """One data set, all programs, all rounds."""
 
-    def __init__(self, data, tree, work, asked):
-        self.data, self.tree, self.work, self.asked = data, tree, work, asked
+    def __init__(self, data, tree, size, work, asked):
+        self.data, self.tree, self.bytes, self.work, self.asked = data, tree, size, work, asked
         self.measured = {}
 
     def run(self, there):
@@ -142,6 +143,7 @@ class Comparison:
 
     def backup(self, phase, program, measured, tree):
         """One backup."""
+        measure.touch_memory(self.work, self.bytes)
         before = program.stored() if phase != "first" else 0
         figures = program.backup(tree)
         measured.add(phase, figures, program.stored() - before)
@@ -153,6 +155,7 @@ class Comparison:
             measured.note("cannot restore a sparse file as one, so nothing was restored")
             return
         target = program.work / "target"
+        measure.touch_memory(self.work, self.bytes)
         measured.add("restore", program.restore(self.tree, target), 0)
         if self.asked.verify == "every" or (self.asked.verify == "first" and number == 0):
             self.verify(program, measured, program.restored(self.tree, target))
@@ -201,7 +204,7 @@ def main():
                 print(f"{name}: left out: {missing}")
                 continue
             size = size_of(tree)
-            comparison = Comparison(data, tree, Path(scratch), asked)
+            comparison = Comparison(data, tree, size[1], Path(scratch), asked)
             comparison.run(there)
             shutil.rmtree(tree)
             print(report.tables(name, data, size, comparison.measured), flush=True)

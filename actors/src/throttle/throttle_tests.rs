@@ -39,7 +39,6 @@ fn pieces_are_small_beside_a_second_and_there_are_none_without_a_limit() {
 #[test]
 fn a_bucket_gives_what_its_rate_says_whatever_the_rate() {
     for rate in [
-        5_000,
         32_000,
         8_388_608,
         62_914_560,
