@@ -16,6 +16,7 @@ mod flow;
 mod incremental;
 mod kill;
 mod lab;
+mod large_index;
 mod logs;
 mod metrics;
 mod other_machine;

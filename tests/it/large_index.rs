@@ -1,0 +1,136 @@
+//! A measurement, not run by default: what an index of 10 million chunks (about 10 TB) does to a backup's time and memory.
+//! `LOCKSTONE_TREE=/path cargo nextest run --release … --run-ignored all -E 'test(ten_million)' --no-capture`; needs
+//! `/usr/bin/time`, and room for about 1 GB of index in the temporary folder.
+
+use std::path::Path;
+use std::process::Command;
+
+use lockstone_proto::ids::{ChunkId, DomainId, PackId, VaultId};
+use lockstone_proto::limits::TAG_LEN;
+use lockstone_proto::vault::{ChunkKind, Codec, Frame, PackDirectory, PackEntry};
+use lockstone_vault::index::Index;
+
+use crate::lab::Lab;
+
+const CHUNKS: u64 = 10_000_000;
+/// Of large files: 1 MiB each, 32 in a pack of frames of one.
+const OF_A_PACK: u64 = 32;
+
+/// An id as evenly spread as real ones (SplitMix64).
+fn id(number: u64) -> [u8; 32] {
+    let mut state = number;
+    let mut id = [0; 32];
+    for part in id.chunks_mut(8) {
+        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        part.copy_from_slice(&(mixed ^ (mixed >> 31)).to_le_bytes());
+    }
+    id
+}
+
+fn pack(number: u64) -> PackEntry {
+    let frame = |chunk: u64| Frame {
+        sealed_len: (1 << 20) + u32::try_from(TAG_LEN).unwrap(),
+        raw_len: 1 << 20,
+        codec: Codec::Stored.into(),
+        chunk_ids: ChunkId(id(number * OF_A_PACK + chunk)).0.to_vec().into(),
+        chunk_lens: vec![1 << 20],
+    };
+    PackEntry {
+        pack_id: PackId(id(u64::MAX / 2 + number)).0.to_vec().into(),
+        kind: ChunkKind::Data.into(),
+        len: 33 << 20,
+        directory: Some(PackDirectory {
+            frames: (0..OF_A_PACK).map(frame).collect(),
+        }),
+    }
+}
+
+fn fill(lab: &Lab) {
+    let agent = std::fs::read_to_string(lab.path("home/agent.json")).unwrap();
+    let agent: serde_json::Value = serde_json::from_str(&agent).unwrap();
+    let vault: VaultId = agent["vault_id"].as_str().unwrap().parse().unwrap();
+    let domain: DomainId = agent["domain_id"].as_str().unwrap().parse().unwrap();
+    let (index, _) = Index::open(&lab.path("home/cache"), vault, domain).unwrap();
+    for first in (0..CHUNKS / OF_A_PACK).step_by(500) {
+        let packs: Vec<PackEntry> = (first..(first + 500).min(CHUNKS / OF_A_PACK)).map(pack).collect();
+        index.add_packs(&packs, &[]).unwrap();
+    }
+    index.flush().unwrap();
+}
+
+fn timed(lab: &Lab, tree: &Path, what: &str) {
+    let program = lab.command("home");
+    let mut command = Command::new("/usr/bin/time");
+    command.env_clear();
+    for (name, value) in program.get_envs() {
+        command.env(name, value.unwrap_or_default());
+    }
+    let ran = command
+        .args(["-f", "%e s, %U+%S s of CPU, %M KB"])
+        .arg(program.get_program())
+        .args(["backup", "-q"])
+        .arg(tree)
+        .output()
+        .unwrap();
+    assert!(ran.status.success(), "{ran:?}");
+    println!("{what}: {}", String::from_utf8_lossy(&ran.stderr).trim());
+}
+
+#[test]
+#[ignore = "a measurement"]
+fn ten_million_chunks_in_the_index() {
+    let tree = std::env::var_os("LOCKSTONE_TREE").unwrap();
+    let from = Path::new(&tree);
+    for full in [false, true] {
+        let lab = Lab::new();
+        let copy = lab.source().join("tree");
+        assert!(
+            Command::new("cp")
+                .arg("-a")
+                .args([from, &copy])
+                .status()
+                .unwrap()
+                .success()
+        );
+        let what = if full { "10,000,000 chunks" } else { "an empty index" };
+        // The points come first: what is filled in has no log entries, and is kept beside theirs.
+        std::thread::sleep(std::time::Duration::from_secs(2));
+        timed(&lab, &copy, &format!("{what}: first"));
+        if full {
+            fill(&lab);
+        }
+        for _ in 0..3 {
+            timed(&lab, &copy, &format!("{what}: unchanged"));
+        }
+        for turn in 0..2 {
+            let mut number = 0;
+            for entry in walk(&copy) {
+                number += 1;
+                if number % 100 == 0 {
+                    let mut text = std::fs::read(&entry).unwrap();
+                    text.extend_from_slice(format!("turn {turn}\n").as_bytes());
+                    std::fs::write(&entry, text).unwrap();
+                }
+            }
+            std::thread::sleep(std::time::Duration::from_secs(2));
+            timed(&lab, &copy, &format!("{what}: 1 % changed"));
+        }
+    }
+}
+
+/// All regular files below a folder.
+fn walk(folder: &Path) -> Vec<std::path::PathBuf> {
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let entry = entry.unwrap();
+        let kind = entry.file_type().unwrap();
+        if kind.is_dir() {
+            files.extend(walk(&entry.path()));
+        } else if kind.is_file() {
+            files.push(entry.path());
+        }
+    }
+    files
+}
