@@ -19,6 +19,8 @@ pub(crate) enum Fault {
     None,
     /// Each waits so long.
     Delay(Duration),
+    /// Each waits so long, and every tenth is not passed on but answered with 503.
+    Flaky(Duration),
     /// Every third is not passed on and answered with this number, and Retry-After.
     Answer(u16),
     /// Every third that creates something is not passed on and answered with this number.
@@ -162,6 +164,7 @@ async fn pass(State(inner): State<Arc<Inner>>, request: Request) -> Response<Bod
     let harm = match fault {
         Fault::None | Fault::StaleListings => false,
         Fault::Delay(_) | Fault::Refuse(..) => true,
+        Fault::Flaky(_) => inner.turn(10),
         Fault::Answer(_) => inner.turn(3),
         Fault::CutDownload => parts.method == Method::GET && inner.turn(3),
         Fault::AnswerCreate(_) | Fault::CutUpload => creates && inner.turn(3),
@@ -174,6 +177,12 @@ async fn pass(State(inner): State<Arc<Inner>>, request: Request) -> Response<Bod
     }
     match fault {
         Fault::Delay(time) => tokio::time::sleep(time).await,
+        Fault::Flaky(time) => {
+            tokio::time::sleep(time).await;
+            if harm {
+                return refusal(503, "SlowDown");
+            }
+        }
         Fault::AwayAfter(_) if harm => hang_up(),
         Fault::Answer(number) | Fault::AnswerCreate(number) if harm => return refusal(number, "Faulty"),
         Fault::Refuse(number, code) | Fault::RefuseDelete(number, code) if harm => return refusal(number, code),

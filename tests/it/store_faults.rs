@@ -140,3 +140,34 @@ fn a_job_whose_store_stays_away_fails_clearly_and_the_next_one_goes_on() {
     assert_points(&lab, &server, "gone", 1);
     lab.check_clean();
 }
+
+/// A measurement: what failures cost where each request takes 50 ms longer. `LOCKSTONE_TREE=/path cargo nextest run --release …
+/// --run-ignored all -E 'test(tenth_request)' --no-capture`.
+#[test]
+#[ignore = "a measurement"]
+fn every_tenth_request_fails() {
+    let tree = std::env::var_os("LOCKSTONE_TREE").unwrap();
+    let Some(server) = servers::azurite() else { return };
+    let slow = Duration::from_millis(50);
+    for round in 0..3 {
+        for (number, fault) in [Fault::None, Fault::Delay(slow), Fault::Flaky(slow)]
+            .into_iter()
+            .enumerate()
+        {
+            let (lab, proxy) = behind(&server, &format!("flaky{round}{number}"));
+            proxy.set(fault);
+            let report = lab
+                .run(["backup".as_ref(), "--json".as_ref(), tree.as_os_str()])
+                .exits(0)
+                .json();
+            let first = report["duration_seconds"].as_f64().unwrap();
+            let begun = std::time::Instant::now();
+            lab.restore("latest", "out");
+            println!(
+                "{fault:?}: first {first:.2} s, restore {:.2} s, {} requests harmed",
+                begun.elapsed().as_secs_f64(),
+                proxy.harmed()
+            );
+        }
+    }
+}
