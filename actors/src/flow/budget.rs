@@ -1,5 +1,5 @@
 //! The byte budget of a job. Whoever brings bytes into memory takes a [`Permit`] for them first; the permit travels
-//! with the bytes and gives the budget back when it is dropped, shrunk or split. So peak memory follows the budget and
+//! with the bytes and gives the budget back when it is dropped or shrunk. So peak memory follows the budget and
 //! not the data. Waiters are served in the order they came, so a large request is not starved by small ones.
 
 use std::collections::VecDeque;
@@ -166,17 +166,6 @@ impl Permit {
         }
     }
 
-    /// Moves up to `bytes` of it into a permit of its own.
-    #[must_use]
-    pub(crate) fn split(&mut self, bytes: u64) -> Self {
-        let bytes = bytes.min(self.bytes);
-        self.bytes -= bytes;
-        Self {
-            budget: self.budget.clone(),
-            bytes,
-        }
-    }
-
     /// Joins another permit of the same budget to this one.
     pub(crate) fn join(&mut self, mut other: Self) {
         self.bytes += std::mem::take(&mut other.bytes);
@@ -204,7 +193,7 @@ mod tests {
         let budget = Budget::new(100);
         let cancel = CancelToken::new();
         let mut first = budget.take(60, &cancel).unwrap();
-        let part = first.split(20);
+        let part = budget.take(20, &cancel).unwrap();
         first.shrink_to(10);
         assert_eq!(budget.used(), 30);
         first.join(part);

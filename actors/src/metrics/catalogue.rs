@@ -113,7 +113,7 @@ const WHAT: Label = Label {
 };
 const LANE: Label = Label {
     name: "lane",
-    values: &["data", "tree", "restore"],
+    values: &["data", "tree", "sealed", "raw"],
 };
 const VERB: Label = Label {
     name: "verb",

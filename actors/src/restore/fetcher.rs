@@ -1,5 +1,4 @@
-//! The Fetcher stage: ranges of packs from the store, several at once. A range is paid for
-//! before it is asked for, together with what will come out of its frames.
+//! The Fetcher stage: ranges of packs from the store, several at once. A range is paid for before it is asked for.
 
 use lockstone_vault::VaultError;
 use lockstone_vault::names;
@@ -28,8 +27,7 @@ impl Fetcher {
     fn fetch(&self, plan: RangePlan) -> Result<(), Stop> {
         let (job, cancel) = (&self.context.job, &self.context.cancel);
         let sealed = plan.range.end - plan.range.start;
-        let raw: u64 = plan.frames.iter().map(|frame| u64::from(frame.place.raw_len)).sum();
-        let permit = self.context.budget.take(sealed + raw, cancel)?;
+        let permit = self.context.sealed_budget.take(sealed, cancel)?;
         let name = names::pack(job.domain.id(), &plan.pack.id);
         let (store, range) = (job.domain.store().clone(), plan.range.clone());
         match job

@@ -39,7 +39,7 @@ pub(crate) struct RangePlan {
 pub(crate) struct RangeFetched {
     pub(crate) plan: RangePlan,
     pub(crate) bytes: Bytes,
-    /// For the sealed bytes and for what comes out of them.
+    /// Pays for `bytes`.
     pub(crate) permit: Permit,
 }
 

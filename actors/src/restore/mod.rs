@@ -161,7 +161,11 @@ type FirstNames = Mutex<HashMap<(u64, u64), Arc<files::FileOut>>>;
 pub(crate) struct Context {
     job: Arc<Job>,
     cancel: CancelToken,
-    budget: Budget,
+    /// For sealed bytes, from before they are asked for until their last frame is opened.
+    sealed_budget: Budget,
+    /// For what comes out of frames, until it is written. The Opener waits for it while it holds sealed bytes; the Writer,
+    /// who gives it back, waits for neither.
+    raw_budget: Budget,
     /// First names of files with several, by device and inode.
     first_names: Arc<FirstNames>,
 }
@@ -198,10 +202,12 @@ impl Pipeline for Restore {
         let context = Context {
             job: Arc::clone(job),
             cancel: cancel.clone(),
-            budget: Budget::new(tuning.budget_bytes),
+            sealed_budget: Budget::new(tuning.budget_bytes / 2),
+            raw_budget: Budget::new(tuning.budget_bytes / 2),
             first_names: Arc::default(),
         };
-        job.metrics.watch_budget("restore", &context.budget);
+        job.metrics.watch_budget("sealed", &context.sealed_budget);
+        job.metrics.watch_budget("raw", &context.raw_budget);
         // Ranges and frames are paid for by the budget; the Writer's inbox also takes every file of a window, by the batch.
         let (to_fetcher, ranges) = channel("ranges", tuning.capacity, cancel);
         let (to_opener, fetched) = channel("fetched", tuning.uploads.min(tuning.capacity), cancel);

@@ -1,5 +1,5 @@
 //! The Opener stage: frames out of ranges. Each is opened, decompressed and its wanted chunks' ids are recomputed, before a
-//! byte of it reaches a file. A frame that fails costs the files that need it, and no others. There is nothing to share
+//! byte of it reaches a file. What comes out is paid for frame by frame. A frame that fails costs the files that need it, and no others. There is nothing to share
 //! out within a frame, so the stage's own threads do this, one for each of the pool's, which has nothing to do meanwhile.
 
 use lockstone_proto::limits::TAG_LEN;
@@ -31,12 +31,13 @@ impl Opener {
     }
 
     fn open(&self, fetched: RangeFetched, decompressor: &mut Decompressor, payload: &mut Vec<u8>) -> Result<(), Stop> {
-        let RangeFetched {
-            plan,
-            bytes,
-            mut permit,
-        } = fetched;
-        let job = &self.context.job;
+        let RangeFetched { plan, bytes, permit } = fetched;
+        let Context {
+            job,
+            raw_budget,
+            cancel,
+            ..
+        } = &self.context;
         let keys = job.domain.keys();
         let seal = PackSeal::for_id(keys, plan.pack.id, plan.pack.kind);
         for frame in plan.frames {
@@ -44,6 +45,7 @@ impl Opener {
             let sealed = bytes
                 .get(start..start.saturating_add(frame.place.sealed_len as usize))
                 .unwrap_or_default();
+            let raw_permit = raw_budget.take(u64::from(frame.place.raw_len), cancel)?;
             let raw = job.pool.take(frame.place.raw_len as usize);
             let opened = open_frame(&seal, &frame, sealed, decompressor, payload, raw);
             let raw = opened.and_then(|raw| {
@@ -57,12 +59,11 @@ impl Opener {
                     Err("a chunk is not what its id says".to_owned())
                 }
             });
-            let permit = permit.split(u64::from(frame.place.raw_len));
             match raw {
                 Ok(raw) => self.writer.send(WriteTask::Chunks {
                     raw,
                     wanted: frame.wanted,
-                    permit,
+                    permit: raw_permit,
                 })?,
                 Err(reason) => {
                     let message = format!("pack {} is damaged at frame {}: {reason}", plan.pack.id, frame.ordinal);
@@ -70,6 +71,7 @@ impl Opener {
                 }
             }
         }
+        drop((bytes, permit));
         Ok(())
     }
 }
