@@ -33,6 +33,8 @@ const PIECES_A_SECOND: u64 = 200;
 /// A bucket holds what goes in this part of a second: enough to be woken late without losing anything, and too little to be
 /// seen in a second.
 const BURSTS_A_SECOND: u64 = 25;
+/// Bodies keep below the limit by this part of it: heads of requests are not counted, and a limit is not to be exceeded.
+const MARGIN: u64 = 200;
 /// Stands for "no limit" in an atomic.
 const UNLIMITED: u64 = u64::MAX;
 
@@ -88,7 +90,7 @@ impl Lane {
     }
 
     /// Sets the limit; false where it was that already.
-    fn set(&self, limit: Option<u64>, burst: impl FnOnce(u64) -> u64) -> bool {
+    fn set(&self, limit: Option<u64>, bucket: impl FnOnce(u64) -> Bucket) -> bool {
         if self.limit() == limit {
             return false;
         }
@@ -96,7 +98,7 @@ impl Lane {
         self.rate.send_replace(match limit {
             None => Rate::Unlimited,
             Some(0) => Rate::Paused,
-            Some(limit) => Rate::Limited(Arc::new(Bucket::new(limit, burst(limit)))),
+            Some(limit) => Rate::Limited(Arc::new(bucket(limit))),
         });
         true
     }
@@ -158,12 +160,12 @@ impl Throttle {
     pub fn set(&self, limits: Limits) -> bool {
         let mut changed = false;
         for (way, limit) in [(Way::Up, limits.up), (Way::Down, limits.down)] {
-            if self.lane(way).set(limit, burst_for) {
+            if self.lane(way).set(limit, bucket_of_bytes) {
                 self.metrics.throttle_limit(way, limit);
                 changed = true;
             }
         }
-        changed | self.requests.set(limits.requests, |_| 1)
+        changed | self.requests.set(limits.requests, |limit| Bucket::new(limit, 1))
     }
 
     /// The limits in force.
@@ -187,6 +189,10 @@ impl Throttle {
 /// The length of a piece at a limit, bytes.
 fn piece_for(limit: u64) -> u64 {
     (limit / PIECES_A_SECOND).clamp(PIECE_LEAST, PIECE_MOST)
+}
+
+fn bucket_of_bytes(limit: u64) -> Bucket {
+    Bucket::new(limit - limit / MARGIN, burst_for(limit))
 }
 
 /// What a bucket holds at a limit, bytes: two pieces at least.
