@@ -95,6 +95,12 @@ impl Tuning {
         (self.budget_bytes / 6).clamp(4 * limits::MIB, 16 * limits::MIB)
     }
 
+    /// Bytes of buffers for content with which idle ones are still kept: half of the budget more, as buffers are longer
+    /// than what is in them.
+    pub(crate) fn buffers(&self) -> usize {
+        usize::try_from(self.budget_bytes + self.budget_bytes / 2).unwrap_or(usize::MAX)
+    }
+
     /// Where a data pack is closed: the format's target, or a third of the budget where that is less.
     #[must_use]
     pub fn data_pack_target(&self) -> usize {

@@ -17,6 +17,13 @@ pub const DEFAULT_LEVEL: i32 = 3;
 /// 0.8 % more bytes (docs/performance.md).
 const SMALLER_TABLES: [CParameter; 2] = [CParameter::HashLog(16), CParameter::ChainLog(14)];
 
+/// Frames of fewer bytes are compressed without sampling them first.
+const SAMPLE_FROM: usize = 256 * 1024;
+/// From the start of a sample to that of the next.
+const SAMPLE_EVERY: usize = 32 * 1024;
+/// Bytes of one sample: as many as it takes for words to come twice.
+const SAMPLE: usize = 1024;
+
 /// Why a frame could not be compressed or decompressed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum FrameBroken {
@@ -47,6 +54,8 @@ fn zstd_error(code: ErrorCode) -> FrameBroken {
 pub struct Compressor {
     context: CCtx<'static>,
     scratch: Vec<u8>,
+    sample: Vec<u8>,
+    last_was_stored: bool,
 }
 
 impl Compressor {
@@ -67,6 +76,8 @@ impl Compressor {
         Ok(Self {
             context,
             scratch: Vec::new(),
+            sample: Vec::new(),
+            last_was_stored: false,
         })
     }
 
@@ -86,16 +97,39 @@ impl Compressor {
         if raw.is_empty() || raw.len() > FRAME_MAX_RAW {
             return Err(FrameBroken::Length { raw_len: raw.len() });
         }
+        // What does not compress rarely comes alone, and a sample would be wasted on what does.
+        if self.last_was_stored && self.is_hopeless(raw) {
+            return Ok((raw, Codec::Stored));
+        }
         // zstd gives up as soon as its output would not fit into 97 %.
         let worthwhile = raw.len() - raw.len().div_ceil(33);
         if self.scratch.len() < worthwhile {
             self.scratch.resize(worthwhile, 0);
         }
-        Ok(match self.context.compress2(&mut self.scratch[..worthwhile], raw) {
+        let compressed = self.context.compress2(&mut self.scratch[..worthwhile], raw);
+        self.last_was_stored = compressed.is_err();
+        Ok(match compressed {
             Ok(len) => (&self.scratch[..len], Codec::Zstd),
             // Too small a room is the only thing that can go wrong; whatever it was, the raw bytes will do.
             Err(_) => (raw, Codec::Stored),
         })
+    }
+
+    /// Whether samples from all over the bytes do not compress at all, as those of media files, archives and encrypted
+    /// volumes do not. zstd would find out by itself, in ten times the time.
+    fn is_hopeless(&mut self, raw: &[u8]) -> bool {
+        if raw.len() < SAMPLE_FROM {
+            return false;
+        }
+        self.sample.clear();
+        for stretch in raw.chunks_exact(SAMPLE_EVERY) {
+            self.sample.extend_from_slice(&stretch[..SAMPLE]);
+        }
+        let len = self.sample.len();
+        if self.scratch.len() < len {
+            self.scratch.resize(len, 0);
+        }
+        self.context.compress2(&mut self.scratch[..len], &self.sample).is_err()
     }
 
     /// Compresses whatever it costs, for segments. `raw` may be of any length.
@@ -257,6 +291,30 @@ mod tests {
         assert_eq!(compressor.compress(&noise(5000), &mut again), Ok(Codec::Stored));
         assert_eq!(compressor.compress(&text, &mut again), Ok(Codec::Zstd));
         assert_eq!(first, again);
+    }
+
+    #[test]
+    fn behind_a_stored_frame_what_compresses_is_still_found() {
+        let (mut compressor, mut out) = (Compressor::new(3).unwrap(), Vec::new());
+        let noise = noise(1 << 20);
+        let words: Vec<u8> = (0..)
+            .flat_map(|n| format!("word {n} and ").into_bytes())
+            .take(100_000)
+            .collect();
+        for _ in 0..2 {
+            assert_eq!(compressor.compress(&noise, &mut out), Ok(Codec::Stored));
+            // Wherever in the frame they are.
+            for at in [0, 300_000, (1 << 20) - words.len()] {
+                assert_eq!(compressor.compress(&noise, &mut out), Ok(Codec::Stored));
+                let mut mixed = noise.clone();
+                mixed[at..at + words.len()].copy_from_slice(&words);
+                assert_eq!(compressor.compress(&mixed, &mut out), Ok(Codec::Zstd), "at {at}");
+            }
+        }
+        // Bytes without repeats of which some are more frequent than others.
+        let base64: Vec<u8> = noise.iter().map(|byte| b'A' + byte % 64).collect();
+        assert_eq!(compressor.compress(&noise, &mut out), Ok(Codec::Stored));
+        assert_eq!(compressor.compress(&base64, &mut out), Ok(Codec::Zstd));
     }
 
     #[test]

@@ -6,24 +6,27 @@ use std::collections::VecDeque;
 use std::ops::{Deref, RangeInclusive};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// Most bytes of idle buffers that are kept.
-const KEPT: usize = 32 * 1024 * 1024;
 /// The smallest length of a buffer.
 const LEAST: usize = 64 * 1024;
 /// What a buffer has beyond its round length, for those who need a little more than a round number.
 const MARGIN: usize = 4 * 1024;
 
 /// Idle buffers.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Pool {
     idle: Arc<Mutex<Idle>>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Idle {
     /// The one used last at the back.
     buffers: VecDeque<Vec<u8>>,
+    /// Bytes of these.
     bytes: usize,
+    /// Bytes of the buffers in use.
+    used: usize,
+    /// Most bytes of both together with which an idle one is kept.
+    most: usize,
 }
 
 /// The length of a buffer for `bytes`: a power of two or one and a half of it, and the margin. Few lengths, so that a
@@ -39,7 +42,34 @@ fn length_for(bytes: usize) -> usize {
         }
 }
 
+impl Idle {
+    /// Lets go of the buffers that were idle for longest, where there are too many: lengths that nobody wants any more
+    /// make room for those that come back.
+    fn shed(&mut self) {
+        while self.bytes + self.used > self.most
+            && let Some(oldest) = self.buffers.pop_front()
+        {
+            self.bytes -= oldest.len();
+        }
+    }
+}
+
 impl Pool {
+    /// A pool that keeps no idle buffer while those in use and the idle ones have more than `most` bytes together. So it
+    /// adds little to a peak, and yet all of it is there again behind one: a pack that was uploaded gives back as much
+    /// as the next will want.
+    #[must_use]
+    pub fn new(most: usize) -> Self {
+        Self {
+            idle: Arc::new(Mutex::new(Idle {
+                buffers: VecDeque::new(),
+                bytes: 0,
+                used: 0,
+                most,
+            })),
+        }
+    }
+
     fn idle(&self) -> MutexGuard<'_, Idle> {
         // Nothing between its locking and its release can leave it half changed.
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
@@ -60,6 +90,8 @@ impl Pool {
             let at = behind.map(|behind| idle.buffers.len() - 1 - behind);
             let found = at.and_then(|at| idle.buffers.remove(at));
             idle.bytes -= found.as_ref().map_or(0, Vec::len);
+            idle.used += found.as_ref().map_or(length, Vec::len);
+            idle.shed();
             found
         };
         Pooled {
@@ -70,18 +102,11 @@ impl Pool {
     }
 
     fn put(&self, buffer: Vec<u8>) {
-        if buffer.is_empty() || buffer.len() > KEPT {
-            return;
-        }
         let mut idle = self.idle();
+        idle.used -= buffer.len();
         idle.bytes += buffer.len();
         idle.buffers.push_back(buffer);
-        // Lengths that nobody wants any more make room for those that come back.
-        while idle.bytes > KEPT
-            && let Some(oldest) = idle.buffers.pop_front()
-        {
-            idle.bytes -= oldest.len();
-        }
+        idle.shed();
     }
 }
 
@@ -100,7 +125,9 @@ impl Pooled {
     pub fn spare(&mut self, bytes: usize) -> &mut [u8] {
         let end = self.len + bytes;
         if self.room.len() < end {
+            let before = self.room.len();
             self.room.resize(length_for(end), 0);
+            self.pool.idle().used += self.room.len() - before;
         }
         &mut self.room[self.len..end]
     }
@@ -142,7 +169,7 @@ mod tests {
 
     #[test]
     fn a_buffer_is_used_again_and_what_is_kept_is_bounded() {
-        let pool = Pool::default();
+        let pool = Pool::new(16 << 20);
         let mut first = pool.take(1 << 20);
         first.spare(4).copy_from_slice(b"used");
         first.filled(4);
@@ -171,8 +198,24 @@ mod tests {
                 "{bytes}: {length}"
             );
         }
-        let many: Vec<Pooled> = (0..40).map(|_| pool.take(1 << 20)).collect();
-        drop(many);
-        assert!(pool.idle().bytes <= KEPT);
+        drop(again);
+        let mut many: Vec<Pooled> = (0..40).map(|_| pool.take(1 << 20)).collect();
+        assert_eq!(pool.idle().bytes, 0, "so many are in use that none is kept");
+        many.truncate(10);
+        let half = pool.idle().bytes;
+        assert!(half > 0 && half + pool.idle().used <= 16 << 20);
+        many.clear();
+        let idle = pool.idle();
+        assert!(idle.used == 0 && idle.bytes > half && idle.bytes <= 16 << 20);
+    }
+
+    #[test]
+    fn a_buffer_that_grows_is_counted_as_it_is() {
+        let pool = Pool::new(16 << 20);
+        let mut buffer = pool.take(LEAST);
+        buffer.spare(3 << 20);
+        assert_eq!(pool.idle().used, buffer.room.len());
+        drop(buffer);
+        assert!(pool.idle().used == 0 && pool.idle().bytes >= 3 << 20);
     }
 }

@@ -135,6 +135,7 @@ impl Job {
         progress: Arc<Progress>,
     ) -> Result<Self, Fault> {
         let engine = Engine::new(&tuning)?;
+        let pool = Pool::new(tuning.buffers());
         let mut point = [0; PointId::LEN];
         getrandom::fill(&mut point)
             .map_err(|error| Fault::permanent(format!("the system gives no random bytes: {error}")))?;
@@ -153,7 +154,7 @@ impl Job {
             consistency: Mutex::new(Consistency::Live),
             owner_names: OwnerNames::default(),
             links: links::Links::default(),
-            pool: Pool::default(),
+            pool,
         })
     }
 

@@ -110,6 +110,8 @@ pub fn restore(
         first_pause: tuning.backoff,
         longest_pause: Duration::from_secs(60),
     };
+    // Only raw bytes use it; a store has buffers of its own.
+    let pool = Pool::new(tuning.buffers() / 2);
     let job = Arc::new(Job {
         domain,
         request,
@@ -118,7 +120,7 @@ pub fn restore(
         metrics,
         progress,
         warnings: Warnings::default(),
-        pool: Pool::default(),
+        pool,
         damaged: AtomicU64::new(0),
         furthest: AtomicU64::new(0),
         would: Mutex::default(),

@@ -34,6 +34,9 @@ use crate::pool::{Pool, Pooled};
 /// Shorter ranges are not worth a buffer of the pool.
 const LEAST: u64 = 64 * 1024;
 
+/// Bytes of buffers that are kept for the next ranges.
+const BUFFERS: usize = 32 * 1024 * 1024;
+
 /// A local store with buffers and a pace.
 #[derive(Debug)]
 pub(super) struct Local {
@@ -44,7 +47,7 @@ pub(super) struct Local {
 
 impl Local {
     pub(super) fn new(inner: LocalFileSystem, pace: Arc<dyn WirePace>) -> Self {
-        let pool = Pool::default();
+        let pool = Pool::new(BUFFERS);
         Self { inner, pool, pace }
     }
 
