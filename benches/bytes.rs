@@ -12,7 +12,6 @@ use lockstone_host::chunk::Chunker;
 use lockstone_proto::vault::{ChunkKind, Codec};
 use lockstone_vault::frame::{Compressor, DEFAULT_LEVEL, Decompressor};
 use lockstone_vault::pack::PackSeal;
-use rayon::prelude::*;
 use support::{KIB, MIB, keys};
 
 fn cut(criterion: &mut Criterion) {
@@ -42,18 +41,19 @@ fn hash(criterion: &mut Criterion) {
             bencher.iter(|| keys.chunk_id(ChunkKind::Data, black_box(&raw)));
         });
     }
-    // As the Hasher does it: a batch of small files, shared out among the cores.
-    let batch: Vec<Vec<u8>> = (0..256).map(|number| noise(4 * KIB + number)).collect();
+    // As the Hasher does it: a batch of small files side by side.
+    let batch: Vec<Vec<u8>> = (0..256).map(|number| noise(32 * number)).collect();
+    let batch: Vec<&[u8]> = batch.iter().map(Vec::as_slice).collect();
     group.throughput(Throughput::Bytes(batch.iter().map(|raw| raw.len() as u64).sum()));
-    group.bench_function("256 of 4 KiB, on all cores", |bencher| {
+    group.bench_function("256 of 0 to 8 KiB, one by one", |bencher| {
         bencher.iter(|| {
-            let ids: Vec<_> = batch
-                .par_iter()
-                .with_min_len(16)
-                .map(|raw| keys.chunk_id(ChunkKind::Data, raw))
-                .collect();
-            ids
+            for raw in &batch {
+                black_box(keys.chunk_id(ChunkKind::Data, raw));
+            }
         });
+    });
+    group.bench_function("256 of 0 to 8 KiB, at once", |bencher| {
+        bencher.iter(|| keys.chunk_ids(ChunkKind::Data, black_box(&batch)));
     });
     group.finish();
 }

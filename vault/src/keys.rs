@@ -19,6 +19,8 @@ use lockstone_proto::ids::{ChunkId, DomainId};
 use lockstone_proto::vault::ChunkKind;
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
+use crate::lanes::keyed_hashes;
+
 /// The operating system gave no random bytes.
 #[derive(Debug, Clone, Copy, thiserror::Error)]
 #[error("the operating system gives no random bytes: {0}")]
@@ -102,12 +104,22 @@ impl Keys {
     /// for a tree. A kind that is not `Tree` counts as data.
     #[must_use]
     pub fn chunk_id(&self, kind: ChunkKind, raw: &[u8]) -> ChunkId {
-        let key = if kind == ChunkKind::Tree {
+        ChunkId(*blake3::keyed_hash(self.id_key(kind), raw).as_bytes())
+    }
+
+    /// The ids of many chunks, in order; for short ones much faster than one by one.
+    #[must_use]
+    pub fn chunk_ids(&self, kind: ChunkKind, raw: &[&[u8]]) -> Vec<ChunkId> {
+        let hashes = keyed_hashes(self.id_key(kind), raw);
+        hashes.into_iter().map(ChunkId).collect()
+    }
+
+    fn id_key(&self, kind: ChunkKind) -> &[u8; 32] {
+        if kind == ChunkKind::Tree {
             &self.tree_id
         } else {
             &self.data_id
-        };
-        ChunkId(*blake3::keyed_hash(key, raw).as_bytes())
+        }
     }
 
     /// The chunker's 256-entry gear table: the first 2,048 bytes of the keyed BLAKE3 output stream over `gear table`, as

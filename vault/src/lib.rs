@@ -17,6 +17,7 @@ pub mod frame;
 pub mod index;
 pub mod jobs;
 pub mod keys;
+mod lanes;
 pub mod log;
 pub mod pack;
 pub mod points;

@@ -361,15 +361,19 @@ pub fn verify_frame(keys: &Keys, kind: ChunkKind, raw: &[u8], frame: &Frame) -> 
     if ids.len() != frame.chunk_lens.len() {
         return Err(PackBroken::Insane("lists ids and lengths that do not pair up"));
     }
-    for (index, (id, len)) in ids.zip(&frame.chunk_lens).enumerate() {
+    let mut chunks = Vec::with_capacity(ids.len());
+    for len in &frame.chunk_lens {
         let (chunk, behind) = rest
             .split_at_checked(*len as usize)
             .ok_or(PackBroken::Insane("lists chunks beyond the frame"))?;
+        chunks.push(chunk);
+        rest = behind;
+    }
+    for (index, (id, found)) in ids.zip(keys.chunk_ids(kind, &chunks)).enumerate() {
         let id = ChunkId::try_from(id).map_err(|_| PackBroken::Insane("lists an id that is cut off"))?;
-        if keys.chunk_id(kind, chunk) != id {
+        if found != id {
             return Err(PackBroken::Chunk { index, id });
         }
-        rest = behind;
     }
     if rest.is_empty() {
         Ok(())

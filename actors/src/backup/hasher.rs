@@ -122,9 +122,11 @@ impl Hasher {
         let worthwhile = files.len() * SHARE / bytes.len().max(SHARE);
         let ids: Vec<ChunkId> = self.context.job.engine.compute(|| {
             files
-                .par_iter()
-                .with_min_len(worthwhile.max(1))
-                .map(|file| keys.chunk_id(ChunkKind::Data, &bytes[file.range.clone()]))
+                .par_chunks(worthwhile.max(1))
+                .flat_map_iter(|share| {
+                    let raw: Vec<&[u8]> = share.iter().map(|file| &bytes[file.range.clone()]).collect();
+                    keys.chunk_ids(ChunkKind::Data, &raw)
+                })
                 .collect()
         });
         let mut chunks = Vec::with_capacity(files.len());

@@ -49,9 +49,14 @@ impl Opener {
             let raw = job.pool.take(frame.place.raw_len as usize);
             let opened = open_frame(&seal, &frame, sealed, decompressor, payload, raw);
             let raw = opened.and_then(|raw| {
-                let intact = frame.wanted.iter().all(|wanted| {
-                    raw.get(wanted.range.clone())
-                        .is_some_and(|chunk| keys.chunk_id(plan.pack.kind, chunk) == wanted.id)
+                let chunks: Option<Vec<&[u8]>> = frame
+                    .wanted
+                    .iter()
+                    .map(|wanted| raw.get(wanted.range.clone()))
+                    .collect();
+                let intact = chunks.is_some_and(|chunks| {
+                    let found = keys.chunk_ids(plan.pack.kind, &chunks);
+                    found.iter().eq(frame.wanted.iter().map(|wanted| &wanted.id))
                 });
                 if intact {
                     Ok(raw)
