@@ -110,8 +110,8 @@ pub fn restore(
         first_pause: tuning.backoff,
         longest_pause: Duration::from_secs(60),
     };
-    // Only raw bytes use it; a store has buffers of its own.
-    let pool = Pool::new(tuning.buffers() / 2);
+    // Only raw bytes use it, which have half of the budget; a store has buffers of its own.
+    let pool = Pool::new(tuning.buffers() * 2 / 3);
     let job = Arc::new(Job {
         domain,
         request,
