@@ -158,7 +158,7 @@ impl Bookkeeper {
             .finish(job.domain.commit(summary, body, &pending.packs, Timestamp::now()))?;
         job.committed.store(true, Ordering::SeqCst);
         // From here on it is a recovery point, whatever happens; the journal is only a matter of speed.
-        if let Err(error) = job.domain.index().journal_clear(b"/") {
+        if let Err(error) = job.domain.index().journal_clear() {
             tracing::warn!(%error, "the journal could not be cleared");
         }
         Ok(())

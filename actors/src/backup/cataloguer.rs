@@ -13,10 +13,9 @@ use std::sync::Arc;
 use lockstone_proto::ids::ChunkId;
 use lockstone_proto::vault::{Entry, EntryKind};
 use lockstone_vault::tree::{FolderWriter, NewPage};
-use prost::Message;
 
-use super::Context;
-use super::messages::{Buffer, Catalogue, Chunk, ChunkBatch, FileRead, Held, Walked};
+use super::messages::{Buffer, Catalogue, Chunk, ChunkBatch, Held, Walked};
+use super::{Context, journal};
 use crate::flow::{Fault, Receiver, Sender, Stop, fault_point};
 use crate::progress::add;
 
@@ -52,7 +51,8 @@ impl Cataloguer {
             match message {
                 Catalogue::Walked(steps) => book.ahead.extend(steps),
                 Catalogue::Read(files) => {
-                    self.journal(&files)?;
+                    let records = journal::records(&files);
+                    self.context.job.domain.index().journal_add(&records)?;
                     book.filled
                         .extend(files.into_iter().map(|file| (file.slot, file.entry)));
                 }
@@ -157,20 +157,6 @@ impl Cataloguer {
                 }),
                 chunks,
             })?;
-        }
-        Ok(())
-    }
-
-    fn journal(&self, files: &[FileRead]) -> Result<(), Stop> {
-        let records: Vec<_> = files
-            .iter()
-            .filter_map(|file| match (&file.path, &file.entry) {
-                (Some(path), Some(entry)) => Some((path.clone(), entry.encode_to_vec())),
-                _ => None,
-            })
-            .collect();
-        if !records.is_empty() {
-            self.context.job.domain.index().journal_put(&records)?;
         }
         Ok(())
     }

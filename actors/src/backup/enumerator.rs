@@ -16,9 +16,9 @@ use lockstone_proto::ids::{ChunkId, PointId};
 use lockstone_proto::limits::{CHUNK_MIN, FRAME_TARGET};
 use lockstone_proto::vault::{Consistency, Entry, EntryKind};
 use lockstone_vault::log::LogView;
-use prost::Message;
 
 use super::ahead;
+use super::journal::Journal;
 use super::messages::{Catalogue, FileTask, ReadBatch, Walked};
 use super::previous::{OldFolder, resolve};
 use super::{Base, Context};
@@ -45,7 +45,7 @@ struct Walk {
     batch_bytes: u64,
     next_slot: u64,
     /// An interrupted run left finished files.
-    has_journal: bool,
+    journal: Option<Journal>,
 }
 
 /// A source, and what the last point has of it.
@@ -78,20 +78,13 @@ impl Enumerator {
                     .into(),
             );
         }
-        let mut has_journal = false;
-        let seen = &mut |_: &[u8], _: &[u8]| {
-            has_journal = true;
-            false
-        };
-        if !job.request.full {
-            job.domain.index().journal_scan(b"/", seen)?;
-        }
+        let journal = Journal::open(job.domain.index())?.filter(|_| !job.request.full);
         let mut walk = Walk {
             steps: Vec::new(),
             batch: Vec::new(),
             batch_bytes: 0,
             next_slot: 0,
-            has_journal,
+            journal,
         };
         walk.steps.push(Walked::Enter(Box::default()));
         self.implied(Path::new("/"), &sources, 0, &mut walk)?;
@@ -334,8 +327,8 @@ impl Enumerator {
             return self.taken_over(old, size, walk);
         }
         if is_file
-            && walk.has_journal
-            && let Some(done) = self.journaled(folder, &name, &stat)?
+            && let Some(journal) = &mut walk.journal
+            && let Some(done) = self.journaled(journal, folder, &name, &stat)?
         {
             add(&counters.files_resumed, 1);
             add(
@@ -405,21 +398,21 @@ impl Enumerator {
     }
 
     /// What an interrupted run had of the file, if it still is that file and all of its chunks are durable.
-    fn journaled(&self, folder: &Folder, name: &[u8], stat: &Stat) -> Result<Option<Entry>, Stop> {
+    fn journaled(
+        &self,
+        journal: &mut Journal,
+        folder: &Folder,
+        name: &[u8],
+        stat: &Stat,
+    ) -> Result<Option<Entry>, Stop> {
         let job = &self.context.job;
         let index = job.domain.index();
-        let mut records = index.journal_get(&[folder.join(name)])?;
-        let Some(record) = records.pop().flatten() else {
-            return Ok(None);
-        };
         // The record's own run did not write it before the file had settled, so any start will do here.
         let always = (i64::MAX, 0);
-        let Ok(entry) = Entry::decode(Bytes::from(record)) else {
+        let found = journal.find(index, folder.path(), name)?;
+        let Some(entry) = found.filter(|entry| is_same(entry, stat, always)) else {
             return Ok(None);
         };
-        if entry.name.as_ref() != name || !is_same(&entry, stat, always) {
-            return Ok(None);
-        }
         let Some(content) = &entry.content else {
             return Ok((entry.size == 0).then_some(entry));
         };

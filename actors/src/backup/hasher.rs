@@ -365,7 +365,7 @@ impl Hasher {
         let settled = self.context.job.is_settled(entry.ctime_s, entry.ctime_ns);
         FileRead {
             slot: task.slot,
-            path: settled.then(|| task.folder.join(&task.name)),
+            folder: settled.then(|| task.folder.shared_path()),
             entry: Some(entry),
         }
     }
@@ -380,7 +380,7 @@ impl Hasher {
         FileRead {
             slot: task.slot,
             entry: None,
-            path: None,
+            folder: None,
         }
     }
 

@@ -42,8 +42,8 @@ pub(crate) struct FileRead {
     pub(crate) slot: u64,
     /// `None`: it is not in the recovery point, and a warning says so.
     pub(crate) entry: Option<Box<Entry>>,
-    /// For the journal; `None` when an interrupted run would have to read it again.
-    pub(crate) path: Option<Vec<u8>>,
+    /// Its folder's path, for the journal; `None` when an interrupted run would have to read it again.
+    pub(crate) folder: Option<Arc<[u8]>>,
 }
 
 /// What the Cataloguer hears.

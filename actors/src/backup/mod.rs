@@ -18,6 +18,7 @@ mod cataloguer;
 mod dedup;
 mod enumerator;
 mod hasher;
+mod journal;
 mod links;
 mod messages;
 mod previous;

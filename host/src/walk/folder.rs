@@ -16,7 +16,7 @@ use super::Stat;
 #[derive(Debug)]
 pub struct Folder {
     handle: OwnedFd,
-    path: Box<[u8]>,
+    path: Arc<[u8]>,
     device: u64,
     device_raw: u64,
 }
@@ -51,6 +51,12 @@ impl Folder {
     /// The folder's absolute path in the source (not in a snapshot of it), for messages.
     pub fn path(&self) -> &[u8] {
         &self.path
+    }
+
+    /// The same, for those who keep it when the handle is closed.
+    #[must_use]
+    pub fn shared_path(&self) -> Arc<[u8]> {
+        Arc::clone(&self.path)
     }
 
     /// The path of an entry in it.

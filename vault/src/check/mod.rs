@@ -7,7 +7,7 @@
 //! and folders that several points share are looked at once, unless there is damage in them.
 //!
 //! This crate has no threads: the caller says how work on packs is spread (`Spawn`). Memory: a segment, and for each
-//! worker about 16 MiB; which folders are known to be whole is noted in the index, below the journal prefix `SCRATCH`.
+//! worker about 16 MiB; which folders are known to be whole is noted in the index, under keys that begin with `SCRATCH`.
 
 mod pack;
 mod trees;
@@ -116,7 +116,7 @@ pub async fn check(
     progress: &OnProgress<'_>,
     cancelled: &Cancelled<'_>,
 ) -> Result<CheckReport, VaultError> {
-    domain.index().journal_clear(SCRATCH)?;
+    domain.index().scratch_clear(SCRATCH)?;
     let mut check = Check {
         domain,
         options,
@@ -128,7 +128,7 @@ pub async fn check(
         seen: Vec::new(),
     };
     let result = check.run().await;
-    domain.index().journal_clear(SCRATCH)?;
+    domain.index().scratch_clear(SCRATCH)?;
     result?;
     let mut report = check.report;
     report.cancelled |= cancelled();

@@ -260,7 +260,7 @@ impl Walk {
             .into_iter()
             .map(|(page, _)| (scratch_key(&page), []))
             .collect();
-        pages.domain.index().journal_put(&whole)?;
+        pages.domain.index().scratch_put(&whole)?;
         for (damage, path) in std::mem::take(&mut self.damaged) {
             self.report(check, damage, path);
         }
@@ -302,7 +302,7 @@ fn scratch_key(page: &ChunkId) -> Vec<u8> {
 fn is_whole(domain: &Domain, page: &ChunkId) -> Result<bool, VaultError> {
     Ok(domain
         .index()
-        .journal_get(&[scratch_key(page)])?
+        .scratch_get(&[scratch_key(page)])?
         .first()
         .is_some_and(Option::is_some))
 }

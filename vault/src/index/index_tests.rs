@@ -127,29 +127,35 @@ fn a_chunk_is_where_it_was_stored_last() {
 fn journal_pages_and_meta_keep_what_they_are_given() {
     let folder = tempfile::tempdir().unwrap();
     let (index, _) = open(folder.path());
+    let (one, two, three) = (("/a/1", "one"), ("/a/2", "two"), ("/b/1", "three"));
+    assert!(!index.journal_load().unwrap());
+    index.journal_add(&[two, three]).unwrap();
+    let before = |prefix: &str, key: &str| index.journal_before(prefix.as_bytes(), key.as_bytes()).unwrap();
+    assert_eq!(before("/a/", "/a/9"), None, "not loaded yet");
+    assert!(index.journal_load().unwrap());
+    index.journal_add(&[one]).unwrap();
+    assert!(index.journal_load().unwrap());
+    assert!(index.journal_load().unwrap());
+    assert_eq!(before("/a/", "/a/0"), None);
+    assert_eq!(before("/a/", "/a/1"), Some(b"one".to_vec()));
+    assert_eq!(before("/a/", "/a/9"), Some(b"two".to_vec()));
+    assert_eq!(before("/b/", "/b/0"), None, "what is before has another prefix");
+
     index
-        .journal_put(&[("a/1", "one"), ("a/2", "two"), ("b/1", "three")])
+        .scratch_put(&[("c/1", "one"), ("c/2", "two"), ("d/1", "three")])
         .unwrap();
-    let got = index.journal_get(&["b/1", "x", "a/1"]).unwrap();
-    assert_eq!(got, [Some(b"three".to_vec()), None, Some(b"one".to_vec())]);
-    let scan = |prefix: &[u8]| {
-        let mut seen = Vec::new();
-        index
-            .journal_scan(prefix, &mut |key, _| {
-                seen.push(String::from_utf8(key.to_vec()).unwrap());
-                true
-            })
-            .unwrap();
-        seen
-    };
-    assert_eq!(scan(b"a/"), ["a/1", "a/2"]);
-    index.journal_clear(b"a/").unwrap();
-    assert_eq!(scan(b""), ["b/1"]);
-    index.journal_clear(b"").unwrap();
-    assert!(scan(b"").is_empty());
-    index.journal_put(&[(vec![0xff, 0xff], b"x")]).unwrap();
-    index.journal_clear(&[0xff]).unwrap();
-    assert!(scan(b"").is_empty());
+    let got = || index.scratch_get(&["d/1", "x", "c/1"]).unwrap();
+    assert_eq!(got(), [Some(b"three".to_vec()), None, Some(b"one".to_vec())]);
+    index.scratch_clear(b"c/").unwrap();
+    assert_eq!(got(), [Some(b"three".to_vec()), None, None]);
+    index.journal_add(&[one]).unwrap();
+    index.journal_clear().unwrap();
+    assert!(!index.journal_load().unwrap());
+    assert_eq!(before("/a/", "/a/9"), None);
+    assert_eq!(got(), [Some(b"three".to_vec()), None, None]);
+    index.scratch_put(&[(vec![0xff, 0xff], b"x")]).unwrap();
+    index.scratch_clear(&[0xff]).unwrap();
+    assert_eq!(index.scratch_get(&[[0xff, 0xff]]).unwrap(), [None]);
 
     let page = NewPage {
         id: chunk(1),

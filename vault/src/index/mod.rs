@@ -9,9 +9,11 @@
 //! below 48 MiB together. Two background threads. All calls block for as long as a disk read takes.
 //!
 //! Column families: `chunks` (chunk id → place), `packs` (`n` number → pack, `i` id → number, `f` number, frame → the
-//! chunks of a frame of a tree pack), `pages`, `log`, `journal`, `meta`.
+//! chunks of a frame of a tree pack), `pages`, `log`, `journal` (what the journal's file had when it was loaded, and the
+//! notes of a check), `meta`.
 
 mod error;
+mod journal;
 mod open;
 mod records;
 
@@ -25,6 +27,7 @@ use lockstone_proto::ids::{ChunkId, PackId, SegmentId};
 use lockstone_proto::vault::{ChunkKind, Codec, PackEntry};
 use rocksdb::{ColumnFamily, DB, Direction, IteratorMode, ReadOptions, WriteBatch, WriteOptions};
 
+use self::journal::JournalFile;
 use crate::tree::NewPage;
 
 pub use error::IndexError;
@@ -93,6 +96,7 @@ pub struct Index {
     db: DB,
     _closing: open::Closing,
     folder: PathBuf,
+    journal: JournalFile,
     /// The number of the next new pack; the lock also keeps two writers from numbering one pack twice.
     next_pack: Mutex<u32>,
     /// Places of chunks that were added. (RocksDB's own estimate would have to open every table first.)
@@ -101,6 +105,18 @@ pub struct Index {
     /// Chunks that were looked up and found, and those that were not.
     hits: AtomicU64,
     misses: AtomicU64,
+}
+
+/// Why the journal could not be loaded.
+enum Loading {
+    Index(IndexError),
+    File(std::io::Error),
+}
+
+impl From<std::io::Error> for Loading {
+    fn from(error: std::io::Error) -> Self {
+        Self::File(error)
+    }
 }
 
 /// Two generations of decoded packs: what was asked for lately survives.
@@ -290,8 +306,54 @@ impl Index {
         self.db.write_opt(batch, &options).map_err(|error| self.failed(error))
     }
 
-    /// Writes journal records, all or none.
-    pub fn journal_put<K: AsRef<[u8]>, V: AsRef<[u8]>>(&self, records: &[(K, V)]) -> Result<()> {
+    /// Appends to the journal; all records or none. Keys begin with `/`. They can be asked for once they are loaded.
+    pub fn journal_add<K: AsRef<[u8]>, V: AsRef<[u8]>>(&self, records: &[(K, V)]) -> Result<()> {
+        self.journal.append(records).map_err(|error| self.unreadable(&error))
+    }
+
+    /// Makes all that was added to the journal ready to be asked for; says whether there is anything.
+    pub fn journal_load(&self) -> Result<bool> {
+        let family = self.family(JOURNAL)?;
+        let mut batch = WriteBatch::default();
+        let outcome = self.journal.read(&mut |key, value| {
+            batch.put_cf(family, key, value);
+            if batch.size_in_bytes() >= BATCH_BYTES {
+                self.write(std::mem::take(&mut batch)).map_err(Loading::Index)?;
+            }
+            Ok(())
+        });
+        outcome.map_err(|error| match error {
+            Loading::Index(error) => error,
+            Loading::File(error) => self.unreadable(&error),
+        })?;
+        self.write(batch)?;
+        self.journal.remove().map_err(|error| self.unreadable(&error))?;
+        let mut any = false;
+        self.scan(JOURNAL, b"/", &mut |_, _| {
+            any = true;
+            false
+        })?;
+        Ok(any)
+    }
+
+    /// The value of the last loaded record of the journal whose key begins with `prefix` and does not come behind `key`.
+    pub fn journal_before(&self, prefix: &[u8], key: &[u8]) -> Result<Option<Vec<u8>>> {
+        let mut options = ReadOptions::default();
+        options.set_iterate_lower_bound(prefix);
+        let mode = IteratorMode::From(key, Direction::Reverse);
+        let last = self.db.iterator_cf_opt(self.family(JOURNAL)?, options, mode).next();
+        let last = last.transpose().map_err(|error| self.failed(error))?;
+        Ok(last.map(|(_, value)| value.into_vec()))
+    }
+
+    /// Forgets the journal.
+    pub fn journal_clear(&self) -> Result<()> {
+        self.journal.remove().map_err(|error| self.unreadable(&error))?;
+        self.clear(JOURNAL, b"/")
+    }
+
+    /// Notes something for a while, all records or none. No key begins with `/`.
+    pub fn scratch_put<K: AsRef<[u8]>, V: AsRef<[u8]>>(&self, records: &[(K, V)]) -> Result<()> {
         let family = self.family(JOURNAL)?;
         let mut batch = WriteBatch::default();
         for (key, value) in records {
@@ -300,8 +362,8 @@ impl Index {
         self.write(batch)
     }
 
-    /// Journal records by their keys, in the order asked.
-    pub fn journal_get<K: AsRef<[u8]>>(&self, keys: &[K]) -> Result<Vec<Option<Vec<u8>>>> {
+    /// What was noted under these keys, in the order asked.
+    pub fn scratch_get<K: AsRef<[u8]>>(&self, keys: &[K]) -> Result<Vec<Option<Vec<u8>>>> {
         let keys = keys.iter().map(AsRef::as_ref);
         let found = self.db.batched_multi_get_cf(self.family(JOURNAL)?, keys, false);
         let found = found
@@ -312,13 +374,8 @@ impl Index {
             .map_err(|error| self.failed(error))
     }
 
-    /// Journal records whose keys begin so, in order of their keys, as long as `each` says so.
-    pub fn journal_scan(&self, prefix: &[u8], each: &mut dyn FnMut(&[u8], &[u8]) -> bool) -> Result<()> {
-        self.scan(JOURNAL, prefix, each)
-    }
-
-    /// Deletes the journal records whose keys begin so; all of them for an empty prefix.
-    pub fn journal_clear(&self, prefix: &[u8]) -> Result<()> {
+    /// Forgets what was noted under keys that begin so.
+    pub fn scratch_clear(&self, prefix: &[u8]) -> Result<()> {
         self.clear(JOURNAL, prefix)
     }
 
@@ -444,6 +501,10 @@ impl Index {
             open::mark_corrupt(&self.folder, reason);
         }
         error
+    }
+
+    fn unreadable(&self, error: &std::io::Error) -> IndexError {
+        IndexError::io(&self.folder.to_string_lossy(), error)
     }
 
     fn corrupt(&self, what: &str) -> IndexError {

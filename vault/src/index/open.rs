@@ -18,6 +18,7 @@ use rocksdb::{
     BlockBasedIndexType, BlockBasedOptions, Cache, ColumnFamilyDescriptor, DB, DBCompressionType, LogLevel, Options,
 };
 
+use super::journal::JournalFile;
 use super::{CHUNK_COUNT, CHUNKS, FAMILIES, GENERATION, Index, IndexError, META, NEXT_PACK, PAGES, PackCache};
 
 const OWNER: &[u8] = b"owner";
@@ -127,6 +128,7 @@ impl Index {
                 folder: folder.to_owned(),
             },
             folder: folder.to_owned(),
+            journal: JournalFile::of(folder),
             next_pack: Mutex::new(next),
             packs: Mutex::new(PackCache::default()),
             chunks: AtomicU64::new(chunks),
@@ -149,6 +151,7 @@ pub fn destroy(folder: &Path) -> io::Result<()> {
         Ok(_) => gone(fs::remove_file(&path))?,
         Err(error) => gone(Err(error))?,
     }
+    JournalFile::of(folder).remove()?;
     gone(fs::remove_file(folder.join(FILES)))?;
     gone(fs::remove_file(folder.join(CORRUPT)))
 }
