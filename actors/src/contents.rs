@@ -1,6 +1,8 @@
 //! A file's content, read back from its entry: which bytes of the file are which chunk, and where its holes are, in file
 //! order, nested lists opened as they are reached. The Planner, in-place comparison and `--verify` all read it here.
 
+use std::borrow::Cow;
+
 use lockstone_proto::ids::ChunkId;
 use lockstone_proto::vault::{Content, Entry};
 use lockstone_vault::domain::Domain;
@@ -23,13 +25,13 @@ pub(crate) struct Chunks<'a> {
     domain: &'a Domain,
     engine: &'a Engine,
     /// Lists being read, the innermost last.
-    lists: Vec<List>,
+    lists: Vec<List<'a>>,
     /// Nested lists opened on the way; a budget against hostile ones.
     depth_left: u32,
 }
 
-struct List {
-    content: Content,
+struct List<'a> {
+    content: Cow<'a, Content>,
     /// The next id.
     next: usize,
     /// The next hole.
@@ -40,11 +42,11 @@ struct List {
 
 impl<'a> Chunks<'a> {
     /// The chunks of a file's entry. The entry comes from a decoded page, so its own list is sound.
-    pub(crate) fn of(entry: &Entry, domain: &'a Domain, engine: &'a Engine) -> Self {
+    pub(crate) fn of(entry: &'a Entry, domain: &'a Domain, engine: &'a Engine) -> Self {
         let lists = entry
             .content
             .iter()
-            .map(|content| List::new(content.clone(), 0))
+            .map(|content| List::new(Cow::Borrowed(content), 0))
             .collect();
         Self {
             domain,
@@ -55,8 +57,8 @@ impl<'a> Chunks<'a> {
     }
 }
 
-impl List {
-    fn new(content: Content, base: u64) -> Self {
+impl<'a> List<'a> {
+    fn new(content: Cow<'a, Content>, base: u64) -> Self {
         let mut list = Self {
             content,
             next: 0,
@@ -118,7 +120,7 @@ impl Iterator for Chunks<'_> {
             self.depth_left -= 1;
             let opened = self.engine.finish(self.domain.content(&id, level - 1, offset, len));
             match opened {
-                Ok(content) => self.lists.push(List::new(content, offset)),
+                Ok(content) => self.lists.push(List::new(Cow::Owned(content), offset)),
                 Err(error) => {
                     self.lists.clear();
                     return Some(Err(error.into()));

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::lab::{Lab, noise};
-use crate::tree::{self, assert_like, assert_same, file, look};
+use crate::tree::{self, Seen, assert_like, assert_same, file, look};
 
 /// A source that takes long enough to be interrupted, also where it is read from memory.
 fn large(lab: &Lab, seed: u64) {
@@ -124,6 +124,51 @@ fn a_cancelled_backup_ends_in_order_and_the_next_goes_on() {
         let (restored, _) = lab.restore("latest", "out");
         assert_same(&lab.source(), &restored);
     }
+}
+
+#[test]
+fn a_killed_restore_leaves_nothing_that_looks_whole_and_is_not_and_the_next_goes_on() {
+    let lab = Lab::new();
+    tree::plain(&lab.source());
+    for seed in 0..2 {
+        large(&lab, seed);
+    }
+    lab.backup();
+    let whole = look(&lab.source());
+    let mut unfinished = 0;
+    for round in 0..rounds() {
+        let to = format!("out-{round}");
+        let target = lab.path(&to);
+        let args = ["restore", "latest", "--target", target.to_str().unwrap()];
+        // Slow enough that it cannot be done before it is killed.
+        let mut child = lab.spawn(args.iter().chain(&["--download-limit", "20MiB/s"]));
+        std::thread::sleep(Duration::from_millis(400 + round * 7919 % 2500));
+        let _ = child.kill();
+        child.wait().unwrap();
+        let restored = lab.restored(&to);
+        if restored.exists() {
+            for (path, seen) in look(&restored) {
+                match (seen.kind, seen.mode) {
+                    ("file", 0o1600) | ("folder", 0o1700) => unfinished += 1,
+                    _ if path.as_encoded_bytes().ends_with(b".part") => unfinished += 1,
+                    _ => {
+                        // It may have further names, which are missing.
+                        let (links, same_as) = (whole[&path].links, whole[&path].same_as.clone());
+                        assert_eq!(Seen { links, same_as, ..seen }, whole[&path], "{}", path.display());
+                    }
+                }
+            }
+        }
+        let report = lab.run(args.iter().chain(&["--json"])).exits(0).json();
+        assert_eq!(
+            (&report["copies"], &report["warnings_total"]),
+            (&0.into(), &0.into()),
+            "{report}"
+        );
+        assert_same(&lab.source(), &restored);
+        fs::remove_dir_all(&target).unwrap();
+    }
+    assert!(unfinished > 0, "no restore was killed while it wrote");
 }
 
 #[test]

@@ -6,9 +6,10 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use lockstone_host::read::OpenedFile;
 use lockstone_host::walk::Stat;
-use lockstone_host::write::Dir;
+use lockstone_host::write::{Dir, is_unfinished};
 use lockstone_proto::limits::MIB;
 use lockstone_proto::vault::{ChunkKind, Entry, EntryKind};
 use rayon::prelude::*;
@@ -25,6 +26,17 @@ const COMPARE: u64 = 8 * MIB;
 const NAME_MAX: usize = 255;
 /// Paths that a dry run lists.
 const WOULD_MAX: usize = 1000;
+
+/// Whose a folder is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Origin {
+    /// It was made for this.
+    Made,
+    /// A restore that was killed made it, and gave it no attributes.
+    Unfinished,
+    /// It was there.
+    There,
+}
 
 /// How an existing file compares.
 struct Compared {
@@ -62,10 +74,17 @@ impl Context {
             add(&self.job.progress.counters.folders, 1);
         }
         match self.open_or_make(above, &entry, &path) {
-            Ok(Some((dir, made))) => {
-                let keeps = !made && (implied || self.job.request.conflict != Conflict::Overwrite);
+            Ok(Some((dir, origin))) => {
+                let keeps = origin == Origin::There && (implied || self.job.request.conflict != Conflict::Overwrite);
                 let above = Some(Arc::clone(above));
-                Ok(Some(FolderOut::new(path, above, dir, (!keeps).then_some(entry), made)))
+                let is_fresh = origin == Origin::Made;
+                Ok(Some(FolderOut::new(
+                    path,
+                    above,
+                    dir,
+                    (!keeps).then_some(entry),
+                    is_fresh,
+                )))
             }
             Ok(None) => Ok(None),
             Err(error) => {
@@ -75,21 +94,30 @@ impl Context {
         }
     }
 
-    /// The folder's handle (none in a dry run where it is missing), and whether it was made for this.
+    /// The folder's handle (none in a dry run where it is missing), and whose it is.
     fn open_or_make(
         &self,
         above: &FolderOut,
         entry: &Entry,
         path: &[u8],
-    ) -> io::Result<Option<(Option<Arc<Dir>>, bool)>> {
+    ) -> io::Result<Option<(Option<Arc<Dir>>, Origin)>> {
         let request = &self.job.request;
         let Some(dir) = &above.dir else {
-            return Ok(Some((None, true)));
+            return Ok(Some((None, Origin::Made)));
         };
         let there = if above.is_fresh { None } else { dir.lookup(&entry.name)? };
         let name = match there {
             Some(there) if there.is_folder() => {
-                return Ok(Some((Some(Arc::new(dir.open_folder(&entry.name)?)), false)));
+                let folder = dir.open_folder(&entry.name)?;
+                let origin = if is_unfinished(there.mode, true, entry.mode) {
+                    if !request.dry_run {
+                        folder.remove_leftovers()?;
+                    }
+                    Origin::Unfinished
+                } else {
+                    Origin::There
+                };
+                return Ok(Some((Some(Arc::new(folder)), origin)));
             }
             None => entry.name.to_vec(),
             Some(_) => match request.conflict {
@@ -111,24 +139,23 @@ impl Context {
         };
         if request.dry_run {
             self.would(path);
-            return Ok(Some((None, true)));
+            return Ok(Some((None, Origin::Made)));
         }
-        Ok(Some((Some(Arc::new(dir.make_folder(&name)?)), true)))
+        Ok(Some((Some(Arc::new(dir.make_folder(&name)?)), Origin::Made)))
     }
 
     /// What becomes of a file, symlink, fifo or device. `None`: nothing.
     pub(super) fn plan_file(&self, folder: &Arc<FolderOut>, entry: Entry) -> Result<Option<Arc<FileOut>>, Stop> {
-        let path = folder.join(&entry.name);
         let decided = match self.decide(folder, &entry) {
             Ok(decided) => decided?,
             Err(error) => {
-                self.not_restored(&path, &error)?;
+                self.not_restored(&folder.join(&entry.name), &error)?;
                 None
             }
         };
         let Some((action, kept)) = decided else { return Ok(None) };
         if self.job.request.dry_run {
-            self.would(&path);
+            self.would(&folder.join(&entry.name));
             add(&self.job.progress.counters.files_done, 1);
             add(&self.job.progress.counters.bytes_done, entry.size);
             return Ok(None);
@@ -145,7 +172,7 @@ impl Context {
         if let Some(first) = first {
             let name = match action {
                 Action::Write { name, .. } | Action::Link { name, .. } => name,
-                Action::Attributes => entry.name.to_vec(),
+                Action::Attributes => entry.name.clone(),
             };
             return Ok(Some(FileOut::new(
                 folder,
@@ -162,15 +189,23 @@ impl Context {
     /// The outer error is the target's, the inner one ends the job.
     #[allow(clippy::type_complexity, reason = "an inner result tells whose error it is")]
     fn decide(&self, folder: &FolderOut, entry: &Entry) -> io::Result<Result<Option<(Action, HashSet<u64>)>, Stop>> {
-        let write = |name: Vec<u8>, replace: bool| Action::Write { name, replace };
-        let anew = || write(entry.name.to_vec(), false);
+        let write = |name: Bytes, replace: bool| Action::Write { name, replace };
+        let anew = || write(entry.name.clone(), false);
         let Some(dir) = folder.dir.as_ref().filter(|_| !folder.is_fresh) else {
             return Ok(Ok(Some((anew(), HashSet::new()))));
         };
         let Some(there) = dir.lookup(&entry.name)? else {
             return Ok(Ok(Some((anew(), HashSet::new()))));
         };
-        let (conflict, counters) = (self.job.request.conflict, &self.job.progress.counters);
+        let counters = &self.job.progress.counters;
+        let is_half =
+            entry.kind() == EntryKind::File && there.is_file() && is_unfinished(there.mode, false, entry.mode);
+        // What a killed restore left is nobody's: it is replaced.
+        let conflict = if is_half {
+            Conflict::Overwrite
+        } else {
+            self.job.request.conflict
+        };
         if conflict == Conflict::Skip {
             add(&counters.skipped, 1);
             return Ok(Ok(None));
@@ -204,9 +239,9 @@ impl Context {
                 return Ok(Ok(None));
             }
             add(&counters.copies, 1);
-            write(self.copy_name(dir, &entry.name)?, false)
+            write(self.copy_name(dir, &entry.name)?.into(), false)
         } else {
-            write(entry.name.to_vec(), true)
+            write(entry.name.clone(), true)
         };
         Ok(Ok(Some((action, compared.kept))))
     }

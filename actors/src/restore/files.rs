@@ -1,13 +1,14 @@
 //! Files and folders on their way back. Both count what is still to come; whoever brings the last of it finishes them.
 //!
-//! A file is written under a temporary name in its folder and gets its own name, attributes and all, in one step at the
-//! end: a cancelled or failed restore leaves no partial file under a final name. A folder gets its attributes when all
-//! that belongs in it has arrived, as writing into it would change its times.
+//! A file is written where nobody takes it for a whole one (see `lockstone_host::write`): a cancelled or failed restore leaves
+//! none behind, and a killed one what the next knows and replaces. A folder gets its attributes when all that belongs in
+//! it has arrived, as writing into it would change its times.
 
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
+use bytes::Bytes;
 use lockstone_host::write::{Dir, PartFile};
 use lockstone_proto::vault::Entry;
 use parking_lot::Mutex;
@@ -76,7 +77,7 @@ pub(crate) enum Action {
     /// Write it under this name.
     Write {
         /// The name in the folder.
-        name: Vec<u8>,
+        name: Bytes,
         /// What stands there may go.
         replace: bool,
     },
@@ -85,7 +86,7 @@ pub(crate) enum Action {
     /// It is another name of this file, which comes before it in the tree.
     Link {
         /// The name in the folder.
-        name: Vec<u8>,
+        name: Bytes,
         /// The file.
         first: Arc<FileOut>,
     },
@@ -127,7 +128,7 @@ impl FileOut {
     }
 
     /// Its name in the folder, once it is there.
-    pub(crate) fn final_name(&self) -> &[u8] {
+    pub(crate) fn final_name(&self) -> &Bytes {
         match &self.action {
             Action::Write { name, .. } | Action::Link { name, .. } => name,
             Action::Attributes => &self.entry.name,

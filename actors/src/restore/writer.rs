@@ -73,7 +73,7 @@ fn part(context: &Context, file: &FileOut) -> Result<io::Result<Arc<PartFile>>, 
     let Some(dir) = &file.folder.dir else {
         return Err(Fault::integrity("a dry run wrote").into());
     };
-    let made = dir.create_part(&file.entry).and_then(|part| {
+    let made = dir.create_part(file.final_name(), &file.entry).and_then(|part| {
         if !file.kept.is_empty() {
             keep(context, dir, file, &part)?;
         }
@@ -163,7 +163,7 @@ fn put(
             (Some(first_dir), None) => dir.hard_link(first_dir, first.final_name(), name),
             _ => Err(io::Error::other("the file it is another name of could not be restored")),
         },
-        Action::Write { name, replace } if entry.kind() == EntryKind::File => {
+        Action::Write { replace, .. } if entry.kind() == EntryKind::File => {
             let part = match part_so_far {
                 Some(part) => part,
                 None => match part(context, file)? {
@@ -183,7 +183,7 @@ fn put(
                 return Ok(Err(error));
             }
             match Arc::into_inner(part) {
-                Some(part) => part.finish(entry, &options, name, *replace, problems),
+                Some(part) => part.finish(entry, &options, *replace, problems),
                 None => Err(io::Error::other("it is still being written")),
             }
         }

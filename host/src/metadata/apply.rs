@@ -1,5 +1,6 @@
 //! Gives attributes back, in the one order that works and is safe: owner (which clears setuid and capabilities), extended
-//! attributes, mode, ACLs, capabilities, times, harmless inode flags. What forbids further changes, immutable and
+//! attributes, ACLs, capabilities, times, harmless inode flags, and then the mode: it may be what marks a file as not whole. (Its
+//! group rights are the mask of an ACL: setting them after it changes nothing.) What forbids further changes, immutable and
 //! append-only, is set by [`protect`] when the entry has its final name and all of its links.
 //!
 //! Without root an owner may not be given away: then setuid and setgid bits are left off as well, since they would be
@@ -39,6 +40,8 @@ pub enum ApplyTo<'a> {
 pub struct Born {
     uid: u32,
     gid: u32,
+    /// With what the file system kept of the mode that was asked for.
+    pub(crate) mode: u32,
     /// No attribute was inherited that `remove_others` would look at.
     bare: bool,
     /// `None`: the file system has none.
@@ -58,6 +61,7 @@ impl Born {
         Some(Self {
             uid: stat.st_uid,
             gid: stat.st_gid,
+            mode: stat.st_mode,
             bare: xattr_names(&From::Handle(file)).ok()?.is_empty(),
             flags,
         })
@@ -105,15 +109,6 @@ pub fn apply(
     for xattr in early {
         set_xattr(to, xattr, warnings);
     }
-    // There is no mode of a symbolic link.
-    if entry.kind() != EntryKind::Symlink {
-        let mut mode = entry.mode & 0o7777;
-        if !owned && mode & 0o6000 != 0 {
-            mode &= !0o6000;
-            warnings.push("its setuid and setgid bits were left off, as its owner could not be set".to_owned());
-        }
-        set_mode(to, mode, warnings)?;
-    }
     for xattr in late {
         if options.acls || !is_acl(&xattr.name) {
             set_xattr(to, xattr, warnings);
@@ -125,6 +120,15 @@ pub fn apply(
         ApplyTo::Newborn(_, born) if born.flags.unwrap_or(0) & mask == entry.flags & mask => {}
         ApplyTo::Handle(fd) | ApplyTo::Newborn(fd, _) => set_flags(fd, mask, entry.flags, warnings),
         ApplyTo::Name(..) => {}
+    }
+    // There is no mode of a symbolic link.
+    if entry.kind() != EntryKind::Symlink {
+        let mut mode = entry.mode & 0o7777;
+        if !owned && mode & 0o6000 != 0 {
+            mode &= !0o6000;
+            warnings.push("its setuid and setgid bits were left off, as its owner could not be set".to_owned());
+        }
+        set_mode(to, mode, warnings)?;
     }
     Ok(())
 }

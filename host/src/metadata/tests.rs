@@ -58,9 +58,9 @@ fn restored(entry: &Entry, target: &Path, options: &ApplyOptions) -> (Entry, Vec
     let mut warnings = Vec::new();
     match entry.kind() {
         EntryKind::File => {
-            let part = dir.create_part(entry).unwrap();
+            let part = dir.create_part(&entry.name, entry).unwrap();
             part.set_len(entry.size).unwrap();
-            part.finish(entry, options, &entry.name, false, &mut warnings).unwrap();
+            part.finish(entry, options, false, &mut warnings).unwrap();
         }
         EntryKind::Folder => {
             dir.make_folder(&entry.name)
@@ -254,14 +254,13 @@ fn inode_flags_come_last_and_can_be_taken_off() {
         ),
         (0o604, 0x50)
     );
-    let part = dir.create_part(&file).unwrap();
+    let part = dir.create_part(&b"f"[..].into(), &file).unwrap();
     part.finish(
         &Entry {
             flags: 0,
             ..file.clone()
         },
         &options,
-        b"f",
         true,
         &mut warnings,
     )
@@ -366,8 +365,8 @@ fn hostile_attributes_harm_nothing() {
     };
     let dir = Dir::open_root(target.path()).unwrap();
     let mut warnings = Vec::new();
-    let part = dir.create_part(&entry).unwrap();
-    let _ = part.finish(&entry, &ApplyOptions::default(), b"f", false, &mut warnings);
+    let part = dir.create_part(&b"f"[..].into(), &entry).unwrap();
+    let _ = part.finish(&entry, &ApplyOptions::default(), false, &mut warnings);
     assert!(warnings.len() >= 4, "{warnings:?}");
     let _ = dir.remove(b"f");
 }

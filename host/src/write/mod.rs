@@ -4,9 +4,14 @@
 //! are opened by `openat2` beneath their parent without symbolic or magic links, and new entries are created under names
 //! of our own that must not exist. Nothing ever resolves a path of several components.
 //!
-//! What keeps half a file from having a final name: everything is made under a temporary name
-//! (`.lockstone-<16 hex digits>.part`), gets its content and attributes there, and is renamed last. A part that is
-//! dropped unfinished is removed.
+//! What keeps half a file from being taken for a whole one: it is made under a temporary name
+//! (`.lockstone-<16 hex digits>.part`), gets its content and attributes there, and is renamed last. A part that is dropped
+//! unfinished is removed.
+//!
+//! For small files the renaming is a third of the kernel's work. So in a folder that was made here, where nobody looks for
+//! anything yet, a file that is written by one call has its own name from the start, and a mode that no other file has
+//! until all else is done. What a killed restore leaves is known by such modes ([`is_unfinished`]), and the next one
+//! replaces it. `docs/decisions/0009` weighs it.
 
 mod part;
 #[cfg(test)]
@@ -18,6 +23,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
+use bytes::Bytes;
 use lockstone_proto::vault::{Entry, EntryKind};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, RenameFlags, ResolveFlags};
 use rustix::io::Errno;
@@ -28,10 +34,26 @@ use crate::metadata::{ApplyTo, Born, OwnerNames, apply, protect, unprotect};
 use crate::read::OpenedFile;
 use crate::walk::Stat;
 
+/// The sticky bit: with it, and without any right for others, files and folders are made, and get their own mode last.
+const UNFINISHED: Mode = Mode::SVTX;
+
+/// Whether a restore was killed before this file or folder was whole. `mode`: that of what stands there; `wanted`: what the
+/// entry that is to be restored has, for there may be one that really is like that.
+#[must_use]
+pub fn is_unfinished(mode: u32, is_folder: bool, wanted: u32) -> bool {
+    let rights = if is_folder { Mode::RWXU } else { Mode::RUSR | Mode::WUSR };
+    let marked = (UNFINISHED | rights).as_raw_mode();
+    // A folder may inherit setgid from the one above.
+    let is_marked = |mode: u32| mode & 0o5777 == marked;
+    is_marked(mode) && !is_marked(wanted)
+}
+
 /// A folder of the target. Cheap to clone; holds one handle.
 #[derive(Debug, Clone)]
 pub struct Dir {
     handle: Arc<OwnedFd>,
+    /// It was made here, and belongs to nobody else before it is whole.
+    is_ours: bool,
     names: Arc<OwnerNames>,
     /// What files made in it are like, once one was; the inner `None`: that cannot be known.
     born: Arc<OnceLock<Option<Born>>>,
@@ -49,6 +71,7 @@ impl Dir {
         let handle = rustix::fs::open(path, flags, Mode::empty())?;
         Ok(Self {
             handle: Arc::new(handle),
+            is_ours: false,
             names: Arc::new(OwnerNames::default()),
             born: Arc::default(),
         })
@@ -81,6 +104,7 @@ impl Dir {
         let handle = open_beneath(self.handle(), check(name)?, flags)?;
         Ok(Self {
             handle: Arc::new(handle),
+            is_ours: false,
             names: Arc::clone(&self.names),
             born: Arc::default(),
         })
@@ -91,8 +115,24 @@ impl Dir {
     /// # Errors
     /// `AlreadyExists` where something stands there, or the system's error.
     pub fn make_folder(&self, name: &[u8]) -> io::Result<Self> {
-        rustix::fs::mkdirat(self.handle(), check(name)?, Mode::RWXU)?;
-        self.open_folder(name)
+        rustix::fs::mkdirat(self.handle(), check(name)?, Mode::RWXU | UNFINISHED)?;
+        let made = self.open_folder(name)?;
+        Ok(Self { is_ours: true, ..made })
+    }
+
+    /// Removes what a killed restore left under temporary names in a folder that [`is_unfinished`].
+    ///
+    /// # Errors
+    /// It cannot be listed, or one cannot be removed.
+    pub fn remove_leftovers(&self) -> io::Result<()> {
+        for entry in rustix::fs::Dir::read_from(self.handle())? {
+            let entry = entry?;
+            let name = entry.file_name().to_bytes();
+            if is_temporary(name) {
+                self.remove(name)?;
+            }
+        }
+        Ok(())
     }
 
     /// Removes something that is no folder, also if it is protected by its inode flags.
@@ -126,12 +166,13 @@ impl Dir {
         Ok(rustix::fs::readlinkat(self.handle(), check(name)?, Vec::new())?.into_bytes())
     }
 
-    /// Begins a file: `entry` says what must be known before its first byte.
+    /// Begins the file that is to be called `name`: `entry` says what must be known before its first byte.
     ///
     /// # Errors
-    /// It cannot be made.
-    pub fn create_part(&self, entry: &Entry) -> io::Result<PartFile> {
-        PartFile::create(self.clone(), entry)
+    /// It cannot be made, or the name is no name.
+    pub fn create_part(&self, name: &Bytes, entry: &Entry) -> io::Result<PartFile> {
+        check(name)?;
+        PartFile::create(self, name, entry)
     }
 
     /// Makes a symbolic link, fifo or device with its attributes. `replace`: what stands under `name` may go, if it is
@@ -150,7 +191,8 @@ impl Dir {
         check(name)?;
         let node = |part: &[u8], kind, device| rustix::fs::mknodat(self.handle(), part, kind, Mode::RUSR, device);
         let device = rustix::fs::makedev(entry.rdev_major, entry.rdev_minor);
-        let part = Part::create(self.clone(), |part| match entry.kind() {
+        // Nothing about it could tell that its attributes are still missing.
+        let (part, ()) = Part::create_beside(self, |part| match entry.kind() {
             EntryKind::Symlink => rustix::fs::symlinkat(&entry.link_target[..], self.handle(), part),
             EntryKind::Fifo => node(part, FileType::Fifo, 0),
             EntryKind::CharDevice => node(part, FileType::CharacterDevice, device),
@@ -176,7 +218,10 @@ impl Dir {
         let (of_name, name) = (check(of_name)?, check(name)?);
         let make = || {
             let link = |part: &[u8]| rustix::fs::linkat(of.handle(), of_name, self.handle(), part, AtFlags::empty());
-            let mut part = Part::create(self.clone(), link)?;
+            if self.is_ours && link(name) == Ok(()) {
+                return Ok(());
+            }
+            let (mut part, ()) = Part::create_beside(self, link)?;
             part.is_link = true;
             part.publish(name, true)
         };
@@ -257,50 +302,67 @@ impl Dir {
     }
 }
 
-/// Something under a temporary name; removed unless it is published.
+/// Something that is not whole yet; removed unless it is published.
 #[derive(Debug)]
 pub(crate) struct Part {
     dir: Dir,
-    name: Vec<u8>,
+    /// A temporary one, or its own in a folder that was made here.
+    name: Bytes,
     published: bool,
     is_link: bool,
+}
+
+/// Temporary names: these around 16 hexadecimal digits.
+const PREFIX: &str = ".lockstone-";
+const SUFFIX: &str = ".part";
+
+fn is_temporary(name: &[u8]) -> bool {
+    let digits = name
+        .strip_prefix(PREFIX.as_bytes())
+        .and_then(|rest| rest.strip_suffix(SUFFIX.as_bytes()));
+    digits.is_some_and(|digits| digits.len() == 16 && digits.iter().all(u8::is_ascii_hexdigit))
 }
 
 /// How often a fresh temporary name may be taken before something is wrong.
 const TRIES: usize = 100;
 
 impl Part {
-    /// Finds a free temporary name by trying to make it.
-    fn create<T>(dir: Dir, make: impl Fn(&[u8]) -> Result<T, Errno>) -> io::Result<Self> {
-        Ok(Self::create_with(dir, make)?.0)
-    }
-
-    fn create_with<T>(dir: Dir, make: impl Fn(&[u8]) -> Result<T, Errno>) -> io::Result<(Self, T)> {
+    /// Makes it under a free temporary name.
+    fn create_beside<T>(dir: &Dir, make: impl Fn(&[u8]) -> Result<T, Errno>) -> io::Result<(Self, T)> {
         for _ in 0..TRIES {
             // Keys of a new hasher are random enough for a name that nobody has to guess.
             let random = std::hash::RandomState::new().build_hasher().finish();
-            let name = format!(".lockstone-{random:016x}.part").into_bytes();
-            match make(&name) {
-                Ok(made) => {
-                    return Ok((
-                        Self {
-                            dir,
-                            name,
-                            published: false,
-                            is_link: false,
-                        },
-                        made,
-                    ));
-                }
-                Err(Errno::EXIST) => {}
-                Err(error) => return Err(error.into()),
+            let name = Bytes::from(format!("{PREFIX}{random:016x}{SUFFIX}"));
+            if let Some(made) = Self::try_name(dir, name, &make)? {
+                return Ok(made);
             }
         }
         Err(io::Error::from(io::ErrorKind::AlreadyExists))
     }
 
+    /// `None`: the name is taken.
+    fn try_name<T>(dir: &Dir, name: Bytes, make: impl Fn(&[u8]) -> Result<T, Errno>) -> io::Result<Option<(Self, T)>> {
+        match make(&name) {
+            Ok(made) => {
+                let part = Self {
+                    dir: dir.clone(),
+                    name,
+                    published: false,
+                    is_link: false,
+                };
+                Ok(Some((part, made)))
+            }
+            Err(Errno::EXIST) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     /// Gives it its final name.
     fn publish(mut self, name: &[u8], replace: bool) -> io::Result<()> {
+        if self.name == name {
+            self.published = true;
+            return Ok(());
+        }
         let at = self.dir.handle();
         let rename = || {
             if replace {

@@ -1,4 +1,4 @@
-//! A regular file on its way to its final name. Chunks may be written in any order and by several threads; what is never
+//! A regular file on its way to being whole. Chunks may be written in any order and by several threads; what is never
 //! written stays a hole.
 
 use std::io;
@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
+use bytes::Bytes;
 use lockstone_proto::vault::Entry;
 use rustix::fs::{
     Advice, FallocateFlags, IFlags, Mode, OFlags, copy_file_range, fadvise, fallocate, fdatasync, ftruncate,
@@ -13,18 +14,20 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
-use super::{ApplyOptions, Dir, Part};
+use super::{ApplyOptions, Dir, Part, UNFINISHED};
 use crate::metadata::{ApplyTo, Born, NO_COW_FLAG, apply, protect};
 use crate::read::OpenedFile;
 
 /// Bytes copied at once where the kernel cannot copy by itself.
 const COPY_BUFFER: usize = 256 * 1024;
 
-/// A file under a temporary name.
+/// A file that is not whole yet.
 #[derive(Debug)]
 pub struct PartFile {
     file: OwnedFd,
     part: Part,
+    /// The name it is to have.
+    name: Bytes,
     /// How long it is by what was written; `UNKNOWN` after a clone.
     len: AtomicU64,
     /// One thread writes at a time. The kernel has a lock of its own, but waits for it by spinning.
@@ -35,11 +38,22 @@ pub struct PartFile {
 const UNKNOWN: u64 = u64::MAX;
 
 impl PartFile {
-    pub(super) fn create(dir: Dir, entry: &Entry) -> io::Result<Self> {
-        let at = dir.clone();
-        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let (part, file) = Part::create_with(dir, |name| openat(at.handle(), name, flags, Mode::RUSR | Mode::WUSR))?;
-        part.dir.born.get_or_init(|| Born::of(file.as_fd()));
+    pub(super) fn create(dir: &Dir, name: &Bytes, entry: &Entry) -> io::Result<Self> {
+        // More than one chunk takes longer, and may come to nothing half-way.
+        let is_written_at_once = entry
+            .content
+            .as_ref()
+            .is_none_or(|content| content.level == 0 && content.lens.len() <= 1);
+        let marked = if is_written_at_once {
+            Self::create_marked(dir, name)?
+        } else {
+            None
+        };
+        let (part, file) = match marked {
+            Some(made) => made,
+            None => Part::create_beside(dir, |part| open_new(dir, part, Mode::empty()))?,
+        };
+        dir.born.get_or_init(|| Born::of(file.as_fd()));
         if entry.flags & NO_COW_FLAG != 0 {
             // Only an empty file takes it. Where it does not, applying the attributes says so.
             if let Ok(now) = ioctl_getflags(&file) {
@@ -48,7 +62,27 @@ impl PartFile {
         }
         let len = AtomicU64::new(0);
         let turn = Mutex::default();
-        Ok(Self { file, part, len, turn })
+        Ok(Self {
+            file,
+            part,
+            name: name.clone(),
+            len,
+            turn,
+        })
+    }
+
+    /// Under its own name, where that may be seen: in a folder that was made here, on a file system that keeps the mark.
+    fn create_marked(dir: &Dir, name: &Bytes) -> io::Result<Option<(Part, OwnedFd)>> {
+        let keeps_mark = |born: &Option<Born>| {
+            born.as_ref()
+                .is_some_and(|born| born.mode & UNFINISHED.as_raw_mode() != 0)
+        };
+        if !dir.is_ours || dir.born.get().is_some_and(|born| !keeps_mark(born)) {
+            return Ok(None);
+        }
+        let made = Part::try_name(dir, name.clone(), |name| open_new(dir, name, UNFINISHED))?;
+        // The first of a folder tells; if it tells that the mark is lost, it goes again.
+        Ok(made.filter(|(_, file)| keeps_mark(dir.born.get_or_init(|| Born::of(file.as_fd())))))
     }
 
     /// Writes all of `bytes` at an offset.
@@ -212,22 +246,26 @@ impl PartFile {
         self,
         entry: &Entry,
         options: &ApplyOptions,
-        name: &[u8],
         replace: bool,
         warnings: &mut Vec<String>,
     ) -> io::Result<()> {
-        super::check(name)?;
-        let Self { file, part, .. } = self;
+        let Self { file, part, name, .. } = self;
         let to = match part.dir.born.get() {
             // One without copy-on-write is not as it was born any more.
             Some(Some(born)) if entry.flags & NO_COW_FLAG == 0 => ApplyTo::Newborn(file.as_fd(), born),
             _ => ApplyTo::Handle(file.as_fd()),
         };
         apply(to, entry, options, &part.dir.names, warnings)?;
-        part.publish(name, replace)?;
+        part.publish(&name, replace)?;
         protect(file.as_fd(), entry, warnings);
         Ok(())
     }
+}
+
+/// Makes an empty file, which must not exist, that only its owner may open.
+fn open_new(dir: &Dir, name: &[u8], mark: Mode) -> Result<OwnedFd, Errno> {
+    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    openat(dir.handle(), name, flags, Mode::RUSR | Mode::WUSR | mark)
 }
 
 impl AsFd for PartFile {

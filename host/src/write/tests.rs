@@ -3,6 +3,8 @@
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::PathBuf;
 
+use lockstone_proto::vault::Content;
+
 use super::*;
 use crate::testing::{Mounted, root_for, run};
 
@@ -36,9 +38,9 @@ impl Lab {
     }
 
     fn put(&self, name: &[u8], content: &[u8], replace: bool) -> io::Result<()> {
-        let part = self.dir.create_part(&file())?;
+        let part = self.dir.create_part(&Bytes::copy_from_slice(name), &file())?;
         part.write_at(content, 0)?;
-        part.finish(&file(), &ApplyOptions::default(), name, replace, &mut Vec::new())
+        part.finish(&file(), &ApplyOptions::default(), replace, &mut Vec::new())
     }
 }
 
@@ -136,7 +138,7 @@ fn symbolic_links_lead_nowhere() {
 #[test]
 fn a_file_has_its_name_only_when_it_is_whole() {
     let lab = Lab::new();
-    let part = lab.dir.create_part(&file()).unwrap();
+    let part = lab.dir.create_part(&Bytes::from_static(b"f"), &file()).unwrap();
     part.write_at(b"half", 0).unwrap();
     let names = lab.names();
     assert!(matches!(&names[..], [name] if name.starts_with(".lockstone-") && name.ends_with(".part")));
@@ -155,13 +157,99 @@ fn a_file_has_its_name_only_when_it_is_whole() {
     assert!(lab.put(b"folder", b"x", true).is_err());
     assert!(lab.dir.remove(b"folder").is_err());
     assert_eq!(lab.names(), ["f", "folder"]);
-    assert_eq!(std::fs::metadata(lab.path("folder")).unwrap().mode() & 0o7777, 0o700);
+    assert_eq!(std::fs::metadata(lab.path("folder")).unwrap().mode() & 0o7777, 0o1700);
+}
+
+#[test]
+fn in_a_folder_made_here_half_a_file_is_known_by_its_mode() {
+    let lab = Lab::new();
+    let ours = lab.dir.make_folder(b"ours").unwrap();
+    let mode = |name| std::fs::metadata(lab.path(name)).unwrap().mode();
+    assert!(is_unfinished(mode("ours"), true, 0o755));
+    let part = ours.create_part(&Bytes::from_static(b"f"), &file()).unwrap();
+    part.write_at(b"half", 0).unwrap();
+    assert!(is_unfinished(mode("ours/f"), false, 0o644));
+    assert!(
+        !is_unfinished(mode("ours/f"), false, mode("ours/f")),
+        "it may really be so"
+    );
+    drop(part);
+    assert!(ours.lookup(b"f").unwrap().is_none());
+    // What is not written at once has no name before.
+    let long = Entry {
+        content: Some(Content {
+            lens: vec![4, 4],
+            ..Content::default()
+        }),
+        ..file()
+    };
+    let part = ours.create_part(&Bytes::from_static(b"f"), &long).unwrap();
+    assert!(ours.lookup(b"f").unwrap().is_none());
+    std::mem::forget(part);
+    std::fs::write(lab.path("ours/.lockstone-mine.part"), "").unwrap();
+    ours.remove_leftovers().unwrap();
+    assert_eq!(std::fs::read_dir(lab.path("ours")).unwrap().count(), 1);
+    ours.remove(b".lockstone-mine.part").unwrap();
+
+    let whole = |content: &[u8], replace| {
+        let part = ours.create_part(&Bytes::from_static(b"f"), &file())?;
+        part.write_at(content, 0)?;
+        part.finish(&file(), &ApplyOptions::default(), replace, &mut Vec::new())
+    };
+    whole(b"whole", false).unwrap();
+    assert_eq!(mode("ours/f") & 0o7777, 0o644);
+    // Where the name is taken after all, it goes on beside it.
+    assert_eq!(
+        whole(b"another", false).unwrap_err().kind(),
+        io::ErrorKind::AlreadyExists
+    );
+    assert_eq!(std::fs::read(lab.path("ours/f")).unwrap(), b"whole");
+    whole(b"another", true).unwrap();
+    assert_eq!(std::fs::read(lab.path("ours/f")).unwrap(), b"another");
+
+    let options = ApplyOptions::default();
+    ours.make_special(b"link", &link(b"f"), &options, false, &mut Vec::new())
+        .unwrap();
+    for name in [&b"second"[..], b"second", b"link2"] {
+        ours.hard_link(&ours, b"f", name).unwrap();
+    }
+    let mut names: Vec<_> = std::fs::read_dir(lab.path("ours"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name())
+        .collect();
+    names.sort();
+    assert_eq!(names, ["f", "link", "link2", "second"]);
+    let folder = Entry {
+        kind: EntryKind::Folder.into(),
+        mode: 0o755,
+        ..file()
+    };
+    ours.apply_to_self(&folder, &options, &mut Vec::new()).unwrap();
+    assert_eq!(mode("ours") & 0o7777, 0o755);
+}
+
+#[test]
+fn where_the_mark_is_lost_a_file_gets_its_name_last() {
+    let lab = Lab::new();
+    let ours = lab.dir.make_folder(b"ours").unwrap();
+    drop(ours.create_part(&Bytes::from_static(b"f"), &file()).unwrap());
+    let mut born = ours.born.get().unwrap().clone().unwrap();
+    // Of a file system that keeps no modes, such as vfat.
+    born.mode = 0o100_755;
+    let lost = lab.dir.make_folder(b"lost").unwrap();
+    lost.born.set(Some(born)).unwrap();
+    let part = lost.create_part(&Bytes::from_static(b"f"), &file()).unwrap();
+    assert!(lost.lookup(b"f").unwrap().is_none());
+    part.finish(&file(), &ApplyOptions::default(), false, &mut Vec::new())
+        .unwrap();
+    assert!(lost.lookup(b"f").unwrap().is_some());
+    assert_eq!(std::fs::read_dir(lab.path("lost")).unwrap().count(), 1);
 }
 
 #[test]
 fn holes_stay_holes() {
     let lab = Lab::new();
-    let part = lab.dir.create_part(&file()).unwrap();
+    let part = lab.dir.create_part(&Bytes::from_static(b"sparse"), &file()).unwrap();
     part.write_at(b"end", (1 << 30) - 3).unwrap();
     part.write_at(b"start", 0).unwrap();
     part.set_len(2 << 30).unwrap();
@@ -173,7 +261,7 @@ fn holes_stay_holes() {
         io::ErrorKind::UnexpectedEof
     );
     part.drop_cached().unwrap();
-    part.finish(&file(), &ApplyOptions::default(), b"sparse", false, &mut Vec::new())
+    part.finish(&file(), &ApplyOptions::default(), false, &mut Vec::new())
         .unwrap();
     let stat = std::fs::metadata(lab.path("sparse")).unwrap();
     assert_eq!(stat.len(), 2 << 30);
@@ -204,7 +292,7 @@ fn ranges_are_taken_from_an_existing_file() {
         let lab = Lab::on(on);
         std::fs::write(lab.path("old"), &content).unwrap();
         let old = lab.dir.open_file(b"old").unwrap();
-        let part = lab.dir.create_part(&file()).unwrap();
+        let part = lab.dir.create_part(&Bytes::from_static(b"old"), &file()).unwrap();
         part.copy_from(&old, 4096, 1 << 20).unwrap();
         part.copy_from(&old, 3_000_001, 999_999).unwrap();
         part.copy_by_hand(&old, 2_500_000, 2_500_100).unwrap();
@@ -213,7 +301,7 @@ fn ranges_are_taken_from_an_existing_file() {
             part.copy_from(&old, 3_999_000, 5000).unwrap_err().kind(),
             io::ErrorKind::UnexpectedEof
         );
-        part.finish(&file(), &ApplyOptions::default(), b"old", true, &mut Vec::new())
+        part.finish(&file(), &ApplyOptions::default(), true, &mut Vec::new())
             .unwrap();
         let new = std::fs::read(lab.path("old")).unwrap();
         assert_eq!(new.len(), content.len());
@@ -229,7 +317,7 @@ fn ranges_are_taken_from_an_existing_file() {
 #[test]
 fn several_threads_may_write_one_part() {
     let lab = Lab::new();
-    let part = lab.dir.create_part(&file()).unwrap();
+    let part = lab.dir.create_part(&Bytes::from_static(b"f"), &file()).unwrap();
     std::thread::scope(|scope| {
         for n in 0..4_u8 {
             let part = &part;
@@ -238,7 +326,7 @@ fn several_threads_may_write_one_part() {
             });
         }
     });
-    part.finish(&file(), &ApplyOptions::default(), b"f", false, &mut Vec::new())
+    part.finish(&file(), &ApplyOptions::default(), false, &mut Vec::new())
         .unwrap();
     let written = std::fs::read(lab.path("f")).unwrap();
     assert!(
@@ -259,9 +347,9 @@ fn paths_beyond_path_max_are_written() {
         dirs.push(below);
     }
     let last = dirs.pop().unwrap();
-    let part = last.create_part(&file()).unwrap();
+    let part = last.create_part(&Bytes::from_static(b"f"), &file()).unwrap();
     part.write_at(b"deep", 0).unwrap();
-    part.finish(&file(), &ApplyOptions::default(), b"f", false, &mut Vec::new())
+    part.finish(&file(), &ApplyOptions::default(), false, &mut Vec::new())
         .unwrap();
     let options = ApplyOptions::default();
     last.make_special(b"l", &link(b"f"), &options, false, &mut Vec::new())
@@ -354,11 +442,11 @@ fn blocks_are_shared_and_copy_on_write_is_off_where_the_file_system_can() {
     let dir = Dir::open_root(&at.join("t")).unwrap();
     std::fs::write(at.join("t/old"), vec![7; 1 << 20]).unwrap();
     let old = dir.open_file(b"old").unwrap();
-    let part = dir.create_part(&file()).unwrap();
+    let part = dir.create_part(&Bytes::from_static(b"new"), &file()).unwrap();
     assert!(part.clone_from_file(&old).unwrap());
     part.write_at(b"new", 0).unwrap();
     part.punch_hole(512 << 10, 256 << 10).unwrap();
-    part.finish(&file(), &ApplyOptions::default(), b"new", false, &mut Vec::new())
+    part.finish(&file(), &ApplyOptions::default(), false, &mut Vec::new())
         .unwrap();
     let new = std::fs::File::open(at.join("t/new")).unwrap();
     let mut bytes = vec![1; 1 << 20];
@@ -370,10 +458,10 @@ fn blocks_are_shared_and_copy_on_write_is_off_where_the_file_system_can() {
         flags: crate::metadata::NO_COW_FLAG,
         ..file()
     };
-    let part = dir.create_part(&nocow).unwrap();
+    let part = dir.create_part(&Bytes::from_static(b"nocow"), &nocow).unwrap();
     part.write_at(&[1; 5000], 0).unwrap();
     let mut warnings = Vec::new();
-    part.finish(&nocow, &ApplyOptions::default(), b"nocow", false, &mut warnings)
+    part.finish(&nocow, &ApplyOptions::default(), false, &mut warnings)
         .unwrap();
     assert_eq!(warnings, [""; 0]);
     let flags = rustix::fs::ioctl_getflags(std::fs::File::open(at.join("t/nocow")).unwrap()).unwrap();
@@ -418,9 +506,9 @@ fn owners_are_right_whether_files_are_born_with_them_or_not() {
             mode: 0o6755,
             ..file()
         };
-        let part = lab.dir.create_part(&entry).unwrap();
+        let part = lab.dir.create_part(&Bytes::from(name), &entry).unwrap();
         let mut warnings = Vec::new();
-        part.finish(&entry, &ApplyOptions::default(), name.as_bytes(), false, &mut warnings)
+        part.finish(&entry, &ApplyOptions::default(), false, &mut warnings)
             .unwrap();
         let stat = lab.path(name).metadata().unwrap();
         assert_eq!(
@@ -436,10 +524,10 @@ fn owners_are_right_whether_files_are_born_with_them_or_not() {
 fn a_length_is_set_where_the_writes_did_not_make_it() {
     let lab = Lab::new();
     for (written, len) in [(&b"abc"[..], 3), (b"abc", 10), (b"abc", 2), (b"", 0), (b"", 5)] {
-        let part = lab.dir.create_part(&file()).unwrap();
+        let part = lab.dir.create_part(&Bytes::from_static(b"x"), &file()).unwrap();
         part.write_at(written, 0).unwrap();
         part.set_len(len).unwrap();
-        part.finish(&file(), &ApplyOptions::default(), b"x", true, &mut Vec::new())
+        part.finish(&file(), &ApplyOptions::default(), true, &mut Vec::new())
             .unwrap();
         assert_eq!(lab.path("x").metadata().unwrap().len(), len);
     }
