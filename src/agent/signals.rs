@@ -46,8 +46,10 @@ pub fn hangups() -> u64 {
 
 async fn received(cancel: &CancelToken) {
     let before = RECEIVED.fetch_add(1, Ordering::SeqCst);
+    // Asked before the job knows: one that ends at once must still end in its own way.
+    let job_runs = JOB_RUNS.load(Ordering::SeqCst);
     cancel.cancel();
-    if before > 0 || !JOB_RUNS.load(Ordering::SeqCst) {
+    if before > 0 || !job_runs {
         if PROMPTING.load(Ordering::SeqCst) {
             // The prompt ends by itself, and gives the terminal its echo back; this is only for the case that it cannot.
             tokio::time::sleep(Duration::from_millis(200)).await;
