@@ -7,11 +7,11 @@ mod support;
 use std::hint::black_box;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
-use lockstone::cli::commands::bench::sample::{noise, text};
+use lockstone::bench::sample::{noise, text};
 use lockstone_host::chunk::Chunker;
 use lockstone_proto::vault::{ChunkKind, Codec};
-use lockstone_vault::frame::{Compressor, DEFAULT_LEVEL, Decompressor};
 use lockstone_vault::pack::PackSeal;
+use lockstone_vault::pack::frame::{Compressor, DEFAULT_LEVEL, Decompressor};
 use support::{KIB, MIB, keys};
 
 fn cut(criterion: &mut Criterion) {

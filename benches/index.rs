@@ -4,7 +4,7 @@
 mod support;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use lockstone::cli::commands::bench::sample::noise;
+use lockstone::bench::sample::noise;
 use lockstone_proto::ids::{ChunkId, DomainId, PackId, VaultId};
 use lockstone_proto::limits::TAG_LEN;
 use lockstone_proto::vault::{ChunkKind, Codec, Frame, PackDirectory, PackEntry};

@@ -4,5 +4,9 @@
 //! numbers away. The work itself is done by `lockstone_actors`; this package starts it, shows it and reports it.
 
 pub mod agent;
+pub mod bench;
 pub mod cli;
-pub mod console;
+pub mod demo;
+pub mod failure;
+pub mod serve;
+pub mod text;

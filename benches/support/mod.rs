@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use criterion::Criterion;
 use lockstone_proto::ids::DomainId;
-use lockstone_vault::keys::{Keys, MasterKey};
+use lockstone_vault::crypto::keys::{Keys, MasterKey};
 
 pub(crate) const KIB: usize = 1 << 10;
 pub(crate) const MIB: usize = 1 << 20;

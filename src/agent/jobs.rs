@@ -2,7 +2,7 @@
 //!
 //! A record is written when a job starts and again when it ends. A record that still says `Running` while nobody holds
 //! the lock belongs to a run that was interrupted; it is shown as such, and the next job writes that down. The signed
-//! records that the operator sees are the vault's (`lockstone_vault::jobs`).
+//! records that the operator sees are the vault's (`lockstone_vault::access::job_records`).
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -14,7 +14,7 @@ use serde_json::{Map, Value};
 
 use super::home::{Home, write_atomically};
 use super::lock;
-use crate::cli::exit::Failure;
+use crate::failure::Failure;
 
 /// As many records are kept; older ones are removed when a job starts.
 const KEPT: usize = 1000;

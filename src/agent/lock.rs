@@ -15,7 +15,7 @@ use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use serde::{Deserialize, Serialize};
 
 use super::home::Home;
-use crate::cli::exit::{Exit, Failure};
+use crate::failure::{Exit, Failure};
 
 /// The kind of a holder that only reads.
 const READING: &str = "look at the recovery points";

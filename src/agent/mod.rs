@@ -1,7 +1,6 @@
 //! What this server keeps of itself, and how it comes by its backups: the state folder, the registration, the opened
 //! vault, the records of its jobs. The commands in `cli` call this; nothing here prints results.
 
-pub mod demo;
 pub mod home;
 pub mod jobs;
 pub mod lock;

@@ -6,11 +6,11 @@
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 
-use lockstone_vault::slots::Passphrase;
+use lockstone_vault::crypto::slots::Passphrase;
 use zeroize::Zeroizing;
 
 use super::signals;
-use crate::cli::exit::Failure;
+use crate::failure::Failure;
 
 /// A file with a passphrase is never larger.
 const FILE_MAX: u64 = 4096;
@@ -66,12 +66,7 @@ pub fn new(file: Option<&Path>, ask: Ask<'_>) -> Result<Passphrase, Failure> {
     let text = obtain(file, ask)?;
     Passphrase::new(text.as_str().to_owned()).map_err(|error| {
         let hint = "a passphrase has 16 or more characters, all of them printable ASCII";
-        Failure::new(
-            crate::cli::exit::Exit::Usage,
-            "passphrase-rules",
-            error.to_string(),
-            hint,
-        )
+        Failure::new(crate::failure::Exit::Usage, "passphrase-rules", error.to_string(), hint)
     })
 }
 

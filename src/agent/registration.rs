@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use zeroize::{Zeroize, Zeroizing};
 
 use super::home::{Home, remove_if_there, write_atomically};
-use crate::cli::exit::{Exit, Failure};
+use crate::failure::{Exit, Failure};
 
 /// The layout of both files.
 const VERSION: u32 = 1;

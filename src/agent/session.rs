@@ -13,13 +13,15 @@ use jiff::Timestamp;
 use lockstone_proto::ids::{JobId, ServerId};
 use lockstone_proto::job::{JobKind, JobRecord, JobState};
 use lockstone_proto::limits::FORMAT_VERSION;
-use lockstone_vault::credentials::VaultCredentials;
+use lockstone_vault::access::credentials::VaultCredentials;
+use lockstone_vault::access::job_records;
+use lockstone_vault::access::registration::Servers;
+use lockstone_vault::crypto::keys::MasterKey;
+use lockstone_vault::crypto::slot_store;
 use lockstone_vault::domain::{Domain, DomainOptions, Signer};
-use lockstone_vault::keys::MasterKey;
 use lockstone_vault::log::{LogView, Point};
-use lockstone_vault::registration::Servers;
+use lockstone_vault::points;
 use lockstone_vault::vault::{Vault, VaultPin};
-use lockstone_vault::{jobs, points, slotstore};
 use tempfile::TempDir;
 
 use super::home::{Home, private_folder};
@@ -30,7 +32,7 @@ use super::{passphrase, slots};
 use crate::cli::Context;
 use crate::cli::args::Access;
 use crate::cli::commands::report::Ending;
-use crate::cli::exit::{Exit, Failure};
+use crate::failure::{Exit, Failure};
 
 /// Under which right a vault is opened.
 #[derive(Debug)]
@@ -238,8 +240,9 @@ impl Session {
     /// Whether a server is the one that is meant. A server that was registered again has several ids and one name.
     #[must_use]
     pub fn is_own(&self, server: ServerId) -> bool {
-        let same =
-            |known: &lockstone_vault::registration::Server| known.domain == self.domain.id() && known.name == self.name;
+        let same = |known: &lockstone_vault::access::registration::Server| {
+            known.domain == self.domain.id() && known.name == self.name
+        };
         server == self.server || self.servers.get(server).is_some_and(same)
     }
 
@@ -319,7 +322,7 @@ impl Session {
         }
         Ok(context
             .runtime
-            .block_on(jobs::write_job(self.vault.store(), &record, key))?)
+            .block_on(job_records::write_job(self.vault.store(), &record, key))?)
     }
 }
 
@@ -350,7 +353,7 @@ fn scratch() -> Result<TempDir, Failure> {
 /// The master key by this machine's slot; where that is damaged or gone, by the passphrase, if somebody gives it.
 fn own_master(context: &Context, vault: &Vault, agent: &Agent, machine: &MachineKey) -> Result<MasterKey, Failure> {
     let (store, domain) = (vault.store(), agent.domain_id);
-    let opened = slotstore::open_with_machine(store, domain, agent.server_id, &machine.secret);
+    let opened = slot_store::open_with_machine(store, domain, agent.server_id, &machine.secret);
     let error = match context.runtime.block_on(opened) {
         Ok(master) => return Ok(master),
         Err(error) if error.is_key_fault() || error.is_damage() => error,

@@ -9,7 +9,7 @@ use lockstone_actors::CancelToken;
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::cli::exit::Exit;
+use crate::failure::Exit;
 
 static RECEIVED: AtomicUsize = AtomicUsize::new(0);
 static JOB_RUNS: AtomicBool = AtomicBool::new(false);

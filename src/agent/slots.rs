@@ -1,13 +1,13 @@
 //! Opening a domain by what a person knows: its passphrase, or its recovery key.
 
 use lockstone_proto::ids::DomainId;
-use lockstone_vault::keys::MasterKey;
-use lockstone_vault::slots::Passphrase;
-use lockstone_vault::slotstore::{open_with_passphrase, open_with_recovery};
+use lockstone_vault::crypto::keys::MasterKey;
+use lockstone_vault::crypto::slot_store::{open_with_passphrase, open_with_recovery};
+use lockstone_vault::crypto::slots::Passphrase;
 use lockstone_vault::store::Store;
 
 use crate::cli::Context;
-use crate::cli::exit::Failure;
+use crate::failure::Failure;
 
 /// The master key of a domain, by its passphrase; the recovery key is taken in its place.
 ///

@@ -9,8 +9,8 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
-use crate::cli::exit::Failure;
-use crate::cli::render;
+use crate::failure::Failure;
+use crate::text::render;
 
 /// The sources of a backup, and what the user should hear about them.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -142,7 +142,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let failure = resolve(&[folder.path().to_owned(), folder.path().join("none")]).unwrap_err();
         assert!(failure.message.contains("none"), "{failure}");
-        assert_eq!(failure.exit, crate::cli::exit::Exit::Failed);
+        assert_eq!(failure.exit, crate::failure::Exit::Failed);
     }
 
     #[test]

@@ -8,8 +8,8 @@ use std::time::Duration;
 use lockstone_vault::store::StoreOptions;
 
 use super::home::Home;
-use crate::cli::exit::Failure;
-use crate::cli::units;
+use crate::failure::Failure;
+use crate::text::units;
 
 /// What the file says.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

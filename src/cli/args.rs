@@ -14,7 +14,7 @@ use super::commands::{
     agent, backup, bench, cache, check, demo, extras, jobs, passphrase, points, register, restore, throttle, vault,
 };
 use super::log::LogFormat;
-use super::units;
+use crate::text::units;
 
 /// Encrypted, deduplicated backups of a server, restorable file by file or whole.
 #[derive(Debug, Parser)]

@@ -5,13 +5,10 @@
 
 pub mod args;
 pub mod commands;
-pub mod exit;
 pub mod log;
 pub mod output;
 pub mod progress;
-pub mod render;
 pub mod tuning;
-pub mod units;
 pub mod watch;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -22,7 +19,7 @@ use clap::Parser;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use lockstone_actors::throttle::{Follower, Limits, Throttle};
 use lockstone_actors::{CancelToken, Metrics, Tuning};
-use lockstone_vault::store::decorate::{Metered, RetryRule, StoreObserver};
+use lockstone_vault::store::observe::{Metered, RetryRule, StoreObserver};
 use lockstone_vault::store::{Store, StoreError, StoreOptions};
 use tokio::runtime::Runtime;
 use tracing::Level;
@@ -30,12 +27,12 @@ use tracing::Level;
 use crate::agent::signals;
 use crate::agent::store_settings::StoreSettings;
 use crate::agent::throttle::{Overrides, Source};
+use crate::failure::{Exit, Failure};
 use args::{Cli, Command, Global};
 use commands::{
     agent, backup, bench, cache, check, demo, extras, jobs, passphrase, points, register, restore, status, throttle,
     vault,
 };
-use exit::{Exit, Failure};
 use output::{Outcome, Output};
 use tuning::TuningArgs;
 

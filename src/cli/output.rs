@@ -9,8 +9,8 @@ use serde_json::{Map, Value};
 
 use tracing::Level;
 
-use super::exit::{Exit, Failure};
 use super::log::say;
+use crate::failure::{Exit, Failure};
 
 /// What a command returns when it has said what it had to say.
 pub type Outcome = Result<Exit, Failure>;

@@ -17,7 +17,7 @@ use super::Context;
 use super::args::ProgressMode;
 use super::log::say;
 use super::output::stderr_is_terminal;
-use super::render;
+use crate::text::render;
 
 /// A display; it ends when it is dropped.
 #[derive(Debug)]

@@ -6,8 +6,8 @@ use clap::Args;
 use lockstone_actors::Tuning;
 use lockstone_host::manners::{self, IoPriority};
 
-use super::exit::Failure;
-use super::units::{self, Rate};
+use crate::failure::Failure;
+use crate::text::units::{self, Rate};
 
 /// Settings of a job's pipeline. The defaults are in `lockstone_actors::Tuning`, with their reasons.
 #[derive(Debug, Clone, Default, Args)]

@@ -9,9 +9,9 @@ use lockstone_actors::Progress;
 use lockstone_proto::ids::JobId;
 
 use super::Context;
-use super::exit::Failure;
-use crate::console::metrics::{Page, write_textfile};
-use crate::console::serve::{self, Served};
+use crate::failure::Failure;
+use crate::serve::metrics::{Page, write_textfile};
+use crate::serve::serve::{self, Served};
 
 /// Who may watch a job.
 #[derive(Debug, Clone, Default, Args)]

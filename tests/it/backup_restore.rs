@@ -4,8 +4,8 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use crate::lab::{LEAST, Lab, finish, noise, root_or_skip};
-use crate::tree::{self, assert_like, assert_same, file, look};
+use crate::support::lab::{LEAST, Lab, finish, noise, root_or_skip};
+use crate::support::tree::{self, assert_like, assert_same, file, look};
 
 #[test]
 fn everything_any_user_can_make_comes_back() {

@@ -3,8 +3,8 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
-use crate::lab::{Lab, finish};
-use crate::tree::{self, assert_same, file};
+use crate::support::lab::{Lab, finish};
+use crate::support::tree::{self, assert_same, file};
 
 #[test]
 fn a_vault_that_is_none_is_said_to_be_none() {
@@ -42,7 +42,7 @@ fn a_vault_of_a_newer_format_is_left_alone() {
         .replacen("\"format\": 1", "\"format\": 2", 1)
         .replacen("\"format\":1", "\"format\":2", 1);
     assert_ne!(text, newer, "{text}");
-    crate::lab::replace(&path, newer.as_bytes());
+    crate::support::lab::replace(&path, newer.as_bytes());
     let vault = lab.vault();
     let ran = lab.run(["vault", "servers", vault.to_str().unwrap()]).exits(1);
     assert!(ran.stderr.contains("newer"), "{}", ran.stderr);
@@ -240,7 +240,7 @@ fn a_vault_that_cannot_be_written_is_said_to_be_so() {
 
 #[test]
 fn a_vault_that_fills_up_loses_nothing_and_goes_on_when_there_is_room() {
-    if !crate::lab::root_or_skip("mounting a small file system") {
+    if !crate::support::lab::root_or_skip("mounting a small file system") {
         return;
     }
     let lab = Lab::empty();
@@ -263,7 +263,7 @@ fn a_vault_that_fills_up_loses_nothing_and_goes_on_when_there_is_room() {
     for number in 0..20 {
         file(
             &lab.source().join(format!("large-{number:02}")),
-            &crate::lab::noise(number, 1 << 20),
+            &crate::support::lab::noise(number, 1 << 20),
         );
     }
     let ran = lab.backup_with(&["--checkpoint-seconds", "1"]);

@@ -2,8 +2,8 @@
 
 use std::fs;
 
-use crate::lab::{Lab, finish};
-use crate::tree;
+use crate::support::lab::{Lab, finish};
+use crate::support::tree;
 
 #[test]
 fn primitives_measures_everything_and_cleans_up() {

@@ -4,9 +4,9 @@ use std::fs;
 
 use rustix::process::Signal;
 
-use crate::lab::{Lab, Ran};
-use crate::servers;
-use crate::web::Started;
+use crate::support::lab::{Lab, Ran};
+use crate::support::servers;
+use crate::support::web::Started;
 
 /// One short run of each kind.
 const SHORT: [&str; 14] = [
@@ -81,7 +81,7 @@ fn the_built_in_sink_needs_no_settings_and_heeds_none() {
 #[test]
 fn real_files_go_to_a_folder_that_is_empty_again_afterwards() {
     let lab = Lab::empty();
-    crate::tree::plain(&lab.source());
+    crate::support::tree::plain(&lab.source());
     fs::create_dir(lab.vault()).unwrap();
     let (vault, source) = (lab.vault(), lab.source());
     let to = [
@@ -163,7 +163,7 @@ fn a_signal_ends_it_and_nothing_is_left_in_the_vault() {
     let args = args.into_iter().chain(["--vault", vault.to_str().unwrap()]);
     let mut bench = Started(lab.spawn(args));
     // Under way when something was put.
-    let _first = crate::web::until("the first put", || {
+    let _first = crate::support::web::until("the first put", || {
         let runs = fs::read_dir(vault.join("bench")).ok()?.next()?.ok()?.path();
         fs::read_dir(runs.join("0")).ok()?.next()?.ok()
     });

@@ -4,8 +4,8 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::process::Stdio;
 
-use crate::lab::{Lab, finish};
-use crate::tree;
+use crate::support::lab::{Lab, finish};
+use crate::support::tree;
 
 const COMMANDS: &[&str] = &[
     "vault create",
@@ -207,7 +207,7 @@ fn progress_can_be_read_by_a_program_or_not_at_all() {
     for number in 0..8 {
         tree::file(
             &lab.source().join(format!("{number}")),
-            &crate::lab::noise(number, 1 << 20),
+            &crate::support::lab::noise(number, 1 << 20),
         );
     }
     // Slow enough for a line or two.

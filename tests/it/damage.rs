@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use crate::lab::{Lab, flip, noise, replace};
-use crate::tree::{self, file, look};
+use crate::support::lab::{Lab, flip, noise, replace};
+use crate::support::tree::{self, file, look};
 
 /// A vault with two points, and several packs.
 fn two_points() -> Lab {
@@ -162,7 +162,7 @@ fn what_is_not_damaged_still_comes_back_and_what_is_lost_is_named() {
     let points = points.json();
     let first = points["points"][0]["id"].as_str().unwrap();
     let (restored, _) = lab.restore(first, "first");
-    crate::tree::assert_like(&old, &look(&restored));
+    crate::support::tree::assert_like(&old, &look(&restored));
     let target = lab.path("second");
     let ran = lab.run(["restore", "latest", "--json", "--target", target.to_str().unwrap()]);
     assert_eq!(ran.code, Some(6), "{}", ran.stderr);

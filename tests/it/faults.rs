@@ -3,8 +3,8 @@
 
 use serde_json::Value;
 
-use crate::lab::{Lab, finish, noise};
-use crate::tree::{self, assert_same, file};
+use crate::support::lab::{Lab, finish, noise};
+use crate::support::tree::{self, assert_same, file};
 
 const BACKUP_POINTS: [&str; 10] = [
     "snapshotter",
@@ -34,7 +34,7 @@ fn source(lab: &Lab) {
     }
 }
 
-fn with_fault(lab: &Lab, faults: &str, args: &[&str]) -> crate::lab::Ran {
+fn with_fault(lab: &Lab, faults: &str, args: &[&str]) -> crate::support::lab::Ran {
     let mut command = lab.command("home");
     command.env("FAILPOINTS", faults).args(args);
     command.args(["--json", "--restart-pause-ms", "1", "--memory-budget", "24MiB"]);

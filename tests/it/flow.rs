@@ -1,8 +1,8 @@
 //! The pipeline works with the least of everything: one thread, one message between stages, the smallest budget. Nothing
 //! in it may wait for itself.
 
-use crate::lab::{LEAST, Lab, noise};
-use crate::tree::{self, assert_same, file};
+use crate::support::lab::{LEAST, Lab, noise};
+use crate::support::tree::{self, assert_same, file};
 
 #[test]
 fn ten_thousand_files_pass_through_the_narrowest_pipeline() {

@@ -4,8 +4,8 @@ use std::fs;
 
 use serde_json::Value;
 
-use crate::lab::{Lab, noise};
-use crate::tree::{self, assert_same, file};
+use crate::support::lab::{Lab, noise};
+use crate::support::tree::{self, assert_same, file};
 
 fn number(report: &Value, name: &str) -> u64 {
     report[name].as_u64().unwrap_or_else(|| panic!("{name} in {report}"))
@@ -193,7 +193,7 @@ fn a_clock_that_was_set_back_loses_nothing() {
         .args(["-f", "-100d", env!("CARGO_BIN_EXE_lockstone"), "backup"])
         .arg(lab.source());
     command.env("LOCKSTONE_HOME", lab.path("home"));
-    crate::lab::finish(command).exits(0);
+    crate::support::lab::finish(command).exits(0);
     let points = lab.run(["points", "list", "--json"]).exits(0).json();
     assert_eq!(points["points"].as_array().unwrap().len(), 2);
     let (restored, _) = lab.restore("latest", "out");

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::lab::{Lab, noise};
-use crate::tree::{self, Seen, assert_like, assert_same, file, look};
+use crate::support::lab::{Lab, noise};
+use crate::support::tree::{self, Seen, assert_like, assert_same, file, look};
 
 /// A source that takes long enough to be interrupted, also where it is read from memory.
 fn large(lab: &Lab, seed: u64) {

@@ -10,7 +10,7 @@ use lockstone_proto::limits::TAG_LEN;
 use lockstone_proto::vault::{ChunkKind, Codec, Frame, PackDirectory, PackEntry};
 use lockstone_vault::index::Index;
 
-use crate::lab::Lab;
+use crate::support::lab::Lab;
 
 const CHUNKS: u64 = 10_000_000;
 /// Of large files: 1 MiB each, 32 in a pack of frames of one.

@@ -7,8 +7,8 @@ use std::process::Stdio;
 
 use serde_json::Value;
 
-use crate::lab::{Lab, finish};
-use crate::tree;
+use crate::support::lab::{Lab, finish};
+use crate::support::tree;
 
 #[test]
 fn every_line_of_a_job_is_json_with_job_and_stage() {

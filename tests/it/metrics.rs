@@ -9,9 +9,9 @@ use lockstone_proto::limits;
 use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::lab::{Lab, finish, noise};
-use crate::tree::{self, file};
-use crate::web::{Started, ask, assert_in_catalogue, page, until, value};
+use crate::support::lab::{Lab, finish, noise};
+use crate::support::tree::{self, file};
+use crate::support::web::{Started, ask, assert_in_catalogue, page, until, value};
 
 /// The agent of the lab, and where it gives its metrics.
 pub(crate) fn agent(lab: &Lab) -> (Started, String) {

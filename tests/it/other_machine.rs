@@ -3,8 +3,8 @@
 use std::fs;
 use std::path::Path;
 
-use crate::lab::{Lab, Ran, finish};
-use crate::tree::{self, assert_same, file};
+use crate::support::lab::{Lab, Ran, finish};
+use crate::support::tree::{self, assert_same, file};
 
 fn restore_elsewhere(lab: &Lab, secret: &str, more: &[&str]) -> Ran {
     let mut command = lab.command("another-home");
@@ -28,7 +28,7 @@ fn a_machine_that_never_saw_the_server_restores_it() {
     let lab = Lab::new();
     tree::odd(&lab.source());
     lab.backup();
-    restore_elsewhere(&lab, crate::lab::PASSPHRASE, &[]).exits(0);
+    restore_elsewhere(&lab, crate::support::lab::PASSPHRASE, &[]).exits(0);
     assert_same(&lab.source(), &elsewhere(&lab));
     // It is no registered machine for that, and nothing of the keys stays on it.
     assert!(!lab.path("another-home/machine.key").exists());
@@ -86,7 +86,7 @@ fn expired_credentials_and_unknown_servers_are_refused() {
         .arg(lab.credentials());
     finish(command).exits(1).says("nobody");
     lab.issue(&["--valid-days", "0"]);
-    restore_elsewhere(&lab, crate::lab::PASSPHRASE, &[]).exits(5);
+    restore_elsewhere(&lab, crate::support::lab::PASSPHRASE, &[]).exits(5);
     let mut command = lab.command("another-home");
     command
         .args(["restore", "latest", "--target", "x", "--credentials"])
@@ -107,7 +107,7 @@ fn the_passphrase_can_be_tried_and_changed() {
         command.args(args);
         finish(command)
     };
-    with(crate::lab::PASSPHRASE, &["passphrase", "validate"]).exits(0);
+    with(crate::support::lab::PASSPHRASE, &["passphrase", "validate"]).exits(0);
     with("not this passphrase, surely", &["passphrase", "validate"]).exits(5);
     let change = [
         "passphrase",
@@ -120,12 +120,12 @@ fn the_passphrase_can_be_tried_and_changed() {
     ];
     with("not this passphrase, surely", &change).exits(5);
     assert_eq!(
-        with(crate::lab::PASSPHRASE, &change).exits(0).json()["old_removed"],
+        with(crate::support::lab::PASSPHRASE, &change).exits(0).json()["old_removed"],
         true
     );
-    with(crate::lab::PASSPHRASE, &["passphrase", "validate"]).exits(5);
+    with(crate::support::lab::PASSPHRASE, &["passphrase", "validate"]).exits(5);
     with("another passphrase, also long", &["passphrase", "validate"]).exits(0);
-    restore_elsewhere(&lab, crate::lab::PASSPHRASE, &[]).exits(5);
+    restore_elsewhere(&lab, crate::support::lab::PASSPHRASE, &[]).exits(5);
     restore_elsewhere(&lab, "another passphrase, also long", &[]).exits(0);
     assert_same(&lab.source(), &elsewhere(&lab));
     lab.backup();

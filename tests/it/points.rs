@@ -4,8 +4,8 @@ use std::fs;
 
 use serde_json::Value;
 
-use crate::lab::Lab;
-use crate::tree::{self, assert_same, file};
+use crate::support::lab::Lab;
+use crate::support::tree::{self, assert_same, file};
 
 fn paths<'a>(value: &'a Value, member: &str) -> Vec<&'a str> {
     value[member]
@@ -221,7 +221,7 @@ fn the_operator_sees_points_and_jobs_but_needs_no_passphrase() {
             .env_remove("LOCKSTONE_PASSPHRASE")
             .args(["vault", what, vault, "--json"])
             .args(more);
-        crate::lab::finish(command).exits(0).json()
+        crate::support::lab::finish(command).exits(0).json()
     };
     let points = see("points", &[]);
     assert_eq!(points["points"][0]["id"], report["point"]);

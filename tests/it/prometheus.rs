@@ -10,10 +10,10 @@ use std::process::{Command, Stdio};
 use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::lab::{Lab, finish};
 use crate::metrics::{agent, slow_backup};
-use crate::tree;
-use crate::web::{Started, ask, page, until};
+use crate::support::lab::{Lab, finish};
+use crate::support::tree;
+use crate::support::web::{Started, ask, page, until};
 
 fn dashboards() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("dashboards")

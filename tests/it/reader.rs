@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::lab::{Lab, PASSPHRASE};
-use crate::tree::{self, look};
+use crate::support::lab::{Lab, PASSPHRASE};
+use crate::support::tree::{self, look};
 
 /// Python with what the reader needs: `make test` sets it up.
 fn python() -> Option<PathBuf> {
@@ -44,7 +44,7 @@ fn another_reader_reads_it_too() {
             .arg("--passphrase-file")
             .arg(lab.path("passphrase"))
             .args(args);
-        crate::lab::finish(command)
+        crate::support::lab::finish(command)
     };
     let points = run(&["points"]).exits(0).stdout;
     let ours = lab.run(["points", "list", "--json"]).exits(0).json();
@@ -80,5 +80,5 @@ fn the_test_vectors_hold_for_another_reader() {
     let vectors = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/vectors.json");
     let mut command = Command::new(python);
     command.arg(reader()).arg("--vectors").arg(vectors);
-    crate::lab::finish(command).exits(0);
+    crate::support::lab::finish(command).exits(0);
 }

@@ -2,8 +2,8 @@
 
 use std::fs;
 
-use crate::lab::{Lab, root_or_skip};
-use crate::tree::{self, assert_like, assert_same, file, look};
+use crate::support::lab::{Lab, root_or_skip};
+use crate::support::tree::{self, assert_like, assert_same, file, look};
 
 #[test]
 fn acls_are_left_out_where_that_is_asked() {

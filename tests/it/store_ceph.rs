@@ -5,10 +5,10 @@ use std::ffi::OsStr;
 
 use serde_json::Value;
 
-use crate::lab::{Lab, finish, noise};
-use crate::servers::{self, Server, block_on};
 use crate::stores::{conforms, open, round_trip};
-use crate::tree::{assert_same, file};
+use crate::support::lab::{Lab, finish, noise};
+use crate::support::servers::{self, Server, block_on};
+use crate::support::tree::{assert_same, file};
 
 /// Runs a job of the program; once `begun` says that it is under way, an OSD dies.
 fn with_a_death(lab: &Lab, server: &mut Server, args: &[&OsStr], osd: u8, begun: impl Fn() -> bool) -> Value {

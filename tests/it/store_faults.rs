@@ -3,11 +3,11 @@
 
 use std::time::Duration;
 
-use crate::fault_proxy::{Fault, Proxy};
-use crate::lab::{Lab, finish};
-use crate::servers::{self, Server};
 use crate::stores::source;
-use crate::tree::assert_same;
+use crate::support::fault_proxy::{Fault, Proxy};
+use crate::support::lab::{Lab, finish};
+use crate::support::servers::{self, Server};
+use crate::support::tree::assert_same;
 
 /// A registered server whose vault is behind a proxy.
 fn behind(server: &Server, prefix: &str) -> (Lab, Proxy) {
@@ -82,7 +82,7 @@ fn listings_of_yesterday_lose_nothing() {
     let (lab, proxy) = behind(&server, "stale");
     proxy.set(Fault::StaleListings);
     lab.backup();
-    crate::tree::file(&lab.source().join("later"), b"later");
+    crate::support::tree::file(&lab.source().join("later"), b"later");
     lab.backup();
     assert!(proxy.harmed() > 0);
     assert_points(&lab, &server, "stale", 2);

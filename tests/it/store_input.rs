@@ -1,8 +1,8 @@
 //! What can be wrong with an object store and its settings: each a clear error, with what to do and the right exit code.
 
-use crate::fault_proxy::{Fault, Proxy};
-use crate::lab::{Lab, Ran};
-use crate::servers::{self, free_port};
+use crate::support::fault_proxy::{Fault, Proxy};
+use crate::support::lab::{Lab, Ran};
+use crate::support::servers::{self, free_port};
 
 fn s3_at(endpoint: &str) -> Lab {
     let mut lab = Lab::elsewhere("s3://vaults/input", &[]);

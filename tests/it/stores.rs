@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use lockstone_vault::store::decorate::RetryRule;
+use lockstone_vault::store::observe::RetryRule;
 use lockstone_vault::store::{Store, StoreOptions, conformance};
 
-use crate::lab::{Lab, noise};
-use crate::servers::{self, Server, block_on};
-use crate::tree::{self, assert_same, file};
+use crate::support::lab::{Lab, noise};
+use crate::support::servers::{self, Server, block_on};
+use crate::support::tree::{self, assert_same, file};
 
 /// The store behind a server, as the program opens it, but with settings instead of variables.
 pub(crate) fn open(server: &Server, prefix: &str) -> Store {

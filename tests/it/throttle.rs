@@ -7,9 +7,9 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
-use crate::lab::{Lab, noise};
-use crate::tree::{assert_same, file};
-use crate::web::until;
+use crate::support::lab::{Lab, noise};
+use crate::support::tree::{assert_same, file};
+use crate::support::web::until;
 
 fn shown(lab: &Lab) -> Value {
     lab.run(["throttle", "show", "--json"]).exits(0).json()

@@ -3,11 +3,11 @@
 
 use lockstone_proto::ids::{ChunkId, PointId};
 
-use crate::credentials::CredentialsError;
+use crate::access::credentials::CredentialsError;
+use crate::crypto::keys::NoRandom;
+use crate::crypto::slots::SlotError;
 use crate::damage::DamageKind;
 use crate::index::IndexError;
-use crate::keys::NoRandom;
-use crate::slots::SlotError;
 use crate::store::StoreError;
 
 /// What failed, and on what.

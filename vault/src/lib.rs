@@ -5,28 +5,18 @@
 //!
 //! The format is written down in `docs/format.md`.
 
-mod armor;
+pub mod access;
+mod bounds;
+pub mod buffers;
 pub mod check;
-pub mod content;
-pub mod credentials;
+pub mod crypto;
 pub mod damage;
-pub mod descriptor;
 pub mod domain;
 pub mod error;
-pub mod frame;
 pub mod index;
-pub mod jobs;
-pub mod keys;
-mod lanes;
 pub mod log;
 pub mod pack;
 pub mod points;
-pub mod pool;
-pub mod registration;
-mod seal;
-pub mod segment;
-pub mod slots;
-pub mod slotstore;
 pub mod store;
 #[cfg(test)]
 mod testing;
@@ -34,7 +24,6 @@ pub mod tree;
 pub mod vault;
 #[cfg(test)]
 mod vectors;
-mod wire;
 
 pub use error::VaultError;
 pub use store::names;

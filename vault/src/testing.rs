@@ -27,19 +27,19 @@ use lockstone_proto::vault::{
     Segment,
 };
 
-use crate::content::ContentWriter;
-use crate::credentials::{Issue, OperatorKey};
+use crate::access::credentials::{Issue, OperatorKey};
+use crate::access::registration::NewServer;
+use crate::crypto::keys::{Keys, MasterKey};
 use crate::domain::{Domain, DomainOptions, Signer};
 use crate::error::VaultError;
-use crate::frame::Compressor;
-use crate::keys::{Keys, MasterKey};
 use crate::log::LogHead;
 use crate::pack::PackSeal;
+use crate::pack::frame::Compressor;
+use crate::pack::segment::encode_segment;
 use crate::points::{TreeWalk, Walked};
-use crate::registration::NewServer;
-use crate::segment::encode_segment;
-use crate::store::wire::{WireFault, WireKind};
+use crate::store::fault::{WireFault, WireKind};
 use crate::store::{Refusal, Store, names};
+use crate::tree::content::ContentWriter;
 use crate::tree::{FolderWriter, NewPage};
 use crate::vault::{CreateOptions, Vault};
 

@@ -8,12 +8,12 @@ use jiff::Timestamp;
 use lockstone_proto::ids::{DomainId, VaultId};
 use lockstone_proto::limits::RECORD_MAX;
 
-use crate::credentials::{OperatorKey, VaultCredentials};
+use crate::access::credentials::{OperatorKey, VaultCredentials};
+use crate::access::descriptor::{Descriptor, RegionUrl, SOFT_DELETE_DAYS};
+use crate::access::registration::{NewServer, Servers, register};
 use crate::damage::{Damage, DamageKind};
-use crate::descriptor::{Descriptor, RegionUrl, SOFT_DELETE_DAYS};
 use crate::error::VaultError;
 use crate::log::{PointOverview, read};
-use crate::registration::{NewServer, Servers, register};
 use crate::store::conformance::{PROBES, ProbeReport, probe};
 use crate::store::{Created, Store, names};
 

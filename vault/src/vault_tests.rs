@@ -108,14 +108,14 @@ fn the_operator_sees_servers_and_points_without_a_passphrase() {
 #[test]
 fn registering_needs_this_vaults_credentials_and_is_done_once() {
     let (lab, other) = (Lab::new(), Lab::new());
-    let issue = crate::credentials::Issue {
+    let issue = crate::access::credentials::Issue {
         region: lockstone_proto::access::Region::Primary,
         url: String::new(),
         secondary_url: None,
         now: now(),
         valid_days: 1,
     };
-    let key = crate::credentials::generate_signing_key().unwrap();
+    let key = crate::access::credentials::generate_signing_key().unwrap();
     let id = lockstone_proto::ids::ServerId([3; 16]);
     let new = NewServer {
         id,
@@ -132,7 +132,7 @@ fn registering_needs_this_vaults_credentials_and_is_done_once() {
     let own = lab.operator.issue(&issue).unwrap();
     block_on(lab.vault.register(&own, &new, now())).unwrap();
     block_on(lab.vault.register(&own, &new, now())).unwrap();
-    let usurper = crate::credentials::generate_signing_key().unwrap();
+    let usurper = crate::access::credentials::generate_signing_key().unwrap();
     let new = NewServer { key: &usurper, ..new };
     assert!(block_on(lab.vault.register(&own, &new, now())).is_err());
     assert_eq!(
@@ -143,7 +143,7 @@ fn registering_needs_this_vaults_credentials_and_is_done_once() {
 
 #[test]
 fn job_records_are_listed_and_forged_ones_named() {
-    use crate::jobs::{list_jobs, write_job};
+    use crate::access::job_records::{list_jobs, write_job};
     use lockstone_proto::job::{JobRecord, JobState};
     let lab = Lab::new();
     let signer = lab.server(1);
@@ -158,7 +158,7 @@ fn job_records_are_listed_and_forged_ones_named() {
         ..JobRecord::default()
     };
     let store = lab.vault.store();
-    let stranger = crate::credentials::generate_signing_key().unwrap();
+    let stranger = crate::access::credentials::generate_signing_key().unwrap();
     block_on(async {
         write_job(store, &record(2, 0, JobState::Running), &signer.key)
             .await

@@ -19,13 +19,13 @@ use lockstone_proto::vault::{
 use prost::Message;
 use serde_json::{Value, json};
 
-use crate::content::ContentWriter;
-use crate::frame::{Compressor, Decompressor};
-use crate::keys::{Keys, MasterKey};
+use crate::crypto::keys::{Keys, MasterKey};
+use crate::crypto::seal::SealKey;
+use crate::crypto::slots::{self, Passphrase};
+use crate::pack::frame::{Compressor, Decompressor};
+use crate::pack::segment::{decode_segment, encode_segment_as};
 use crate::pack::{PackSeal, padme, verify_frame};
-use crate::seal::SealKey;
-use crate::segment::{decode_segment, encode_segment_as};
-use crate::slots::{self, Passphrase};
+use crate::tree::content::ContentWriter;
 use crate::tree::{FolderWriter, NewPage, decode_page};
 
 const DOMAIN: DomainId = DomainId(*b"lockstone domain");

@@ -17,7 +17,7 @@ use lockstone_proto::ids::{ChunkId, SegmentId};
 use lockstone_proto::limits::SEGMENT_TARGET_CHUNKS;
 use lockstone_proto::vault::{CommitBody, PackEntry, PointStatus, PointSummary, Segment};
 use lockstone_vault::names;
-use lockstone_vault::segment::encode_segment;
+use lockstone_vault::pack::segment::encode_segment;
 
 use super::Context;
 use super::messages::PackUploaded;

@@ -16,9 +16,9 @@ use lockstone_host::read::OpenedFile;
 use lockstone_proto::ids::ChunkId;
 use lockstone_proto::limits::{CHUNK_MAX, CHUNK_MIN};
 use lockstone_proto::vault::{ChunkKind, Content, Entry};
-use lockstone_vault::content::ContentWriter;
-use lockstone_vault::pool::Pooled;
+use lockstone_vault::buffers::Pooled;
 use lockstone_vault::tree::NewPage;
+use lockstone_vault::tree::content::ContentWriter;
 use rayon::prelude::*;
 
 use super::Context;

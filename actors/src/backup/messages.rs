@@ -8,7 +8,7 @@ use bytes::Bytes;
 use lockstone_host::walk::{Folder, Stat};
 use lockstone_proto::ids::ChunkId;
 use lockstone_proto::vault::{ChunkKind, Entry, PackEntry};
-use lockstone_vault::pool::Pooled;
+use lockstone_vault::buffers::Pooled;
 use lockstone_vault::tree::NewPage;
 
 use crate::flow::Permit;

@@ -39,8 +39,8 @@ use lockstone_host::snapshot::{Frozen, SnapshotMode};
 use lockstone_host::walk::Rules;
 use lockstone_proto::ids::{ChunkId, JobId, PointId};
 use lockstone_proto::vault::{ChunkKind, Consistency};
+use lockstone_vault::buffers::Pool;
 use lockstone_vault::domain::Domain;
-use lockstone_vault::pool::Pool;
 use parking_lot::Mutex;
 
 use crate::engine::Engine;

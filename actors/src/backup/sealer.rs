@@ -16,9 +16,9 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use lockstone_proto::limits::{FRAME_MAX_CHUNKS, FRAME_TARGET, PACK_MAX_CHUNKS, PACK_MAX_FRAMES, TAG_LEN};
 use lockstone_proto::vault::{ChunkKind, Codec, Frame, PackDirectory};
-use lockstone_vault::frame::{Compressor, Decompressor};
+use lockstone_vault::buffers::Pooled;
+use lockstone_vault::pack::frame::{Compressor, Decompressor};
 use lockstone_vault::pack::{HEADER_LEN, PackSeal, verify_frame};
-use lockstone_vault::pool::Pooled;
 use parking_lot::Mutex;
 
 use super::Context;

@@ -4,11 +4,11 @@
 use std::fmt;
 
 use lockstone_vault::VaultError;
-use lockstone_vault::frame::FrameBroken;
+use lockstone_vault::crypto::keys::NoRandom;
 use lockstone_vault::index::IndexError;
-use lockstone_vault::keys::NoRandom;
 use lockstone_vault::pack::PackBroken;
-use lockstone_vault::segment::SegmentBroken;
+use lockstone_vault::pack::frame::FrameBroken;
+use lockstone_vault::pack::segment::SegmentBroken;
 use lockstone_vault::store::StoreError;
 use lockstone_vault::tree::TreeError;
 

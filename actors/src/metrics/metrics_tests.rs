@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use lockstone_vault::store::decorate::{Outcome, StoreObserver, Verb};
+use lockstone_vault::store::observe::{Outcome, StoreObserver, Verb};
 use lockstone_vault::store::pace::Way;
 
 use super::*;

@@ -12,7 +12,7 @@ use std::sync::{Arc, Once};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use lockstone_vault::index::Index;
-use lockstone_vault::store::decorate::{Outcome, StoreObserver, Verb};
+use lockstone_vault::store::observe::{Outcome, StoreObserver, Verb};
 use lockstone_vault::store::pace::Way;
 use parking_lot::Mutex;
 use prometheus::{CounterVec, Encoder, GaugeVec, HistogramOpts, HistogramVec, Opts, Registry, TextEncoder};

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use lockstone_proto::ids::ChunkId;
+use lockstone_vault::buffers::Pooled;
 use lockstone_vault::index::{FramePlace, PackInfo};
-use lockstone_vault::pool::Pooled;
 
 use super::files::{FileOut, FolderOut};
 use crate::flow::Permit;

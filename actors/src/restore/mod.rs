@@ -29,9 +29,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use lockstone_proto::ids::JobId;
+use lockstone_vault::buffers::Pool;
 use lockstone_vault::domain::Domain;
 use lockstone_vault::log::Point;
-use lockstone_vault::pool::Pool;
 use parking_lot::Mutex;
 
 use crate::engine::Engine;

@@ -4,9 +4,9 @@
 
 use lockstone_proto::limits::TAG_LEN;
 use lockstone_proto::vault::Codec;
-use lockstone_vault::frame::Decompressor;
+use lockstone_vault::buffers::Pooled;
 use lockstone_vault::pack::PackSeal;
-use lockstone_vault::pool::Pooled;
+use lockstone_vault::pack::frame::Decompressor;
 
 use super::Context;
 use super::messages::{FramePlan, RangeFetched, WriteTask};

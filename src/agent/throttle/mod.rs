@@ -17,8 +17,8 @@ use serde::{Deserialize, Serialize};
 
 use super::home::{Home, remove_if_there, write_atomically};
 use super::signals;
-use crate::cli::exit::Failure;
-use crate::cli::units::{self, Rate};
+use crate::failure::Failure;
+use crate::text::units::{self, Rate};
 pub use window::Window;
 
 /// What the file says.

@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use jiff::civil::{DateTime, Time};
 
-use crate::cli::units::{self, Rate};
+use crate::text::units::{self, Rate};
 
 const DAYS: [&str; 7] = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"];
 const DAY_MINUTES: u16 = 24 * 60;

@@ -9,11 +9,11 @@ use serde_json::json;
 
 use crate::agent::session::Session;
 use crate::agent::signals::JobRuns;
-use crate::cli::exit::Exit;
 use crate::cli::output::Outcome;
 use crate::cli::{Context, watch};
-use crate::console::metrics::Page;
-use crate::console::serve;
+use crate::failure::Exit;
+use crate::serve::metrics::Page;
+use crate::serve::serve;
 
 /// Options of `agent`.
 #[derive(Debug, Args)]

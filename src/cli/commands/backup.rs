@@ -20,13 +20,15 @@ use crate::agent::jobs;
 use crate::agent::registration::Agent;
 use crate::agent::session::Session;
 use crate::agent::sources::{self, Sources};
-use crate::cli::exit::Failure;
+use crate::cli::Context;
 use crate::cli::log::say;
 use crate::cli::output::Outcome;
 use crate::cli::progress::Display;
 use crate::cli::tuning::TuningArgs;
 use crate::cli::watch::WatchArgs;
-use crate::cli::{Context, render, units};
+use crate::failure::Failure;
+use crate::text::render;
+use crate::text::units;
 
 /// Options of `backup`.
 #[derive(Debug, Args)]

@@ -10,9 +10,10 @@ use serde_json::json;
 use crate::agent::home::private_folder;
 use crate::agent::lock::JobLock;
 use crate::agent::session::{Session, fresh_id};
-use crate::cli::exit::{Exit, Failure};
+use crate::cli::Context;
 use crate::cli::output::Outcome;
-use crate::cli::{Context, render};
+use crate::failure::{Exit, Failure};
+use crate::text::render;
 
 /// What to do with the cache folder.
 #[derive(Debug, Subcommand)]

@@ -12,13 +12,15 @@ use super::points::short;
 use super::report::{Ending, Running};
 use crate::agent::session::Session;
 use crate::cli::args::Access;
-use crate::cli::exit::{Exit, Failure};
+use crate::failure::{Exit, Failure};
 
 use crate::cli::output::Outcome;
 use crate::cli::progress::Display;
 use crate::cli::tuning::TuningArgs;
 use crate::cli::watch::WatchArgs;
-use crate::cli::{Context, log, render, units};
+use crate::cli::{Context, log};
+use crate::text::render;
+use crate::text::units;
 
 /// Options of `check`.
 #[derive(Debug, Args)]

@@ -5,11 +5,12 @@ use std::path::PathBuf;
 use clap::Args;
 use serde_json::json;
 
-use crate::agent::demo::Demo;
 use crate::agent::signals::JobRuns;
-use crate::cli::exit::Exit;
+use crate::cli::Context;
 use crate::cli::output::Outcome;
-use crate::cli::{Context, render};
+use crate::demo::Demo;
+use crate::failure::Exit;
+use crate::text::render;
 
 /// Options of `demo`.
 #[derive(Debug, Args)]

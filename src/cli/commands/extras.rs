@@ -7,10 +7,11 @@ use clap::Args;
 use clap_complete::Shell;
 use serde_json::{Value, json};
 
+use crate::cli::Context;
 use crate::cli::args::command;
-use crate::cli::exit::Exit;
 use crate::cli::output::Outcome;
-use crate::cli::{Context, render};
+use crate::failure::Exit;
+use crate::text::render;
 
 /// Options of `completions`.
 #[derive(Debug, Args)]

@@ -6,9 +6,10 @@ use serde_json::{Value, json};
 use crate::agent::home::Home;
 use crate::agent::jobs::{self, Job};
 use crate::agent::lock;
-use crate::cli::exit::{Exit, Failure};
+use crate::cli::Context;
 use crate::cli::output::Outcome;
-use crate::cli::{Context, render};
+use crate::failure::{Exit, Failure};
+use crate::text::render;
 
 /// What to do with jobs.
 #[derive(Debug, Subcommand)]

@@ -15,10 +15,11 @@ use serde_json::{Map, Value, json};
 
 use super::points::{candidates, reading_exit, short};
 use crate::agent::session::Session;
+use crate::cli::Context;
 use crate::cli::args::Access;
-use crate::cli::exit::{Exit, Failure};
 use crate::cli::output::{List, Outcome};
-use crate::cli::{Context, render};
+use crate::failure::{Exit, Failure};
+use crate::text::render;
 
 /// Options of `points ls`.
 #[derive(Debug, Args)]

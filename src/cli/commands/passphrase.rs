@@ -6,8 +6,8 @@ use anyhow::Context as _;
 use clap::{Args, Subcommand};
 use lockstone_proto::ids::SlotId;
 use lockstone_proto::vault::SlotKind;
-use lockstone_vault::slots::wrap_with_passphrase;
-use lockstone_vault::slotstore;
+use lockstone_vault::crypto::slot_store;
+use lockstone_vault::crypto::slots::wrap_with_passphrase;
 use serde_json::json;
 
 use super::register::KdfArgs;
@@ -15,8 +15,8 @@ use crate::agent::passphrase;
 use crate::agent::session::{Session, vault_of};
 use crate::agent::slots;
 use crate::cli::Context;
-use crate::cli::exit::Exit;
 use crate::cli::output::Outcome;
+use crate::failure::Exit;
 
 /// What to do with the passphrase.
 #[derive(Debug, Subcommand)]

@@ -13,9 +13,9 @@ use crate::agent::lock::JobLock;
 use crate::agent::session::{Session, fresh_id};
 use crate::cli::Context;
 use crate::cli::args::Access;
-use crate::cli::exit::{Exit, Failure};
 use crate::cli::output::Outcome;
-use crate::cli::render;
+use crate::failure::{Exit, Failure};
+use crate::text::render;
 
 /// What to do with recovery points.
 #[derive(Debug, Subcommand)]

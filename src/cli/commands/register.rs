@@ -15,11 +15,11 @@ use jiff::Timestamp;
 use lockstone_proto::access::Region;
 use lockstone_proto::ids::{DomainId, ServerId};
 use lockstone_vault::VaultError;
-use lockstone_vault::credentials::generate_signing_key;
-use lockstone_vault::keys::MasterKey;
-use lockstone_vault::registration::{NAME_MAX, NewServer, Servers};
-use lockstone_vault::slots::{KdfParams, wrap_with_machine, wrap_with_passphrase, wrap_with_recovery};
-use lockstone_vault::slotstore::{delete_slot, put_slot};
+use lockstone_vault::access::credentials::generate_signing_key;
+use lockstone_vault::access::registration::{NAME_MAX, NewServer, Servers};
+use lockstone_vault::crypto::keys::MasterKey;
+use lockstone_vault::crypto::slot_store::{delete_slot, put_slot};
+use lockstone_vault::crypto::slots::{KdfParams, wrap_with_machine, wrap_with_passphrase, wrap_with_recovery};
 use lockstone_vault::vault::Vault;
 use serde_json::json;
 use zeroize::Zeroizing;
@@ -31,8 +31,8 @@ use crate::agent::registration::{Agent, MachineKey};
 use crate::agent::session::{admitted, fresh_id, newest, random, read_credentials, servers, vault_of};
 use crate::agent::slots;
 use crate::cli::Context;
-use crate::cli::exit::{Exit, Failure};
 use crate::cli::output::Outcome;
+use crate::failure::{Exit, Failure};
 
 /// Options of `register`.
 #[derive(Debug, Args)]

@@ -15,10 +15,10 @@ use crate::agent::lock::JobLock;
 use crate::agent::session::{Session, fresh_id};
 use crate::agent::signals::JobRuns;
 use crate::cli::Context;
-use crate::cli::exit::{Exit, Failure};
-use crate::cli::render;
 use crate::cli::watch::{Watch, WatchArgs};
-use crate::console::{metrics, records};
+use crate::failure::{Exit, Failure};
+use crate::serve::{metrics, records};
+use crate::text::render;
 
 /// So many warnings are printed; all are counted, and in the job's record.
 const SHOWN: usize = 20;

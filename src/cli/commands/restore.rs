@@ -15,14 +15,15 @@ use super::points::short;
 use super::report::{self, Ending, Running};
 use crate::agent::jobs;
 use crate::agent::session::Session;
+use crate::cli::Context;
 use crate::cli::args::Access;
-use crate::cli::exit::{Exit, Failure};
 use crate::cli::log::say;
 use crate::cli::output::Outcome;
 use crate::cli::progress::Display;
 use crate::cli::tuning::TuningArgs;
 use crate::cli::watch::WatchArgs;
-use crate::cli::{Context, render};
+use crate::failure::{Exit, Failure};
+use crate::text::render;
 
 /// Options of `restore`.
 #[derive(Debug, Args)]

@@ -7,10 +7,11 @@ use crate::agent::home::Home;
 use crate::agent::jobs;
 use crate::agent::registration::Agent;
 use crate::agent::session::Session;
+use crate::cli::Context;
 use crate::cli::args::Access;
-use crate::cli::exit::Exit;
 use crate::cli::output::Outcome;
-use crate::cli::{Context, render};
+use crate::failure::Exit;
+use crate::text::render;
 
 /// Runs the command. A server that is not registered is an answer, not a failure.
 ///

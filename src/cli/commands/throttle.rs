@@ -7,9 +7,11 @@ use serde_json::json;
 
 use crate::agent::home::Home;
 use crate::agent::throttle::{ThrottleSettings, Window};
-use crate::cli::exit::{Exit, Failure};
+use crate::cli::Context;
 use crate::cli::output::Outcome;
-use crate::cli::{Context, render, units};
+use crate::failure::{Exit, Failure};
+use crate::text::render;
+use crate::text::units;
 
 /// What to do with the throttle.
 #[derive(Debug, Subcommand)]

@@ -9,19 +9,21 @@ use lockstone_proto::access::Region;
 use lockstone_proto::ids::{JobId, PointId, ServerId, VaultId};
 use lockstone_proto::job::{JobRecord, JobState};
 use lockstone_vault::VaultError;
-use lockstone_vault::credentials::{Issue, OperatorKey};
+use lockstone_vault::access::credentials::{Issue, OperatorKey};
+use lockstone_vault::access::job_records::list_jobs;
+use lockstone_vault::access::registration::Servers;
 use lockstone_vault::damage::Damage;
-use lockstone_vault::jobs::list_jobs;
-use lockstone_vault::registration::Servers;
 use lockstone_vault::vault::{CreateOptions, Vault};
 use serde_json::{Value, json};
 
 use super::points::{short, status_word, summary_value};
 use super::report::kind_word;
 use crate::agent::home::{Home, private_folder, write_atomically};
-use crate::cli::exit::{Exit, Failure};
+use crate::cli::Context;
 use crate::cli::output::Outcome;
-use crate::cli::{Context, render, units};
+use crate::failure::{Exit, Failure};
+use crate::text::render;
+use crate::text::units;
 
 /// What to do with a vault.
 #[derive(Debug, Subcommand)]
@@ -252,7 +254,7 @@ fn servers(context: &Context, args: &UrlArgs) -> Outcome {
     let (servers, damaged) = context.runtime.block_on(vault.servers())?;
     let mut all: Vec<_> = servers.iter().collect();
     all.sort_by(|a, b| a.name.cmp(&b.name).then(a.registered.cmp(&b.registered)));
-    let value = |server: &&lockstone_vault::registration::Server| {
+    let value = |server: &&lockstone_vault::access::registration::Server| {
         json!({
             "server": server.name, "id": server.id, "domain_id": server.domain, "registered": server.registered.to_string(),
         })
@@ -261,7 +263,7 @@ fn servers(context: &Context, args: &UrlArgs) -> Outcome {
     context
         .out
         .document(&json!({ "servers": values, "damaged": damage_values(&damaged) }));
-    let row = |server: &&lockstone_vault::registration::Server| {
+    let row = |server: &&lockstone_vault::access::registration::Server| {
         vec![
             render::name(server.name.as_bytes()),
             server.id.hex(),

@@ -8,10 +8,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use lockstone_proto::ids::{PointId, ServerId};
 
 use super::*;
+use crate::access::job_records::write_job;
+use crate::crypto::slot_store::put_slot;
+use crate::crypto::slots::{KdfParams, Passphrase, wrap_with_passphrase};
 use crate::domain::DomainOptions;
-use crate::jobs::write_job;
-use crate::slots::{KdfParams, Passphrase, wrap_with_passphrase};
-use crate::slotstore::put_slot;
 use crate::testing::{Lab, block_on, now, read_all};
 
 const ALL: CheckOptions = CheckOptions {

@@ -21,13 +21,13 @@ use lockstone_proto::ids::{PackId, SegmentId, ServerId};
 use lockstone_proto::limits::SEGMENT_MAX;
 use lockstone_proto::vault::{ChunkKind, PackEntry};
 
+use crate::access::job_records::list_jobs;
+use crate::access::registration::Servers;
+use crate::crypto::slot_store::list_slots;
 use crate::domain::Domain;
 use crate::error::VaultError;
-use crate::jobs::list_jobs;
 use crate::log::LogView;
-use crate::registration::Servers;
-use crate::segment::decode_segment;
-use crate::slotstore::list_slots;
+use crate::pack::segment::decode_segment;
 use crate::store::names;
 use crate::vault::Vault;
 

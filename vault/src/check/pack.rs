@@ -8,9 +8,9 @@ use bytes::Bytes;
 use lockstone_proto::ids::PackId;
 use lockstone_proto::vault::{ChunkKind, Frame, PackDirectory};
 
+use crate::crypto::keys::Keys;
 use crate::error::VaultError;
-use crate::frame::Decompressor;
-use crate::keys::Keys;
+use crate::pack::frame::Decompressor;
 use crate::pack::{HEADER_LEN, PackSeal, read_directory_len, verify_frame};
 use crate::store::{Store, StoreError, names};
 

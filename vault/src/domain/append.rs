@@ -9,9 +9,9 @@ use lockstone_proto::vault::{CommitBody, PackEntry, PointSummary};
 
 use super::refresh::State;
 use super::{Domain, Signer};
+use crate::crypto::keys::random;
 use crate::damage::DamageKind;
 use crate::error::VaultError;
-use crate::keys::random;
 use crate::log::{Body, LogHead, PlainEntry, chain, own_nonce, seal};
 use crate::store::{Created, names};
 

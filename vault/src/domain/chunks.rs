@@ -8,9 +8,9 @@ use lockstone_proto::vault::ChunkKind;
 use super::Domain;
 use crate::damage::DamageKind;
 use crate::error::VaultError;
-use crate::frame::Decompressor;
 use crate::index::{ChunkPlace, IndexError, PackInfo};
 use crate::pack::PackSeal;
+use crate::pack::frame::Decompressor;
 use crate::store::names;
 use crate::tree::NewPage;
 

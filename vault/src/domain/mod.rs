@@ -21,10 +21,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use ed25519_dalek::{SigningKey, VerifyingKey};
 use lockstone_proto::ids::{DomainId, ServerId};
 
+use crate::crypto::keys::{Keys, MasterKey};
 use crate::damage::Damage;
 use crate::error::VaultError;
 use crate::index::{Index, Opened};
-use crate::keys::{Keys, MasterKey};
 use crate::log::{LogHead, LogView};
 use crate::store::Store;
 use crate::vault::Vault;

@@ -8,12 +8,12 @@ use lockstone_proto::ids::SegmentId;
 use lockstone_proto::limits::{FORMAT_VERSION, LOG_ENTRY_MAX, SEGMENT_MAX};
 
 use super::Domain;
+use crate::access::registration::{Servers, load_one};
 use crate::damage::{Damage, DamageKind};
 use crate::error::VaultError;
 use crate::log::read::{LogWalk, Step, damage_at, damage_between};
 use crate::log::{Entry, LogBroken, LogHead, LogView, Pin, PlainEntry, Summed, chain};
-use crate::registration::{Servers, load_one};
-use crate::segment::{SegmentBroken, decode_segment};
+use crate::pack::segment::{SegmentBroken, decode_segment};
 use crate::store::names;
 
 /// What is known of the log.

@@ -13,10 +13,10 @@ use prost::Message;
 use zeroize::Zeroizing;
 
 use super::{Body, Entry, IDS_MAX, LogHead, SOURCES_MAX, TAGS_MAX, TEXT_MAX};
-use crate::keys::Keys;
-use crate::registration::Servers;
-use crate::seal::SealKey;
-use crate::wire::{Malformed, each_field, has_more_than};
+use crate::access::registration::Servers;
+use crate::bounds::{Malformed, each_field, has_more_than};
+use crate::crypto::keys::Keys;
+use crate::crypto::seal::SealKey;
 
 const CONTEXT: &[u8] = b"lockstone v1 log entry\0";
 const BODY_KEY_CONTEXT: &str = "lockstone v1 log body";

@@ -8,8 +8,8 @@ use lockstone_proto::vault::{LogKind, LogRecord, SignedEntry};
 use prost::Message;
 
 use super::*;
-use crate::keys::{Keys, MasterKey};
-use crate::registration::Servers;
+use crate::access::registration::Servers;
+use crate::crypto::keys::{Keys, MasterKey};
 use crate::testing::{now, summary};
 
 const DOMAIN: DomainId = DomainId([1; 16]);

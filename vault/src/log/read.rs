@@ -10,9 +10,9 @@ use lockstone_proto::limits::LOG_ENTRY_MAX;
 
 use super::view::Overview;
 use super::{LogBroken, LogHead, PlainEntry, PointOverview, chain};
+use crate::access::registration::{Servers, load_one};
 use crate::damage::{Damage, DamageKind};
 use crate::error::VaultError;
-use crate::registration::{Servers, load_one};
 use crate::store::{Store, StoreError, names};
 use crate::vault::Vault;
 

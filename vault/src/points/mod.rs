@@ -14,11 +14,11 @@ use async_trait::async_trait;
 use lockstone_proto::ids::{ChunkId, PointId, ServerId};
 use lockstone_proto::vault::{Content, Entry, EntryKind, Page};
 
-use crate::content::decode_content;
 use crate::damage::DamageKind;
 use crate::domain::Domain;
 use crate::error::VaultError;
 use crate::log::{LogView, Point};
+use crate::tree::content::decode_content;
 use crate::tree::decode_page;
 
 pub use cursor::FolderCursor;

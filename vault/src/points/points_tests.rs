@@ -10,7 +10,7 @@ use lockstone_proto::vault::CommitBody;
 use proptest::prelude::*;
 
 use super::*;
-use crate::keys::{Keys, MasterKey};
+use crate::crypto::keys::{Keys, MasterKey};
 use crate::log::LogHead;
 use crate::testing::{Tree, block_on, summary};
 use crate::tree::FolderWriter;

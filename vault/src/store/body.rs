@@ -13,8 +13,8 @@ use futures::future::BoxFuture;
 use http_body::{Body, Frame, SizeHint};
 use tokio::time::{Instant, Sleep, sleep};
 
+use super::fault::WireFault;
 use super::pace::{Way, WirePace};
-use super::wire::WireFault;
 
 /// When a body last moved.
 #[derive(Debug)]
@@ -178,7 +178,7 @@ where
         let this = self.get_mut();
         if let Poll::Ready(frame) = Pin::new(&mut this.inner).poll_frame(cx) {
             this.timer = None;
-            let cut = |error| super::wire::cut_off(&this.host, &error);
+            let cut = |error| super::fault::cut_off(&this.host, &error);
             return Poll::Ready(frame.map(|frame| frame.map_err(cut)));
         }
         let limit = this.limit;

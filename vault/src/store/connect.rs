@@ -22,8 +22,8 @@ use reqwest::Client;
 use super::StoreError;
 use super::body::{Awaited, Paced, Watch, stalled};
 use super::error::Refusal;
+use super::fault::{Answer, WireFault, WireKind, no_answer};
 use super::pace::{Way, WirePace};
-use super::wire::{Answer, WireFault, WireKind, no_answer};
 
 /// A connection comes about in this time, or the store is not reached.
 const CONNECT_WITHIN: Duration = Duration::from_secs(20);

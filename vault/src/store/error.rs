@@ -6,7 +6,7 @@ use std::fmt;
 use std::io;
 use std::time::Duration;
 
-use super::wire::{WireFault, WireKind};
+use super::fault::{WireFault, WireKind};
 
 /// Why an object store says no.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -29,7 +29,7 @@ use object_store::{
 };
 
 use super::pace::{Way, WirePace};
-use crate::pool::{Pool, Pooled};
+use crate::buffers::{Pool, Pooled};
 
 /// Shorter ranges are not worth a buffer of the pool.
 const LEAST: u64 = 64 * 1024;

@@ -8,14 +8,14 @@
 mod body;
 pub mod conformance;
 mod connect;
-pub mod decorate;
 mod error;
+pub(crate) mod fault;
 mod local;
 pub mod names;
+pub mod observe;
 mod open;
 pub mod pace;
 mod retry;
-pub(crate) mod wire;
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};

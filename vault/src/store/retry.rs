@@ -31,8 +31,8 @@ use object_store::{
 };
 
 use super::connect::STALLED_AFTER;
-use super::decorate::{StoreObserver, Verb};
-use super::wire::{WireFault, WireKind};
+use super::fault::{WireFault, WireKind};
+use super::observe::{StoreObserver, Verb};
 use super::{Refusal, StoreError};
 
 /// Answers up to this long are read whole within one attempt, so that one that breaks off is asked for again.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use object_store::memory::InMemory;
 
-use super::decorate::{Metered, Outcome, Retry, RetryRule, StoreObserver, Verb};
+use super::observe::{Metered, Outcome, Retry, RetryRule, StoreObserver, Verb};
 use super::*;
 use crate::testing::{FailingStore, Fault, block_on};
 

@@ -1,0 +1,201 @@
+//! How a command ends: the exit codes that scripts rely on, and the failure every command returns.
+//!
+//! A failure says what happened, to what, and what to do. It becomes lines on stderr and, with `--json`, the member
+//! `error` of the one document on stdout.
+
+use std::fmt;
+
+use lockstone_actors::JobError;
+use lockstone_vault::VaultError;
+use lockstone_vault::access::credentials::CredentialsError;
+use lockstone_vault::crypto::slots::SlotError;
+use lockstone_vault::store::StoreError;
+use serde_json::{Value, json};
+
+/// The program's exit codes. Their numbers are part of the command line's contract.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    /// Done.
+    Done = 0,
+    /// Failed.
+    Failed = 1,
+    /// The command line makes no sense.
+    Usage = 2,
+    /// Done, and something deserves a look.
+    Warnings = 3,
+    /// Cancelled by a signal.
+    Cancelled = 4,
+    /// Wrong passphrase, bad or expired credentials, not permitted.
+    Refused = 5,
+    /// The vault is damaged.
+    Damaged = 6,
+    /// Another job runs.
+    Busy = 7,
+    /// This server is not registered (or, for `register`, it is already).
+    NotRegistered = 8,
+}
+
+impl Exit {
+    /// The code for a number that a library gives; anything unknown is a plain failure.
+    #[must_use]
+    pub fn from_code(code: i32) -> Exit {
+        match code {
+            0 => Exit::Done,
+            2 => Exit::Usage,
+            3 => Exit::Warnings,
+            4 => Exit::Cancelled,
+            5 => Exit::Refused,
+            6 => Exit::Damaged,
+            7 => Exit::Busy,
+            8 => Exit::NotRegistered,
+            _ => Exit::Failed,
+        }
+    }
+}
+
+/// Why a command did not do what was asked.
+#[derive(Debug, Clone)]
+pub struct Failure {
+    /// The exit code.
+    pub exit: Exit,
+    /// A fixed word for scripts.
+    pub code: &'static str,
+    /// What happened, to what.
+    pub message: String,
+    /// What to do about it; may be empty.
+    pub hint: String,
+}
+
+impl Failure {
+    /// A failure with everything said.
+    pub fn new(exit: Exit, code: &'static str, message: impl Into<String>, hint: impl Into<String>) -> Failure {
+        Failure {
+            exit,
+            code,
+            message: message.into(),
+            hint: hint.into(),
+        }
+    }
+
+    /// A plain failure (exit 1).
+    pub fn failed(code: &'static str, message: impl Into<String>, hint: impl Into<String>) -> Failure {
+        Failure::new(Exit::Failed, code, message, hint)
+    }
+
+    /// The command line makes no sense (exit 2).
+    pub fn usage(message: impl Into<String>, hint: impl Into<String>) -> Failure {
+        Failure::new(Exit::Usage, "usage", message, hint)
+    }
+
+    /// Refused (exit 5).
+    pub fn refused(code: &'static str, message: impl Into<String>, hint: impl Into<String>) -> Failure {
+        Failure::new(Exit::Refused, code, message, hint)
+    }
+
+    /// Cancelled by the user (exit 4).
+    #[must_use]
+    pub fn cancelled() -> Failure {
+        Failure::new(Exit::Cancelled, "cancelled", "cancelled", "")
+    }
+
+    /// The value of `error` in a JSON document.
+    #[must_use]
+    pub fn json(&self) -> Value {
+        json!({ "code": self.code, "message": self.message, "hint": self.hint })
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "error: {}", self.message)?;
+        for line in self.hint.lines().filter(|line| !line.trim().is_empty()) {
+            write!(f, "\n  hint: {line}")?;
+        }
+        Ok(())
+    }
+}
+
+impl From<anyhow::Error> for Failure {
+    fn from(error: anyhow::Error) -> Failure {
+        Failure::failed("failed", format!("{error:#}"), "")
+    }
+}
+
+impl From<JobError> for Failure {
+    fn from(error: JobError) -> Failure {
+        Failure::new(Exit::from_code(error.exit_code), error.code, error.message, error.hint)
+    }
+}
+
+impl From<VaultError> for Failure {
+    fn from(error: VaultError) -> Failure {
+        let (exit, code) = if error.is_damage() {
+            (Exit::Damaged, "damaged")
+        } else if error.is_key_fault() {
+            (Exit::Refused, "wrong-passphrase")
+        } else if error.is_refused() {
+            (Exit::Refused, "refused")
+        } else if error.is_busy() {
+            (Exit::Busy, "busy")
+        } else if error.is_unregistered() {
+            (Exit::NotRegistered, "not-registered")
+        } else if matches!(error, VaultError::BadPoint(_)) {
+            (Exit::Usage, "usage")
+        } else if matches!(error, VaultError::NoSuchPoint(_) | VaultError::AmbiguousPoint { .. }) {
+            (Exit::Failed, "no-such-point")
+        } else if error.is_transient() {
+            (Exit::Failed, "unreachable")
+        } else {
+            (Exit::Failed, "failed")
+        };
+        Failure::new(exit, code, error.to_string(), error.hint().unwrap_or_default())
+    }
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Failure {
+        VaultError::from(error).into()
+    }
+}
+
+impl From<CredentialsError> for Failure {
+    fn from(error: CredentialsError) -> Failure {
+        Failure::refused("bad-credentials", error.to_string(), error.hint().unwrap_or_default())
+    }
+}
+
+impl From<SlotError> for Failure {
+    fn from(error: SlotError) -> Failure {
+        Failure::failed("key-slot", error.to_string(), "")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_says_what_happened_and_what_to_do() {
+        let failure = Failure::failed("full", "the vault is full", "free some space\nrun it again");
+        assert_eq!(
+            failure.to_string(),
+            "error: the vault is full\n  hint: free some space\n  hint: run it again"
+        );
+        assert_eq!(failure.json()["code"], "full");
+    }
+
+    #[test]
+    fn codes_survive_the_way_through_a_library() {
+        for exit in [
+            Exit::Done,
+            Exit::Failed,
+            Exit::Usage,
+            Exit::Warnings,
+            Exit::Cancelled,
+            Exit::Refused,
+        ] {
+            assert_eq!(Exit::from_code(exit as i32), exit);
+        }
+        assert_eq!(Exit::from_code(99), Exit::Failed);
+    }
+}

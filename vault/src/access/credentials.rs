@@ -1,0 +1,391 @@
+//! Credentials: how the operator admits a server or a restore. The operator issues a file ending in `.vaultcredentials`;
+//! whoever holds it may register servers, or restore, until it expires.
+//!
+//! The operator signs an `Admission`: a vault, a region, a time, and the public half of an *admission key* made for this
+//! file. The file carries the secret half, and with it the holder signs what it registers. So the operator need not be
+//! present, and a registration shows by itself that it was admitted.
+//!
+//! The file is base64 of an encoded `Credentials` in lines of 64, between BEGIN and END lines. The operator's own key is
+//! kept in a text file of the same shape. Both are secrets; whoever writes them makes them 0600.
+
+use bytes::Bytes;
+use ed25519_dalek::{Signature, Signer as _, SigningKey, VerifyingKey};
+use jiff::{SignedDuration, Timestamp};
+use lockstone_proto::access::{Admission, Credentials, Region, SignedAdmission};
+use lockstone_proto::ids::VaultId;
+use lockstone_proto::limits::FORMAT_VERSION;
+use prost::Message;
+use zeroize::Zeroizing;
+
+use crate::access::descriptor::Descriptor;
+use crate::crypto::armor;
+use crate::crypto::keys::{NoRandom, random};
+
+const ADMISSION_CONTEXT: &[u8] = b"lockstone v1 admission\0";
+const CREDENTIALS_LABEL: &str = "LOCKSTONE VAULT CREDENTIALS";
+const OPERATOR_LABEL: &str = "LOCKSTONE OPERATOR KEY";
+/// How much a server's clock may be behind the operator's.
+const CLOCK_SLACK_S: i64 = 300;
+
+/// What is wrong with credentials. Never transient.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum CredentialsError {
+    /// Not such a file.
+    #[error("this is no {what}: {why}")]
+    Malformed {
+        /// What was wanted.
+        what: &'static str,
+        /// What is wrong.
+        why: String,
+    },
+    /// The operator's signature does not fit.
+    #[error("the credentials do not carry the operator's signature, or were changed")]
+    NotSigned,
+    /// Too old.
+    #[error("the credentials expired on {0}")]
+    Expired(Timestamp),
+    /// Issued in the future.
+    #[error("the credentials are not valid before {0}; this server's clock may be wrong")]
+    NotYetValid(Timestamp),
+    /// For another vault.
+    #[error("the credentials are for another vault")]
+    OtherVault,
+    /// For another region.
+    #[error("the credentials are for the vault's {found} region; {wanted} is needed")]
+    WrongRegion {
+        /// What they admit to.
+        found: &'static str,
+        /// What is needed.
+        wanted: &'static str,
+    },
+    /// No random bytes for a new key.
+    #[error(transparent)]
+    Random(#[from] NoRandom),
+}
+
+impl CredentialsError {
+    /// What somebody can do about it.
+    #[must_use]
+    pub fn hint(&self) -> Option<&'static str> {
+        Some(match self {
+            Self::Random(_) => return None,
+            Self::NotYetValid(_) => "set this server's clock, or ask the operator for new credentials",
+            _ => "ask the vault's operator for new ones: lockstone vault credentials URL --out FILE",
+        })
+    }
+}
+
+/// The operator's signing key, for one vault.
+pub struct OperatorKey {
+    vault_id: VaultId,
+    key: SigningKey,
+}
+
+impl std::fmt::Debug for OperatorKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "OperatorKey({}, secret)", self.vault_id)
+    }
+}
+
+/// What the operator decides when issuing credentials.
+#[derive(Debug, Clone)]
+pub struct Issue {
+    /// The region they admit to.
+    pub region: Region,
+    /// The vault URL of that region, as the server will reach it.
+    pub url: String,
+    /// The other region's, if there is one.
+    pub secondary_url: Option<String>,
+    /// The time.
+    pub now: Timestamp,
+    /// For how long they are valid, days from now.
+    pub valid_days: u32,
+}
+
+impl OperatorKey {
+    /// A new key for a new vault.
+    pub fn generate() -> Result<Self, NoRandom> {
+        Ok(Self {
+            vault_id: VaultId(random()?),
+            key: generate_signing_key()?,
+        })
+    }
+
+    /// The vault it is for.
+    #[must_use]
+    pub fn vault_id(&self) -> VaultId {
+        self.vault_id
+    }
+
+    /// The public half.
+    #[must_use]
+    pub fn public(&self) -> VerifyingKey {
+        self.key.verifying_key()
+    }
+
+    pub(crate) fn signing(&self) -> &SigningKey {
+        &self.key
+    }
+
+    /// The text of the key file: secret.
+    #[must_use]
+    pub fn to_text(&self) -> Zeroizing<String> {
+        let mut bytes = Zeroizing::new([0; VaultId::LEN + 32]);
+        bytes[..VaultId::LEN].copy_from_slice(self.vault_id.as_bytes());
+        bytes[VaultId::LEN..].copy_from_slice(self.key.as_bytes());
+        armor::write(OPERATOR_LABEL, bytes.as_slice())
+    }
+
+    /// Reads the text of a key file.
+    pub fn from_text(text: &str) -> Result<Self, CredentialsError> {
+        let malformed = |why: &str| CredentialsError::Malformed {
+            what: "operator key",
+            why: why.to_owned(),
+        };
+        let bytes = armor::read(OPERATOR_LABEL, text).map_err(malformed)?;
+        let (vault, key) = bytes
+            .split_first_chunk::<{ VaultId::LEN }>()
+            .ok_or_else(|| malformed("it is too short"))?;
+        let key: &[u8; 32] = key.try_into().map_err(|_| malformed("it has the wrong length"))?;
+        Ok(Self {
+            vault_id: VaultId(*vault),
+            key: SigningKey::from_bytes(key),
+        })
+    }
+
+    /// Issues credentials.
+    pub fn issue(&self, issue: &Issue) -> Result<VaultCredentials, CredentialsError> {
+        let admission_key = generate_signing_key()?;
+        let valid = SignedDuration::from_hours(24 * i64::from(issue.valid_days));
+        let admission = Admission {
+            version: FORMAT_VERSION,
+            vault_id: Bytes::copy_from_slice(self.vault_id.as_bytes()),
+            credential_id: Bytes::copy_from_slice(&random::<16>()?),
+            admission_key: Bytes::copy_from_slice(admission_key.verifying_key().as_bytes()),
+            region: issue.region.into(),
+            issued_s: issue.now.as_second(),
+            expires_s: issue.now.as_second().saturating_add(valid.as_secs()),
+        };
+        let encoded = Bytes::from(admission.encode_to_vec());
+        let signature = self.key.sign(&[ADMISSION_CONTEXT, &encoded].concat());
+        let record = Credentials {
+            url: issue.url.clone(),
+            operator_key: Bytes::copy_from_slice(self.public().as_bytes()),
+            admission: Some(SignedAdmission {
+                admission: encoded,
+                signature: Bytes::copy_from_slice(&signature.to_bytes()),
+            }),
+            admission_secret: Bytes::copy_from_slice(admission_key.as_bytes()),
+            secondary_url: issue.secondary_url.clone().unwrap_or_default(),
+        };
+        VaultCredentials::from_record(record)
+    }
+}
+
+/// A new Ed25519 key, as every server and every admission has one.
+pub fn generate_signing_key() -> Result<SigningKey, NoRandom> {
+    let seed = Zeroizing::new(random::<32>()?);
+    Ok(SigningKey::from_bytes(&seed))
+}
+
+/// An admission whose signature by the operator was checked. Its times were not: they are checked against the moment
+/// that matters, which is now for credentials and the time of registration for a registration.
+#[derive(Debug, Clone)]
+pub(crate) struct Admitted {
+    pub(crate) vault_id: VaultId,
+    pub(crate) key: VerifyingKey,
+    pub(crate) region: Region,
+    pub(crate) issued_s: i64,
+    pub(crate) expires_s: i64,
+}
+
+impl Admitted {
+    pub(crate) fn verify(signed: &SignedAdmission, operator: &VerifyingKey) -> Result<Self, CredentialsError> {
+        let malformed = |why: &str| CredentialsError::Malformed {
+            what: "admission",
+            why: why.to_owned(),
+        };
+        let signature =
+            Signature::from_slice(&signed.signature).map_err(|_| malformed("its signature has the wrong length"))?;
+        operator
+            .verify_strict(&[ADMISSION_CONTEXT, &signed.admission].concat(), &signature)
+            .map_err(|_| CredentialsError::NotSigned)?;
+        let admission = Admission::decode(signed.admission.clone()).map_err(|_| malformed("it cannot be decoded"))?;
+        if admission.version != FORMAT_VERSION {
+            return Err(malformed("its version is unknown to this program"));
+        }
+        let region = admission.region();
+        let key: &[u8; 32] = admission
+            .admission_key
+            .as_ref()
+            .try_into()
+            .map_err(|_| malformed("its key has the wrong length"))?;
+        Ok(Self {
+            vault_id: VaultId::try_from(admission.vault_id.as_ref()).map_err(|_| malformed("its vault is no id"))?,
+            key: VerifyingKey::from_bytes(key).map_err(|_| malformed("its key is no key"))?,
+            region,
+            issued_s: admission.issued_s,
+            expires_s: admission.expires_s,
+        })
+    }
+
+    pub(crate) fn check_time(&self, at_s: i64) -> Result<(), CredentialsError> {
+        let time = |s: i64| Timestamp::from_second(s).unwrap_or(Timestamp::MIN);
+        if at_s >= self.expires_s {
+            return Err(CredentialsError::Expired(time(self.expires_s)));
+        }
+        if at_s.saturating_add(CLOCK_SLACK_S) < self.issued_s {
+            return Err(CredentialsError::NotYetValid(time(self.issued_s)));
+        }
+        Ok(())
+    }
+}
+
+/// Credentials, read and found to be signed by the operator they name.
+pub struct VaultCredentials {
+    record: Credentials,
+    operator: VerifyingKey,
+    admitted: Admitted,
+    secret: SigningKey,
+}
+
+impl std::fmt::Debug for VaultCredentials {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "VaultCredentials({}, secret)", self.admitted.vault_id)
+    }
+}
+
+impl VaultCredentials {
+    /// Reads a credentials file and checks the signature. Ask `check` whether they are still valid.
+    pub fn parse(text: &str) -> Result<Self, CredentialsError> {
+        let malformed = |why: &str| CredentialsError::Malformed {
+            what: "credentials file",
+            why: why.to_owned(),
+        };
+        let bytes = armor::read(CREDENTIALS_LABEL, text).map_err(malformed)?;
+        let record = Credentials::decode(bytes.as_slice()).map_err(|_| malformed("it cannot be decoded"))?;
+        Self::from_record(record)
+    }
+
+    fn from_record(record: Credentials) -> Result<Self, CredentialsError> {
+        let malformed = |why: &str| CredentialsError::Malformed {
+            what: "credentials file",
+            why: why.to_owned(),
+        };
+        let operator: &[u8; 32] = record
+            .operator_key
+            .as_ref()
+            .try_into()
+            .map_err(|_| malformed("the operator's key has the wrong length"))?;
+        let operator = VerifyingKey::from_bytes(operator).map_err(|_| malformed("the operator's key is no key"))?;
+        let signed = record
+            .admission
+            .as_ref()
+            .ok_or_else(|| malformed("it has no admission"))?;
+        let admitted = Admitted::verify(signed, &operator)?;
+        let secret: &[u8; 32] = record
+            .admission_secret
+            .as_ref()
+            .try_into()
+            .map_err(|_| malformed("its secret has the wrong length"))?;
+        let secret = SigningKey::from_bytes(secret);
+        if secret.verifying_key() != admitted.key {
+            return Err(CredentialsError::NotSigned);
+        }
+        Ok(Self {
+            record,
+            operator,
+            admitted,
+            secret,
+        })
+    }
+
+    /// The text of the file: secret.
+    #[must_use]
+    pub fn to_text(&self) -> Zeroizing<String> {
+        armor::write(CREDENTIALS_LABEL, &Zeroizing::new(self.record.encode_to_vec()))
+    }
+
+    /// The vault URL they are for.
+    #[must_use]
+    pub fn url(&self) -> &str {
+        &self.record.url
+    }
+
+    /// The vault URL of the other region.
+    #[must_use]
+    pub fn secondary_url(&self) -> Option<&str> {
+        Some(self.record.secondary_url.as_str()).filter(|url| !url.is_empty())
+    }
+
+    /// The vault they are for.
+    #[must_use]
+    pub fn vault_id(&self) -> VaultId {
+        self.admitted.vault_id
+    }
+
+    /// The operator they pin.
+    #[must_use]
+    pub fn operator_key(&self) -> &VerifyingKey {
+        &self.operator
+    }
+
+    /// The region they admit to.
+    #[must_use]
+    pub fn region(&self) -> Region {
+        self.admitted.region
+    }
+
+    /// When they expire.
+    #[must_use]
+    pub fn expires(&self) -> Timestamp {
+        Timestamp::from_second(self.admitted.expires_s).unwrap_or(Timestamp::MAX)
+    }
+
+    /// Whether they are valid at that moment.
+    pub fn check(&self, now: Timestamp) -> Result<(), CredentialsError> {
+        self.admitted.check_time(now.as_second())
+    }
+
+    /// Whether they admit to that region.
+    pub fn check_region(&self, wanted: Region) -> Result<(), CredentialsError> {
+        if self.admitted.region == wanted {
+            return Ok(());
+        }
+        Err(CredentialsError::WrongRegion {
+            found: region_name(self.admitted.region),
+            wanted: region_name(wanted),
+        })
+    }
+
+    /// Whether they are for that vault, by its id and its operator.
+    pub fn check_vault(&self, vault: &Descriptor) -> Result<(), CredentialsError> {
+        if vault.vault_id == self.admitted.vault_id && vault.operator_key == self.operator {
+            Ok(())
+        } else {
+            Err(CredentialsError::OtherVault)
+        }
+    }
+
+    pub(crate) fn admission(&self) -> Option<&SignedAdmission> {
+        self.record.admission.as_ref()
+    }
+
+    pub(crate) fn secret(&self) -> &SigningKey {
+        &self.secret
+    }
+}
+
+/// A region's name, as it stands in descriptors and messages.
+#[must_use]
+pub fn region_name(region: Region) -> &'static str {
+    match region {
+        Region::Primary => "primary",
+        Region::Secondary => "secondary",
+        Region::Unspecified => "unknown",
+    }
+}
+
+#[cfg(test)]
+#[path = "credentials_tests.rs"]
+mod tests;

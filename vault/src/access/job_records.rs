@@ -1,0 +1,101 @@
+//! Job records: what the operator sees of a server's jobs, `jobs/<server>/<job>/<n>`. The server writes one when a job
+//! starts and one when it ends, each signed and never changed. They are news, not truth: a job whose last record is missing
+//! or damaged has still done what the log says.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use ed25519_dalek::{Signature, Signer as _, SigningKey};
+use lockstone_proto::ids::{JobId, ServerId, VaultId};
+use lockstone_proto::job::{JobRecord, SignedJobRecord};
+use lockstone_proto::limits::{FORMAT_VERSION, RECORD_MAX};
+use prost::Message;
+
+use crate::access::registration::{Server, Servers};
+use crate::damage::{Damage, DamageKind};
+use crate::error::VaultError;
+use crate::store::{Store, names};
+
+const CONTEXT: &[u8] = b"lockstone v1 job\0";
+
+/// Signs and writes a job record. Its ids must be ids of their kinds; `number` is 0 when the job starts, 1 when it ends.
+/// Writing the same record twice is fine: the first one stands.
+pub async fn write_job(store: &Store, record: &JobRecord, key: &SigningKey) -> Result<(), VaultError> {
+    let bad = |_| VaultError::damaged(DamageKind::Job, "a new job record", "its ids are no ids");
+    let server = ServerId::try_from(record.server_id.as_ref()).map_err(bad)?;
+    let job = JobId::try_from(record.job_id.as_ref()).map_err(bad)?;
+    let encoded = Bytes::from(record.encode_to_vec());
+    let signature = Bytes::copy_from_slice(&key.sign(&[CONTEXT, &encoded].concat()).to_bytes());
+    let object = SignedJobRecord {
+        record: encoded,
+        signature,
+    }
+    .encode_to_vec();
+    store.create(&names::job(server, job, record.number), object).await?;
+    Ok(())
+}
+
+fn verify(vault: VaultId, server: &Server, job: JobId, number: u32, object: &[u8]) -> Result<JobRecord, &'static str> {
+    let signed = SignedJobRecord::decode(object).map_err(|_| "it cannot be decoded")?;
+    let signature = Signature::from_slice(&signed.signature).map_err(|_| "its signature has the wrong length")?;
+    server
+        .key
+        .verify_strict(&[CONTEXT, &signed.record].concat(), &signature)
+        .map_err(|_| "the server's signature does not fit")?;
+    if signed.encode_to_vec() != object {
+        return Err("it is not encoded as the format wants it");
+    }
+    let record = JobRecord::decode(signed.record).map_err(|_| "it cannot be decoded")?;
+    if record.version != FORMAT_VERSION {
+        return Err("its version is unknown to this program");
+    }
+    let here = record.vault_id == vault.as_ref()
+        && record.server_id == server.id.as_ref()
+        && record.job_id == job.as_ref()
+        && record.number == number;
+    if here { Ok(record) } else { Err("it belongs elsewhere") }
+}
+
+/// The last record of each job, of one server or of all, oldest start first. Records that are damaged or of servers
+/// without a valid registration are named and left out.
+pub async fn list_jobs(
+    store: &Store,
+    vault: VaultId,
+    servers: &Servers,
+    only: Option<ServerId>,
+) -> Result<(Vec<JobRecord>, Vec<Damage>), VaultError> {
+    let (mut last, mut damage) = (BTreeMap::<JobId, JobRecord>::new(), Vec::new());
+    for server in servers
+        .iter()
+        .filter(|server| only.is_none_or(|only| only == server.id))
+    {
+        for listed in store.list_all(&names::jobs_of(server.id)).await? {
+            let mut parts = listed.path.rsplit('/');
+            let number = parts.next().and_then(|number| number.parse::<u32>().ok());
+            let job = parts.next().and_then(|job| job.parse::<JobId>().ok());
+            let (Some(number), Some(job)) = (number, job) else {
+                continue;
+            };
+            let object = match store.get(&listed.path, RECORD_MAX).await {
+                Ok(object) => object,
+                Err(error) if error.is_object_fault() => {
+                    damage.push(Damage::new(DamageKind::Job, listed.path, error));
+                    continue;
+                }
+                Err(error) => return Err(error.into()),
+            };
+            match verify(vault, server, job, number, &object) {
+                Ok(record) => {
+                    let kept = last.entry(job).or_insert_with(|| record.clone());
+                    if record.number > kept.number {
+                        *kept = record;
+                    }
+                }
+                Err(why) => damage.push(Damage::new(DamageKind::Job, listed.path, why)),
+            }
+        }
+    }
+    let mut jobs: Vec<JobRecord> = last.into_values().collect();
+    jobs.sort_by(|a, b| (a.started_s, &a.job_id).cmp(&(b.started_s, &b.job_id)));
+    Ok((jobs, damage))
+}

@@ -1,0 +1,6 @@
+//! Who may use a vault, and what its operator sees of them: the descriptor, credentials, registrations and job records.
+
+pub mod credentials;
+pub mod descriptor;
+pub mod job_records;
+pub mod registration;

@@ -1,0 +1,213 @@
+//! Key slots in the vault: `domains/<domain>/keys/<slot>`. What a slot is and how it opens stands in `slots`; here they are
+//! found, stored, and tried.
+
+use lockstone_proto::ids::{DomainId, ServerId, SlotId};
+use lockstone_proto::limits::RECORD_MAX;
+use lockstone_proto::vault::{KeySlot, SlotKind};
+
+use crate::crypto::keys::MasterKey;
+use crate::crypto::slots::{
+    Passphrase, SlotError, decode_slot, encode_slot, unwrap_with_machine, unwrap_with_passphrase, unwrap_with_recovery,
+};
+use crate::damage::{Damage, DamageKind};
+use crate::error::VaultError;
+use crate::store::{Store, names};
+
+/// Stores a slot under its own id.
+pub async fn put_slot(store: &Store, slot: &KeySlot) -> Result<SlotId, VaultError> {
+    let id = SlotId::try_from(slot.slot_id.as_ref()).map_err(|_| SlotError::Damaged("its id is no id"))?;
+    let domain = DomainId::try_from(slot.domain_id.as_ref()).map_err(|_| SlotError::Damaged("its domain is no id"))?;
+    store.create(&names::slot(domain, id), encode_slot(slot)).await?;
+    Ok(id)
+}
+
+/// Deletes a slot, as after the passphrase was changed.
+pub async fn delete_slot(store: &Store, domain: DomainId, id: SlotId) -> Result<(), VaultError> {
+    Ok(store.delete(&names::slot(domain, id)).await?)
+}
+
+/// The slots of a domain, newest first, and those that are damaged.
+pub async fn list_slots(store: &Store, domain: DomainId) -> Result<(Vec<KeySlot>, Vec<Damage>), VaultError> {
+    let (mut slots, mut damage) = (Vec::new(), Vec::new());
+    for listed in store.list_all(&names::slots(domain)).await? {
+        let Some(id) = listed.path.rsplit('/').next().and_then(|id| id.parse::<SlotId>().ok()) else {
+            continue;
+        };
+        match store.get(&listed.path, RECORD_MAX).await {
+            Ok(object) => match decode_slot(domain, id, &object) {
+                Ok(slot) => slots.push(slot),
+                Err(why) => damage.push(Damage::new(DamageKind::Slot, listed.path, why)),
+            },
+            Err(error) if error.is_object_fault() => damage.push(Damage::new(DamageKind::Slot, listed.path, error)),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    slots.sort_by_key(|slot| std::cmp::Reverse(slot.created_s));
+    Ok((slots, damage))
+}
+
+/// Tries the slots of one kind until one opens. `Ok(Err(whole))` if none did; `whole` is how many were not damaged.
+async fn try_slots(
+    store: &Store,
+    domain: DomainId,
+    kind: SlotKind,
+    open: impl Fn(&KeySlot) -> Result<MasterKey, SlotError>,
+) -> Result<Result<MasterKey, usize>, VaultError> {
+    let (slots, damage) = list_slots(store, domain).await?;
+    let mut damaged = damage.first().map(VaultError::from);
+    let mut whole = 0;
+    for slot in slots.iter().filter(|slot| slot.kind() == kind) {
+        match open(slot) {
+            Ok(master) => return Ok(Ok(master)),
+            Err(SlotError::WrongKey) => whole += 1,
+            // Another slot of the kind may still open.
+            Err(error @ (SlotError::Damaged(_) | SlotError::Version(_))) => damaged = damaged.or(Some(error.into())),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    match damaged {
+        // A wrong key is only certain where a slot that is whole says so.
+        Some(damaged) if whole == 0 => Err(damaged),
+        _ => Ok(Err(whole)),
+    }
+}
+
+/// The master key of a domain, by its passphrase. Argon2 runs on the calling thread, once for each passphrase slot: up to
+/// seconds, and as much memory as the slot asks for.
+pub async fn open_with_passphrase(
+    store: &Store,
+    domain: DomainId,
+    passphrase: &Passphrase,
+) -> Result<MasterKey, VaultError> {
+    let open = |slot: &KeySlot| unwrap_with_passphrase(slot, passphrase);
+    match try_slots(store, domain, SlotKind::Passphrase, open).await? {
+        Ok(master) => Ok(master),
+        Err(0) => Err(VaultError::NoSlot {
+            domain: domain.hex(),
+            kind: "passphrase",
+        }),
+        Err(_) => Err(VaultError::WrongPassphrase),
+    }
+}
+
+/// The master key of a domain, by the secret of a registered machine.
+pub async fn open_with_machine(
+    store: &Store,
+    domain: DomainId,
+    server: ServerId,
+    secret: &[u8; 32],
+) -> Result<MasterKey, VaultError> {
+    let open = |slot: &KeySlot| {
+        if slot.server_id == server.as_ref() {
+            unwrap_with_machine(slot, secret)
+        } else {
+            Err(SlotError::WrongKey)
+        }
+    };
+    match try_slots(store, domain, SlotKind::Machine, open).await? {
+        Ok(master) => Ok(master),
+        Err(0) => Err(VaultError::NoSlot {
+            domain: domain.hex(),
+            kind: "machine",
+        }),
+        Err(_) => Err(VaultError::WrongMachineKey("no slot of this server opens with it")),
+    }
+}
+
+/// The master key of a domain, by a printed recovery key.
+pub async fn open_with_recovery(store: &Store, domain: DomainId, printed: &str) -> Result<MasterKey, VaultError> {
+    let open = |slot: &KeySlot| unwrap_with_recovery(slot, printed);
+    match try_slots(store, domain, SlotKind::Recovery, open).await? {
+        Ok(master) => Ok(master),
+        Err(0) => Err(VaultError::NoSlot {
+            domain: domain.hex(),
+            kind: "recovery",
+        }),
+        Err(_) => Err(VaultError::WrongRecoveryKey("")),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
+mod tests {
+    use super::*;
+    use crate::crypto::slots::{KdfParams, wrap_with_machine, wrap_with_passphrase, wrap_with_recovery};
+    use crate::testing::{block_on, folder_store};
+
+    const SMALL: KdfParams = KdfParams {
+        memory_kib: 64,
+        passes: 1,
+        lanes: 1,
+    };
+
+    #[test]
+    fn any_whole_slot_opens_the_domain_and_wrong_keys_are_told_from_damage() {
+        let (folder, store) = folder_store();
+        let domain = DomainId([1; 16]);
+        let master = MasterKey::generate().unwrap();
+        let right = Passphrase::new("correct horse battery".into()).unwrap();
+        let wrong = Passphrase::new("wrong horse batteries".into()).unwrap();
+        let server = ServerId([2; 16]);
+        block_on(async {
+            let none = open_with_passphrase(&store, domain, &right).await.unwrap_err();
+            assert!(matches!(none, VaultError::NoSlot { .. }) && none.is_key_fault());
+
+            let slot = wrap_with_passphrase(&master, &right, SMALL, domain).unwrap();
+            let id = put_slot(&store, &slot).await.unwrap();
+            put_slot(&store, &wrap_with_machine(&master, &[7; 32], domain, server).unwrap())
+                .await
+                .unwrap();
+            let (slot, printed) = wrap_with_recovery(&master, domain).unwrap();
+            put_slot(&store, &slot).await.unwrap();
+
+            assert_eq!(
+                open_with_passphrase(&store, domain, &right).await.unwrap().as_bytes(),
+                master.as_bytes()
+            );
+            let error = open_with_passphrase(&store, domain, &wrong).await.unwrap_err();
+            assert!(matches!(error, VaultError::WrongPassphrase) && error.is_refused() && !error.is_damage());
+            assert_eq!(
+                open_with_machine(&store, domain, server, &[7; 32])
+                    .await
+                    .unwrap()
+                    .as_bytes(),
+                master.as_bytes()
+            );
+            assert!(
+                open_with_machine(&store, domain, server, &[8; 32])
+                    .await
+                    .unwrap_err()
+                    .is_key_fault()
+            );
+            assert!(
+                open_with_machine(&store, domain, ServerId([3; 16]), &[7; 32])
+                    .await
+                    .unwrap_err()
+                    .is_key_fault()
+            );
+            assert_eq!(
+                open_with_recovery(&store, domain, &printed).await.unwrap().as_bytes(),
+                master.as_bytes()
+            );
+
+            // A damaged slot is damage, not a wrong passphrase, and the other slots still open.
+            let path = folder.path().join(names::slot(domain, id));
+            let mut bytes = std::fs::read(&path).unwrap();
+            bytes[30] ^= 1;
+            std::fs::write(&path, bytes).unwrap();
+            let error = open_with_passphrase(&store, domain, &right).await.unwrap_err();
+            assert!(error.is_damage() && !error.is_key_fault(), "{error}");
+            assert_eq!(
+                open_with_machine(&store, domain, server, &[7; 32])
+                    .await
+                    .unwrap()
+                    .as_bytes(),
+                master.as_bytes()
+            );
+            assert_eq!(list_slots(&store, domain).await.unwrap().1.len(), 1);
+
+            delete_slot(&store, domain, id).await.unwrap();
+            assert!(list_slots(&store, domain).await.unwrap().1.is_empty());
+        });
+    }
+}
