@@ -12,8 +12,8 @@ use crate::agent::signals::JobRuns;
 use crate::cli::output::Outcome;
 use crate::cli::{Context, watch};
 use crate::failure::Exit;
+use crate::serve::http;
 use crate::serve::metrics::Page;
-use crate::serve::serve;
 
 /// Options of `agent`.
 #[derive(Debug, Args)]
@@ -32,7 +32,7 @@ pub fn run(context: &Context, args: &AgentArgs) -> Outcome {
     // From here on a signal ends the daemon in order.
     let _signals = JobRuns::begin();
     let page = Page::of_agent(&context.numbers, &home);
-    let served = serve::serve(&context.runtime, serve::bind(args.metrics_listen)?, Arc::new(page))?;
+    let served = serve::http(&context.runtime, serve::bind(args.metrics_listen)?, Arc::new(page))?;
     context.out.document(&json!({
         "server": agent.server_name,
         "metrics": format!("http://{}/metrics", served.address),
