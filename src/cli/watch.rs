@@ -50,7 +50,7 @@ impl WatchArgs {
     pub fn begin(&self, context: &Context, kind: &'static str, id: JobId) -> Result<Watch, Failure> {
         let page = Arc::new(Page::of_job(&context.numbers, kind, id));
         let served = match self.metrics_listen {
-            Some(address) => Some(serve::http(&context.runtime, serve::bind(address)?, Arc::clone(&page))?),
+            Some(address) => Some(http::serve(&context.runtime, http::bind(address)?, Arc::clone(&page))?),
             None => None,
         };
         if let Some(served) = &served {
