@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """Compares Lockstone with other backup programs: the same data, the same machine, in turn, in the same run.
 
-Each round, for each program in turn: a new repository, a first backup, one with nothing changed, one with 1 % changed, a
-restore to an empty folder that is compared with the source, and for some data a backup of a second copy of the tree under
-another name. What is printed are the medians of the rounds, and Lockstone's over the others'. "limits" are the machine's
-own tools: tar | zstd, find -printf, zstd -d | tar x.
+Each round, for each program in turn: a new repository, a first backup, one with nothing changed, one with 1 % changed,
+a restore to an empty folder that is compared with the source, and for some data a backup of a second copy of the tree
+under another name. What is printed are the medians of the rounds, and Lockstone's over the others'. "limits" are the
+machine's own tools: tar | zstd, find -printf, zstd -d | tar x.
 
     compare.py --install --data linux,random        what `make compare` does
     compare.py --tree /srv/www --rounds 3           a copy of a tree that is there
@@ -12,8 +12,8 @@ own tools: tar | zstd, find -printf, zstd -d | tar x.
     compare.py --data kernel --programs lockstone,vykar --variant 'one-thread=--threads 1'
     compare.py --data kernel --programs lockstone --variant 'before=/tmp/before/lockstone'
 
-Data and repositories lie in a scratch folder in /dev/shm, or where --work says, where a tmpfs keeps the disk's noise out;
-it needs about three times the size of the data, and is removed at the end. Only Python's own library is needed.
+Data and repositories lie in a scratch folder in /dev/shm, where a tmpfs keeps the disk's noise out, or where --work
+says. It needs about three times the size of the data, and is removed at the end. Only Python's own library is needed.
 """
 
 import argparse
@@ -150,7 +150,8 @@ class Comparison:
 
     def restore(self, program, measured, number):
         """One restore, and whether it gave back what was backed up."""
-        holes = any(name.stat().st_blocks * 512 < name.stat().st_size // 2 for name in self.tree.iterdir() if name.is_file())
+        files = [name.stat() for name in self.tree.iterdir() if name.is_file()]
+        holes = any(file.st_blocks * 512 < file.st_size // 2 for file in files)
         if holes and not program.restores_holes:
             measured.note("cannot restore a sparse file as one, so nothing was restored")
             return

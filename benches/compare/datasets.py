@@ -1,7 +1,7 @@
 """The trees that are backed up: a copy of one that is there, or generated ones, the same each time for the same scale.
 
-Each data set is a function that fills a folder, and a way to change about 1 % of it. A change can be taken back, so that
-every program meets the same tree.
+Each data set is a function that fills a folder, and a way to change about 1 % of it. A change can be taken back, so
+that every program meets the same tree.
 """
 
 import bisect
@@ -9,10 +9,10 @@ import os
 import random
 import shutil
 import subprocess
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
-from typing import Callable
 
 MIB = 2**20
 
@@ -50,8 +50,9 @@ def source_lines(source, count):
     """Lines of C, some of them common and most of them rare: the lines, and their cumulative weights."""
     words = [f"{source.choice(['dev', 'buf', 'page', 'net', 'irq', 'ctx', 'reg', 'clk'])}_"
              f"{source.randbytes(source.randrange(1, 4)).hex()}" for _ in range(6000)]
-    shapes = ["\t{} = {}({}, {});\n", "\tif ({} < {})\n", "\t\treturn -{};\n", "}}\n\n", "static int {}(struct {} *{})\n{{\n",
-              "#define {}\t0x{:04x}\n", "\t{}->{} |= {};\n", " * {} the {} of {}\n", "\n", "\tmutex_unlock(&{}->lock);\n"]
+    shapes = ["\t{} = {}({}, {});\n", "\tif ({} < {})\n", "\t\treturn -{};\n", "}}\n\n",
+              "static int {}(struct {} *{})\n{{\n", "#define {}\t0x{:04x}\n", "\t{}->{} |= {};\n",
+              " * {} the {} of {}\n", "\n", "\tmutex_unlock(&{}->lock);\n"]
     lines = []
     for _ in range(count):
         shape = source.choice(shapes)
@@ -61,8 +62,8 @@ def source_lines(source, count):
 
 
 def linux(tree, scale):
-    """The source of Linux, as Debian packs it (installed by apt-get where it is not there); below scale 1 only so much of
-    its files."""
+    """The source of Linux, as Debian packs it (installed by apt-get where it is not there); below scale 1 only so much
+    of its files."""
     archives = sorted(Path("/usr/src").glob("linux-source-*.tar.xz"))
     if not archives and shutil.which("apt-get"):
         sudo = [] if os.geteuid() == 0 else ["sudo"]
@@ -100,7 +101,7 @@ def tiny(tree, scale):
 
 
 def image(tree, scale):
-    """The disk image of a virtual machine, 2 GiB: a quarter random, a quarter empty but not sparse, the rest like text."""
+    """A virtual machine's disk image, 2 GiB: a quarter random, a quarter empty but not sparse, the rest like text."""
     source = random.Random(4)
     lines, weights = source_lines(source, 20_000)
     with open(tree / "disk.img", "wb") as out:

@@ -1,8 +1,8 @@
 """Runs a command and measures it: wall and CPU seconds and peak memory, by the operating system's own accounting.
 
-The command is started by a small process of its own (this file, run as a program). A process begins with the peak memory
-of the one it was forked from, and that of the comparison grows with the trees it compares; the starter's is always the
-same, and smaller than any program's.
+The command is started by a small process of its own (this file, run as a program). A process begins with the peak
+memory of the one it was forked from, and that of the comparison grows with the trees it compares; the starter's is
+always the same, and smaller than any program's.
 """
 
 import json
@@ -44,12 +44,12 @@ def run(command, env=None, cwd=None, ok=(0,)):
 
 
 def touch_memory(folder, size):
-    """Takes as much memory as a step may need, and gives it back, where the folder is a tmpfs. A virtual machine hands memory
-    that was not used for a while back to its host, and the first to touch it again pays for it: which of the programs
-    that is would be a matter of luck, and it costs more than the step does.
+    """Takes as much memory as a step may need, and gives it back, where the folder is a tmpfs. A virtual machine hands
+    memory that was not used for a while back to its host, and the first to touch it again pays for it: which of the
+    programs that is would be a matter of luck, and it costs more than the step does.
     """
-    kind = subprocess.run(["stat", "-f", "-c", "%T", folder], capture_output=True, text=True, check=False).stdout.strip()
-    if kind != "tmpfs":
+    kind = subprocess.run(["stat", "-f", "-c", "%T", folder], capture_output=True, text=True, check=False)
+    if kind.stdout.strip() != "tmpfs":
         return
     room = os.statvfs(folder)
     left = min(size + (512 << 20), room.f_bavail * room.f_frsize // 2)

@@ -248,8 +248,8 @@ class Limits(Program):
     def backup(self, tree):
         self.times += 1
         if self.times == 1:
-            return self.shell(f'tar --sparse --format=posix -C / -cf - "${{1#/}}" | zstd -3 -T{self.threads} -q -o "$2"', tree,
-                              self.repo / "all.tar.zst")
+            command = f'tar --sparse --format=posix -C / -cf - "${{1#/}}" | zstd -3 -T{self.threads} -q -o "$2"'
+            return self.shell(command, tree, self.repo / "all.tar.zst")
         # Nothing has to be stored again where nothing changed: to look at every file is what is left.
         return self.shell(r"find $1 -printf '%p %s %T@ %C@ %i\n'", tree)
 

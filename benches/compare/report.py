@@ -81,7 +81,8 @@ def tables(name, data, size, measured):
     titles = {"first": "first", "unchanged": "unchanged", "changed": data.changed, "restore": "restore",
               "copy": "a second copy"}
     phases = [phase for phase in PHASES if any(phase in m.runs for m in measured.values())]
-    lines = [f"## {name}: {data.what}", f"{size[0]:,} files, {size[1] / 2**20:,.0f} MiB. Wall s / CPU s / peak MiB.", "",
+    lines = [f"## {name}: {data.what}",
+             f"{size[0]:,} files, {size[1] / 2**20:,.0f} MiB. Wall s / CPU s / peak MiB.", "",
              f"| | {' | '.join(titles[phase] for phase in phases)} | stored MiB | … by changes | … by the copy |",
              "|---|" + "---|" * (len(phases) + 3)]
     for program, m in measured.items():
@@ -118,7 +119,7 @@ def ratios(phases, titles, measured):
     if peers:
         best = [min((w for w in (wall(m, phase) for m in peers) if w), default=None) for phase in phases]
         stored = min((s for s in (m.stored() for m in peers) if s), default=None)
-        cells = [ratio(wall(ours, phase), least) for phase, least in zip(phases, best)]
+        cells = [ratio(wall(ours, phase), least) for phase, least in zip(phases, best, strict=True)]
         lines.append(f"| the best of the other programs | {' | '.join(cells)} | {ratio(ours.stored(), stored)} |")
     lines += ["", f"Lockstone's peak memory: {ours.peak():.0f} MiB.", ""]
     return lines
