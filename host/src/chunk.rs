@@ -1,6 +1,6 @@
-//! Cuts file content into chunks at places that the content itself determines, so that an insertion moves only the cuts near
-//! it. The places come from a gear hash with a secret table, so that the lengths of chunks do not reveal what is stored.
-//! The Hasher stage calls it.
+//! Cuts file content into chunks at places that the content itself determines, so that an insertion moves only the cuts
+//! near it. The places come from a gear hash with a secret table, so that the lengths of chunks do not reveal what is
+//! stored. The Hasher stage calls it.
 //!
 //! The rule (format 1): with `h = (h << 1) + table[byte]`, a chunk of `n` bytes ends where the top 20 bits of `h` are
 //! zero and `n >= CHUNK_MIN`, and at `CHUNK_MAX` in any case. `h` holds nothing older than 64 bytes, so it is started
@@ -32,8 +32,8 @@ impl Chunker {
         }
     }
 
-    /// The length of the first chunk of `data`, which must start where a chunk starts. `last` says that no bytes follow.
-    /// `None` if more bytes are needed (never with `CHUNK_MAX` bytes or more), or if `data` is empty.
+    /// The length of the first chunk of `data`, which must start where a chunk starts. `last` says that no bytes
+    /// follow. `None` if more bytes are needed (never with `CHUNK_MAX` bytes or more), or if `data` is empty.
     #[must_use]
     pub fn cut(&self, data: &[u8], last: bool) -> Option<usize> {
         let window = &data[..data.len().min(CHUNK_MAX)];
@@ -80,9 +80,9 @@ impl Chunker {
 
     /// The value of `h` after the block at the front of `data`, or `None` if the block is too short or has a cut in it.
     ///
-    /// Each step of a hash depends on the step before, so one hash alone leaves the processor waiting. Four hashes at the
-    /// same time, over the four parts of the block, keep it busy. The second to fourth start one window before their part,
-    /// so they have the same value there as a single hash over the whole block.
+    /// Each step of a hash depends on the step before, so one hash alone leaves the processor waiting. Four hashes at
+    /// the same time, over the four parts of the block, keep it busy. The second to fourth start one window before
+    /// their part, so they have the same value there as a single hash over the whole block.
     #[inline(never)]
     fn pass(&self, h: u64, data: &[u8]) -> Option<u64> {
         let block = data.get(..HASHES * PART)?;

@@ -1,5 +1,5 @@
-//! An open folder of the source, through which its entries are reached. The walker opens it, readers on other threads open
-//! its files, and they may keep it after the walk has left the folder.
+//! An open folder of the source, through which its entries are reached. The walker opens it, readers on other threads
+//! open its files, and they may keep it after the walk has left the folder.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -34,8 +34,8 @@ impl Folder {
         })
     }
 
-    /// Opens a folder by its path, and returns its attributes too. Symbolic links in the path are followed, except in its
-    /// last component, which must be a folder.
+    /// Opens a folder by its path, and returns its attributes too. Symbolic links in the path are followed, except in
+    /// its last component, which must be a folder.
     ///
     /// # Errors
     /// There is no such folder, or this process may not see it.
@@ -73,7 +73,8 @@ impl Folder {
         path
     }
 
-    /// Sets `stat.device` of an entry of this folder: an entry that is read from a snapshot gets the `st_dev` of the source.
+    /// Sets `stat.device` of an entry of this folder: an entry that is read from a snapshot gets the `st_dev` of the
+    /// source.
     pub(crate) fn map_device(&self, stat: &mut Stat) {
         if stat.device_raw == self.device_raw {
             stat.device = self.device;
@@ -81,8 +82,8 @@ impl Folder {
     }
 }
 
-/// Opens a folder for listing, without a change of its access time where the system permits that. If this process may not
-/// read the folder, opens it for its attributes only, and returns the reason beside the handle.
+/// Opens a folder for listing, without a change of its access time where the system permits that. If this process may
+/// not read the folder, opens it for its attributes only, and returns the reason beside the handle.
 pub(crate) fn open_folder<P: rustix::path::Arg + Copy>(
     at: BorrowedFd<'_>,
     name: P,

@@ -1,5 +1,5 @@
-//! Settings of this process as a whole: the limit of open files, how the allocator returns memory, and the priorities for
-//! the processor (`nice`) and for the disks (`ionice`).
+//! Settings of this process as a whole: the limit of open files, how the allocator returns memory, and the priorities
+//! for the processor (`nice`) and for the disks (`ionice`).
 //!
 //! Linux keeps both priorities for each thread. They are set for every thread that exists at the time of the call; a
 //! thread that starts later inherits those of the thread that starts it.
@@ -26,9 +26,9 @@ pub fn raise_open_files() -> io::Result<u64> {
     Ok(limit.current.unwrap_or(u64::MAX))
 }
 
-/// Makes the allocator return freed buffers to the system. By default the GNU C library keeps them in one arena for each
-/// thread, so a pipeline with many threads would hold a hundred MiB that it does not use. Call it once, before any thread
-/// is started. Returns false if the C library has no such setting.
+/// Makes the allocator return freed buffers to the system. By default the GNU C library keeps them in one arena for
+/// each thread, so a pipeline with many threads would hold a hundred MiB that it does not use. Call it once, before any
+/// thread is started. Returns false if the C library has no such setting.
 #[must_use]
 pub fn return_freed_memory() -> bool {
     // Frames, read windows and packs are larger than this. Smaller pieces are soon used again by the arena they are in.

@@ -1,6 +1,6 @@
-//! Reads the content of one file, opened by its name in a folder. The hasher's reader threads read the source with it; the
-//! restore compares existing files with it. Symbolic links are not followed, a fifo in the place of the file does not
-//! block, and access times do not change where the system permits that.
+//! Reads the content of one file, opened by its name in a folder. The hasher's reader threads read the source with it;
+//! the restore compares existing files with it. Symbolic links are not followed, a fifo in the place of the file does
+//! not block, and access times do not change where the system permits that.
 
 use std::io;
 use std::ops::Range;
@@ -44,8 +44,9 @@ impl OpenedFile {
         })
     }
 
-    /// Opens a small file and reads all of it into the front of `room`, with three system calls. Returns `None` if the file
-    /// is, after that, not the one that the walk saw, `seen`. `room` must be at least one byte longer than the file.
+    /// Opens a small file and reads all of it into the front of `room`, with three system calls. Returns `None` if the
+    /// file is, after that, not the one that the walk saw, `seen`. `room` must be at least one byte longer than the
+    /// file.
     ///
     /// # Errors
     /// The system's error.
@@ -76,8 +77,8 @@ impl OpenedFile {
         &self.stat
     }
 
-    /// The first run of data at or after `from`; the bytes between `from` and its start are a hole. `None` if only a hole
-    /// follows, up to the size that the file had when it was opened.
+    /// The first run of data at or after `from`; the bytes between `from` and its start are a hole. `None` if only a
+    /// hole follows, up to the size that the file had when it was opened.
     ///
     /// # Errors
     /// The system's error.
@@ -160,8 +161,8 @@ fn open_handle(folder: BorrowedFd<'_>, name: &[u8]) -> io::Result<OwnedFd> {
     match openat(folder, name, flags | OFlags::NOATIME, Mode::empty()) {
         // Only the owner may ask the system to keep the access time.
         Err(Errno::PERM) => openat(folder, name, flags, Mode::empty()),
-        // Another program holds a lease on the file: wait until the kernel has taken it back. Opening a regular file blocks
-        // in no other case, and a fifo returns another error.
+        // Another program holds a lease on the file: wait until the kernel has taken it back. Opening a regular file
+        // blocks in no other case, and a fifo returns another error.
         Err(Errno::WOULDBLOCK) if Stat::at(folder, name)?.is_file() => {
             openat(folder, name, flags & !OFlags::NONBLOCK, Mode::empty())
         }

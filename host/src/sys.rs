@@ -1,6 +1,6 @@
-//! The system calls that `rustix` does not wrap: owner names by the C library, the `ioctl`s of btrfs (`linux/btrfs.h`), I/O
-//! priorities (`linux/ioprio.h`) and the allocator's settings. All callers are in this crate, and this is the only file of
-//! the project with `unsafe`.
+//! The system calls that `rustix` does not wrap: owner names by the C library, the `ioctl`s of btrfs (`linux/btrfs.h`),
+//! I/O priorities (`linux/ioprio.h`) and the allocator's settings. All callers are in this crate, and this is the only
+//! file of the project with `unsafe`.
 #![allow(unsafe_code, reason = "this is the one file for it; each use has its proof")]
 
 use std::ffi::CString;
@@ -75,7 +75,8 @@ unsafe fn find<K: Copy, R, T>(lookup: Lookup<K, R>, key: K, take: impl Fn(&R) ->
 
 /// The name of a user id, `None` if it has no name.
 pub(crate) fn user_name(uid: u32) -> Option<Vec<u8>> {
-    // SAFETY: an id needs no string. The record's name is null or a string in the buffer that lives while the closure runs.
+    // SAFETY: an id needs no string. The record's name is null or a string in the buffer that lives while the closure
+    // runs.
     unsafe { find(libc::getpwuid_r, uid, |user: &libc::passwd| bytes_of(user.pw_name)) }
 }
 
@@ -103,7 +104,8 @@ pub(crate) fn group_id(name: &[u8]) -> Option<u32> {
     }
 }
 
-// ---- btrfs -----------------------------------------------------------------------------------------------------------
+// ---- btrfs
+// -----------------------------------------------------------------------------------------------------------
 
 /// Inode of every subvolume's root folder (`BTRFS_FIRST_FREE_OBJECTID`).
 pub(crate) const SUBVOLUME_ROOT_INODE: u64 = 256;
@@ -154,7 +156,8 @@ fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
     Some(u32::from_ne_bytes(*bytes.get(at..)?.first_chunk()?))
 }
 
-/// A request number: `_IOC(direction, 0x94, number, size)`. Direction 1 writes to the kernel, 2 reads from it, 3 does both.
+/// A request number: `_IOC(direction, 0x94, number, size)`. Direction 1 writes to the kernel, 2 reads from it, 3 does
+/// both.
 const fn request(direction: u64, number: u64, size: u64) -> u64 {
     direction << 30 | size << 16 | 0x94 << 8 | number
 }
@@ -167,9 +170,9 @@ const SUBVOL_GETFLAGS: u64 = request(2, 25, 8);
 
 /// Makes a btrfs call. `request` must be one of the four above with an argument of `ARGS_LEN` bytes.
 fn call(fd: BorrowedFd<'_>, request: u64, args: &mut Args) -> io::Result<()> {
-    // SAFETY: by the request number the kernel reads and writes at most `ARGS_LEN` bytes from the pointer on. `Args` has
-    // that many, aligned as the kernel's structs need. The kernel keeps no pointer after the call, and the argument holds
-    // no pointer itself, because no flag is set that would make the kernel read one.
+    // SAFETY: by the request number the kernel reads and writes at most `ARGS_LEN` bytes from the pointer on. `Args`
+    // has that many, aligned as the kernel's structs need. The kernel keeps no pointer after the call, and the argument
+    // holds no pointer itself, because no flag is set that would make the kernel read one.
     let answer = unsafe { libc::ioctl(fd.as_raw_fd(), request as libc::Ioctl, std::ptr::from_mut(args)) };
     if answer < 0 {
         Err(io::Error::last_os_error())
@@ -202,8 +205,8 @@ pub(crate) fn btrfs_tree_id(fd: BorrowedFd<'_>) -> io::Result<u64> {
     Ok(args.u64(0))
 }
 
-/// The path of the folder with inode `folder` in the subvolume `tree`, relative to the subvolume's root folder. The root
-/// folder's path is empty; any other path ends with `/`.
+/// The path of the folder with inode `folder` in the subvolume `tree`, relative to the subvolume's root folder. The
+/// root folder's path is empty; any other path ends with `/`.
 pub(crate) fn btrfs_path_of(fd: BorrowedFd<'_>, tree: u64, folder: u64) -> io::Result<Vec<u8>> {
     if folder == SUBVOLUME_ROOT_INODE {
         return Ok(Vec::new());
@@ -291,8 +294,8 @@ pub(crate) fn btrfs_nested(fd: BorrowedFd<'_>, tree: u64) -> io::Result<Vec<Nest
     }
 }
 
-/// Makes the C library's allocator map each piece of at least `large` bytes by itself, return it to the system when it is
-/// freed, and keep at most `arenas` arenas; see [`crate::process::return_freed_memory`].
+/// Makes the C library's allocator map each piece of at least `large` bytes by itself, return it to the system when it
+/// is freed, and keep at most `arenas` arenas; see [`crate::process::return_freed_memory`].
 #[cfg(target_env = "gnu")]
 pub(crate) fn tune_allocator(large: i32, arenas: i32) -> bool {
     // SAFETY: mallopt only stores a number for later allocations. It takes no pointer and allows any number.

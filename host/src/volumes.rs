@@ -1,6 +1,6 @@
 //! The file systems that are mounted on this server, from `/proc/self/mountinfo`. The `volumes` command shows them.
-//! Snapshots use them to find the mount of a source and the mounts below it, and the walk asks whether a file system is a
-//! view into the kernel.
+//! Snapshots use them to find the mount of a source and the mounts below it, and the walk asks whether a file system is
+//! a view into the kernel.
 
 use std::ffi::OsString;
 use std::io;
@@ -145,8 +145,8 @@ impl Mount {
     }
 }
 
-/// The volumes of this server, in the order of their mount points. A mount hidden by a later one on the same mount point is
-/// left out.
+/// The volumes of this server, in the order of their mount points. A mount hidden by a later one on the same mount
+/// point is left out.
 ///
 /// # Errors
 /// `/proc/self/mountinfo` cannot be read.
@@ -191,8 +191,8 @@ pub fn mounts() -> io::Result<Vec<Mount>> {
     Ok(parse(&std::fs::read("/proc/self/mountinfo")?))
 }
 
-/// Parses `mountinfo` (proc(5)): id, parent, device, root, point, options, optional fields, `-`, type, source, options of
-/// the file system. Lines that do not have this form are left out.
+/// Parses `mountinfo` (proc(5)): id, parent, device, root, point, options, optional fields, `-`, type, source, options
+/// of the file system. Lines that do not have this form are left out.
 fn parse(text: &[u8]) -> Vec<Mount> {
     text.split(|&byte| byte == b'\n').filter_map(parse_line).collect()
 }

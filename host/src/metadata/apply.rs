@@ -40,8 +40,8 @@ pub enum ApplyTo<'a> {
     Name(BorrowedFd<'a>, &'a [u8]),
 }
 
-/// The attributes of a regular file that was just created in a folder: its owner, and what it inherited. All new files of a
-/// folder have the same ones, so it is enough to look at the first.
+/// The attributes of a regular file that was just created in a folder: its owner, and what it inherited. All new files
+/// of a folder have the same ones, so it is enough to look at the first.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Born {
     uid: u32,
@@ -146,7 +146,8 @@ pub fn protect(fd: BorrowedFd<'_>, entry: &Entry, warnings: &mut Vec<String>) {
     }
 }
 
-/// Clears the inode flags that forbid changes, so that the entry can be replaced or linked. Returns those that were set.
+/// Clears the inode flags that forbid changes, so that the entry can be replaced or linked. Returns those that were
+/// set.
 ///
 /// # Errors
 /// This process may not clear them.
@@ -281,8 +282,8 @@ fn set_xattr(to: ApplyTo<'_>, xattr: &Xattr, warnings: &mut Vec<String>) {
     }
 }
 
-/// Removes extended attributes that the entry does not have: ACLs that were inherited from the folder around it, and the
-/// user's attributes of an entry that existed before. Security labels of this machine are left alone.
+/// Removes extended attributes that the entry does not have: ACLs that were inherited from the folder around it, and
+/// the user's attributes of an entry that existed before. Security labels of this machine are left alone.
 fn remove_others(to: ApplyTo<'_>, entry: &Entry, options: &ApplyOptions, warnings: &mut Vec<String>) {
     let from = match to {
         ApplyTo::Newborn(_, born) if born.bare => return,

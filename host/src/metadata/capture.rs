@@ -1,5 +1,5 @@
-//! Reads an entry's attributes from the source. For an ordinary open file this takes two system calls: one for the list of
-//! extended attributes, one for the inode flags.
+//! Reads an entry's attributes from the source. For an ordinary open file this takes two system calls: one for the list
+//! of extended attributes, one for the inode flags.
 
 use std::io;
 use std::os::fd::BorrowedFd;
@@ -23,12 +23,11 @@ pub enum CaptureFrom<'a> {
     Name(&'a Folder, &'a [u8]),
 }
 
-/// The attributes of an entry, without content or page. `stat` must belong to the same entry. Pushes a line to `warnings`,
-/// without the path, for each thing that cannot be read.
+/// The attributes of an entry, without content or page. `stat` must belong to the same entry. Pushes a line to
+/// `warnings`, without the path, for each thing that cannot be read.
 ///
-/// # Errors
-/// The target of a symbolic link cannot be read: without it nothing is left to keep. `InvalidInput` for kinds of entries
-/// that are not backed up.
+/// # Errors The target of a symbolic link cannot be read: without it nothing is left to keep. `InvalidInput` for kinds
+/// of entries that are not backed up.
 pub fn capture(
     from: CaptureFrom<'_>,
     stat: &Stat,
@@ -88,7 +87,8 @@ pub fn capture(
     if let CaptureFrom::Handle(fd, _) = from {
         match ioctl_getflags(fd) {
             Ok(flags) => entry.flags = flags.bits() & KEPT_INODE_FLAGS,
-            // The file system has no inode flags; or this process may not read the folder, for which there is a warning already.
+            // The file system has no inode flags; or this process may not read the folder, for which there is a warning
+            // already.
             Err(Errno::NOTTY | Errno::OPNOTSUPP | Errno::INVAL | Errno::NOSYS | Errno::BADF) => {}
             Err(error) => warnings.push(format!("its inode flags could not be read: {error}")),
         }

@@ -1,6 +1,6 @@
-//! Everything about a file but its content: owner, mode, times, extended attributes, ACLs, inode flags, link target, device
-//! number. [`capture()`] reads it from the source; [`apply()`] sets it on a restored file. What cannot be read or set is
-//! reported as a warning and never dropped in silence.
+//! Everything about a file but its content: owner, mode, times, extended attributes, ACLs, inode flags, link target,
+//! device number. [`capture()`] reads it from the source; [`apply()`] sets it on a restored file. What cannot be read
+//! or set is reported as a warning and never dropped in silence.
 
 use std::os::fd::{AsRawFd, BorrowedFd};
 
@@ -14,8 +14,8 @@ pub use self::apply::{ApplyOptions, ApplyTo, Born, apply, protect, unprotect};
 pub use self::capture::{CaptureFrom, capture};
 pub use self::owners::OwnerNames;
 
-/// The most bytes that the extended attributes of one entry may have, names and values together. If there are more, all are
-/// left out with a warning: they must fit in a page of a tree beside the rest of the entry.
+/// The most bytes that the extended attributes of one entry may have, names and values together. If there are more, all
+/// are left out with a warning: they must fit in a page of a tree beside the rest of the entry.
 pub const XATTRS_MAX: usize = 512 * 1024;
 
 /// The extended attributes that hold the POSIX ACLs.

@@ -1,9 +1,10 @@
-//! Read-only snapshots of btrfs subvolumes, by `ioctl`: of the subvolume that a source lies in, and of those nested in it
-//! below the source, because a snapshot shows nested subvolumes as empty folders. A subvolume that is already read-only is
-//! read where it is. Needs root. Each subvolume is frozen at one moment, but several subvolumes not at the same moment.
+//! Read-only snapshots of btrfs subvolumes, by `ioctl`: of the subvolume that a source lies in, and of those nested in
+//! it below the source, because a snapshot shows nested subvolumes as empty folders. A subvolume that is already
+//! read-only is read where it is. Needs root. Each subvolume is frozen at one moment, but several subvolumes not at the
+//! same moment.
 //!
-//! The snapshots lie in a folder `.lockstone-snapshots-<id>` at the top of the mount, named `0`, `1`, …. The id is that of
-//! the record (`leftovers.rs`) that is written before the folder is made and deleted after the folder is removed.
+//! The snapshots lie in a folder `.lockstone-snapshots-<id>` at the top of the mount, named `0`, `1`, …. The id is that
+//! of the record (`leftovers.rs`) that is written before the folder is made and deleted after the folder is removed.
 
 use std::collections::HashMap;
 use std::io;
@@ -107,8 +108,8 @@ impl Btrfs {
         })
     }
 
-    /// The snapshot of the subvolume with its root folder at `top`, taken now unless there is one already; and the pair of
-    /// `st_dev` that goes with it.
+    /// The snapshot of the subvolume with its root folder at `top`, taken now unless there is one already; and the pair
+    /// of `st_dev` that goes with it.
     fn take(&mut self, top: &Path, handle: &OwnedFd, mount: &Mount) -> io::Result<(PathBuf, (u64, u64))> {
         let live = Stat::of(handle.as_fd())?.device_raw;
         if let Some((snapshot, device)) = self.taken.get(&live) {
@@ -295,8 +296,8 @@ struct Nested {
     path: PathBuf,
 }
 
-/// The subvolumes nested in the one at `top`, at any depth, that lie below `source`. A subvolume comes before those nested
-/// in it.
+/// The subvolumes nested in the one at `top`, at any depth, that lie below `source`. A subvolume comes before those
+/// nested in it.
 fn nested_below(top: &Path, handle: &OwnedFd, tree: u64, source: &Path) -> io::Result<Vec<Nested>> {
     let mut found = Vec::new();
     let mut open_trees = vec![Nested {

@@ -1,8 +1,8 @@
 //! Records of snapshots that must be removed, so that a crash at any moment leaves a trace of what is left behind.
 //!
 //! A record is a file `<state>/snapshots/<provider>-<id>`, where the id is 16 random hexadecimal digits. It is written
-//! before the snapshot's place is made, and holds that place's path. It stays locked (`flock`) while its run lives, so a
-//! record that can be locked belongs to a run that has crashed. It is deleted after the snapshots are.
+//! before the snapshot's place is made, and holds that place's path. It stays locked (`flock`) while its run lives, so
+//! a record that can be locked belongs to a run that has crashed. It is deleted after the snapshots are.
 //!
 //! A record whose name is an id alone was written by a version that knew btrfs only.
 
@@ -42,8 +42,8 @@ impl Records {
         }
     }
 
-    /// Writes a record, durably, of a place that the provider is about to make. `place` returns its path for the id that
-    /// the record gets.
+    /// Writes a record, durably, of a place that the provider is about to make. `place` returns its path for the id
+    /// that the record gets.
     pub(super) fn write(&self, provider: &str, place: impl FnOnce(&str) -> PathBuf) -> io::Result<(Record, PathBuf)> {
         std::fs::DirBuilder::new()
             .recursive(true)

@@ -1,9 +1,10 @@
 //! Freezes the source before it is read. The Snapshotter stage calls [`freeze`] and holds the result for as long as the
 //! pipeline reads from it. [`cleanup_leftovers`] removes what a crashed run left behind.
 //!
-//! A source has one or more *parts*: what lies on the mount that the source begins on, and every mount below it. The first
-//! [`Provider`] that can freezes a part; a part that none can freeze is read live. A snapshot shows what is mounted or
-//! nested below it as empty folders, so for each such folder the walk is told where to read instead ([`Inside`]).
+//! A source has one or more *parts*: what lies on the mount that the source begins on, and every mount below it. The
+//! first [`Provider`] that can freezes a part; a part that none can freeze is read live. A snapshot shows what is
+//! mounted or nested below it as empty folders, so for each such folder the walk is told where to read instead
+//! ([`Inside`]).
 
 mod btrfs;
 mod frozen;
@@ -69,8 +70,8 @@ pub fn freeze(
     Ok(frozen)
 }
 
-/// Removes snapshots that crashed runs left behind, by their records in `<state_dir>/snapshots`. Snapshots of runs that are
-/// still going are left alone. Returns a line for the user for each thing that could not be removed.
+/// Removes snapshots that crashed runs left behind, by their records in `<state_dir>/snapshots`. Snapshots of runs that
+/// are still going are left alone. Returns a line for the user for each thing that could not be removed.
 #[must_use]
 pub fn cleanup_leftovers(state_dir: &Path) -> Vec<String> {
     leftovers::cleanup(state_dir, &registry::providers(state_dir))

@@ -1,5 +1,5 @@
-//! What a snapshot provider is, and what it hands out. A provider knows one way to freeze what lies on a mount: one kind of
-//! file system, or one kind of volume. The providers of this program are listed in `registry.rs`.
+//! What a snapshot provider is, and what it hands out. A provider knows one way to freeze what lies on a mount: one
+//! kind of file system, or one kind of volume. The providers of this program are listed in `registry.rs`.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -19,8 +19,8 @@ pub trait Provider: Send + Sync {
     /// The reason, in words.
     fn offers(&self, mount: &Mount) -> Result<(), String>;
 
-    /// Freezes the part of a source at `path`, which lies on `mount`. Called once for each part; parts on the same volume
-    /// share a snapshot.
+    /// Freezes the part of a source at `path`, which lies on `mount`. Called once for each part; parts on the same
+    /// volume share a snapshot.
     ///
     /// # Errors
     /// The part could not be frozen. Nothing is left behind, or a record says what is.
@@ -32,8 +32,8 @@ pub trait Provider: Send + Sync {
     /// The first thing that could not be removed. The provider tries to remove all the others even so.
     fn release(&mut self) -> Result<(), SnapshotError>;
 
-    /// Removes what a crashed run left behind, as one of this provider's records describes it. Succeeds if there is nothing
-    /// left to remove: the record may have been written just before the crash.
+    /// Removes what a crashed run left behind, as one of this provider's records describes it. Succeeds if there is
+    /// nothing left to remove: the record may have been written just before the crash.
     ///
     /// # Errors
     /// Something could not be removed, or it cannot be known whether it still exists. The record is then kept.

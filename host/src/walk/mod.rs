@@ -1,18 +1,18 @@
 //! Walks a source: depth first, every folder's entries in byte order of their names, by handles only (`getdents64` and
-//! `statx`). So paths may be longer than the system's limit, and an entry that is swapped during the walk cannot lead the
-//! walk elsewhere. The Enumerator stage drives it, on one thread.
+//! `statx`). So paths may be longer than the system's limit, and an entry that is swapped during the walk cannot lead
+//! the walk elsewhere. The Enumerator stage drives it, on one thread.
 //!
 //! # What it promises
 //!
-//! No symbolic link is followed. A folder that the rules leave out is not entered. Views into the kernel (`proc`, `sysfs`,
-//! …) are kept as empty folders, and other file systems too if the rules say so. What cannot be read is reported, and the
-//! walk continues.
+//! No symbolic link is followed. A folder that the rules leave out is not entered. Views into the kernel (`proc`,
+//! `sysfs`, …) are kept as empty folders, and other file systems too if the rules say so. What cannot be read is
+//! reported, and the walk continues.
 //!
 //! # Handles
 //!
-//! The walker itself holds at most [`MAX_OPEN`] handles. Of the folders further up it keeps only the identity, device and
-//! inode, and opens them again on the way back: by `..` from below, or by their names from the lowest folder that is still
-//! open. A folder found in this way must have the same identity.
+//! The walker itself holds at most [`MAX_OPEN`] handles. Of the folders further up it keeps only the identity, device
+//! and inode, and opens them again on the way back: by `..` from below, or by their names from the lowest folder that
+//! is still open. A folder found in this way must have the same identity.
 
 mod event;
 mod frame;
@@ -169,8 +169,8 @@ impl Walker {
         WalkEvent::Leave
     }
 
-    /// Opens the last folder again: by `..` from the folder just left, `below`, or by its name from the lowest folder that is
-    /// open. If neither leads to the same folder, reports that and leaves out the rest of its entries.
+    /// Opens the last folder again: by `..` from the folder just left, `below`, or by its name from the lowest folder
+    /// that is open. If neither leads to the same folder, reports that and leaves out the rest of its entries.
     fn reopen(&mut self, below: Option<&Folder>) {
         let top = self.frames.len() - 1;
         let by_parent = below.and_then(|below| self.reopened(top, below, b"..").ok());
@@ -314,7 +314,8 @@ impl Walker {
                 // A nested subvolume has a device number of its own but is not a mount.
                 None => stat.mount_id == 0 || stat.mount_id != around.mount_id,
             };
-            // Opened for its attributes first, so that an automount is not mounted and a server that is down is not asked.
+            // Opened for its attributes first, so that an automount is not mounted and a server that is down is not
+            // asked.
             self.open_other_device(open_path(at, name_there)?, is_mount)?
         } else {
             let (handle, denied) = open_folder(at, name_there)?;

@@ -1,8 +1,9 @@
-//! The names of the folders on the way down, sorted in byte order, in one arena that works as a stack: a folder's names lie
-//! on top of those of the folders around it, and are dropped when the walk leaves the folder. No name is allocated by itself.
+//! The names of the folders on the way down, sorted in byte order, in one arena that works as a stack: a folder's names
+//! lie on top of those of the folders around it, and are dropped when the walk leaves the folder. No name is allocated
+//! by itself.
 //!
-//! Memory is bounded, however many entries a folder has. Names that do not fit in a batch are left out; the folder is then
-//! read again for the names after the last one of the batch. A folder of a million entries fits in one batch.
+//! Memory is bounded, however many entries a folder has. Names that do not fit in a batch are left out; the folder is
+//! then read again for the names after the last one of the batch. A folder of a million entries fits in one batch.
 
 use std::io;
 use std::os::fd::BorrowedFd;
@@ -93,8 +94,8 @@ impl Names {
         (slice(&self.bytes, name), name.hint)
     }
 
-    /// Reads a folder's names onto the top of the stack: those after `after`, in order, as many as fit. Looks for `wanted`
-    /// among all names of the folder.
+    /// Reads a folder's names onto the top of the stack: those after `after`, in order, as many as fit. Looks for
+    /// `wanted` among all names of the folder.
     pub(super) fn read(&mut self, folder: BorrowedFd<'_>, after: Option<&[u8]>, wanted: &[u8]) -> Batch {
         let mut batch = Batch::default();
         if after.is_some()

@@ -46,9 +46,9 @@ impl Default for Rules {
 }
 
 impl Rules {
-    /// Rules with these globs, which have the syntax of a `.gitignore` in `/`: a later glob overrides an earlier one, `!`
-    /// includes again, `dir/` matches folders only, and a glob with a slash before its end is anchored at `/`. Empty lines
-    /// and comments (`#`) are allowed.
+    /// Rules with these globs, which have the syntax of a `.gitignore` in `/`: a later glob overrides an earlier one,
+    /// `!` includes again, `dir/` matches folders only, and a glob with a slash before its end is anchored at `/`.
+    /// Empty lines and comments (`#`) are allowed.
     ///
     /// # Errors
     /// A glob has a mistake in it.
@@ -71,8 +71,8 @@ impl Rules {
         })
     }
 
-    /// Leaves a folder out with everything in it, whatever the globs say: for the vault and the cache folder. The folder is
-    /// recognised by its path and, if it exists, by device and inode too, so no other path leads into it.
+    /// Leaves a folder out with everything in it, whatever the globs say: for the vault and the cache folder. The
+    /// folder is recognised by its path and, if it exists, by device and inode too, so no other path leads into it.
     pub fn exclude_folder(&mut self, folder: impl Into<PathBuf>) {
         let folder = folder.into();
         let identity = Stat::at(rustix::fs::CWD, &*folder)

@@ -2,19 +2,20 @@
 //!
 //! # Names from a hostile vault cannot lead outside
 //!
-//! A [`Dir`] is a handle. Every name is checked to be one path component. Folders are opened by `openat2` beneath the folder
-//! around them, without symbolic or magic links, and new entries are created under names that must not exist yet. No path
-//! of several components is ever resolved.
+//! A [`Dir`] is a handle. Every name is checked to be one path component. Folders are opened by `openat2` beneath the
+//! folder around them, without symbolic or magic links, and new entries are created under names that must not exist
+//! yet. No path of several components is ever resolved.
 //!
 //! # An unfinished file is never taken for a finished one
 //!
-//! A file is created under a temporary name (`.lockstone-<16 hex digits>.part`), gets its content and attributes there, and
-//! is renamed last. A part that is dropped unfinished is removed.
+//! A file is created under a temporary name (`.lockstone-<16 hex digits>.part`), gets its content and attributes there,
+//! and is renamed last. A part that is dropped unfinished is removed.
 //!
-//! For small files the renaming would be a third of the kernel's work. In a folder that the restore made itself, no other
-//! program expects any file yet. There, a file that is written by one call has its own name from the start, and a mode
-//! that no finished file has until everything else is done. By such a mode ([`is_unfinished`]) the next restore recognises
-//! what a killed restore left, and replaces it. The reasons are in `docs/decisions/0009-marked-until-whole.md`.
+//! For small files the renaming would be a third of the kernel's work. In a folder that the restore made itself, no
+//! other program expects any file yet. There, a file that is written by one call has its own name from the start, and a
+//! mode that no finished file has until everything else is done. By such a mode ([`is_unfinished`]) the next restore
+//! recognises what a killed restore left, and replaces it. The reasons are in
+//! `docs/decisions/0009-marked-until-whole.md`.
 
 mod part;
 #[cfg(test)]
@@ -37,11 +38,12 @@ use crate::metadata::{ApplyTo, Born, OwnerNames, apply, protect, unprotect};
 use crate::read::OpenedFile;
 use crate::stat::Stat;
 
-/// The sticky bit. Unfinished files and folders have it, and no rights for group and others; they get their own mode last.
+/// The sticky bit. Unfinished files and folders have it, and no rights for group and others; they get their own mode
+/// last.
 const UNFINISHED: Mode = Mode::SVTX;
 
-/// Whether a restore was killed before this file or folder was finished. `mode` is the mode of the existing file or folder,
-/// `wanted` that of the entry to restore: if the entry itself has such a mode, the mode tells nothing.
+/// Whether a restore was killed before this file or folder was finished. `mode` is the mode of the existing file or
+/// folder, `wanted` that of the entry to restore: if the entry itself has such a mode, the mode tells nothing.
 #[must_use]
 pub fn is_unfinished(mode: u32, is_folder: bool, wanted: u32) -> bool {
     let rights = if is_folder { Mode::RWXU } else { Mode::RUSR | Mode::WUSR };
@@ -63,8 +65,8 @@ pub struct Dir {
 }
 
 impl Dir {
-    /// Opens the folder beneath which everything is written. Creates it and the folders above it if they are missing. The
-    /// path comes from the user, so symbolic links in it are followed.
+    /// Opens the folder beneath which everything is written. Creates it and the folders above it if they are missing.
+    /// The path comes from the user, so symbolic links in it are followed.
     ///
     /// # Errors
     /// The folder cannot be created or opened.
@@ -100,9 +102,8 @@ impl Dir {
 
     /// Opens an existing folder.
     ///
-    /// # Errors
-    /// There is no entry with this name, it is not a folder (a symbolic link is not followed), or this process may not open
-    /// it.
+    /// # Errors There is no entry with this name, it is not a folder (a symbolic link is not followed), or this process
+    /// may not open it.
     pub fn open_folder(&self, name: &[u8]) -> io::Result<Self> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let handle = open_beneath(self.handle(), check(name)?, flags)?;
@@ -179,8 +180,8 @@ impl Dir {
         PartFile::create(self, name, entry)
     }
 
-    /// Creates a symbolic link, fifo or device with its attributes. With `replace`, an existing entry `name` that is not a
-    /// folder is replaced. Pushes a line to `warnings` for each attribute that cannot be set.
+    /// Creates a symbolic link, fifo or device with its attributes. With `replace`, an existing entry `name` that is
+    /// not a folder is replaced. Pushes a line to `warnings` for each attribute that cannot be set.
     ///
     /// # Errors
     /// `AlreadyExists` without `replace`, or the system's error: only root can create devices.
@@ -213,8 +214,8 @@ impl Dir {
         part.publish(name, replace)
     }
 
-    /// Gives a restored file, `of_name` in the folder `of`, the further name `name` in this folder. An existing entry `name`
-    /// that is not a folder is replaced.
+    /// Gives a restored file, `of_name` in the folder `of`, the further name `name` in this folder. An existing entry
+    /// `name` that is not a folder is replaced.
     ///
     /// # Errors
     /// The file does not exist, is on another file system, or has too many links.
@@ -389,8 +390,8 @@ impl Part {
             }
             renamed => renamed?,
         }
-        // By POSIX, renaming one name of a file over another name of the same file leaves both. Dropping then removes the
-        // temporary one.
+        // By POSIX, renaming one name of a file over another name of the same file leaves both. Dropping then removes
+        // the temporary one.
         self.published = !self.is_link || Stat::at(at, &self.name[..]).is_err();
         Ok(())
     }
@@ -417,8 +418,8 @@ fn check(name: &[u8]) -> io::Result<&[u8]> {
 fn open_beneath(at: BorrowedFd<'_>, name: &[u8], flags: OFlags) -> io::Result<OwnedFd> {
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
     match rustix::fs::openat2(at, name, flags, Mode::empty(), resolve) {
-        // A kernel before 5.6 or a sandbox does not have the call. The name is one checked component and the flags contain
-        // NOFOLLOW, so this does not lead outside either.
+        // A kernel before 5.6 or a sandbox does not have the call. The name is one checked component and the flags
+        // contain NOFOLLOW, so this does not lead outside either.
         Err(Errno::NOSYS) => Ok(rustix::fs::openat(at, name, flags, Mode::empty())?),
         opened => Ok(opened?),
     }

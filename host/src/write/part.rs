@@ -1,5 +1,5 @@
-//! A regular file that is being restored. Chunks may be written in any order and by several threads; a range that is never
-//! written stays a hole.
+//! A regular file that is being restored. Chunks may be written in any order and by several threads; a range that is
+//! never written stays a hole.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -68,8 +68,8 @@ impl PartFile {
         })
     }
 
-    /// Creates the file under its own name, marked as unfinished by its mode. `None` if that is not possible: the restore did
-    /// not make the folder, the file system does not keep the mark, or the name is taken.
+    /// Creates the file under its own name, marked as unfinished by its mode. `None` if that is not possible: the
+    /// restore did not make the folder, the file system does not keep the mark, or the name is taken.
     fn create_marked(dir: &Dir, name: &Bytes) -> io::Result<Option<(Part, OwnedFd)>> {
         let keeps_mark = |born: &Option<Born>| {
             born.as_ref()
@@ -124,8 +124,8 @@ impl PartFile {
         Ok(())
     }
 
-    /// Sets the file's length. Everything after the last byte that was written becomes a hole. Call it when all writes are
-    /// done.
+    /// Sets the file's length. Everything after the last byte that was written becomes a hole. Call it when all writes
+    /// are done.
     ///
     /// # Errors
     /// The file system cannot hold a file of that size.
@@ -138,8 +138,8 @@ impl PartFile {
         Ok(())
     }
 
-    /// Copies a range from an existing file to the same place in this one. If the file system can share blocks, the kernel
-    /// shares them; else the kernel copies; if it cannot, this process does.
+    /// Copies a range from an existing file to the same place in this one. If the file system can share blocks, the
+    /// kernel shares them; else the kernel copies; if it cannot, this process does.
     ///
     /// # Errors
     /// `UnexpectedEof` if the existing file ends before, or the system's error.
@@ -175,7 +175,8 @@ impl PartFile {
         Ok(())
     }
 
-    /// Writes the file's content to the disk and drops it from the page cache, so that the next read comes from the disk.
+    /// Writes the file's content to the disk and drops it from the page cache, so that the next read comes from the
+    /// disk.
     ///
     /// # Errors
     /// The disk cannot store the content.
@@ -186,11 +187,11 @@ impl PartFile {
         Ok(())
     }
 
-    /// Sets the file's attributes and then its name. With `replace`, an existing entry of that name that is not a folder is
-    /// replaced. Pushes a line to `warnings` for each attribute that cannot be set.
+    /// Sets the file's attributes and then its name. With `replace`, an existing entry of that name that is not a
+    /// folder is replaced. Pushes a line to `warnings` for each attribute that cannot be set.
     ///
-    /// # Errors
-    /// `AlreadyExists` without `replace`, `IsADirectory` with it, or the system's error. The unfinished file is then removed.
+    /// # Errors `AlreadyExists` without `replace`, `IsADirectory` with it, or the system's error. The unfinished file
+    /// is then removed.
     pub fn finish(
         self,
         entry: &Entry,

@@ -485,7 +485,8 @@ fn blocks_are_shared_and_copy_on_write_is_off_where_the_file_system_can() {
     drop((old, dir, new));
 }
 
-/// An ACL that new files inherit from their folder is removed from every file, although only the first file is looked at.
+/// An ACL that new files inherit from their folder is removed from every file, although only the first file is looked
+/// at.
 #[test]
 fn files_born_with_an_inherited_acl_lose_it_each() {
     let lab = Lab::new();
