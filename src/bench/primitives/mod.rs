@@ -66,7 +66,7 @@ pub fn run(context: &Context, args: &PrimitivesArgs) -> Outcome {
         figures: Vec::new(),
     };
     // Batches of files hold their folders.
-    let _ = lockstone_host::raise_open_files();
+    let _ = lockstone_host::process::raise_open_files();
     match measure(context, args, &mut meter) {
         Err(_) if context.cancel.is_cancelled() => return Err(Failure::cancelled()),
         measured => measured?,
