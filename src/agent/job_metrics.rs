@@ -55,7 +55,8 @@ pub fn show_seen(metrics: &Metrics, seen: &Seen) {
     }
 }
 
-/// A job that has ended, for the metrics. `written` is the time of the record's file: an interrupted job has no other end.
+/// A job that has ended, for the metrics. `written` is the time of the record's file: an interrupted job has no other
+/// end.
 #[must_use]
 pub fn ended(job: &Job, written: SystemTime) -> EndedJob {
     let time = |text: &str| text.parse::<Timestamp>().ok();
