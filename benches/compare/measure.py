@@ -1,4 +1,4 @@
-"""Runs a command and measures it: wall and CPU seconds and peak memory, by the operating system's own accounting.
+"""Runs a command and measures it: wall and CPU seconds and peak memory, as the operating system counts them.
 
 The command is started by a small process of its own (this file, run as a program). A process begins with the peak
 memory of the one it was forked from, and that of the comparison grows with the trees it compares; the starter's is
@@ -18,7 +18,7 @@ from pathlib import Path
 
 @dataclass
 class Figures:
-    """What one run took: seconds, seconds of all its processes, MiB of the largest of them."""
+    """One run: elapsed seconds, processor seconds of all its processes, and MiB of the largest of them."""
 
     wall_s: float
     cpu_s: float
@@ -26,7 +26,7 @@ class Figures:
 
 
 class Failed(Exception):
-    """A command ended in another way than it should."""
+    """A command failed."""
 
 
 def run(command, env=None, cwd=None, ok=(0,)):
@@ -60,17 +60,17 @@ def touch_memory(folder, size):
 
 
 def median(runs):
-    """The medians of several runs, each figure by itself."""
+    """The medians of several runs, each figure on its own."""
     return Figures(*(statistics.median(getattr(figures, name) for figures in runs)
                      for name in ("wall_s", "cpu_s", "peak_mib")))
 
 
 def start():
-    """The starter: one command from stdin, its figures to stdout."""
+    """The starter: reads one command from stdin and writes its figures to stdout."""
     job = json.load(sys.stdin)
     with tempfile.TemporaryFile() as said:
         began = time.monotonic()
-        # What it says goes to a file: nobody has to drain a pipe while it runs.
+        # Errors go to a file, because a pipe would have to be read while the command runs.
         process = subprocess.Popen(job["command"], env={**os.environ, **job["env"]}, cwd=job["cwd"],
                                    stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=said)
         _, status, usage = os.wait4(process.pid, 0)
