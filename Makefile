@@ -10,11 +10,6 @@ export CARGO_TARGET_DIR ?= $(CACHE)/target
 export LOCKSTONE_READER_PYTHON ?= $(CACHE)/venv/bin/python
 export LOCKSTONE_TEST_TOOLS ?= $(CACHE)
 
-# rust-toolchain.toml pins the compiler; scripts/toolchain says when another one has to do.
-ifndef RUSTUP_TOOLCHAIN
-export RUSTUP_TOOLCHAIN := $(shell scripts/toolchain)
-endif
-
 PREFIX ?= /usr/local
 # One profile for the program and its tests, and the whole workspace each time: the same features, so the same RocksDB.
 CARGO_FLAGS := --release --workspace --locked
@@ -38,8 +33,7 @@ setup: ; @scripts/setup build
 setup-lint: ; @scripts/setup lint
 setup-tests: ; @scripts/setup tests
 
-# The program has no fault points. (`make test` builds another one, which has.) Its debug symbols, most of them RocksDB's,
-# stay in the shared target folder.
+# The program has no fault points. (`make test` builds another one, which has.) The copy here has no symbols.
 .PHONY: build
 build: setup
 	cargo build $(CARGO_FLAGS)
