@@ -76,7 +76,7 @@ impl Running {
             job_metrics::show_seen(&context.numbers, &seen);
         }
         // Batches of files that wait to be read hold their folders open.
-        if let Err(error) = lockstone_host::raise_open_files() {
+        if let Err(error) = lockstone_host::process::raise_open_files() {
             tracing::debug!(%error, "the limit of open files stays as it is");
         }
         let job = Job::start(id, word, request);
