@@ -1,7 +1,11 @@
-"""Sections 1 to 11 of docs/format.md: keys, slots, packs, segments, pages, log, signatures. Functions of bytes; no files here."""
+"""Sections 1 to 11 of docs/format.md: keys, slots, packs, segments, pages, log, signatures.
+
+Functions of bytes; no files here.
+"""
 
 import json
 import struct
+from itertools import pairwise
 
 import zstandard
 from argon2.low_level import Type, hash_secret_raw
@@ -19,7 +23,7 @@ MIB = 1 << 20
 
 
 class Damaged(Exception):
-    """An object is not what was written."""
+    """An object differs from what was written."""
 
 
 class Refused(Exception):
@@ -62,7 +66,7 @@ def unseal(key, number, aad, sealed, what):
 
 
 def unzstd(payload, raw_len, what):
-    """Exactly one zstd frame that gives exactly raw_len bytes."""
+    """Decompresses exactly one zstd frame to exactly raw_len bytes."""
     try:
         stated = zstandard.get_frame_parameters(payload).content_size
         require(stated in (raw_len, zstandard.CONTENTSIZE_UNKNOWN), f"{what}: its length is wrong")
@@ -92,8 +96,13 @@ def message(schema, data, what):
 
 class Keys:
     NAMES = {
-        "data_chunk_id": "data chunk id", "tree_chunk_id": "tree chunk id", "chunker_table": "chunker table",
-        "page_ends": "page ends", "packs": "packs", "segments": "segments", "log": "log",
+        "data_chunk_id": "data chunk id",
+        "tree_chunk_id": "tree chunk id",
+        "chunker_table": "chunker table",
+        "page_ends": "page ends",
+        "packs": "packs",
+        "segments": "segments",
+        "log": "log",
     }
 
     def __init__(self, master, domain):
@@ -129,7 +138,7 @@ def read_recovery_key(printed):
 
 
 def open_slot(data, name, domain, secrets):
-    """The master key, or None where the slot is of a kind for which there is no secret, or the secret is wrong.
+    """The master key; None if there is no secret for this kind of slot, or if the secret is wrong.
 
     `secrets`: {1: passphrase as bytes, 2: machine secret, 3: recovery key}.
     """
@@ -214,9 +223,10 @@ def check_directory(directory, frames_end, what):
         require(sum(lens) == frame["raw_len"] <= 8 * MIB, f"{what}: chunks do not fill their frame")
         stored = frame["sealed_len"] == frame["raw_len"] + 16
         shorter = 16 < frame["sealed_len"] < frame["raw_len"] + 16
-        require(stored if frame["codec"] == 0 else shorter and frame["codec"] == 1, f"{what}: a frame's length is wrong")
+        right = stored if frame["codec"] == 0 else shorter and frame["codec"] == 1
+        require(right, f"{what}: a frame's length is wrong")
         at, chunks = at + frame["sealed_len"], chunks + len(lens)
-    require(directory["frames"] and len(directory["frames"]) <= 65536 and chunks <= 262144, f"{what}: too much or nothing")
+    require(0 < len(directory["frames"]) <= 65536 and chunks <= 262144, f"{what}: too much or nothing")
     require(at == frames_end, f"{what}: frames do not fill the pack")
 
 
@@ -233,7 +243,8 @@ def open_segment(keys, segment_id, data):
     payload = unseal(key, 0, data[:80] + keys.domain, data[80:], what)
     segment = message(proto.SEGMENT, unzstd(payload, raw_len, what), what)
     for pack in segment["packs"]:
-        require(len(pack["pack_id"]) == 32 and pack["kind"] in (DATA, TREE) and pack["directory"], f"{what}: a pack is wrong")
+        right = len(pack["pack_id"]) == 32 and pack["kind"] in (DATA, TREE) and pack["directory"]
+        require(right, f"{what}: a pack is wrong")
         frames_end = 80 + sum(frame["sealed_len"] for frame in pack["directory"]["frames"])
         require(frames_end + 24 <= pack["len"] <= 256 * MIB, f"{what}: a pack's length is wrong")
         check_directory(pack["directory"], frames_end, what)
@@ -244,10 +255,10 @@ def open_segment(keys, segment_id, data):
 
 
 def check_page(page, what):
-    require(page["level"] <= 8 and bool(page["entries"]) == (page["level"] == 0), f"{what}: it is no page")
-    require(bool(page["children"]) == (page["level"] > 0), f"{what}: it is no page")
+    require(page["level"] <= 8 and bool(page["entries"]) == (page["level"] == 0), f"{what}: it is not a page")
+    require(bool(page["children"]) == (page["level"] > 0), f"{what}: it is not a page")
     names = [entry["name"] for entry in page["entries"]] or [child["first"] for child in page["children"]]
-    require(all(a < b for a, b in zip(names, names[1:])), f"{what}: names are out of order")
+    require(all(a < b for a, b in pairwise(names)), f"{what}: names are out of order")
     for name in names:
         legal = 1 <= len(name) <= 4095 and name not in (b".", b"..") and not set(name) & {0, 0x2F}
         require(legal, f"{what}: an impossible name")
@@ -262,7 +273,8 @@ def check_page(page, what):
 
 def file_parts(content, base, read_list, what):
     """The file's chunks and holes in order: (offset, length, chunk id or None)."""
-    require(content["level"] <= 8 and len(content["ids"]) == 32 * len(content["lens"]), f"{what}: its content list is wrong")
+    right = content["level"] <= 8 and len(content["ids"]) == 32 * len(content["lens"])
+    require(right, f"{what}: its content list is wrong")
     require(len(content["lens"]) <= 4096 and len(content["holes"]) <= 4096, f"{what}: its content list is too long")
     at, holes = base, list(reversed(content["holes"]))
     require(content["level"] == 0 or not holes, f"{what}: its content list is wrong")
@@ -298,7 +310,13 @@ def file_parts(content, base, read_list, what):
 # ---- 9. The log ----------------------------------------------------------------------------------------------------
 
 LOG_BODIES = {
-    1: proto.SEGMENTS_BODY, 2: proto.COMMIT_BODY, 3: {}, 4: {}, 5: proto.CONDEMN_BODY, 6: proto.REPACK_BODY, 7: {},
+    1: proto.SEGMENTS_BODY,
+    2: proto.COMMIT_BODY,
+    3: {},
+    4: {},
+    5: proto.CONDEMN_BODY,
+    6: proto.REPACK_BODY,
+    7: {},
 }
 
 

@@ -138,17 +138,18 @@ class Domain:
         what = f"page {page_id.hex()}"
         page = message(proto.PAGE, self.chunk(TREE, page_id), what)
         names = check_page(page, what)
-        require(level in (None, page["level"]) and first in (None, names[0]), f"{what}: it is not what its parent promises")
+        promised = level in (None, page["level"]) and first in (None, names[0])
+        require(promised, f"{what}: it is not what its parent promises")
         yield from page["entries"]
-        bounds = names[1:] + [None]
-        for child, bound in zip(page["children"], bounds):
+        bounds = [*names[1:], None]
+        for child, bound in zip(page["children"], bounds, strict=False):
             require(len(child["id"]) == 32, f"{what}: a child without id")
             for entry in self.folder_entries(child["id"], page["level"] - 1, child["first"]):
                 require(bound is None or entry["name"] < bound, f"{what}: its children overlap")
                 yield entry
 
     def walk(self, page_id, prefix=b""):
-        """(path, entry) of everything below a folder, each folder before what is in it."""
+        """(path, entry) of everything below a folder; each folder comes before its content."""
         if not page_id:
             return
         for entry in self.folder_entries(page_id):
@@ -168,7 +169,7 @@ class Domain:
         return entry
 
     def parts(self, entry):
-        """The file's bytes as (offset, bytes); what is not given is zeros."""
+        """The file's bytes as (offset, bytes). Ranges that are left out are zeros."""
         what = f"file {entry['name']!r}"
         if entry["content"]:
             parts = file_parts(entry["content"], 0, lambda chunk_id: self.chunk(TREE, chunk_id), what)
@@ -212,7 +213,7 @@ def choose(domains, wanted):
 
 
 def when(seconds):
-    return datetime.datetime.fromtimestamp(seconds, datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return datetime.datetime.fromtimestamp(seconds, datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def show_points(domains):
@@ -229,7 +230,8 @@ def show_entries(domain, point):
     for path, entry in domain.walk(point["body"]["root"]):
         kind = {2: "d", 3: "l", 4: "p", 5: "c", 6: "b"}.get(entry["kind"], "-")
         target = b" -> " + entry["link_target"] if entry["link_target"] else b""
-        line = f"{kind}{entry['mode']:04o} {entry['uid']:5} {entry['gid']:5} {entry['size']:12} {when(entry['mtime_s'])} "
+        line = f"{kind}{entry['mode']:04o} {entry['uid']:5} {entry['gid']:5} {entry['size']:12} "
+        line += f"{when(entry['mtime_s'])} "
         sys.stdout.buffer.write(line.encode() + path + target + b"\n")
 
 
@@ -259,7 +261,7 @@ def zeros(out, count):
 
 
 def restore(domain, point, target):
-    """Names are single components without "/" and never "..", and links are made last: nothing escapes the target."""
+    """Restores a folder. Names are single components and links are made last, so nothing escapes the target."""
     target = os.fsencode(target)
     os.makedirs(target, exist_ok=True)
     links, folders, seen, damaged = [], [], {}, []
@@ -302,7 +304,7 @@ def restore(domain, point, target):
 
 
 def apply(place, entry):
-    """Owner, then mode, then attributes, then times. Inode flags are left out."""
+    """Sets owner, mode, attributes and times, in this order. Does not set inode flags."""
     link = entry["kind"] == 3
     if os.geteuid() == 0:
         os.lchown(place, entry["uid"], entry["gid"])

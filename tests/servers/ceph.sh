@@ -146,5 +146,5 @@ while read -r what n; do
       ;;
     *) echo "ceph.sh: what is $what?" >&2 ;;
   esac
-  echo done
+  echo "done"
 done
