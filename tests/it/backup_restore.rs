@@ -2,9 +2,8 @@
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
 
-use crate::support::lab::{LEAST, Lab, finish, noise, root_or_skip};
+use crate::support::lab::{LEAST, Lab, noise, root_or_skip};
 use crate::support::tree::{self, assert_like, assert_same, file, look};
 
 #[test]

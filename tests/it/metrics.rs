@@ -1,7 +1,6 @@
 //! Metrics of a running job, of a job that has ended, and of the agent; and what metrics never contain.
 
 use std::fs;
-use std::process::Stdio;
 
 use lockstone_actors::metrics::catalogue;
 use lockstone_proto::limits;
@@ -11,7 +10,7 @@ use serde_json::Value;
 use crate::support::lab::{Lab, finish};
 use crate::support::running::{agent, slow_backup};
 use crate::support::tree;
-use crate::support::web::{Started, ask, assert_in_catalogue, page, until, value};
+use crate::support::web::{ask, assert_in_catalogue, page, until, value};
 
 #[test]
 fn a_job_shows_its_metrics_while_it_runs() {
