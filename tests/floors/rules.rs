@@ -223,8 +223,8 @@ pub(crate) fn dead_links(path: &str, text: &str, exists: impl Fn(&str) -> bool) 
     problems
 }
 
-/// Paths in backticks of a Markdown file that begin with a folder of the repository and that `exists` does not know. The
-/// ending `.rs` may be left out. Paths with placeholders are not checked.
+/// Paths in backticks of a Markdown file that begin with a folder of the repository and that `exists` does not know.
+/// The ending `.rs` may be left out. Paths with placeholders are not checked.
 pub(crate) fn dead_paths(path: &str, text: &str, exists: impl Fn(&str) -> bool) -> Vec<String> {
     let belongs = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | '/');
     let mut problems = Vec::new();

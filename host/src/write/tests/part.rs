@@ -1,5 +1,5 @@
-//! What a restored file gets from a [`PartFile`](super::PartFile): its content, its holes, its length, and attributes that
-//! differ from those of a new file.
+//! What a restored file gets from a [`PartFile`](super::PartFile): its content, its holes, its length, and attributes
+//! that differ from those of a new file.
 
 use std::os::unix::fs::{FileExt, MetadataExt};
 
