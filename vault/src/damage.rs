@@ -3,8 +3,6 @@
 
 use lockstone_proto::ids::PointId;
 
-use crate::error::VaultError;
-
 /// What kind of object is damaged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum DamageKind {
@@ -77,33 +75,9 @@ impl Damage {
         }
     }
 
-    /// The damage that an error speaks of; the error itself if it is none.
-    pub(crate) fn of(error: VaultError, kind: DamageKind, object: &str) -> Result<Self, VaultError> {
-        match error {
-            VaultError::Damaged { kind, object, reason } => Ok(Self::new(kind, object, reason)),
-            VaultError::UnknownChunk(id) => Ok(Self::new(
-                DamageKind::Chunk,
-                id.hex(),
-                "it is in no segment that could be read",
-            )),
-            other if other.is_damage() => Ok(Self::new(kind, object, other)),
-            other => Err(other),
-        }
-    }
-
     /// One line for people.
     #[must_use]
     pub fn line(&self) -> String {
         format!("{} {}: {}", self.kind.name(), self.object, self.reason)
-    }
-}
-
-impl From<&Damage> for VaultError {
-    fn from(damage: &Damage) -> Self {
-        Self::Damaged {
-            kind: damage.kind,
-            object: damage.object.clone(),
-            reason: damage.reason.clone(),
-        }
     }
 }

@@ -3,11 +3,12 @@
 
 use lockstone_proto::ids::{ChunkId, PointId};
 
-use crate::access::credentials::CredentialsError;
+use crate::access::CredentialsError;
 use crate::crypto::keys::NoRandom;
 use crate::crypto::slots::SlotError;
-use crate::damage::DamageKind;
+use crate::damage::{Damage, DamageKind};
 use crate::index::IndexError;
+pub use crate::kind::Kind;
 use crate::store::StoreError;
 
 /// What failed, and on what.
@@ -154,105 +155,123 @@ pub enum VaultError {
 }
 
 impl VaultError {
-    /// Whether trying again later may help without anybody doing anything.
+    /// What kind of fault it is: the only classification of errors. Exit codes and the pipeline's decisions follow from it.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Store(error) => error.kind(),
+            Self::Index(error) => error.kind(),
+            Self::Credentials(error) => error.kind(),
+            Self::Slot(error) => error.kind(),
+            Self::Damaged { .. } | Self::RolledBack { .. } | Self::LogDamaged { .. } | Self::UnknownChunk(_) => {
+                Kind::Damaged
+            }
+            Self::WrongPassphrase | Self::WrongMachineKey(_) | Self::WrongRecoveryKey(_) | Self::NoSlot { .. } => {
+                Kind::WrongKey
+            }
+            Self::Overtaken { .. } | Self::Crowded => Kind::Outpaced,
+            Self::ReadOnly | Self::NotRegistered { .. } | Self::OtherVault { .. } => Kind::NotRegistered,
+            Self::BadPoint(_) => Kind::Usage,
+            Self::NoSuchPoint(_) | Self::AmbiguousPoint { .. } => Kind::NoSuchPoint,
+            Self::Random(_)
+            | Self::NotAVault { .. }
+            | Self::AlreadyAVault { .. }
+            | Self::NotEmpty { .. }
+            | Self::Unfit { .. }
+            | Self::NewerFormat { .. }
+            | Self::TooLate(_) => Kind::Other,
+        }
+    }
+
+    /// Whether a new attempt may succeed although nobody changed anything.
     #[must_use]
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Store(error) => error.is_transient(),
             Self::Index(error) => error.is_transient(),
-            Self::Overtaken { .. } | Self::Crowded => true,
-            _ => false,
+            _ => self.kind() == Kind::Outpaced,
         }
     }
 
-    /// Whether something in the vault is damaged, missing or forged (exit code 6).
+    /// Whether an object of the vault is damaged, missing or forged.
     #[must_use]
     pub fn is_damage(&self) -> bool {
-        match self {
-            Self::Store(error) => error.is_object_fault(),
-            Self::Damaged { .. } | Self::RolledBack { .. } | Self::LogDamaged { .. } | Self::UnknownChunk(_) => true,
-            Self::Slot(SlotError::Damaged(_)) => true,
-            _ => false,
-        }
+        self.kind() == Kind::Damaged
     }
 
-    /// Whether the key is at fault: never tried again.
+    /// Whether the passphrase or key is wrong.
     #[must_use]
     pub fn is_key_fault(&self) -> bool {
-        matches!(
-            self,
-            Self::WrongPassphrase | Self::WrongMachineKey(_) | Self::WrongRecoveryKey(_) | Self::NoSlot { .. }
-        ) || matches!(
-            self,
-            Self::Slot(SlotError::WrongKey | SlotError::Mistyped(_) | SlotError::Kind)
-        )
+        self.kind() == Kind::WrongKey
     }
 
-    /// Whether it was refused: wrong key, bad or expired credentials, not permitted (exit code 5).
-    #[must_use]
-    pub fn is_refused(&self) -> bool {
-        match self {
-            Self::Store(error) => error.is_refused(),
-            Self::Credentials(_) => true,
-            _ => self.is_key_fault(),
-        }
-    }
-
-    /// Whether another job holds what is needed (exit code 7).
-    #[must_use]
-    pub fn is_busy(&self) -> bool {
-        matches!(self, Self::Index(IndexError::Busy { .. }))
-    }
-
-    /// Whether the agent is not registered, or no longer as the vault knows it (exit code 8).
-    #[must_use]
-    pub fn is_unregistered(&self) -> bool {
-        matches!(
-            self,
-            Self::ReadOnly | Self::NotRegistered { .. } | Self::OtherVault { .. }
-        )
-    }
-
-    /// What somebody can do about it.
+    /// What the user can do about it.
     #[must_use]
     pub fn hint(&self) -> Option<String> {
         Some(match self {
             Self::Store(error) => return error.hint().map(str::to_owned),
             Self::Index(error) => return error.hint().map(str::to_owned),
             Self::Credentials(error) => return error.hint().map(str::to_owned),
-            Self::NotAVault { url } => format!("correct the path, or make a vault with: lockstone vault create {url}"),
+            Self::NotAVault { url } => {
+                format!("correct the path, or make a vault with `lockstone vault create {url}`")
+            }
             Self::AlreadyAVault { .. } => "use it as it is, or give another folder".to_owned(),
             Self::NotEmpty { .. } => "give an empty or new folder".to_owned(),
             Self::Unfit { .. } => "use another store".to_owned(),
             Self::NewerFormat { .. } => "install a newer version of lockstone".to_owned(),
-            Self::OtherVault { .. } => "correct the path or mount, or register anew: lockstone register".to_owned(),
+            Self::OtherVault { .. } => {
+                "correct the path or mount, or register this server anew with `lockstone register`".to_owned()
+            }
             Self::Damaged { .. } | Self::UnknownChunk(_) => {
-                "run: lockstone check --read-data; what is undamaged still restores".to_owned()
+                "run `lockstone check --read-data` to see what is damaged; what is undamaged can still be restored"
+                    .to_owned()
             }
             Self::RolledBack { .. } => {
-                "if the vault was put back from a copy on purpose, register this server anew; otherwise somebody removed \
-                 entries: look at the vault before anything is written to it"
+                "if the vault was put back from a copy on purpose, register this server anew; otherwise entries were \
+                 removed: look at the vault before anything is written to it"
                     .to_owned()
             }
             Self::LogDamaged { .. } => {
-                "run: lockstone check; restores still work; put the damaged objects back from a copy of the vault".to_owned()
+                "run `lockstone check` to see what is damaged, and put those objects back from a copy of the vault; \
+                 restores still work"
+                    .to_owned()
             }
-            Self::WrongPassphrase => "give the passphrase this domain was registered with".to_owned(),
+            Self::WrongPassphrase => "give the passphrase with which this domain was registered".to_owned(),
             Self::WrongMachineKey(_) => "register this server anew, or give the passphrase".to_owned(),
             Self::WrongRecoveryKey(_) | Self::Slot(SlotError::Mistyped(_)) => {
                 "type the recovery key as it was printed".to_owned()
             }
-            Self::Slot(SlotError::Damaged(_)) => {
+            Self::NoSlot { .. } | Self::Slot(SlotError::Damaged(_)) => {
                 "use another key of this domain: passphrase, machine key or recovery key".to_owned()
             }
-            Self::NoSlot { .. } => "use another key of this domain: passphrase, machine key or recovery key".to_owned(),
-            Self::Overtaken { .. } | Self::Crowded => "run it again".to_owned(),
-            Self::ReadOnly | Self::NotRegistered { .. } => "register this server: lockstone register".to_owned(),
+            Self::Overtaken { .. } | Self::Crowded => "run the same command again".to_owned(),
+            Self::ReadOnly | Self::NotRegistered { .. } => "register this server with `lockstone register`".to_owned(),
             Self::NoSuchPoint(_) | Self::AmbiguousPoint { .. } | Self::BadPoint(_) => {
-                "see: lockstone points list".to_owned()
+                "`lockstone points list` shows the recovery points".to_owned()
             }
-            Self::Slot(_) | Self::Random(_) | Self::TooLate(_) => return None,
+            Self::Slot(SlotError::Version(_)) => "install a newer version of lockstone".to_owned(),
+            Self::Slot(SlotError::Argon { .. }) => {
+                "free memory on this machine, then run the same command again".to_owned()
+            }
+            Self::Slot(SlotError::WrongKey | SlotError::Kind | SlotError::Random(_))
+            | Self::Random(_)
+            | Self::TooLate(_) => return None,
         })
+    }
+
+    /// The damage that this error reports; the error itself if it reports none. `kind` and `object` describe what was
+    /// read, for errors that do not name it themselves.
+    pub(crate) fn into_damage(self, kind: DamageKind, object: &str) -> Result<Damage, Self> {
+        match self {
+            Self::Damaged { kind, object, reason } => Ok(Damage::new(kind, object, reason)),
+            Self::UnknownChunk(id) => Ok(Damage::new(
+                DamageKind::Chunk,
+                id.hex(),
+                "it is in no segment that could be read",
+            )),
+            other if other.is_damage() => Ok(Damage::new(kind, object, other)),
+            other => Err(other),
+        }
     }
 
     /// A damaged object: what it is, its name, and what is wrong with it.
@@ -264,3 +283,16 @@ impl VaultError {
         }
     }
 }
+
+impl From<&Damage> for VaultError {
+    fn from(damage: &Damage) -> Self {
+        Self::Damaged {
+            kind: damage.kind,
+            object: damage.object.clone(),
+            reason: damage.reason.clone(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -14,6 +14,7 @@ pub mod damage;
 pub mod domain;
 pub mod error;
 pub mod index;
+mod kind;
 pub mod log;
 pub mod pack;
 pub mod points;

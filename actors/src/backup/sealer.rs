@@ -247,7 +247,7 @@ impl Worker {
             })
             .map_err(|error| {
                 Fault::integrity(format!("a frame could not be read back after it was sealed: {error}"))
-                    .hint("Nothing of it was uploaded. Memory or processor of this machine may be failing: test them.")
+                    .hint("test the memory and the processor of this machine: they may be failing; nothing of the frame was uploaded")
             })?;
         // The raw bytes are let go here; what stays paid for is the sealed frame.
         let permit = self.repay(kind, chunks, sealed_len as u64)?;

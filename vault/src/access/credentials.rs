@@ -18,6 +18,7 @@ use prost::Message;
 use zeroize::Zeroizing;
 
 use crate::access::descriptor::Descriptor;
+pub use crate::access::error::CredentialsError;
 use crate::crypto::armor;
 use crate::crypto::keys::{NoRandom, random};
 
@@ -26,54 +27,6 @@ const CREDENTIALS_LABEL: &str = "LOCKSTONE VAULT CREDENTIALS";
 const OPERATOR_LABEL: &str = "LOCKSTONE OPERATOR KEY";
 /// How much a server's clock may be behind the operator's.
 const CLOCK_SLACK_S: i64 = 300;
-
-/// What is wrong with credentials. Never transient.
-#[derive(Debug, Clone, thiserror::Error)]
-pub enum CredentialsError {
-    /// Not such a file.
-    #[error("this is no {what}: {why}")]
-    Malformed {
-        /// What was wanted.
-        what: &'static str,
-        /// What is wrong.
-        why: String,
-    },
-    /// The operator's signature does not fit.
-    #[error("the credentials do not carry the operator's signature, or were changed")]
-    NotSigned,
-    /// Too old.
-    #[error("the credentials expired on {0}")]
-    Expired(Timestamp),
-    /// Issued in the future.
-    #[error("the credentials are not valid before {0}; this server's clock may be wrong")]
-    NotYetValid(Timestamp),
-    /// For another vault.
-    #[error("the credentials are for another vault")]
-    OtherVault,
-    /// For another region.
-    #[error("the credentials are for the vault's {found} region; {wanted} is needed")]
-    WrongRegion {
-        /// What they admit to.
-        found: &'static str,
-        /// What is needed.
-        wanted: &'static str,
-    },
-    /// No random bytes for a new key.
-    #[error(transparent)]
-    Random(#[from] NoRandom),
-}
-
-impl CredentialsError {
-    /// What somebody can do about it.
-    #[must_use]
-    pub fn hint(&self) -> Option<&'static str> {
-        Some(match self {
-            Self::Random(_) => return None,
-            Self::NotYetValid(_) => "set this server's clock, or ask the operator for new credentials",
-            _ => "ask the vault's operator for new ones: lockstone vault credentials URL --out FILE",
-        })
-    }
-}
 
 /// The operator's signing key, for one vault.
 pub struct OperatorKey {

@@ -2,5 +2,6 @@
 
 pub mod credentials;
 pub mod descriptor;
+mod error;
 pub mod job_records;
 pub mod registration;

@@ -157,7 +157,7 @@ impl Walk {
                 Walked::Damaged { path, error } => {
                     let path = if path.is_empty() { b"/".to_vec() } else { path };
                     self.spoil(&path);
-                    let damage = Damage::of(error, DamageKind::Page, "a page")?;
+                    let damage = error.into_damage(DamageKind::Page, "a page")?;
                     self.damaged.push((damage, path));
                 }
             }
@@ -214,7 +214,7 @@ impl Walk {
                         Ok(below) => lists.push((below, at)),
                         Err(error) if error.is_damage() => {
                             self.spoil(&path);
-                            let damage = Damage::of(error, DamageKind::Page, "a content list")?;
+                            let damage = error.into_damage(DamageKind::Page, "a content list")?;
                             self.damaged.push((damage, path.clone()));
                         }
                         Err(error) => return Err(error),
@@ -246,7 +246,7 @@ impl Walk {
                     }
                     Some(_) => continue,
                 };
-                let damage = Damage::of(error, DamageKind::Chunk, "a chunk")?;
+                let damage = error.into_damage(DamageKind::Chunk, "a chunk")?;
                 if worst.as_ref() != Some(&damage.object) {
                     worst = Some(damage.object.clone());
                     self.damaged.push((damage, path.clone()));

@@ -27,6 +27,7 @@ use zeroize::Zeroizing;
 
 use crate::crypto::keys::{MasterKey, NoRandom, random};
 use crate::crypto::seal::{SealBroken, SealKey};
+use crate::kind::Kind;
 
 const CHECKSUM_LEN: usize = 32;
 const SEALED_LEN: usize = 32 + TAG_LEN;
@@ -135,6 +136,19 @@ pub enum SlotError {
     /// No random bytes for a new slot.
     #[error(transparent)]
     Random(#[from] NoRandom),
+}
+
+impl SlotError {
+    /// What kind of fault it is.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::WrongKey | Self::Mistyped(_) | Self::Kind => Kind::WrongKey,
+            Self::Damaged(_) => Kind::Damaged,
+            Self::Argon { .. } => Kind::Shortage,
+            Self::Version(_) | Self::Random(_) => Kind::Other,
+        }
+    }
 }
 
 /// Wraps the master key under a passphrase. Takes as long as `kdf` asks for.

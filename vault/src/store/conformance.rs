@@ -8,6 +8,7 @@ use futures::future::join_all;
 use object_store::PutPayload;
 
 use super::{Created, Store, StoreError};
+use crate::kind::Kind;
 
 /// What a probe found. Written for people by `lines`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,7 +55,7 @@ pub async fn probe(store: &Store) -> Result<ProbeReport, StoreError> {
     for object in listed {
         match store.delete(&object.path).await {
             // Keys that may not delete are good for all but collecting.
-            Err(error) if error.is_refused() => break,
+            Err(error) if error.kind() == Kind::Refused => break,
             deleted => deleted?,
         }
     }

@@ -21,7 +21,7 @@ use reqwest::Client;
 
 use super::StoreError;
 use super::body::{Awaited, Paced, Watch, stalled};
-use super::error::Refusal;
+use super::fault::Refusal;
 use super::fault::{Answer, WireFault, WireKind, no_answer};
 use super::pace::{Way, WirePace};
 

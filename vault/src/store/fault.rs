@@ -3,17 +3,83 @@
 //! `object_store::Error` as a source; `StoreError::sort` and the `Retry` decorator find it there.
 
 use std::error::Error;
+use std::fmt;
+use std::io;
 use std::time::Duration;
 
 use http::header::RETRY_AFTER;
 use http::{HeaderMap, StatusCode};
 
-use super::error::Refusal;
+use crate::kind::{Kind, is_shortage};
 
 /// A store that asks for a longer pause than this is asked again all the same.
 const RETRY_AFTER_MOST: Duration = Duration::from_secs(300);
 /// As much of a store's own words as goes into a message.
 const WORDS_MOST: usize = 300;
+
+/// Why an object store says no.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Refusal {
+    /// It does not know the keys, or there are none.
+    Keys,
+    /// The keys do not allow what was asked.
+    NotAllowed,
+    /// Its clock and this machine's are too far apart.
+    Clock,
+    /// There is no such bucket or container.
+    NoBucket,
+    /// The bucket is elsewhere.
+    Region,
+    /// No secure connection came about.
+    Tls,
+    /// A proxy on the way says no.
+    Proxy,
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Keys => "the store does not accept the keys",
+            Self::NotAllowed => "the store does not allow it",
+            Self::Clock => "the clocks of the store and of this machine are too far apart",
+            Self::NoBucket => "the store has no such bucket or container",
+            Self::Region => "the bucket is in another region",
+            Self::Tls => "no secure connection to the store",
+            Self::Proxy => "the proxy does not let it through",
+        })
+    }
+}
+
+impl Refusal {
+    /// Whether access is refused, or the settings or the clock of this machine have to be corrected.
+    pub(super) fn kind(self) -> Kind {
+        match self {
+            Self::Keys | Self::NotAllowed | Self::Proxy => Kind::Refused,
+            Self::Clock | Self::NoBucket | Self::Region | Self::Tls => Kind::Misconfigured,
+        }
+    }
+
+    pub(super) fn hint(self) -> &'static str {
+        match self {
+            Self::Keys => {
+                "set `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY`, or `AZURE_STORAGE_ACCOUNT_NAME` and \
+                 `AZURE_STORAGE_ACCOUNT_KEY`, to keys that this store accepts"
+            }
+            Self::NotAllowed => {
+                "the keys must be allowed to list, read and create below the vault's prefix, and for collecting to delete: \
+                 docs/operations.md has the policies"
+            }
+            Self::Clock => "set this machine's clock (`timedatectl set-ntp true`), then run the command again",
+            Self::NoBucket => "correct the URL or the endpoint, or make the bucket with the store's own tools",
+            Self::Region => "set `AWS_REGION` to the region of the bucket",
+            Self::Tls => {
+                "check that the endpoint is https, its name and its certificate; `SSL_CERT_FILE` or `AWS_CA_BUNDLE` names \
+                 certificates to trust"
+            }
+            Self::Proxy => "correct `HTTPS_PROXY` or `HTTP_PROXY`, or name the store in `NO_PROXY`",
+        }
+    }
+}
 
 /// A fault, with the reason in words.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -30,6 +96,8 @@ pub(crate) enum WireKind {
     Passing(Option<Duration>),
     /// Tried for so long, in vain.
     Away(Duration),
+    /// This machine has no file handle or no memory for the request. With the time it was tried, once it is given up.
+    Shortage(Option<Duration>),
     /// The store says no.
     Refused(Refusal),
     /// No space.
@@ -221,6 +289,9 @@ pub(super) fn no_answer(host: &str, error: &reqwest::Error) -> WireFault {
     if error.is_connect() && tls {
         return WireFault::new(WireKind::Refused(Refusal::Tls), cut(&format!("{host}: {innermost}")));
     }
+    if chain_has_shortage(error) {
+        return WireFault::new(WireKind::Shortage(None), cut(&format!("{host}: {innermost}")));
+    }
     let proxied = match proxies() {
         set if set.is_empty() => String::new(),
         set => format!(" (this machine sets a proxy: {set})"),
@@ -254,6 +325,18 @@ fn chain_of(error: &reqwest::Error) -> Vec<String> {
         all.push(error.to_string());
     }
     all
+}
+
+/// Whether the request failed because this machine has no file handle or no memory left.
+fn chain_has_shortage(error: &reqwest::Error) -> bool {
+    let mut next = error.source();
+    while let Some(error) = next {
+        if error.downcast_ref::<io::Error>().is_some_and(is_shortage) {
+            return true;
+        }
+        next = error.source();
+    }
+    false
 }
 
 /// The names of the variables by which this machine sends requests to a proxy.

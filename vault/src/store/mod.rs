@@ -30,7 +30,8 @@ use object_store::path::Path as ObjectPath;
 use object_store::{GetOptions, ObjectStore, ObjectStoreExt, PutMode, PutOptions};
 
 use decorate::{Retry, RetryRule, StoreObserver};
-pub use error::{Refusal, StoreError};
+pub use error::StoreError;
+pub use fault::Refusal;
 pub use open::StoreOptions;
 use open::{Place, place};
 

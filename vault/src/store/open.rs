@@ -27,7 +27,7 @@ use object_store::{ObjectStore, RetryConfig};
 
 use super::StoreError;
 use super::connect::Connector;
-use super::error::Refusal;
+use super::fault::Refusal;
 use super::pace::{Unpaced, WirePace};
 
 /// How a store is opened.

@@ -294,11 +294,12 @@ fn is_answer(path: &Path, error: &object_store::Error) -> bool {
 }
 
 fn away(path: &Path, spent: Duration, error: &object_store::Error) -> object_store::Error {
-    let reason = match StoreError::sort(path.as_ref(), error) {
-        StoreError::Unreachable { reason, .. } => reason,
-        other => other.to_string(),
+    let (kind, reason) = match StoreError::sort(path.as_ref(), error) {
+        StoreError::Unreachable { reason, .. } => (WireKind::Away(spent), reason),
+        StoreError::Shortage { reason, .. } => (WireKind::Shortage(Some(spent)), reason),
+        other => (WireKind::Away(spent), other.to_string()),
     };
-    WireFault::new(WireKind::Away(spent), reason).into_error()
+    WireFault::new(kind, reason).into_error()
 }
 
 fn jitter() -> f64 {

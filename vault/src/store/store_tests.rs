@@ -8,6 +8,7 @@ use object_store::memory::InMemory;
 
 use super::observe::{Metered, Outcome, Retry, RetryRule, StoreObserver, Verb};
 use super::*;
+use crate::kind::Kind;
 use crate::testing::{FailingStore, Fault, block_on};
 
 #[test]
@@ -109,8 +110,8 @@ fn errors_of_the_system_are_told_apart() {
         )
     };
     use rustix::io::Errno;
-    assert!(sorted(Errno::NOSPC.raw_os_error()).is_full());
-    assert!(sorted(Errno::DQUOT.raw_os_error()).is_full());
+    assert!(sorted(Errno::NOSPC.raw_os_error()).kind() == Kind::StoreFull);
+    assert!(sorted(Errno::DQUOT.raw_os_error()).kind() == Kind::StoreFull);
     assert!(matches!(
         sorted(Errno::ROFS.raw_os_error()),
         StoreError::ReadOnly { .. }
@@ -120,6 +121,10 @@ fn errors_of_the_system_are_told_apart() {
         StoreError::Permission { .. }
     ));
     assert!(sorted(Errno::TIMEDOUT.raw_os_error()).is_transient());
+    for errno in [Errno::MFILE, Errno::NFILE, Errno::NOMEM] {
+        let short = sorted(errno.raw_os_error());
+        assert!(short.kind() == Kind::Shortage && short.is_transient(), "{short:?}");
+    }
     assert!(matches!(sorted(Errno::IO.raw_os_error()), StoreError::Io { .. }));
     assert!(!sorted(Errno::NOSPC.raw_os_error()).is_transient());
 }
@@ -145,11 +150,8 @@ fn passing_errors_are_tried_again_and_lasting_ones_are_not() {
     failing.fail_next(3, Fault::Unreachable);
     assert_eq!(block_on(store.create("a", Bytes::from_static(b"x"))), Ok(Created::New));
     failing.fail_next(1, Fault::Full);
-    assert!(
-        block_on(store.create("b", Bytes::from_static(b"x")))
-            .unwrap_err()
-            .is_full()
-    );
+    let full = block_on(store.create("b", Bytes::from_static(b"x"))).unwrap_err();
+    assert_eq!(full.kind(), Kind::StoreFull);
     assert_eq!(failing.left(), 0);
 }
 
@@ -221,7 +223,7 @@ fn keys_that_may_not_overwrite_find_what_is_there() {
     let (failing, store) = failing();
     failing.fail_next_put(Fault::Denied);
     let denied = block_on(store.create("a", Bytes::from_static(b"x"))).unwrap_err();
-    assert!(denied.is_refused(), "{denied:?}");
+    assert!(denied.kind() == Kind::Refused, "{denied:?}");
     block_on(store.create("a", Bytes::from_static(b"x"))).unwrap();
     failing.fail_next_put(Fault::Denied);
     assert_eq!(
