@@ -19,12 +19,10 @@ pub mod log;
 pub mod pack;
 pub mod points;
 pub mod store;
-#[cfg(test)]
-mod testing;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 pub mod tree;
 pub mod vault;
-#[cfg(test)]
-mod vectors;
 
 pub use error::VaultError;
 pub use store::names;

@@ -14,7 +14,7 @@ use crate::access::registration::{NewServer, Servers, register};
 use crate::damage::{Damage, DamageKind};
 use crate::error::VaultError;
 use crate::log::{PointOverview, read};
-use crate::store::conformance::{PROBES, ProbeReport, probe};
+use crate::store::probe::{PROBES, ProbeReport, probe};
 use crate::store::{Created, Store, names};
 
 /// What the operator decides when making a vault.
@@ -245,7 +245,7 @@ impl Vault {
     /// The recovery points of a domain as the operator sees them, oldest first, and what is damaged.
     pub async fn points(&self, domain: DomainId) -> Result<(Vec<PointOverview>, Vec<Damage>), VaultError> {
         let (servers, _) = self.servers().await?;
-        read::overview(self, domain, servers).await
+        read::overview(&self.store, domain, servers).await
     }
 }
 
@@ -281,5 +281,4 @@ fn absolute_url(store: &Store) -> String {
 }
 
 #[cfg(test)]
-#[path = "vault_tests.rs"]
 mod tests;

@@ -340,5 +340,4 @@ pub fn region_name(region: Region) -> &'static str {
 }
 
 #[cfg(test)]
-#[path = "credentials_tests.rs"]
 mod tests;

@@ -442,5 +442,4 @@ fn is_sampled(id: &PackId, percent: f64, sample: u64) -> bool {
 }
 
 #[cfg(test)]
-#[path = "check_tests.rs"]
 mod tests;

@@ -162,7 +162,7 @@ impl Keys {
     }
 
     /// Every subkey by its name in `docs/vectors.json`.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "testing"))]
     pub(crate) fn named(&self) -> [(&'static str, &[u8; 32]); 7] {
         [
             ("data_chunk_id", &self.data_id),

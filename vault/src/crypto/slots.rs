@@ -301,7 +301,7 @@ fn kdf_of(slot: &KeySlot) -> KdfParams {
     }
 }
 
-fn stretch(slot: &KeySlot, passphrase: &Passphrase) -> Result<Zeroizing<[u8; 32]>, SlotError> {
+pub(crate) fn stretch(slot: &KeySlot, passphrase: &Passphrase) -> Result<Zeroizing<[u8; 32]>, SlotError> {
     let kdf = kdf_of(slot).check()?;
     let failed = |why| SlotError::Argon {
         memory_kib: kdf.memory_kib,
@@ -341,7 +341,7 @@ fn aad(slot: &KeySlot) -> Vec<u8> {
     .encode_to_vec()
 }
 
-fn wrap(mut slot: KeySlot, master: &MasterKey, secret: &[u8; 32]) -> Result<KeySlot, SlotError> {
+pub(crate) fn wrap(mut slot: KeySlot, master: &MasterKey, secret: &[u8; 32]) -> Result<KeySlot, SlotError> {
     let key = wrapping_key(&slot, secret)?;
     // Room for the tag, so that no copy of the key is left behind by a reallocation.
     let mut sealed = Vec::with_capacity(SEALED_LEN);
@@ -377,7 +377,7 @@ fn recovery_checksum(secret: &[u8; 32]) -> [u8; 3] {
 }
 
 /// Eight groups of seven characters: the secret and its checksum, five bits a character, most significant bit first.
-fn print_recovery(secret: &[u8; 32]) -> Zeroizing<String> {
+pub(crate) fn print_recovery(secret: &[u8; 32]) -> Zeroizing<String> {
     let mut text = Zeroizing::new(String::with_capacity(64));
     let (mut bits, mut held, mut count) = (0_u32, 0, 0);
     for byte in secret.iter().chain(&recovery_checksum(secret)) {
@@ -431,5 +431,4 @@ fn read_recovery(printed: &str) -> Result<Zeroizing<[u8; 32]>, SlotError> {
 }
 
 #[cfg(test)]
-#[path = "slots_tests.rs"]
-pub(crate) mod tests;
+mod tests;

@@ -188,5 +188,4 @@ impl Domain {
 }
 
 #[cfg(test)]
-#[path = "domain_tests.rs"]
 mod tests;

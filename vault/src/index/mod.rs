@@ -544,5 +544,4 @@ fn after(prefix: &[u8]) -> Option<Vec<u8>> {
 }
 
 #[cfg(test)]
-#[path = "index_tests.rs"]
 mod tests;

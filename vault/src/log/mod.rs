@@ -106,5 +106,4 @@ pub struct Entry {
 }
 
 #[cfg(test)]
-#[path = "entry_tests.rs"]
 mod tests;

@@ -10,11 +10,10 @@ use lockstone_proto::limits::LOG_ENTRY_MAX;
 
 use super::view::Overview;
 use super::{LogBroken, LogHead, PlainEntry, PointOverview, chain};
-use crate::access::registration::{Servers, load_one};
+use crate::access::registration::Servers;
 use crate::damage::{Damage, DamageKind};
 use crate::error::VaultError;
 use crate::store::{Store, StoreError, names};
-use crate::vault::Vault;
 
 /// Entries asked for at a time, once the first ones were there.
 const READ_AHEAD: usize = 16;
@@ -152,9 +151,9 @@ pub(crate) fn damage_between(domain: DomainId, first: u64, last: u64, reason: &s
     )
 }
 
-/// An entry whose server is known, or is found.
-async fn read_known(
-    vault: &Vault,
+/// Reads the entry at position `n`. The registration of a server that is not known yet is looked for in the vault.
+pub(crate) async fn read_entry(
+    store: &Store,
     domain: DomainId,
     n: u64,
     object: &Bytes,
@@ -164,23 +163,20 @@ async fn read_known(
     let Err(LogBroken::UnknownServer(server)) = &read else {
         return Ok(read);
     };
-    match load_one(vault.store(), vault.id(), vault.operator_key(), *server).await? {
-        Ok(found) => {
-            servers.insert(found);
-            Ok(PlainEntry::read(domain, n, object, Some(servers)))
-        }
-        Err(_) => Ok(read),
+    // It may have registered since the servers were listed.
+    if servers.look_for(store, *server).await? {
+        return Ok(PlainEntry::read(domain, n, object, Some(servers)));
     }
+    Ok(read)
 }
 
 /// The operator's view: every point of a domain without its passphrase. Damaged entries are named and stepped over. A server
 /// that the listing did not show yet is looked for by its name.
 pub(crate) async fn overview(
-    vault: &Vault,
+    store: &Store,
     domain: DomainId,
     mut servers: Servers,
 ) -> Result<(Vec<PointOverview>, Vec<Damage>), VaultError> {
-    let store = vault.store();
     let mut walk = LogWalk::new(store, domain, 0, true);
     let (mut view, mut damage, mut head) = (Overview::default(), Vec::new(), Some(LogHead::START));
     loop {
@@ -190,7 +186,7 @@ pub(crate) async fn overview(
                 damage.push(damage_between(domain, first, last, &reason));
                 head = None;
             }
-            Step::Object(n, object) => match read_known(vault, domain, n, &object, &mut servers).await? {
+            Step::Object(n, object) => match read_entry(store, domain, n, &object, &mut servers).await? {
                 Ok(entry) => {
                     if let Some(Err(why)) = head.map(|head| chain(&head, &entry)) {
                         damage.push(damage_at(domain, n, why));

@@ -463,5 +463,4 @@ fn check_lens(sealed_len: usize, raw_len: u32, codec: Codec) -> Result<(), PackB
 }
 
 #[cfg(test)]
-#[path = "pack_tests.rs"]
 pub(crate) mod tests;

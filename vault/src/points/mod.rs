@@ -196,5 +196,4 @@ pub fn clean_path(path: &[u8]) -> Vec<u8> {
 }
 
 #[cfg(test)]
-#[path = "points_tests.rs"]
 mod tests;

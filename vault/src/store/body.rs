@@ -202,5 +202,4 @@ pub(super) fn stalled(host: &str, limit: Duration) -> WireFault {
 }
 
 #[cfg(test)]
-#[path = "body_tests.rs"]
 mod tests;

@@ -1,12 +1,11 @@
 //! The store: objects by name, written once. Everything in the house that touches a vault's objects goes through `Store`;
-//! behind it is any `ObjectStore`, wrapped in as many decorators (`decorate`) as the caller likes.
+//! behind it is any `ObjectStore`, wrapped in as many decorators (`observe`, `retry`) as the caller likes.
 //!
 //! Promises: `create` never overwrites, and what it acknowledged is durable (a local store syncs file and folders). A read
 //! never allocates more than its caller allows. An error says which object, and whether trying again may help. A local
 //! vault folder that is not there is never made except by `open_or_make`, and is noticed when it vanishes or is replaced.
 
 mod body;
-pub mod conformance;
 mod connect;
 mod error;
 pub(crate) mod fault;
@@ -15,6 +14,7 @@ pub mod names;
 pub mod observe;
 mod open;
 pub mod pace;
+pub mod probe;
 mod retry;
 
 use std::ops::Range;
@@ -29,7 +29,8 @@ use object_store::local::LocalFileSystem;
 use object_store::path::Path as ObjectPath;
 use object_store::{GetOptions, ObjectStore, ObjectStoreExt, PutMode, PutOptions};
 
-use decorate::{Retry, RetryRule, StoreObserver};
+use observe::StoreObserver;
+use retry::{Retry, RetryRule};
 pub use error::StoreError;
 pub use fault::Refusal;
 pub use open::StoreOptions;
@@ -343,5 +344,4 @@ impl Store {
 }
 
 #[cfg(test)]
-#[path = "store_tests.rs"]
 mod tests;

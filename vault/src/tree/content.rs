@@ -219,5 +219,4 @@ pub(crate) fn check_content(content: &Content, base: u64) -> Result<u64, TreeErr
 }
 
 #[cfg(test)]
-#[path = "content_tests.rs"]
 mod tests;

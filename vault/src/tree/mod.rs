@@ -335,5 +335,4 @@ fn check_entry(entry: &Entry) -> Result<(), TreeError> {
 }
 
 #[cfg(test)]
-#[path = "tree_tests.rs"]
 pub(crate) mod tests;

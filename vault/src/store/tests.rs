@@ -9,25 +9,26 @@ use object_store::memory::InMemory;
 use super::observe::{Metered, Outcome, Retry, RetryRule, StoreObserver, Verb};
 use super::*;
 use crate::kind::Kind;
+use crate::testing::store_suite::suite;
 use crate::testing::{FailingStore, Fault, block_on};
 
 #[test]
 fn a_local_folder_keeps_the_promises_of_a_store() {
     let folder = tempfile::tempdir().unwrap();
     let store = Store::open(folder.path().to_str().unwrap()).unwrap();
-    block_on(conformance::suite(&store)).unwrap();
+    block_on(suite(&store)).unwrap();
     assert!(!folder.path().join("probe").exists());
 }
 
 #[test]
 fn a_store_in_memory_keeps_them_too_and_so_does_a_decorated_one() {
     let store = Store::new(Arc::new(InMemory::new()), "memory://test");
-    block_on(conformance::suite(&store)).unwrap();
+    block_on(suite(&store)).unwrap();
     let observer = Arc::new(Seen::default());
     let store = Store::new(Arc::new(InMemory::new()), "memory://test")
         .decorated(|inner| Arc::new(Metered::new(inner, observer.clone())))
         .decorated(|inner| Arc::new(Retry::new(inner, RetryRule::default(), None)));
-    block_on(conformance::suite(&store)).unwrap();
+    block_on(suite(&store)).unwrap();
     let seen = observer.0.lock().unwrap();
     for wanted in [
         (Verb::Put, Outcome::Done),
@@ -272,7 +273,7 @@ fn a_folder_at_a_pace_keeps_the_promises_of_a_store_and_every_byte_is_asked_for(
         ..StoreOptions::default()
     };
     let store = Store::open_with(folder.path().to_str().unwrap(), &options).unwrap();
-    block_on(conformance::suite(&store)).unwrap();
+    block_on(suite(&store)).unwrap();
 
     let object: Vec<u8> = (0..300_001_u32).map(|n| n.to_le_bytes()[0]).collect();
     let parts = [&object[..5], &object[5..200_000], &object[200_000..]];
