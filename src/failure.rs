@@ -226,7 +226,7 @@ mod tests {
             (VaultError::Credentials(CredentialsError::NotSigned), Exit::Refused),
             (VaultError::WrongPassphrase, Exit::Refused),
             (VaultError::ReadOnly, Exit::NotRegistered),
-            (VaultError::Crowded, Exit::Failed),
+            (VaultError::TooManyAttempts, Exit::Failed),
             (VaultError::Slot(SlotError::Damaged("x")), Exit::Damaged),
             (VaultError::BadPoint("x".to_owned()), Exit::Usage),
         ] {

@@ -7,7 +7,7 @@ use std::ops::{Deref, RangeInclusive};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// The smallest length of a buffer.
-const LEAST: usize = 64 * 1024;
+const MIN_LEN: usize = 64 * 1024;
 /// What a buffer has beyond its round length, for those who need a little more than a round number.
 const MARGIN: usize = 4 * 1024;
 
@@ -32,11 +32,11 @@ struct Idle {
 /// The length of a buffer for `bytes`: a power of two or one and a half of it, and the margin. Few lengths, so that a
 /// buffer that one reader has done with fits the next one's file; at most half as long again as what is paid for.
 fn length_for(bytes: usize) -> usize {
-    let round = bytes.saturating_sub(MARGIN).max(LEAST).next_power_of_two();
+    let round = bytes.saturating_sub(MARGIN).max(MIN_LEN).next_power_of_two();
     let between = round / 4 * 3;
     MARGIN
         + if bytes <= between + MARGIN {
-            between.max(LEAST)
+            between.max(MIN_LEN)
         } else {
             round
         }
@@ -184,7 +184,7 @@ mod tests {
         for bytes in [
             0,
             1,
-            LEAST,
+            MIN_LEN,
             100_000,
             1 << 20,
             (1 << 20) + MARGIN,
@@ -194,7 +194,7 @@ mod tests {
         ] {
             let length = length_for(bytes);
             assert!(
-                length >= bytes && length <= (bytes + bytes / 2).max(LEAST) + 2 * MARGIN,
+                length >= bytes && length <= (bytes + bytes / 2).max(MIN_LEN) + 2 * MARGIN,
                 "{bytes}: {length}"
             );
         }
@@ -212,7 +212,7 @@ mod tests {
     #[test]
     fn a_buffer_that_grows_is_counted_as_it_is() {
         let pool = Pool::new(16 << 20);
-        let mut buffer = pool.take(LEAST);
+        let mut buffer = pool.take(MIN_LEN);
         buffer.spare(3 << 20);
         assert_eq!(pool.idle().used, buffer.room.len());
         drop(buffer);

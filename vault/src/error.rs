@@ -114,13 +114,13 @@ pub enum VaultError {
     },
     /// Packs this backup relies on may have been condemned meanwhile. Transient: a new attempt reads anew.
     #[error("the vault was collected while this ran (log entry {n})")]
-    Overtaken {
+    LostRace {
         /// The entry that condemns or repacks.
         n: u64,
     },
     /// The log grew faster than this machine could append. Transient.
     #[error("other servers keep writing to the vault's log")]
-    Crowded,
+    TooManyAttempts,
     /// The domain was opened without a signing key.
     #[error("this machine is not registered with the vault, so it cannot write to it")]
     ReadOnly,
@@ -169,7 +169,7 @@ impl VaultError {
             Self::WrongPassphrase | Self::WrongMachineKey(_) | Self::WrongRecoveryKey(_) | Self::NoSlot { .. } => {
                 Kind::WrongKey
             }
-            Self::Overtaken { .. } | Self::Crowded => Kind::Outpaced,
+            Self::LostRace { .. } | Self::TooManyAttempts => Kind::Outpaced,
             Self::ReadOnly | Self::NotRegistered { .. } | Self::OtherVault { .. } => Kind::NotRegistered,
             Self::BadPoint(_) => Kind::Usage,
             Self::NoSuchPoint(_) | Self::AmbiguousPoint { .. } => Kind::NoSuchPoint,
@@ -244,7 +244,7 @@ impl VaultError {
             Self::NoSlot { .. } | Self::Slot(SlotError::Damaged(_)) => {
                 "use another key of this domain: passphrase, machine key or recovery key".to_owned()
             }
-            Self::Overtaken { .. } | Self::Crowded => "run the same command again".to_owned(),
+            Self::LostRace { .. } | Self::TooManyAttempts => "run the same command again".to_owned(),
             Self::ReadOnly | Self::NotRegistered { .. } => "register this server with `lockstone register`".to_owned(),
             Self::NoSuchPoint(_) | Self::AmbiguousPoint { .. } | Self::BadPoint(_) => {
                 "`lockstone points list` shows the recovery points".to_owned()

@@ -10,6 +10,7 @@ use lockstone_proto::limits::RECORD_MAX;
 
 use crate::access::credentials::{OperatorKey, VaultCredentials};
 use crate::access::descriptor::{Descriptor, RegionUrl, SOFT_DELETE_DAYS};
+pub use crate::access::registration::VaultPin;
 use crate::access::registration::{NewServer, Servers, register};
 use crate::damage::{Damage, DamageKind};
 use crate::error::VaultError;
@@ -28,28 +29,6 @@ pub struct CreateOptions {
     pub soft_delete_days: u32,
     /// The time.
     pub now: Timestamp,
-}
-
-impl CreateOptions {
-    /// The usual: one region, no tenant, 14 days.
-    #[must_use]
-    pub fn new(now: Timestamp) -> Self {
-        Self {
-            secondary_url: None,
-            tenant: None,
-            soft_delete_days: SOFT_DELETE_DAYS,
-            now,
-        }
-    }
-}
-
-/// What a registered machine knows of its vault, so that no other can take its place.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct VaultPin {
-    /// The vault.
-    pub vault_id: VaultId,
-    /// Its operator.
-    pub operator_key: VerifyingKey,
 }
 
 /// A vault. Cheap to clone.
@@ -211,7 +190,7 @@ impl Vault {
 
     /// Its servers, and the registrations that are damaged or forged.
     pub async fn servers(&self) -> Result<(Servers, Vec<Damage>), VaultError> {
-        Servers::load(&self.store, self.id(), self.operator_key()).await
+        Servers::load(&self.store, &self.pin()).await
     }
 
     /// Registers a server. The credentials must be this vault's, valid now, and for its primary region.
@@ -245,7 +224,7 @@ impl Vault {
     /// The recovery points of a domain as the operator sees them, oldest first, and what is damaged.
     pub async fn points(&self, domain: DomainId) -> Result<(Vec<PointOverview>, Vec<Damage>), VaultError> {
         let (servers, _) = self.servers().await?;
-        read::overview(&self.store, domain, servers).await
+        read::overview(&self.store, &self.pin(), domain, servers).await
     }
 }
 

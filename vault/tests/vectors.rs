@@ -23,7 +23,7 @@ use lockstone_vault::crypto::keys::{Keys, MasterKey};
 use lockstone_vault::crypto::slots::{self, Passphrase};
 use lockstone_vault::pack::frame::{Compressor, Decompressor};
 use lockstone_vault::pack::segment::decode_segment;
-use lockstone_vault::pack::{PackSeal, padme, verify_frame};
+use lockstone_vault::pack::{FramePosition, PackSeal, padme, verify_frame};
 use lockstone_vault::testing::vectors::{
     fixed_other_slots, fixed_slot, pack_key, page_end, sealed, segment_key, segment_object, subkeys,
 };
@@ -167,8 +167,12 @@ fn build(payloads: &[(Codec, Vec<u8>)], segment_object: &[u8]) -> Value {
     for (ordinal, (chunks, (codec, payload))) in frames().iter().zip(payloads).enumerate() {
         let raw = chunks.concat();
         let mut sealed = payload.clone();
-        seal.seal_frame(ordinal as u32, raw.len() as u32, *codec, &mut sealed)
-            .unwrap();
+        let at = FramePosition {
+            ordinal: ordinal as u32,
+            raw_len: raw.len() as u32,
+            codec: *codec,
+        };
+        seal.seal_frame(at, &mut sealed).unwrap();
         object.extend_from_slice(&sealed);
         shown.push(json!({
             "ordinal": ordinal, "codec": *codec as i32, "raw": hex::encode(&raw), "payload": hex::encode(payload),
@@ -426,8 +430,12 @@ fn the_vectors_open() {
     {
         let (mut sealed, mut raw) = (bytes(&shown["sealed"]), Vec::new());
         let codec = Codec::try_from(frame.codec).unwrap();
-        seal.open_frame(ordinal as u32, frame.raw_len, codec, &mut sealed)
-            .unwrap();
+        let at = FramePosition {
+            ordinal: ordinal as u32,
+            raw_len: frame.raw_len,
+            codec,
+        };
+        seal.open_frame(at, &mut sealed).unwrap();
         Decompressor::new()
             .unwrap()
             .decompress(codec, &sealed, frame.raw_len as usize, &mut raw)

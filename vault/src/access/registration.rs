@@ -142,6 +142,15 @@ pub fn verify(vault: VaultId, operator: &VerifyingKey, server: ServerId, object:
     })
 }
 
+/// What a registered machine knows of its vault, so that no other can take its place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct VaultPin {
+    /// The vault.
+    pub vault_id: VaultId,
+    /// Its operator.
+    pub operator_key: VerifyingKey,
+}
+
 /// The servers of a vault, by their ids.
 #[derive(Debug, Clone, Default)]
 pub struct Servers(BTreeMap<ServerId, Server>);
@@ -185,17 +194,13 @@ impl Servers {
     }
 
     /// Reads and checks all registrations of a vault. Those that are damaged or forged are named and left out.
-    pub(crate) async fn load(
-        store: &Store,
-        vault: VaultId,
-        operator: &VerifyingKey,
-    ) -> Result<(Self, Vec<Damage>), VaultError> {
+    pub(crate) async fn load(store: &Store, pin: &VaultPin) -> Result<(Self, Vec<Damage>), VaultError> {
         let folders = store.folders(names::SERVERS).await?;
         let read = futures::stream::iter(folders).map(|folder| async move {
             let Ok(id) = folder.parse::<ServerId>() else {
                 return Ok(None);
             };
-            match load_one(store, vault, operator, id).await {
+            match load_one(store, pin, id).await {
                 Ok(found) => Ok(Some(found)),
                 Err(error) => Err(error),
             }
@@ -210,15 +215,26 @@ impl Servers {
         }
         Ok((servers, damage))
     }
+
+    /// Looks for a server that may have registered since the servers were listed; says whether it is known now.
+    pub(crate) async fn look_for(
+        &mut self,
+        store: &Store,
+        pin: &VaultPin,
+        server: ServerId,
+    ) -> Result<bool, StoreError> {
+        match load_one(store, pin, server).await? {
+            Ok(found) => {
+                self.insert(found);
+                Ok(true)
+            }
+            Err(_) => Ok(false),
+        }
+    }
 }
 
 /// One registration: the server, or the damage to the object.
-pub(crate) async fn load_one(
-    store: &Store,
-    vault: VaultId,
-    operator: &VerifyingKey,
-    id: ServerId,
-) -> Result<Result<Server, Damage>, StoreError> {
+async fn load_one(store: &Store, pin: &VaultPin, id: ServerId) -> Result<Result<Server, Damage>, StoreError> {
     let name = names::registration(id);
     let object = match store.get(&name, RECORD_MAX).await {
         Ok(object) => object,
@@ -227,7 +243,8 @@ pub(crate) async fn load_one(
         }
         Err(error) => return Err(error),
     };
-    Ok(verify(vault, operator, id, &object).map_err(|why| Damage::new(DamageKind::Registration, name, why)))
+    let read = verify(pin.vault_id, &pin.operator_key, id, &object);
+    Ok(read.map_err(|why| Damage::new(DamageKind::Registration, name, why)))
 }
 
 #[cfg(test)]

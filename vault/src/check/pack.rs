@@ -11,7 +11,7 @@ use lockstone_proto::vault::{ChunkKind, Frame, PackDirectory};
 use crate::crypto::keys::Keys;
 use crate::error::VaultError;
 use crate::pack::frame::Decompressor;
-use crate::pack::{HEADER_LEN, PackSeal, read_directory_len, verify_frame};
+use crate::pack::{FramePosition, HEADER_LEN, PackSeal, read_directory_len, verify_frame};
 use crate::store::{Store, StoreError, names};
 
 /// Neighbouring frames are fetched together up to this many bytes.
@@ -254,10 +254,12 @@ impl Look {
         raw: &mut Vec<u8>,
     ) -> Result<(), String> {
         let codec = frame.codec();
-        let payload = self
-            .seal
-            .open_frame_slice(ordinal, frame.raw_len, codec, sealed)
-            .map_err(|why| why.to_string())?;
+        let at = FramePosition {
+            ordinal,
+            raw_len: frame.raw_len,
+            codec,
+        };
+        let payload = self.seal.open_frame_slice(at, sealed).map_err(|why| why.to_string())?;
         decompressor
             .decompress(codec, payload, frame.raw_len as usize, raw)
             .map_err(|why| format!("frame {ordinal}: {why}"))?;

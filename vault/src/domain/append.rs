@@ -8,11 +8,12 @@ use lockstone_proto::limits::LOG_ENTRY_MAX;
 use lockstone_proto::vault::{CommitBody, PackEntry, PointSummary};
 
 use super::refresh::State;
+use super::validate::{Verdict, validate_commit, validate_forget, validate_undelete};
 use super::{Domain, Signer};
 use crate::crypto::keys::random;
 use crate::damage::DamageKind;
 use crate::error::VaultError;
-use crate::log::{Body, LogHead, PlainEntry, chain, own_nonce, seal};
+use crate::log::{Body, EntryParts, LogHead, PlainEntry, chain, own_nonce, seal};
 use crate::store::{Created, names};
 
 /// Places tried before giving up for now.
@@ -34,7 +35,7 @@ impl Domain {
 
     /// Commits a recovery point. Call it once everything it reaches is durable. `body.segment_ids` are segments that no
     /// checkpoint named yet, `packs` those they list, and `body.index_position` the entry at which the index and the
-    /// parents were read (`LogView::head`). `Overtaken` if packs were condemned or replaced since: begin a new generation.
+    /// parents were read (`LogView::head`). `LostRace` if packs were condemned or replaced since: begin a new generation.
     /// Committing the same point again is fine and changes nothing.
     pub async fn commit(
         &self,
@@ -48,14 +49,10 @@ impl Domain {
         let own = Body::Commit(Box::new(summary), Box::new(body));
         let segments = own.segments();
         self.append(now, packs, &segments, |state| {
-            if id.is_some_and(|id| state.summed.point(&id).is_some()) {
-                return Ok(Step::Done);
-            }
-            // DESIGN §4, "Validating a Commit". Whether a collection was harmless can be looked into once there are
-            // collectors; until then a new generation is always right.
-            match state.summed.collected_after(read_at) {
-                Some(n) => Err(VaultError::Overtaken { n }),
-                None => Ok(Step::Write(own.clone())),
+            match validate_commit(id.as_ref(), read_at, &state.summed) {
+                Verdict::Valid => Ok(Step::Write(own.clone())),
+                Verdict::Committed => Ok(Step::Done),
+                Verdict::LostRace { n } => Err(VaultError::LostRace { n }),
             }
         })
         .await
@@ -64,46 +61,15 @@ impl Domain {
     /// Deletes recovery points, softly. Points that are forgotten already are left as they are.
     pub async fn forget(&self, points: &[PointId], now: Timestamp) -> Result<LogHead, VaultError> {
         self.append(now, &[], &[], |state| {
-            let mut fresh = Vec::new();
-            for id in points {
-                let point = state
-                    .summed
-                    .point(id)
-                    .ok_or_else(|| VaultError::NoSuchPoint(id.hex()))?;
-                if point.forgotten.is_none() && !fresh.contains(id) {
-                    fresh.push(*id);
-                }
-            }
-            Ok(if fresh.is_empty() {
-                Step::Done
-            } else {
-                Step::Write(Body::Forget(fresh))
-            })
+            validate_forget(points, &state.summed).map(|fresh| Step::of_points(fresh, Body::Forget))
         })
         .await
     }
 
     /// Brings deleted points back. `TooLate` if the vault was collected since one was deleted.
-    pub async fn unforget(&self, points: &[PointId], now: Timestamp) -> Result<LogHead, VaultError> {
+    pub async fn undelete(&self, points: &[PointId], now: Timestamp) -> Result<LogHead, VaultError> {
         self.append(now, &[], &[], |state| {
-            let mut back = Vec::new();
-            for id in points {
-                let point = state
-                    .summed
-                    .point(id)
-                    .ok_or_else(|| VaultError::NoSuchPoint(id.hex()))?;
-                if point.forgotten.is_some() && !back.contains(id) {
-                    if state.summed.is_too_late(id) {
-                        return Err(VaultError::TooLate(*id));
-                    }
-                    back.push(*id);
-                }
-            }
-            Ok(if back.is_empty() {
-                Step::Done
-            } else {
-                Step::Write(Body::Restore(back))
-            })
+            validate_undelete(points, &state.summed).map(|back| Step::of_points(back, Body::Restore))
         })
         .await
     }
@@ -142,7 +108,7 @@ impl Domain {
                 return Ok(state.head);
             }
         }
-        Err(VaultError::Crowded)
+        Err(VaultError::TooManyAttempts)
     }
 
     /// Creates the entry behind the head. `None` if somebody else was there first.
@@ -155,7 +121,14 @@ impl Domain {
     ) -> Result<Option<Bytes>, VaultError> {
         let nonce = random::<16>()?;
         let name = names::log_entry(self.id, state.head.n + 1);
-        let object = seal(&self.keys, &state.head, signer.server, &signer.key, &nonce, now, body)
+        let parts = EntryParts {
+            server: signer.server,
+            key: &signer.key,
+            nonce: &nonce,
+            now,
+            body,
+        };
+        let object = seal(&self.keys, &state.head, parts)
             .map_err(|why| VaultError::damaged(DamageKind::Log, "a new log entry", why))?;
         let lost = match self.store().create(&name, object.clone()).await {
             Ok(Created::New) => return Ok(Some(object)),
@@ -186,6 +159,17 @@ pub(super) enum Step {
     Write(Body),
     /// It is there already, or there is nothing to say.
     Done,
+}
+
+impl Step {
+    /// An entry about these points; no entry if there are none.
+    fn of_points(points: Vec<PointId>, body: impl Fn(Vec<PointId>) -> Body) -> Self {
+        if points.is_empty() {
+            Self::Done
+        } else {
+            Self::Write(body(points))
+        }
+    }
 }
 
 fn refuse_damaged(state: &State) -> Result<(), VaultError> {

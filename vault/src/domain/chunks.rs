@@ -80,7 +80,7 @@ impl Domain {
         };
         let mut sealed = Vec::from(sealed);
         let seal = PackSeal::for_id(&self.keys, pack.id, pack.kind);
-        seal.open_frame(ordinal, frame.raw_len, frame.codec, &mut sealed)
+        seal.open_frame(frame.position(ordinal), &mut sealed)
             .map_err(|why| VaultError::damaged(DamageKind::Pack, name.as_str(), why))?;
         let mut raw = Vec::new();
         Decompressor::new()

@@ -14,6 +14,7 @@
 mod append;
 mod chunks;
 mod refresh;
+mod validate;
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -55,19 +56,6 @@ pub struct DomainOptions {
     /// Keys of servers that are known otherwise, as a machine knows its own: their entries are believed even where the
     /// registration is damaged. The signer's is added by itself.
     pub trusted: Vec<(ServerId, VerifyingKey)>,
-}
-
-impl DomainOptions {
-    /// To read only, with a cache folder.
-    #[must_use]
-    pub fn read_only(cache_dir: PathBuf) -> Self {
-        Self {
-            signer: None,
-            cache_dir,
-            pin_file: None,
-            trusted: Vec::new(),
-        }
-    }
 }
 
 /// A domain, opened. Shared by `Arc`.

@@ -8,7 +8,7 @@ use lockstone_proto::ids::SegmentId;
 use lockstone_proto::limits::{FORMAT_VERSION, LOG_ENTRY_MAX, SEGMENT_MAX};
 
 use super::Domain;
-use crate::access::registration::{Servers, load_one};
+use crate::access::registration::Servers;
 use crate::damage::{Damage, DamageKind};
 use crate::error::VaultError;
 use crate::log::read::{LogWalk, Step, damage_at, damage_between};
@@ -201,13 +201,10 @@ impl Domain {
     /// Takes an object of the log in, or names what is wrong with it.
     async fn believe(&self, state: &mut State, n: u64, object: Bytes) -> Result<(), VaultError> {
         let mut plain = PlainEntry::read(self.id, n, &object, Some(&state.servers));
-        if let Err(LogBroken::UnknownServer(server)) = &plain {
-            // It may have registered since.
-            let server = *server;
-            if let Ok(found) = load_one(self.store(), self.vault.id(), self.vault.operator_key(), server).await? {
-                state.servers.insert(found);
-                plain = PlainEntry::read(self.id, n, &object, Some(&state.servers));
-            }
+        if let Err(LogBroken::UnknownServer(server)) = &plain
+            && state.servers.look_for(self.store(), &self.vault.pin(), *server).await?
+        {
+            plain = PlainEntry::read(self.id, n, &object, Some(&state.servers));
         }
         let plain = match plain {
             Ok(plain) => plain,

@@ -154,8 +154,8 @@ fn own_errors() -> Vec<VaultError> {
             domain: text(),
             kind: "machine",
         },
-        VaultError::Overtaken { n: 1 },
-        VaultError::Crowded,
+        VaultError::LostRace { n: 1 },
+        VaultError::TooManyAttempts,
         VaultError::ReadOnly,
         VaultError::NotRegistered {
             server: text(),

@@ -14,24 +14,28 @@
 
 mod error;
 mod journal;
+mod notes;
 mod open;
+mod pack_cache;
+mod places;
 mod records;
 
-use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use lockstone_proto::ids::{ChunkId, PackId, SegmentId};
-use lockstone_proto::vault::{ChunkKind, Codec, PackEntry};
+use lockstone_proto::vault::{ChunkKind, PackEntry};
 use rocksdb::{ColumnFamily, DB, Direction, IteratorMode, ReadOptions, WriteBatch, WriteOptions};
 
 use self::journal::JournalFile;
+use self::pack_cache::PackCache;
 use crate::tree::NewPage;
 
 pub use error::IndexError;
 pub use open::{Opened, destroy};
+pub use places::{ChunkPlace, FramePlace, PackInfo};
 
 const CHUNKS: &str = "chunks";
 const PACKS: &str = "packs";
@@ -48,47 +52,6 @@ const CHUNK_COUNT: &[u8] = b"chunks";
 const SEGMENT: u8 = b's';
 /// A batch is written once it has this many bytes, between packs.
 const BATCH_BYTES: usize = 2 * 1024 * 1024;
-/// Packs kept decoded, twice over.
-const PACKS_KEPT: usize = 512;
-
-/// Where a chunk is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct ChunkPlace {
-    /// The pack's number in this index (`Index::pack`).
-    pub pack: u32,
-    /// The frame's ordinal in the pack.
-    pub frame: u32,
-    /// Where the chunk begins in the opened frame, bytes.
-    pub offset: u32,
-    /// Its length, bytes.
-    pub len: u32,
-}
-
-/// A pack, as the index knows it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PackInfo {
-    /// Its id.
-    pub id: PackId,
-    /// What it holds.
-    pub kind: ChunkKind,
-    /// The length of the whole object, bytes.
-    pub len: u64,
-    /// Its frames, in order of their ordinals.
-    pub frames: Vec<FramePlace>,
-}
-
-/// Where a frame is in its pack.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct FramePlace {
-    /// Where it begins, bytes.
-    pub offset: u64,
-    /// Its length in the pack, bytes, tag included.
-    pub sealed_len: u32,
-    /// Its length when opened, bytes.
-    pub raw_len: u32,
-    /// How it is stored under the seal.
-    pub codec: Codec,
-}
 
 /// The index of one domain. Shared by many threads.
 pub struct Index {
@@ -105,25 +68,6 @@ pub struct Index {
     /// Chunks that were looked up and found, and those that were not.
     hits: AtomicU64,
     misses: AtomicU64,
-}
-
-/// Why the journal could not be loaded.
-enum Loading {
-    Index(IndexError),
-    File(std::io::Error),
-}
-
-impl From<std::io::Error> for Loading {
-    fn from(error: std::io::Error) -> Self {
-        Self::File(error)
-    }
-}
-
-/// Two generations of decoded packs: what was asked for lately survives.
-#[derive(Default)]
-struct PackCache {
-    young: HashMap<u32, Arc<PackInfo>>,
-    old: HashMap<u32, Arc<PackInfo>>,
 }
 
 impl std::fmt::Debug for Index {
@@ -306,93 +250,6 @@ impl Index {
         self.db.write_opt(batch, &options).map_err(|error| self.failed(error))
     }
 
-    /// Appends to the journal; all records or none. Keys begin with `/`. They can be asked for once they are loaded.
-    pub fn journal_add<K: AsRef<[u8]>, V: AsRef<[u8]>>(&self, records: &[(K, V)]) -> Result<()> {
-        self.journal.append(records).map_err(|error| self.unreadable(&error))
-    }
-
-    /// Makes all that was added to the journal ready to be asked for; says whether there is anything.
-    pub fn journal_load(&self) -> Result<bool> {
-        let family = self.family(JOURNAL)?;
-        let mut batch = WriteBatch::default();
-        let outcome = self.journal.read(&mut |key, value| {
-            batch.put_cf(family, key, value);
-            if batch.size_in_bytes() >= BATCH_BYTES {
-                self.write(std::mem::take(&mut batch)).map_err(Loading::Index)?;
-            }
-            Ok(())
-        });
-        outcome.map_err(|error| match error {
-            Loading::Index(error) => error,
-            Loading::File(error) => self.unreadable(&error),
-        })?;
-        self.write(batch)?;
-        self.journal.remove().map_err(|error| self.unreadable(&error))?;
-        let mut any = false;
-        self.scan(JOURNAL, b"/", &mut |_, _| {
-            any = true;
-            false
-        })?;
-        Ok(any)
-    }
-
-    /// The value of the last loaded record of the journal whose key begins with `prefix` and does not come behind `key`.
-    pub fn journal_before(&self, prefix: &[u8], key: &[u8]) -> Result<Option<Vec<u8>>> {
-        let mut options = ReadOptions::default();
-        options.set_iterate_lower_bound(prefix);
-        let mode = IteratorMode::From(key, Direction::Reverse);
-        let last = self.db.iterator_cf_opt(self.family(JOURNAL)?, options, mode).next();
-        let last = last.transpose().map_err(|error| self.failed(error))?;
-        Ok(last.map(|(_, value)| value.into_vec()))
-    }
-
-    /// Forgets the journal.
-    pub fn journal_clear(&self) -> Result<()> {
-        self.journal.remove().map_err(|error| self.unreadable(&error))?;
-        self.clear(JOURNAL, b"/")
-    }
-
-    /// Notes something for a while, all records or none. No key begins with `/`.
-    pub fn scratch_put<K: AsRef<[u8]>, V: AsRef<[u8]>>(&self, records: &[(K, V)]) -> Result<()> {
-        let family = self.family(JOURNAL)?;
-        let mut batch = WriteBatch::default();
-        for (key, value) in records {
-            batch.put_cf(family, key, value);
-        }
-        self.write(batch)
-    }
-
-    /// What was noted under these keys, in the order asked.
-    pub fn scratch_get<K: AsRef<[u8]>>(&self, keys: &[K]) -> Result<Vec<Option<Vec<u8>>>> {
-        let keys = keys.iter().map(AsRef::as_ref);
-        let found = self.db.batched_multi_get_cf(self.family(JOURNAL)?, keys, false);
-        let found = found
-            .into_iter()
-            .map(|value| value.map(|value| value.map(|value| value.to_vec())));
-        found
-            .collect::<std::result::Result<_, _>>()
-            .map_err(|error| self.failed(error))
-    }
-
-    /// Forgets what was noted under keys that begin so.
-    pub fn scratch_clear(&self, prefix: &[u8]) -> Result<()> {
-        self.clear(JOURNAL, prefix)
-    }
-
-    /// A value of the caller's own.
-    pub fn meta_get(&self, key: &str) -> Result<Option<Vec<u8>>> {
-        Ok(self
-            .get(META, &records::id_key(b'm', key.as_bytes()))?
-            .map(|value| value.to_vec()))
-    }
-
-    /// Sets a value of the caller's own.
-    pub fn meta_put(&self, key: &str, value: &[u8]) -> Result<()> {
-        let mut batch = WriteBatch::default();
-        batch.put_cf(self.family(META)?, records::id_key(b'm', key.as_bytes()), value);
-        self.write(batch)
-    }
-
     /// Keeps the object of a log entry that was validated.
     pub(crate) fn log_put(&self, n: u64, object: &[u8]) -> Result<()> {
         let mut batch = WriteBatch::default();
@@ -514,24 +371,6 @@ impl Index {
             folder: self.folder.to_string_lossy().into_owned(),
             reason,
         }
-    }
-}
-
-impl PackCache {
-    fn get(&mut self, number: u32) -> Option<Arc<PackInfo>> {
-        if let Some(pack) = self.young.get(&number) {
-            return Some(Arc::clone(pack));
-        }
-        let pack = self.old.remove(&number)?;
-        self.put(number, Arc::clone(&pack));
-        Some(pack)
-    }
-
-    fn put(&mut self, number: u32, pack: Arc<PackInfo>) {
-        if self.young.len() >= PACKS_KEPT {
-            self.old = std::mem::take(&mut self.young);
-        }
-        self.young.insert(number, pack);
     }
 }
 

@@ -19,7 +19,8 @@ use rocksdb::{
 };
 
 use super::journal::JournalFile;
-use super::{CHUNK_COUNT, CHUNKS, FAMILIES, GENERATION, Index, IndexError, META, NEXT_PACK, PAGES, PackCache};
+use super::pack_cache::PackCache;
+use super::{CHUNK_COUNT, CHUNKS, FAMILIES, GENERATION, Index, IndexError, META, NEXT_PACK, PAGES};
 
 const OWNER: &[u8] = b"owner";
 const FILES: &str = "index.files";

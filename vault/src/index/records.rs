@@ -5,7 +5,7 @@ use bytes::Bytes;
 use lockstone_proto::ids::{ChunkId, PackId};
 use lockstone_proto::vault::{ChunkKind, Codec, Frame};
 
-use super::{ChunkPlace, FramePlace, PackInfo};
+use super::places::{ChunkPlace, FramePlace, PackInfo};
 use crate::pack::HEADER_LEN;
 
 pub(super) const PLACE_LEN: usize = 14;

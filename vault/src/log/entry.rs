@@ -68,25 +68,6 @@ pub(crate) struct PlainEntry {
     nonce: [u8; NONCE_LEN],
 }
 
-/// Believes the object after `previous`, or says why not. The rules stand at the top of `log`.
-pub fn validate_next(keys: &Keys, servers: &Servers, previous: &LogHead, object: &Bytes) -> Result<Entry, LogBroken> {
-    let plain = PlainEntry::read(keys.domain(), previous.n + 1, object, Some(servers))?;
-    chain(previous, &plain)?;
-    plain.open(keys)
-}
-
-/// The same for the operator, who cannot open the body: its head and, of a Commit, its summary.
-pub fn validate_plain(
-    domain: DomainId,
-    servers: &Servers,
-    previous: &LogHead,
-    object: &Bytes,
-) -> Result<(LogHead, Option<PointSummary>), LogBroken> {
-    let plain = PlainEntry::read(domain, previous.n + 1, object, Some(servers))?;
-    chain(previous, &plain)?;
-    Ok((plain.head, plain.record.point))
-}
-
 /// Whether an entry continues the one before it.
 pub(crate) fn chain(previous: &LogHead, entry: &PlainEntry) -> Result<(), LogBroken> {
     if entry.head.n == previous.n + 1 && entry.previous == previous.hash {
@@ -103,16 +84,27 @@ pub(crate) fn own_nonce(object: &Bytes, server: ServerId, nonce: &[u8; NONCE_LEN
         .is_ok_and(|record| record.nonce == nonce.as_slice() && record.server_id == server.as_ref())
 }
 
-/// Makes the object after `previous`. The nonce must be new for each attempt.
-pub(crate) fn seal(
-    keys: &Keys,
-    previous: &LogHead,
-    server: ServerId,
-    key: &SigningKey,
-    nonce: &[u8; NONCE_LEN],
-    now: Timestamp,
-    body: &Body,
-) -> Result<Bytes, LogBroken> {
+/// What an entry is made of, besides its place.
+#[derive(Clone, Copy)]
+pub(crate) struct EntryParts<'a> {
+    /// The server that writes it, and its key.
+    pub(crate) server: ServerId,
+    pub(crate) key: &'a SigningKey,
+    /// Random, and new for each attempt.
+    pub(crate) nonce: &'a [u8; NONCE_LEN],
+    pub(crate) now: Timestamp,
+    pub(crate) body: &'a Body,
+}
+
+/// Makes the object after `previous`.
+pub(crate) fn seal(keys: &Keys, previous: &LogHead, parts: EntryParts<'_>) -> Result<Bytes, LogBroken> {
+    let EntryParts {
+        server,
+        key,
+        nonce,
+        now,
+        body,
+    } = parts;
     let (kind, point, points, mut sealed) = match body {
         Body::Segments(ids) => (
             LogKind::Segments,

@@ -24,8 +24,8 @@ mod view;
 use lockstone_proto::ids::{PointId, SegmentId, ServerId};
 use lockstone_proto::vault::{CommitBody, CondemnBody, FoldBody, PointSummary, RepackBody};
 
-pub use entry::{LogBroken, validate_next, validate_plain};
-pub(crate) use entry::{PlainEntry, chain, own_nonce, seal};
+pub use entry::LogBroken;
+pub(crate) use entry::{EntryParts, PlainEntry, chain, own_nonce, seal};
 pub(crate) use pin::Pin;
 pub(crate) use view::Summed;
 pub use view::{LogView, Point, PointOverview};

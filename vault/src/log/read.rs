@@ -10,7 +10,7 @@ use lockstone_proto::limits::LOG_ENTRY_MAX;
 
 use super::view::Overview;
 use super::{LogBroken, LogHead, PlainEntry, PointOverview, chain};
-use crate::access::registration::Servers;
+use crate::access::registration::{Servers, VaultPin};
 use crate::damage::{Damage, DamageKind};
 use crate::error::VaultError;
 use crate::store::{Store, StoreError, names};
@@ -151,29 +151,11 @@ pub(crate) fn damage_between(domain: DomainId, first: u64, last: u64, reason: &s
     )
 }
 
-/// Reads the entry at position `n`. The registration of a server that is not known yet is looked for in the vault.
-pub(crate) async fn read_entry(
-    store: &Store,
-    domain: DomainId,
-    n: u64,
-    object: &Bytes,
-    servers: &mut Servers,
-) -> Result<Result<PlainEntry, LogBroken>, VaultError> {
-    let read = PlainEntry::read(domain, n, object, Some(servers));
-    let Err(LogBroken::UnknownServer(server)) = &read else {
-        return Ok(read);
-    };
-    // It may have registered since the servers were listed.
-    if servers.look_for(store, *server).await? {
-        return Ok(PlainEntry::read(domain, n, object, Some(servers)));
-    }
-    Ok(read)
-}
-
 /// The operator's view: every point of a domain without its passphrase. Damaged entries are named and stepped over. A server
 /// that the listing did not show yet is looked for by its name.
 pub(crate) async fn overview(
     store: &Store,
+    pin: &VaultPin,
     domain: DomainId,
     mut servers: Servers,
 ) -> Result<(Vec<PointOverview>, Vec<Damage>), VaultError> {
@@ -186,26 +168,34 @@ pub(crate) async fn overview(
                 damage.push(damage_between(domain, first, last, &reason));
                 head = None;
             }
-            Step::Object(n, object) => match read_entry(store, domain, n, &object, &mut servers).await? {
-                Ok(entry) => {
-                    if let Some(Err(why)) = head.map(|head| chain(&head, &entry)) {
-                        damage.push(damage_at(domain, n, why));
+            Step::Object(n, object) => {
+                let mut read = PlainEntry::read(domain, n, &object, Some(&servers));
+                if let Err(LogBroken::UnknownServer(server)) = &read
+                    && servers.look_for(store, pin, *server).await?
+                {
+                    read = PlainEntry::read(domain, n, &object, Some(&servers));
+                }
+                match read {
+                    Ok(entry) => {
+                        if let Some(Err(why)) = head.map(|head| chain(&head, &entry)) {
+                            damage.push(damage_at(domain, n, why));
+                        }
+                        head = Some(entry.head);
+                        view.add(&entry);
                     }
-                    head = Some(entry.head);
-                    view.add(&entry);
+                    Err(LogBroken::Version(found)) => {
+                        return Err(VaultError::NewerFormat {
+                            object: names::log_entry(domain, n),
+                            found,
+                            known: lockstone_proto::limits::FORMAT_VERSION,
+                        });
+                    }
+                    Err(why) => {
+                        damage.push(damage_at(domain, n, why));
+                        head = None;
+                    }
                 }
-                Err(LogBroken::Version(found)) => {
-                    return Err(VaultError::NewerFormat {
-                        object: names::log_entry(domain, n),
-                        found,
-                        known: lockstone_proto::limits::FORMAT_VERSION,
-                    });
-                }
-                Err(why) => {
-                    damage.push(damage_at(domain, n, why));
-                    head = None;
-                }
-            },
+            }
         }
     }
 }

@@ -71,7 +71,7 @@ pub enum PackBroken {
     },
     /// The directory says something the format does not allow.
     #[error("the directory {0}")]
-    Insane(&'static str),
+    Malformed(&'static str),
     /// A chunk of an opened frame is not the one its directory names.
     #[error("chunk {index} of the frame is not {id}")]
     Chunk {
@@ -82,9 +82,20 @@ pub enum PackBroken {
     },
 }
 
+/// Which frame of a pack is meant, and how it was stored. A frame opens only with what it was sealed with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FramePosition {
+    /// The frame's place in the pack, from 0.
+    pub ordinal: u32,
+    /// The length of its plaintext, bytes.
+    pub raw_len: u32,
+    /// How the plaintext is stored under the seal.
+    pub codec: Codec,
+}
+
 impl From<Malformed> for PackBroken {
     fn from(_: Malformed) -> Self {
-        Self::Insane("cannot be decoded")
+        Self::Malformed("cannot be decoded")
     }
 }
 
@@ -169,76 +180,42 @@ impl PackSeal {
         header
     }
 
-    /// Seals a frame's payload in place and appends the tag. Each ordinal once: the caller counts from 0. Refuses what a
-    /// reader would refuse.
-    pub fn seal_frame(
-        &self,
-        ordinal: u32,
-        raw_len: u32,
-        codec: Codec,
-        payload: &mut Vec<u8>,
-    ) -> Result<(), PackBroken> {
-        if ordinal as usize >= PACK_MAX_FRAMES {
-            return Err(PackBroken::Insane("would list too many frames"));
-        }
-        check_lens(payload.len() + TAG_LEN, raw_len, codec)?;
+    /// Seals a frame's payload in place and appends the tag. Each ordinal may be sealed once: the caller counts from 0.
+    /// Refuses what a reader would refuse.
+    pub fn seal_frame(&self, at: FramePosition, payload: &mut Vec<u8>) -> Result<(), PackBroken> {
+        self.check_position(at, payload.len() + TAG_LEN)?;
         self.key
-            .seal_in_place(u64::from(ordinal), &self.frame_aad(ordinal, raw_len, codec), payload)
-            .map_err(|SealBroken| PackBroken::Frame { pack: self.id, ordinal })
+            .seal_in_place(u64::from(at.ordinal), &self.frame_aad(at), payload)
+            .map_err(|SealBroken| self.broken(at))
     }
 
     /// Seals a frame's payload into `sealed`, which is longer by the tag.
-    pub fn seal_frame_into(
-        &self,
-        ordinal: u32,
-        raw_len: u32,
-        codec: Codec,
-        payload: &[u8],
-        sealed: &mut [u8],
-    ) -> Result<(), PackBroken> {
-        if ordinal as usize >= PACK_MAX_FRAMES {
-            return Err(PackBroken::Insane("would list too many frames"));
-        }
-        check_lens(sealed.len(), raw_len, codec)?;
-        let aad = self.frame_aad(ordinal, raw_len, codec);
+    pub fn seal_frame_into(&self, at: FramePosition, payload: &[u8], sealed: &mut [u8]) -> Result<(), PackBroken> {
+        self.check_position(at, sealed.len())?;
         self.key
-            .seal_into(u64::from(ordinal), &aad, payload, sealed)
-            .map_err(|SealBroken| PackBroken::Frame { pack: self.id, ordinal })
+            .seal_into(u64::from(at.ordinal), &self.frame_aad(at), payload, sealed)
+            .map_err(|SealBroken| self.broken(at))
     }
 
     /// Opens a sealed frame, which stays as it is, into `payload`, which is shorter by the tag.
-    pub fn open_frame_into(
-        &self,
-        ordinal: u32,
-        raw_len: u32,
-        codec: Codec,
-        sealed: &[u8],
-        payload: &mut [u8],
-    ) -> Result<(), PackBroken> {
-        let aad = self.frame_aad(ordinal, raw_len, codec);
+    pub fn open_frame_into(&self, at: FramePosition, sealed: &[u8], payload: &mut [u8]) -> Result<(), PackBroken> {
         self.key
-            .open_into(u64::from(ordinal), &aad, sealed, payload)
-            .map_err(|SealBroken| PackBroken::Frame { pack: self.id, ordinal })
+            .open_into(u64::from(at.ordinal), &self.frame_aad(at), sealed, payload)
+            .map_err(|SealBroken| self.broken(at))
     }
 
     /// Opens a sealed frame in place and cuts the tag off: what is left is the payload for the `Decompressor`.
-    pub fn open_frame(&self, ordinal: u32, raw_len: u32, codec: Codec, sealed: &mut Vec<u8>) -> Result<(), PackBroken> {
-        let len = self.open_frame_slice(ordinal, raw_len, codec, sealed)?.len();
+    pub fn open_frame(&self, at: FramePosition, sealed: &mut Vec<u8>) -> Result<(), PackBroken> {
+        let len = self.open_frame_slice(at, sealed)?.len();
         sealed.truncate(len);
         Ok(())
     }
 
-    /// The same for a frame that lies in a larger buffer, as when one range read fetched several: returns the payload.
-    pub fn open_frame_slice<'a>(
-        &self,
-        ordinal: u32,
-        raw_len: u32,
-        codec: Codec,
-        sealed: &'a mut [u8],
-    ) -> Result<&'a mut [u8], PackBroken> {
+    /// Opens a frame in place that lies in a larger buffer, as when one range read fetched several. Returns the payload.
+    pub fn open_frame_slice<'a>(&self, at: FramePosition, sealed: &'a mut [u8]) -> Result<&'a mut [u8], PackBroken> {
         self.key
-            .open_slice(u64::from(ordinal), &self.frame_aad(ordinal, raw_len, codec), sealed)
-            .map_err(|SealBroken| PackBroken::Frame { pack: self.id, ordinal })
+            .open_slice(u64::from(at.ordinal), &self.frame_aad(at), sealed)
+            .map_err(|SealBroken| self.broken(at))
     }
 
     /// The end of the object: the sealed directory, padded so that the whole pack has a Padmé length, and its length.
@@ -249,10 +226,10 @@ impl PackSeal {
         let encoded_len = directory.encoded_len();
         let bare = LENGTH_LEN + encoded_len + TAG_LEN + LENGTH_LEN;
         let pack_len = padme(body_len + bare as u64);
-        let tail_len = usize::try_from(pack_len - body_len).map_err(|_| PackBroken::Insane("is too long"))?;
+        let tail_len = usize::try_from(pack_len - body_len).map_err(|_| PackBroken::Malformed("is too long"))?;
         let sealed_len = tail_len - LENGTH_LEN;
         if pack_len > PACK_MAX || sealed_len > DIRECTORY_MAX {
-            return Err(PackBroken::Insane("or its pack is too long"));
+            return Err(PackBroken::Malformed("or its pack is too long"));
         }
         let mut tail = Vec::with_capacity(tail_len);
         tail.extend_from_slice(&(encoded_len as u32).to_le_bytes());
@@ -271,19 +248,19 @@ impl PackSeal {
     /// back is sane, and its sealed lengths add up to `frames_end`.
     pub fn open_directory(&self, tail: &[u8], frames_end: u64) -> Result<PackDirectory, PackBroken> {
         if tail.len() > DIRECTORY_MAX {
-            return Err(PackBroken::Insane("is too long"));
+            return Err(PackBroken::Malformed("is too long"));
         }
         let mut plain = tail.to_vec();
         self.key
             .open_in_place(DIRECTORY_NONCE, &self.directory_aad(frames_end), &mut plain)
             .map_err(|SealBroken| PackBroken::Directory(self.id))?;
-        let (len, rest) = plain.split_first_chunk().ok_or(PackBroken::Insane("is empty"))?;
+        let (len, rest) = plain.split_first_chunk().ok_or(PackBroken::Malformed("is empty"))?;
         let (encoded, padding) = usize::try_from(u32::from_le_bytes(*len))
             .ok()
             .and_then(|len| rest.split_at_checked(len))
-            .ok_or(PackBroken::Insane("is shorter than it says"))?;
+            .ok_or(PackBroken::Malformed("is shorter than it says"))?;
         if padding.iter().any(|byte| *byte != 0) {
-            return Err(PackBroken::Insane("is not padded with zeros"));
+            return Err(PackBroken::Malformed("is not padded with zeros"));
         }
         check_encoded_directory(encoded)?;
         let end = LENGTH_LEN + encoded.len();
@@ -304,12 +281,26 @@ impl PackSeal {
         }
     }
 
-    fn frame_aad(&self, ordinal: u32, raw_len: u32, codec: Codec) -> [u8; 62] {
+    fn check_position(&self, at: FramePosition, sealed_len: usize) -> Result<(), PackBroken> {
+        if at.ordinal as usize >= PACK_MAX_FRAMES {
+            return Err(PackBroken::Malformed("would list too many frames"));
+        }
+        check_lens(sealed_len, at.raw_len, at.codec)
+    }
+
+    fn broken(&self, at: FramePosition) -> PackBroken {
+        PackBroken::Frame {
+            pack: self.id,
+            ordinal: at.ordinal,
+        }
+    }
+
+    fn frame_aad(&self, at: FramePosition) -> [u8; 62] {
         let mut aad = [0; 62];
         aad[..53].copy_from_slice(&self.common_aad());
-        aad[53..57].copy_from_slice(&ordinal.to_le_bytes());
-        aad[57..61].copy_from_slice(&raw_len.to_le_bytes());
-        aad[61] = codec as u8;
+        aad[53..57].copy_from_slice(&at.ordinal.to_le_bytes());
+        aad[57..61].copy_from_slice(&at.raw_len.to_le_bytes());
+        aad[61] = at.codec as u8;
         aad
     }
 
@@ -362,18 +353,18 @@ pub fn verify_frame(keys: &Keys, kind: ChunkKind, raw: &[u8], frame: &Frame) -> 
     let mut rest = raw;
     let ids = frame.chunk_ids.chunks(ChunkId::LEN);
     if ids.len() != frame.chunk_lens.len() {
-        return Err(PackBroken::Insane("lists ids and lengths that do not pair up"));
+        return Err(PackBroken::Malformed("lists ids and lengths that do not pair up"));
     }
     let mut chunks = Vec::with_capacity(ids.len());
     for len in &frame.chunk_lens {
         let (chunk, behind) = rest
             .split_at_checked(*len as usize)
-            .ok_or(PackBroken::Insane("lists chunks beyond the frame"))?;
+            .ok_or(PackBroken::Malformed("lists chunks beyond the frame"))?;
         chunks.push(chunk);
         rest = behind;
     }
     for (index, (id, found)) in ids.zip(keys.chunk_ids(kind, &chunks)).enumerate() {
-        let id = ChunkId::try_from(id).map_err(|_| PackBroken::Insane("lists an id that is cut off"))?;
+        let id = ChunkId::try_from(id).map_err(|_| PackBroken::Malformed("lists an id that is cut off"))?;
         if found != id {
             return Err(PackBroken::Chunk { index, id });
         }
@@ -381,7 +372,7 @@ pub fn verify_frame(keys: &Keys, kind: ChunkKind, raw: &[u8], frame: &Frame) -> 
     if rest.is_empty() {
         Ok(())
     } else {
-        Err(PackBroken::Insane("lists chunks that do not fill the frame"))
+        Err(PackBroken::Malformed("lists chunks that do not fill the frame"))
     }
 }
 
@@ -395,7 +386,7 @@ pub(crate) fn known_kind(kind: i32) -> Option<ChunkKind> {
 /// Counts the parts of an encoded directory before it is decoded.
 pub(crate) fn check_encoded_directory(encoded: &[u8]) -> Result<(), PackBroken> {
     if has_more_than(encoded, 1, PACK_MAX_FRAMES)? {
-        return Err(PackBroken::Insane("lists too many frames"));
+        return Err(PackBroken::Malformed("lists too many frames"));
     }
     let mut chunks = 0;
     each_field(encoded, 1, |frame| {
@@ -403,7 +394,7 @@ pub(crate) fn check_encoded_directory(encoded: &[u8]) -> Result<(), PackBroken> 
         chunks += frame.len().div_ceil(ChunkId::LEN + 1);
         let allowed = PACK_MAX_CHUNKS + PACK_MAX_CHUNKS / 2 + PACK_MAX_FRAMES;
         if chunks > allowed {
-            Err(PackBroken::Insane("lists too many chunks"))
+            Err(PackBroken::Malformed("lists too many chunks"))
         } else {
             Ok(())
         }
@@ -413,36 +404,36 @@ pub(crate) fn check_encoded_directory(encoded: &[u8]) -> Result<(), PackBroken> 
 /// Whether a directory keeps to the format, for a pack whose frames end at `frames_end`.
 pub(crate) fn check_directory(directory: &PackDirectory, frames_end: u64) -> Result<(), PackBroken> {
     if directory.frames.is_empty() || directory.frames.len() > PACK_MAX_FRAMES {
-        return Err(PackBroken::Insane("lists no frames, or too many"));
+        return Err(PackBroken::Malformed("lists no frames, or too many"));
     }
     let (mut end, mut chunks) = (HEADER_LEN as u64, 0);
     for frame in &directory.frames {
-        let codec = Codec::try_from(frame.codec).map_err(|_| PackBroken::Insane("names an unknown codec"))?;
+        let codec = Codec::try_from(frame.codec).map_err(|_| PackBroken::Malformed("names an unknown codec"))?;
         check_lens(frame.sealed_len as usize, frame.raw_len, codec)?;
         let count = frame.chunk_lens.len();
         if count == 0 || count > FRAME_MAX_CHUNKS || frame.chunk_ids.len() != count * ChunkId::LEN {
-            return Err(PackBroken::Insane(
+            return Err(PackBroken::Malformed(
                 "lists a frame whose chunks are none, too many or without ids",
             ));
         }
         let mut raw_len = 0_u64;
         for len in &frame.chunk_lens {
             if *len == 0 || *len as usize > CHUNK_MAX {
-                return Err(PackBroken::Insane("lists a chunk of an impossible length"));
+                return Err(PackBroken::Malformed("lists a chunk of an impossible length"));
             }
             raw_len += u64::from(*len);
         }
         if raw_len != u64::from(frame.raw_len) {
-            return Err(PackBroken::Insane("lists chunks that do not fill their frame"));
+            return Err(PackBroken::Malformed("lists chunks that do not fill their frame"));
         }
         chunks += count;
         end += u64::from(frame.sealed_len);
     }
     if chunks > PACK_MAX_CHUNKS {
-        return Err(PackBroken::Insane("lists too many chunks"));
+        return Err(PackBroken::Malformed("lists too many chunks"));
     }
     if end != frames_end {
-        return Err(PackBroken::Insane("lists frames that do not fill the pack"));
+        return Err(PackBroken::Malformed("lists frames that do not fill the pack"));
     }
     Ok(())
 }
@@ -458,7 +449,7 @@ fn check_lens(sealed_len: usize, raw_len: u32, codec: Codec) -> Result<(), PackB
     if possible && (1..=FRAME_MAX_RAW).contains(&raw_len) {
         Ok(())
     } else {
-        Err(PackBroken::Insane("lists a frame of an impossible length"))
+        Err(PackBroken::Malformed("lists a frame of an impossible length"))
     }
 }
 

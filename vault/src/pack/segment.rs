@@ -62,7 +62,7 @@ pub enum SegmentBroken {
     },
     /// It says something the format does not allow.
     #[error("segment {id}: pack {index} of it: {why}")]
-    Insane {
+    Malformed {
         /// The segment.
         id: SegmentId,
         /// The pack's place in it.
@@ -156,7 +156,7 @@ pub fn decode_segment(keys: &Keys, id: SegmentId, object: &[u8]) -> Result<Segme
         counted
     })
     .and_then(|()| Segment::decode(raw.clone()).map_err(|error| Malformed::from(error).into()))
-    .map_err(|why: PackBroken| SegmentBroken::Insane {
+    .map_err(|why: PackBroken| SegmentBroken::Malformed {
         id,
         index: index.saturating_sub(1),
         why,
@@ -171,21 +171,21 @@ pub fn decode_segment(keys: &Keys, id: SegmentId, object: &[u8]) -> Result<Segme
 fn check_encoded_entry(entry: &[u8]) -> Result<(), PackBroken> {
     // Its id alone takes 34 bytes; without this, a segment could list millions of empty packs.
     if entry.len() < 2 + PackId::LEN {
-        return Err(PackBroken::Insane("is missing its pack's id"));
+        return Err(PackBroken::Malformed("is missing its pack's id"));
     }
     each_field(entry, 4, check_encoded_directory)
 }
 
 fn check_segment(id: SegmentId, segment: &Segment) -> Result<(), SegmentBroken> {
     if segment.packs.is_empty() {
-        return Err(SegmentBroken::Insane {
+        return Err(SegmentBroken::Malformed {
             id,
             index: 0,
-            why: PackBroken::Insane("is missing: the segment is empty"),
+            why: PackBroken::Malformed("is missing: the segment is empty"),
         });
     }
     for (index, entry) in segment.packs.iter().enumerate() {
-        check_entry(entry).map_err(|why| SegmentBroken::Insane { id, index, why })?;
+        check_entry(entry).map_err(|why| SegmentBroken::Malformed { id, index, why })?;
     }
     Ok(())
 }
@@ -193,9 +193,9 @@ fn check_segment(id: SegmentId, segment: &Segment) -> Result<(), SegmentBroken> 
 /// Whether a segment's word on one pack keeps to the format.
 fn check_entry(entry: &PackEntry) -> Result<(), PackBroken> {
     if entry.pack_id.len() != PackId::LEN || known_kind(entry.kind).is_none() {
-        return Err(PackBroken::Insane("names its pack without id or kind"));
+        return Err(PackBroken::Malformed("names its pack without id or kind"));
     }
-    let directory = entry.directory.as_ref().ok_or(PackBroken::Insane("is missing"))?;
+    let directory = entry.directory.as_ref().ok_or(PackBroken::Malformed("is missing"))?;
     let frames_end = pack::HEADER_LEN as u64
         + directory
             .frames
@@ -205,7 +205,7 @@ fn check_entry(entry: &PackEntry) -> Result<(), PackBroken> {
     check_directory(directory, frames_end)?;
     let tail_max = TAIL_MIN + DIRECTORY_MAX as u64;
     if entry.len > PACK_MAX || !(frames_end + TAIL_MIN..=frames_end + tail_max).contains(&entry.len) {
-        return Err(PackBroken::Insane("does not fit the length of its pack"));
+        return Err(PackBroken::Malformed("does not fit the length of its pack"));
     }
     Ok(())
 }
@@ -303,7 +303,7 @@ mod tests {
             assert!(encode_segment(&keys, &segment).is_err(), "rule {index}");
             let object = seal_anything(&keys, id, &segment.encode_to_vec());
             assert!(
-                matches!(decode_segment(&keys, id, &object), Err(SegmentBroken::Insane { .. })),
+                matches!(decode_segment(&keys, id, &object), Err(SegmentBroken::Malformed { .. })),
                 "rule {index}"
             );
         }
@@ -317,7 +317,7 @@ mod tests {
         let object = seal_anything(&keys, id, &empty_packs);
         assert!(matches!(
             decode_segment(&keys, id, &object),
-            Err(SegmentBroken::Insane { index: 0, .. })
+            Err(SegmentBroken::Malformed { index: 0, .. })
         ));
         let mut directory = vec![0x22];
         prost::encoding::encode_varint(1 << 20, &mut directory);
@@ -328,8 +328,8 @@ mod tests {
         let object = seal_anything(&keys, id, &entry);
         assert!(matches!(
             decode_segment(&keys, id, &object),
-            Err(SegmentBroken::Insane {
-                why: PackBroken::Insane("lists too many frames"),
+            Err(SegmentBroken::Malformed {
+                why: PackBroken::Malformed("lists too many frames"),
                 ..
             })
         ));

@@ -37,7 +37,7 @@ const UNACKNOWLEDGED: Duration = Duration::from_secs(60);
 /// Stores close idle connections after some time; ours go first, so that no request meets a closing one.
 const IDLE: Duration = Duration::from_secs(15);
 /// An error's text is no longer than this.
-const ERROR_TEXT_MOST: usize = 64 * 1024;
+const MAX_ERROR_TEXT: usize = 64 * 1024;
 /// Asked for before a paced download begins, so that a pause begins there and not in mid-body.
 const FIRST_BYTES: usize = 4096;
 
@@ -178,7 +178,7 @@ async fn text<B>(body: B) -> Result<Bytes, WireFault>
 where
     B: http_body::Body<Data = Bytes, Error = WireFault>,
 {
-    match Limited::new(body, ERROR_TEXT_MOST).collect().await {
+    match Limited::new(body, MAX_ERROR_TEXT).collect().await {
         Ok(text) => Ok(text.to_bytes()),
         Err(error) if error.is::<LengthLimitError>() => Ok(Bytes::new()),
         Err(error) => Err(WireFault::passing(error.to_string())),

@@ -13,9 +13,9 @@ use http::{HeaderMap, StatusCode};
 use crate::kind::{Kind, is_shortage};
 
 /// A store that asks for a longer pause than this is asked again all the same.
-const RETRY_AFTER_MOST: Duration = Duration::from_secs(300);
+const MAX_RETRY_AFTER: Duration = Duration::from_secs(300);
 /// As much of a store's own words as goes into a message.
-const WORDS_MOST: usize = 300;
+const MAX_REASON_CHARS: usize = 300;
 
 /// Why an object store says no.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -252,7 +252,7 @@ impl Answer<'_> {
     /// Seconds; the other form that the header allows, a date, says nothing to a clock that may be wrong.
     fn retry_after(&self) -> Option<Duration> {
         let seconds = self.headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
-        Some(Duration::from_secs(seconds).min(RETRY_AFTER_MOST))
+        Some(Duration::from_secs(seconds).min(MAX_RETRY_AFTER))
     }
 }
 
@@ -262,7 +262,10 @@ fn between<'t>(text: &'t str, before: &str, behind: &str) -> Option<&'t str> {
 }
 
 fn cut(text: &str) -> String {
-    text.chars().filter(|c| !c.is_control()).take(WORDS_MOST).collect()
+    text.chars()
+        .filter(|c| !c.is_control())
+        .take(MAX_REASON_CHARS)
+        .collect()
 }
 
 /// The fault of a request that got no answer. `host` is whom it was sent to.
@@ -439,6 +442,6 @@ mod tests {
             headers: &headers,
             body: &long,
         };
-        assert!(answer.fault().unwrap().reason.len() <= WORDS_MOST);
+        assert!(answer.fault().unwrap().reason.len() <= MAX_REASON_CHARS);
     }
 }

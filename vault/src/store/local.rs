@@ -32,7 +32,7 @@ use super::pace::{Way, WirePace};
 use crate::buffers::{Pool, Pooled};
 
 /// Shorter ranges are not worth a buffer of the pool.
-const LEAST: u64 = 64 * 1024;
+const MIN_POOLED_READ: u64 = 64 * 1024;
 
 /// Bytes of buffers that are kept for the next ranges.
 const BUFFERS: usize = 32 * 1024 * 1024;
@@ -228,7 +228,7 @@ impl ObjectStore for Local {
     async fn get_ranges(&self, location: &Path, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
         self.pace.request().await;
         if let [range] = ranges
-            && range.end.saturating_sub(range.start) >= LEAST
+            && range.end.saturating_sub(range.start) >= MIN_POOLED_READ
             && let Some(bytes) = self.read(location, range.clone()).await
         {
             return Ok(vec![bytes]);

@@ -29,12 +29,12 @@ use object_store::local::LocalFileSystem;
 use object_store::path::Path as ObjectPath;
 use object_store::{GetOptions, ObjectStore, ObjectStoreExt, PutMode, PutOptions};
 
-use observe::StoreObserver;
-use retry::{Retry, RetryRule};
 pub use error::StoreError;
 pub use fault::Refusal;
+use observe::StoreObserver;
 pub use open::StoreOptions;
 use open::{Place, place};
+use retry::{Retry, RetryRule};
 
 /// What became of a `create`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

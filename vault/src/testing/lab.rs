@@ -12,6 +12,7 @@ use lockstone_proto::vault::{ChunkKind, CommitBody, Consistency, PointStatus, Po
 use super::tree::{Tree, fresh, pack};
 use super::{block_on, folder_store, now};
 use crate::access::credentials::{Issue, OperatorKey};
+use crate::access::descriptor::SOFT_DELETE_DAYS;
 use crate::access::registration::NewServer;
 use crate::crypto::keys::{Keys, MasterKey};
 use crate::domain::{Domain, DomainOptions, Signer};
@@ -40,7 +41,7 @@ impl Lab {
     /// The same over any store; the folder is only kept.
     pub fn over(folder: tempfile::TempDir, store: Store) -> Self {
         let operator = OperatorKey::generate().unwrap();
-        let (vault, _) = block_on(Vault::create(store, &operator, &CreateOptions::new(now()))).unwrap();
+        let (vault, _) = block_on(Vault::create(store, &operator, &create_options())).unwrap();
         let (master, domain) = (MasterKey::generate().unwrap(), DomainId([5; 16]));
         let keys = Arc::new(Keys::derive(&master, domain));
         Self {
@@ -142,6 +143,28 @@ impl Lab {
             warnings: 0,
         };
         block_on(domain.commit(summary(point), body, &[], now())).unwrap()
+    }
+}
+
+/// How test vaults are made: one region, no tenant, 14 days.
+#[must_use]
+pub fn create_options() -> CreateOptions {
+    CreateOptions {
+        secondary_url: None,
+        tenant: None,
+        soft_delete_days: SOFT_DELETE_DAYS,
+        now: now(),
+    }
+}
+
+/// How a domain is opened to read only, with a cache folder.
+#[must_use]
+pub fn read_only(cache_dir: PathBuf) -> DomainOptions {
+    DomainOptions {
+        signer: None,
+        cache_dir,
+        pin_file: None,
+        trusted: Vec::new(),
     }
 }
 

@@ -38,7 +38,9 @@ impl Shape {
         let raw_len = u32::try_from(self.chunks).unwrap() * self.chunk_len;
         let frames = (0..self.frames).map(|frame| {
             let first = (number * self.frames + frame) * self.chunks;
-            let ids: Vec<u8> = (first..first + self.chunks).flat_map(|chunk| chunk_id(chunk).0).collect();
+            let ids: Vec<u8> = (first..first + self.chunks)
+                .flat_map(|chunk| chunk_id(chunk).0)
+                .collect();
             Frame {
                 sealed_len: raw_len + u32::try_from(TAG_LEN).unwrap(),
                 raw_len,

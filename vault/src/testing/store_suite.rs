@@ -64,7 +64,10 @@ async fn an_object_is_written_once(store: &Store) -> Result<Vec<u8>, String> {
     let parts: Vec<Bytes> = (0..5_u8).map(|n| Bytes::from(vec![n; 1000])).collect();
     let whole = parts.concat();
     let created = store.create(OBJECT, PutPayload::from_iter(parts)).await;
-    keep("the first create is New", created.map_err(failed("create"))? == Created::New)?;
+    keep(
+        "the first create is New",
+        created.map_err(failed("create"))? == Created::New,
+    )?;
     let again = store.create(OBJECT, Bytes::from_static(b"x")).await;
     keep(
         "the second create is Exists",
@@ -79,7 +82,14 @@ async fn lengths_and_limits_are_kept(store: &Store) -> Kept {
     let length = store.head(OBJECT).await.map_err(failed("head"))?;
     keep("its length is right", length == Some(OBJECT_LEN))?;
     let too_large = store.get(OBJECT, OBJECT_LEN - 1).await;
-    let kept = matches!(too_large, Err(StoreError::TooLarge { len: 5000, max: 4999, .. }));
+    let kept = matches!(
+        too_large,
+        Err(StoreError::TooLarge {
+            len: 5000,
+            max: 4999,
+            ..
+        })
+    );
     keep("a limit is kept", kept)
 }
 

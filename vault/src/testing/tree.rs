@@ -10,8 +10,8 @@ use lockstone_proto::vault::{ChunkKind, Entry, EntryKind, Frame, PackDirectory, 
 use crate::crypto::keys::Keys;
 use crate::domain::Domain;
 use crate::error::VaultError;
-use crate::pack::PackSeal;
 use crate::pack::frame::Compressor;
+use crate::pack::{FramePosition, PackSeal};
 use crate::points::{TreeWalk, Walked};
 use crate::tree::content::ContentWriter;
 use crate::tree::{FolderWriter, NewPage};
@@ -88,7 +88,6 @@ impl Tree {
     }
 }
 
-
 /// Those of the chunks that the index does not know, each once.
 pub(super) fn fresh(domain: &Domain, chunks: Vec<NewPage>) -> Vec<NewPage> {
     let ids: Vec<ChunkId> = chunks.iter().map(|chunk| chunk.id).collect();
@@ -119,8 +118,12 @@ pub fn pack(keys: &Keys, kind: ChunkKind, chunks: &[NewPage]) -> Option<(PackEnt
             .concat();
         let mut payload = Vec::new();
         let codec = compressor.compress(&raw, &mut payload).unwrap();
-        seal.seal_frame(ordinal as u32, raw.len() as u32, codec, &mut payload)
-            .unwrap();
+        let at = FramePosition {
+            ordinal: ordinal as u32,
+            raw_len: raw.len() as u32,
+            codec,
+        };
+        seal.seal_frame(at, &mut payload).unwrap();
         frames.push(Frame {
             sealed_len: payload.len() as u32,
             raw_len: raw.len() as u32,

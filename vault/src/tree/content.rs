@@ -17,9 +17,10 @@ use lockstone_proto::limits::{CHUNK_MAX, CONTENT_MAX_IDS, LEVEL_MAX, PAGE_MAX};
 use lockstone_proto::vault::{ChunkKind, Content, Hole};
 use prost::Message;
 
+use super::NewPage;
+use super::error::TreeError;
 use crate::bounds::{Malformed, has_more_than};
 use crate::crypto::keys::Keys;
-use crate::tree::{NewPage, TreeError};
 
 /// A list with fewer ids is never full.
 const LIST_MIN_IDS: usize = 1024;

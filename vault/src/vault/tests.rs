@@ -11,7 +11,7 @@ fn a_vault_is_made_once_and_only_in_an_empty_place() {
     let operator = OperatorKey::generate().unwrap();
     let options = CreateOptions {
         tenant: Some("a tenant".into()),
-        ..CreateOptions::new(now())
+        ..crate::testing::create_options()
     };
     assert!(matches!(
         block_on(Vault::open(store.clone())),
