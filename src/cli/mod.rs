@@ -27,11 +27,11 @@ use tracing::Level;
 use crate::agent::signals;
 use crate::agent::store_settings::StoreSettings;
 use crate::agent::throttle::{Overrides, Source};
+use crate::bench;
 use crate::failure::{Exit, Failure};
 use args::{Cli, Command, Global};
 use commands::{
-    agent, backup, bench, cache, check, demo, extras, jobs, passphrase, points, register, restore, status, throttle,
-    vault,
+    agent, backup, cache, check, demo, extras, jobs, passphrase, points, register, restore, status, throttle, vault,
 };
 use output::{Outcome, Output};
 use tuning::TuningArgs;
