@@ -1,5 +1,5 @@
-//! What can go wrong with a vault, for callers to decide by: try again, stop, name the damage, or ask for another key.
-//! Every function above the store and the seals ends in a `VaultError`.
+//! What can go wrong with a vault. Callers decide by the [`Kind`] of an error whether to try again, stop, report damage, or
+//! ask for another key. All functions above the store and the seals return `VaultError`.
 
 use lockstone_proto::ids::{ChunkId, PointId};
 
@@ -20,31 +20,31 @@ pub enum VaultError {
     /// The cache failed.
     #[error(transparent)]
     Index(#[from] IndexError),
-    /// Credentials are not what they have to be.
+    /// The credentials are expired, changed, or not for this vault.
     #[error(transparent)]
     Credentials(#[from] CredentialsError),
     /// The operating system gives no random bytes.
     #[error(transparent)]
     Random(#[from] NoRandom),
-    /// There is a folder, but no vault in it.
-    #[error("{url} is no vault")]
+    /// The store can be read, but there is no vault in it.
+    #[error("{url} is not a vault")]
     NotAVault {
         /// The vault URL.
         url: String,
     },
-    /// `vault create` on a vault.
-    #[error("{url} is a vault already")]
+    /// `vault create` was given the URL of a vault.
+    #[error("{url} is already a vault")]
     AlreadyAVault {
         /// The vault URL.
         url: String,
     },
-    /// `vault create` on a folder with something else in it.
-    #[error("{url} is not empty, and no vault")]
+    /// `vault create` was given a place that holds something else.
+    #[error("{url} is neither empty nor a vault")]
     NotEmpty {
         /// The vault URL.
         url: String,
     },
-    /// The store cannot hold a vault.
+    /// The store does not keep the promises that a vault needs.
     #[error("{url} cannot hold a vault: {}", lines.join("; "))]
     Unfit {
         /// The vault URL.
@@ -52,7 +52,7 @@ pub enum VaultError {
         /// What the probe found.
         lines: Vec<String>,
     },
-    /// Written by a newer program.
+    /// A newer version of the program wrote the object.
     #[error("{object} has format {found}; this program reads formats up to {known}")]
     NewerFormat {
         /// The object.
@@ -62,7 +62,7 @@ pub enum VaultError {
         /// The newest this program knows.
         known: u32,
     },
-    /// Another vault than the one this machine or these credentials know.
+    /// The vault at the URL is not the one that this machine or these credentials know.
     #[error("{url} is another vault than the one this server is registered with")]
     OtherVault {
         /// The vault URL.
@@ -78,12 +78,12 @@ pub enum VaultError {
         /// What is wrong with it.
         reason: String,
     },
-    /// The log does not have what this machine knows it had.
+    /// The log lacks an entry that this machine has seen in it.
     #[error("the vault's log went back: entry {known} was there, now {found}")]
     RolledBack {
         /// The position this machine knows.
         known: u64,
-        /// What is there now, in words.
+        /// What was found there, in words.
         found: String,
     },
     /// The log is damaged, so nothing is appended to it.
@@ -101,10 +101,10 @@ pub enum VaultError {
     /// No recovery slot opens with this key.
     #[error("the recovery key is wrong{0}")]
     WrongRecoveryKey(&'static str),
-    /// A key slot could not be used for another reason than a wrong key.
+    /// A key slot could not be used or made.
     #[error("key slot: {0}")]
     Slot(#[from] SlotError),
-    /// The domain has no key slot of the kind.
+    /// The domain has no key slot of that kind.
     #[error("domain {domain} has no {kind} key slot")]
     NoSlot {
         /// The domain, hex.
@@ -112,19 +112,19 @@ pub enum VaultError {
         /// Which kind.
         kind: &'static str,
     },
-    /// Packs this backup relies on may have been condemned meanwhile. Transient: a new attempt reads anew.
+    /// Packs that this backup relies on may have been condemned since it began. Transient: a new attempt reads the index anew.
     #[error("the vault was collected while this ran (log entry {n})")]
     LostRace {
-        /// The entry that condemns or repacks.
+        /// The first log entry that condemned or replaced packs.
         n: u64,
     },
-    /// The log grew faster than this machine could append. Transient.
+    /// Other servers took every place in the log that this machine tried. Transient.
     #[error("other servers keep writing to the vault's log")]
     TooManyAttempts,
     /// The domain was opened without a signing key.
     #[error("this machine is not registered with the vault, so it cannot write to it")]
     ReadOnly,
-    /// The server is not registered in the domain (its registration is missing, damaged or of another domain).
+    /// The server has no valid registration in the domain: it is missing, damaged, or of another domain.
     #[error("server {server} has no valid registration in domain {domain}")]
     NotRegistered {
         /// The server, hex.
@@ -132,24 +132,24 @@ pub enum VaultError {
         /// The domain, hex.
         domain: String,
     },
-    /// No such recovery point.
+    /// The log has no such recovery point.
     #[error("there is no recovery point {0}")]
     NoSuchPoint(String),
-    /// A prefix that several points share.
+    /// Several recovery points begin with the given prefix.
     #[error("{prefix} is the beginning of several recovery points: {}", .points.iter().map(PointId::hex).collect::<Vec<_>>().join(", "))]
     AmbiguousPoint {
         /// What was given.
         prefix: String,
-        /// Some of those that begin so.
+        /// Some of the points that begin with it.
         points: Vec<PointId>,
     },
-    /// A POINT that is no id, prefix or `latest`.
-    #[error("{0} is no recovery point: give its id, the first 6 or more digits of it, or latest")]
+    /// The text is not an id, a prefix of one, or `latest`.
+    #[error("{0} is not a recovery point: give its id, the first 6 or more digits of it, or latest")]
     BadPoint(String),
-    /// The point was deleted too long ago: the vault was collected since.
+    /// The deleted point cannot come back: the vault was collected after it was deleted.
     #[error("recovery point {0} can no longer be brought back: the vault was collected since it was deleted")]
     TooLate(PointId),
-    /// The index knows no such chunk.
+    /// No readable segment lists the chunk.
     #[error("chunk {0} is in no segment that could be read")]
     UnknownChunk(ChunkId),
 }

@@ -6,30 +6,30 @@ use jiff::Timestamp;
 use crate::crypto::keys::NoRandom;
 use crate::kind::Kind;
 
-/// What is wrong with credentials. Never transient.
+/// Why credentials are refused. Never transient.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum CredentialsError {
-    /// Not such a file.
-    #[error("this is no {what}: {why}")]
+    /// The text is not of that kind.
+    #[error("this is not a valid {what}: {why}")]
     Malformed {
-        /// What was wanted.
+        /// What was expected, such as `credentials file`.
         what: &'static str,
         /// What is wrong.
         why: String,
     },
-    /// The operator's signature does not fit.
+    /// The operator's signature is missing or does not fit.
     #[error("the credentials do not carry the operator's signature, or were changed")]
     NotSigned,
-    /// Too old.
+    /// They have expired.
     #[error("the credentials expired on {0}")]
     Expired(Timestamp),
-    /// Issued in the future.
+    /// They were issued in the future, by this machine's clock.
     #[error("the credentials are not valid before {0}; this server's clock may be wrong")]
     NotYetValid(Timestamp),
-    /// For another vault.
+    /// They are for another vault.
     #[error("the credentials are for another vault")]
     OtherVault,
-    /// For another region.
+    /// They are for another region.
     #[error("the credentials are for the vault's {found} region; {wanted} is needed")]
     WrongRegion {
         /// What they admit to.

@@ -5,3 +5,5 @@ pub mod descriptor;
 mod error;
 pub mod job_records;
 pub mod registration;
+
+pub use error::CredentialsError;

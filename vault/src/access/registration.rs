@@ -1,8 +1,8 @@
-//! Registrations: which servers may write to the vault, and with which key. `servers/<server>/registration` is a
-//! `SignedRegistration`: what the server says of itself, signed by its own key and by the admission key that the operator
-//! signed. So a reader who knows the operator's key knows every server's key.
+//! Registrations: which servers may write to the vault, and with which keys. `servers/<server>/registration` is a
+//! `SignedRegistration`: the server's name, domain and key, signed with that key and with an admission key that the operator
+//! signed. So a reader who knows the operator's key can trust every server's key.
 //!
-//! A `Servers` is the directory that signatures of log entries and job records are checked against.
+//! `Servers` is the directory with which signatures of log entries and job records are checked.
 
 use std::collections::BTreeMap;
 
@@ -21,9 +21,9 @@ use crate::error::VaultError;
 use crate::store::{Store, StoreError, names};
 
 const CONTEXT: &[u8] = b"lockstone v1 registration\0";
-/// Longest server name, bytes.
+/// The longest server name, bytes.
 pub const NAME_MAX: usize = 255;
-/// Registrations read at a time.
+/// How many registrations are read at the same time.
 const READ_AHEAD: usize = 8;
 
 /// A registered server.
@@ -48,14 +48,14 @@ pub struct NewServer<'a> {
     pub id: ServerId,
     /// Its name: 1 to `NAME_MAX` bytes, no control characters.
     pub name: &'a str,
-    /// The domain it joins or founds.
+    /// The domain it joins or begins.
     pub domain: DomainId,
     /// Its signing key.
     pub key: &'a SigningKey,
 }
 
-/// Signs a registration with the server's and the admission's key. Fails if the credentials are not valid now, or not for
-/// the primary region.
+/// Makes a registration, signed with the server's key and the admission key. Fails if the credentials are not valid now,
+/// or not for the primary region.
 pub(crate) fn register(
     credentials: &VaultCredentials,
     server: &NewServer<'_>,
@@ -167,7 +167,7 @@ impl Servers {
         self.0.values()
     }
 
-    /// The servers of that name, the one registered last first: a server that registers again gets a new id.
+    /// The servers of that name, newest registration first. A server that registers again gets a new id.
     #[must_use]
     pub fn by_name(&self, name: &str) -> Vec<&Server> {
         let mut found: Vec<&Server> = self.iter().filter(|server| server.name == name).collect();
@@ -180,8 +180,8 @@ impl Servers {
         self.0.insert(server.id, server);
     }
 
-    /// Adds a key that the caller knows to be the server's, as an agent knows its own, unless the server's registration
-    /// was read. So a damaged registration does not hide a server's points.
+    /// Adds a key that the caller knows to be the server's, such as the agent's own, unless the server's registration was
+    /// read. So a damaged registration does not hide a server's points.
     pub fn trust(&mut self, id: ServerId, domain: DomainId, key: VerifyingKey) {
         let server = Server {
             id,
@@ -233,7 +233,7 @@ impl Servers {
     }
 }
 
-/// One registration: the server, or the damage to the object.
+/// Reads one registration. Returns the server, or the damage to the object.
 async fn load_one(store: &Store, pin: &VaultPin, id: ServerId) -> Result<Result<Server, Damage>, StoreError> {
     let name = names::registration(id);
     let object = match store.get(&name, RECORD_MAX).await {

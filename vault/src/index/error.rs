@@ -2,7 +2,7 @@
 
 use crate::kind::{Kind, is_shortage};
 
-/// The cache failed. It is rebuildable, so none of this loses anything.
+/// Why the cache failed. The cache can be rebuilt from the vault, so nothing is lost.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum IndexError {
     /// Another process, or another job of this one, has it open.
@@ -54,7 +54,7 @@ impl IndexError {
         }
     }
 
-    /// Whether a new attempt, which opens the cache anew, may help.
+    /// Whether a new attempt may succeed. It opens the cache anew.
     #[must_use]
     pub fn is_transient(&self) -> bool {
         matches!(self, Self::Corrupt { .. })
@@ -75,7 +75,7 @@ impl IndexError {
         })
     }
 
-    /// Sorts an error of RocksDB.
+    /// Classifies an error of RocksDB.
     pub(super) fn sort(folder: &str, error: rocksdb::Error) -> Self {
         use rocksdb::ErrorKind as K;
         let kind = error.kind();
@@ -98,7 +98,7 @@ impl IndexError {
         }
     }
 
-    /// Sorts an error of the system.
+    /// Classifies an error of the operating system.
     pub(super) fn io(folder: &str, error: &std::io::Error) -> Self {
         let (folder, reason) = (folder.to_owned(), error.to_string());
         match error.kind() {

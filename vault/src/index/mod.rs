@@ -1,16 +1,18 @@
-//! The index: a RocksDB in the cache folder that says where chunks are, and keeps what would be slow to fetch again: log
-//! entries, tree pages, the journal of an unfinished backup. Opened by `Domain`, asked by Dedup, the Cataloguer and restore.
+//! The index: a RocksDB in the cache folder. It says where chunks are, and keeps what would be slow to fetch again: log
+//! entries, tree pages, and the journal of an unfinished backup. `Domain` opens it; Dedup, the Cataloguer and restore ask it.
 //!
-//! It is a cache. It belongs to one vault, one domain and one generation of its own layout; where any of these differs, or
-//! it is corrupted, it is dropped and rebuilt from the vault, with the reason. What exists is decided by the log: chunks
-//! get in here only from segments that a log entry names, or from packs whose log entry was just written.
+//! # Consistency
+//! The index is a cache of one vault, one domain and one generation of its own layout. If any of these differs, or the
+//! database is corrupted, it is dropped and rebuilt from the vault, and the reason is reported. The log decides what exists:
+//! chunks are added only from segments that a log entry names, or from packs whose log entry was just written.
 //!
-//! Memory: 16 MiB of block cache (index and filter blocks included), write buffers of 16 MiB in all, 256 open files;
-//! below 48 MiB together. Two background threads. All calls block for as long as a disk read takes.
+//! # Cost
+//! Memory stays below 48 MiB: 16 MiB of block cache with index and filter blocks, 16 MiB of write buffers, and 256 open
+//! files. There are two background threads. Every call blocks for as long as a disk read takes.
 //!
+//! # Layout
 //! Column families: `chunks` (chunk id → place), `packs` (`n` number → pack, `i` id → number, `f` number, frame → the
-//! chunks of a frame of a tree pack), `pages`, `log`, `journal` (what the journal's file had when it was loaded, and the
-//! notes of a check), `meta`.
+//! chunks of a frame of a tree pack), `pages`, `log`, `journal` (the loaded journal, and the notes of a check), `meta`.
 
 mod error;
 mod journal;
@@ -45,27 +47,27 @@ const JOURNAL: &str = "journal";
 const META: &str = "meta";
 const FAMILIES: [&str; 6] = [CHUNKS, PACKS, PAGES, LOG, JOURNAL, META];
 
-/// Raised whenever the layout changes: caches of other generations are dropped.
+/// The generation of the layout. Raise it when the layout changes: caches of other generations are dropped.
 const GENERATION: u32 = 1;
 const NEXT_PACK: &[u8] = b"next pack";
 const CHUNK_COUNT: &[u8] = b"chunks";
 const SEGMENT: u8 = b's';
-/// A batch is written once it has this many bytes, between packs.
+/// A batch is written when it has this many bytes, but only between packs.
 const BATCH_BYTES: usize = 2 * 1024 * 1024;
 
 /// The index of one domain. Shared by many threads.
 pub struct Index {
-    // Order matters: the database is closed before its files are noted.
+    // The order matters: the database must be closed before its files are noted.
     db: DB,
     _closing: open::Closing,
     folder: PathBuf,
     journal: JournalFile,
-    /// The number of the next new pack; the lock also keeps two writers from numbering one pack twice.
+    /// The number of the next new pack. The lock also prevents two writers from numbering one pack twice.
     next_pack: Mutex<u32>,
-    /// Places of chunks that were added. (RocksDB's own estimate would have to open every table first.)
+    /// How many places of chunks were added. (RocksDB's own estimate would have to open every table first.)
     chunks: AtomicU64,
     packs: Mutex<PackCache>,
-    /// Chunks that were looked up and found, and those that were not.
+    /// How many chunks were looked up and found, and how many were not found.
     hits: AtomicU64,
     misses: AtomicU64,
 }
@@ -81,13 +83,13 @@ impl std::fmt::Debug for Index {
 type Result<T> = std::result::Result<T, IndexError>;
 
 impl Index {
-    /// The cache folder it lives in.
+    /// The cache folder of the index.
     #[must_use]
     pub fn folder(&self) -> &Path {
         &self.folder
     }
 
-    /// Where these chunks are, in the order asked; `None` for those no loaded segment names. One batched read.
+    /// Where these chunks are, in the order asked. `None` for chunks that no loaded segment lists. One batched read.
     pub fn lookup(&self, ids: &[ChunkId]) -> Result<Vec<Option<ChunkPlace>>> {
         let mut order: Vec<u32> = (0..ids.len() as u32).collect();
         order.sort_unstable_by_key(|at| &ids[*at as usize]);
@@ -112,7 +114,7 @@ impl Index {
         (self.hits.load(Ordering::Relaxed), self.misses.load(Ordering::Relaxed))
     }
 
-    /// How large it is: chunks (one that lies in two packs counts twice), and bytes on disk.
+    /// The size of the index: chunks (a chunk in two packs counts twice), and bytes on disk.
     #[must_use]
     pub fn size(&self) -> (u64, u64) {
         let families = FAMILIES.iter().filter_map(|family| self.db.cf_handle(family));
@@ -149,7 +151,7 @@ impl Index {
         Ok(Some(number))
     }
 
-    /// The packs whose id begins with that byte, in order of their ids, as long as `each` says so.
+    /// Calls `each` with the packs whose id begins with that byte, in order of their ids, until it returns `false`.
     pub fn packs_beginning(&self, first: u8, each: &mut dyn FnMut(PackId, u32) -> bool) -> Result<()> {
         self.scan(PACKS, &[b'i', first], &mut |key, value| {
             let id = key.get(1..).and_then(|id| PackId::try_from(id).ok());
@@ -168,9 +170,9 @@ impl Index {
         records::read_members(&value).ok_or_else(|| self.corrupt("a frame's chunks"))
     }
 
-    /// Adds packs and their chunks, and notes that these segments are loaded. Each pack is added whole or not at all, and
-    /// the segments are noted last, so that after a crash they are loaded again. A pack that is known already is skipped.
-    /// The entries must have passed `decode_segment`, or be one's own.
+    /// Adds packs and their chunks, and notes that these segments are loaded. Each pack is added whole or not at all. The
+    /// segments are noted last, so that they are loaded again after a crash. Known packs are skipped. The entries must come
+    /// from `decode_segment` or from this process.
     pub fn add_packs(&self, packs: &[PackEntry], segments: &[SegmentId]) -> Result<()> {
         let mut next = self.next_pack.lock().unwrap_or_else(PoisonError::into_inner);
         let (chunk_family, pack_family, meta) = (self.family(CHUNKS)?, self.family(PACKS)?, self.family(META)?);
@@ -217,7 +219,7 @@ impl Index {
         Ok(())
     }
 
-    /// Those of these segments that were not loaded yet, in the order given.
+    /// The segments among these that were not loaded yet, in the order given.
     pub fn segments_not_loaded(&self, segments: &[SegmentId]) -> Result<Vec<SegmentId>> {
         let keys: Vec<Vec<u8>> = segments
             .iter()
@@ -233,7 +235,7 @@ impl Index {
         Ok(missing)
     }
 
-    /// A tree chunk that was kept.
+    /// A tree chunk, if it was kept.
     pub fn page(&self, id: &ChunkId) -> Result<Option<Bytes>> {
         self.get(PAGES, id.as_bytes())
     }
@@ -262,7 +264,7 @@ impl Index {
         self.get(LOG, &n.to_be_bytes())
     }
 
-    /// The kept log entries in order, as long as `each` says so.
+    /// Calls `each` with the kept log entries in order, until it returns `false`.
     pub(crate) fn log_scan(&self, each: &mut dyn FnMut(u64, &[u8]) -> bool) -> Result<()> {
         self.scan(LOG, b"", &mut |key, object| match key.try_into() {
             Ok(n) => each(u64::from_be_bytes(n), object),
@@ -270,12 +272,12 @@ impl Index {
         })
     }
 
-    /// Forgets all kept log entries.
+    /// Deletes all kept log entries.
     pub(crate) fn log_clear(&self) -> Result<()> {
         self.clear(LOG, b"")
     }
 
-    /// Makes everything written so far survive a power cut; pages excepted.
+    /// Makes everything written so far survive a power cut, except pages.
     pub fn flush(&self) -> Result<()> {
         self.db.flush_wal(true).map_err(|error| self.failed(error))
     }
@@ -336,7 +338,7 @@ impl Index {
 
     fn clear(&self, family: &str, prefix: &[u8]) -> Result<()> {
         let family = self.family(family)?;
-        // No key is longer than this, and none has such bytes only.
+        // This is after every key: no key has 512 bytes, and none consists of these bytes alone.
         let end = after(prefix).unwrap_or_else(|| vec![0xff; 512]);
         let failed = |error| self.failed(error);
         self.db
@@ -351,7 +353,7 @@ impl Index {
         self.packs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Sorts an error. A corrupted cache is marked, so that it is dropped when it is next opened.
+    /// Classifies an error. A corrupted cache is marked, so that it is dropped when it is next opened.
     fn failed(&self, error: rocksdb::Error) -> IndexError {
         let error = IndexError::sort(&self.folder.to_string_lossy(), error);
         if let IndexError::Corrupt { reason, .. } = &error {
@@ -374,7 +376,7 @@ impl Index {
     }
 }
 
-/// The first key behind all that begin with `prefix`; `None` if there is none.
+/// The first key after all keys that begin with `prefix`; `None` if there is none.
 fn after(prefix: &[u8]) -> Option<Vec<u8>> {
     let last = prefix.iter().rposition(|byte| *byte != 0xff)?;
     let mut end = prefix[..=last].to_vec();

@@ -17,12 +17,12 @@ impl From<std::io::Error> for Loading {
 }
 
 impl Index {
-    /// Appends to the journal; all records or none. Keys begin with `/`. They can be asked for once they are loaded.
+    /// Appends all records to the journal, or none. Keys begin with `/`. The records can be asked for after `journal_load`.
     pub fn journal_add<K: AsRef<[u8]>, V: AsRef<[u8]>>(&self, records: &[(K, V)]) -> Result<()> {
         self.journal.append(records).map_err(|error| self.unreadable(&error))
     }
 
-    /// Makes all that was added to the journal ready to be asked for; says whether there is anything.
+    /// Loads the journal into the database, so that it can be asked for. Says whether it has any record.
     pub fn journal_load(&self) -> Result<bool> {
         let family = self.family(JOURNAL)?;
         let mut batch = WriteBatch::default();
@@ -47,7 +47,7 @@ impl Index {
         Ok(any)
     }
 
-    /// The value of the last loaded record of the journal whose key begins with `prefix` and does not come behind `key`.
+    /// The value of the last loaded record whose key begins with `prefix` and is not after `key`.
     pub fn journal_before(&self, prefix: &[u8], key: &[u8]) -> Result<Option<Vec<u8>>> {
         let mut options = ReadOptions::default();
         options.set_iterate_lower_bound(prefix);
@@ -57,13 +57,13 @@ impl Index {
         Ok(last.map(|(_, value)| value.into_vec()))
     }
 
-    /// Forgets the journal.
+    /// Deletes the journal.
     pub fn journal_clear(&self) -> Result<()> {
         self.journal.remove().map_err(|error| self.unreadable(&error))?;
         self.clear(JOURNAL, b"/")
     }
 
-    /// Notes something for a while, all records or none. No key begins with `/`.
+    /// Notes all of the records for a while, or none. No key may begin with `/`.
     pub fn scratch_put<K: AsRef<[u8]>, V: AsRef<[u8]>>(&self, records: &[(K, V)]) -> Result<()> {
         let family = self.family(JOURNAL)?;
         let mut batch = WriteBatch::default();
@@ -85,7 +85,7 @@ impl Index {
             .map_err(|error| self.failed(error))
     }
 
-    /// Forgets what was noted under keys that begin so.
+    /// Deletes the notes whose keys begin with `prefix`.
     pub fn scratch_clear(&self, prefix: &[u8]) -> Result<()> {
         self.clear(JOURNAL, prefix)
     }

@@ -1,4 +1,4 @@
-//! Decoded packs, kept in memory: bounded, and those that were asked for lately survive.
+//! Decoded packs in memory. The number is bounded, and packs that were used lately stay.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -8,7 +8,8 @@ use super::places::PackInfo;
 /// At most this many packs are kept in each of the two generations.
 const PACKS_KEPT: usize = 512;
 
-/// Two generations of decoded packs: what was asked for lately survives.
+/// Two generations of decoded packs. A pack that is used moves to the young one; the old one is dropped when the young one
+/// is full.
 #[derive(Default)]
 pub(super) struct PackCache {
     young: HashMap<u32, Arc<PackInfo>>,

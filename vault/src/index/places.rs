@@ -1,4 +1,4 @@
-//! What the index answers: where a chunk is, and what a pack looks like.
+//! The answers of the index: where a chunk is, and what a pack contains.
 
 use lockstone_proto::ids::PackId;
 use lockstone_proto::vault::{ChunkKind, Codec};
@@ -23,7 +23,7 @@ pub struct ChunkPlace {
 pub struct PackInfo {
     /// Its id.
     pub id: PackId,
-    /// What it holds.
+    /// Whether it holds data or tree chunks.
     pub kind: ChunkKind,
     /// The length of the whole object, bytes.
     pub len: u64,
@@ -38,7 +38,7 @@ pub struct FramePlace {
     pub offset: u64,
     /// Its length in the pack, bytes, tag included.
     pub sealed_len: u32,
-    /// Its length when opened, bytes.
+    /// The length of its plaintext, bytes.
     pub raw_len: u32,
     /// How it is stored under the seal.
     pub codec: Codec,

@@ -1,5 +1,5 @@
-//! Reads a domain's log from a store, position after position, and never trusts a listing about where it ends: the end is
-//! where nothing is. A listing only shows what lies beyond a gap, which then is damage.
+//! Reads a domain's log from a store, position by position. The end of the log is the first position without an object; a
+//! listing never decides that. A listing only shows whether there are entries after a gap. Then the gap is damage.
 
 use std::collections::VecDeque;
 
@@ -15,15 +15,15 @@ use crate::damage::{Damage, DamageKind};
 use crate::error::VaultError;
 use crate::store::{Store, StoreError, names};
 
-/// Entries asked for at a time, once the first ones were there.
+/// How many entries are asked for at the same time, after the first ones were found.
 const READ_AHEAD: usize = 16;
 
-/// What stands at a position.
+/// What is at a position.
 #[derive(Debug)]
 pub(crate) enum Step {
-    /// An object. Whether it is an entry is for the caller to say.
+    /// An object. The caller checks whether it is an entry.
     Object(u64, Bytes),
-    /// From the first position to the second, nothing that can be read, though something comes behind it.
+    /// From the first position to the second nothing can be read, although there is an entry after them.
     Damaged(u64, u64, String),
     /// The log ends before this position.
     End,
@@ -36,7 +36,7 @@ pub(crate) struct LogWalk<'a> {
     next: u64,
     width: usize,
     ahead: VecDeque<Result<Bytes, StoreError>>,
-    /// Whether to look for entries beyond a gap; then, once looked for, their positions in descending order.
+    /// Whether entries after a gap are looked for and, once they were listed, their positions in descending order.
     gaps: Gaps,
 }
 
@@ -47,7 +47,7 @@ enum Gaps {
 }
 
 impl<'a> LogWalk<'a> {
-    /// Begins behind `head`. `beyond_gaps`: whether a missing entry is looked beyond, which costs a listing at the end.
+    /// Begins after `head`. `beyond_gaps`: whether entries after a missing one are looked for. That costs a listing.
     pub(crate) fn new(store: &'a Store, domain: DomainId, head: u64, beyond_gaps: bool) -> Self {
         let gaps = if beyond_gaps { Gaps::Unlisted } else { Gaps::Ignored };
         Self {
@@ -80,7 +80,7 @@ impl<'a> LogWalk<'a> {
             match &mut self.gaps {
                 Gaps::Ignored => return Ok(Step::End),
                 Gaps::Unlisted => {
-                    // It may have been written while we listed: ask for it again.
+                    // It may have been written during the listing, so it is asked for again.
                     self.gaps = Gaps::Listed(self.list_from(at).await?);
                 }
                 Gaps::Listed(beyond) => {
@@ -106,8 +106,8 @@ impl<'a> LogWalk<'a> {
         Ok(found)
     }
 
-    /// The object at `next`. Where none is at hand, the next `width` are asked for together; of the answers those up to
-    /// the first that is no object are kept.
+    /// The object at `next`. If none was read ahead, the next `width` objects are asked for together. Answers after the
+    /// first error are dropped.
     async fn fetch(&mut self) -> Result<Bytes, StoreError> {
         if self.ahead.is_empty() {
             let (store, domain, next) = (self.store, self.domain, self.next);
@@ -134,12 +134,12 @@ impl<'a> LogWalk<'a> {
     }
 }
 
-/// The damage of a log entry.
+/// Damage to one log entry.
 pub(crate) fn damage_at(domain: DomainId, n: u64, reason: impl std::fmt::Display) -> Damage {
     Damage::new(DamageKind::Log, names::log_entry(domain, n), reason)
 }
 
-/// The damage of a stretch of entries.
+/// Damage to the entries from `first` to `last`.
 pub(crate) fn damage_between(domain: DomainId, first: u64, last: u64, reason: &str) -> Damage {
     if first == last {
         return damage_at(domain, first, reason);
@@ -151,8 +151,8 @@ pub(crate) fn damage_between(domain: DomainId, first: u64, last: u64, reason: &s
     )
 }
 
-/// The operator's view: every point of a domain without its passphrase. Damaged entries are named and stepped over. A server
-/// that the listing did not show yet is looked for by its name.
+/// The operator's view: all points of a domain, read without its passphrase. Damaged entries are reported and skipped. The
+/// registration of a server that is not known yet is looked for.
 pub(crate) async fn overview(
     store: &Store,
     pin: &VaultPin,

@@ -10,9 +10,9 @@
 //!          AAD = version u32 LE ‖ domain (16) ‖ kind u8 ‖ pack id (32) ‖ where the frames end, u64 LE
 //! ```
 //!
-//! The key is the pack's own, derived from its random id, so that ordinals may serve as nonces. Promise: what opens here
-//! is what was sealed for this place of this pack of this domain, and a directory that opens is sane (`check_directory`),
-//! so that callers may add up its lengths and index by them.
+//! Each pack has its own key, derived from its random id, so ordinals can be nonces. Promise: what opens here was sealed for
+//! this place in this pack of this domain. A directory that opens keeps the rules of `check_directory`, so callers may add up
+//! its lengths and index by them.
 
 pub mod frame;
 pub mod segment;
@@ -33,21 +33,21 @@ use crate::crypto::seal::{SealBroken, SealKey};
 /// Bytes in a pack's header.
 pub const HEADER_LEN: usize = 80;
 const MAGIC: [u8; 8] = *b"LSTNPACK";
-/// The nonce of a directory's seal; no frame has that ordinal.
+/// The nonce of a directory's seal. No frame has that ordinal.
 const DIRECTORY_NONCE: u64 = u64::MAX;
-/// Bytes in the length behind the directory, and in the one that begins its plaintext.
+/// Bytes in the length after the directory, and in the length at the beginning of its plaintext.
 const LENGTH_LEN: usize = 4;
 
-/// What is wrong with a pack or a part of it, or with what should become one. Never transient.
+/// Why a pack or a part of it cannot be read or made. Never transient.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PackBroken {
-    /// It does not begin like a pack.
-    #[error("it is no pack: {0}")]
+    /// It does not begin with the header of a pack.
+    #[error("it is not a pack: {0}")]
     Header(&'static str),
     /// It was written by a newer program.
     #[error("pack format {0} is newer than this program reads")]
     Version(u32),
-    /// The header's commitment is not that of the pack's key: damaged, or another domain's.
+    /// The header's commitment does not belong to the pack's key: it is damaged, or of another domain.
     #[error("pack {0} was sealed with another key, or its header is damaged")]
     Commitment(PackId),
     /// A frame does not open.
@@ -61,7 +61,7 @@ pub enum PackBroken {
     /// The directory does not open.
     #[error("the seal of the directory of pack {0} is broken")]
     Directory(PackId),
-    /// The object's end says something impossible about its directory.
+    /// The length at the object's end cannot be that of its directory.
     #[error("a pack of {pack_len} bytes cannot end with a directory of {found}")]
     DirectoryLen {
         /// The length of the whole object, bytes.
@@ -69,10 +69,10 @@ pub enum PackBroken {
         /// What its last four bytes say.
         found: u32,
     },
-    /// The directory says something the format does not allow.
+    /// The directory breaks the rules of the format.
     #[error("the directory {0}")]
     Malformed(&'static str),
-    /// A chunk of an opened frame is not the one its directory names.
+    /// A chunk of an opened frame does not have the id in the directory.
     #[error("chunk {index} of the frame is not {id}")]
     Chunk {
         /// The chunk's place in the frame.
@@ -99,7 +99,7 @@ impl From<Malformed> for PackBroken {
     }
 }
 
-/// A pack's id, kind and key: what seals and opens its parts. Cheap to use from many threads at once.
+/// Seals and opens the parts of one pack: its id, kind and key. Can be shared by many threads.
 #[derive(Clone)]
 pub struct PackSeal {
     domain: DomainId,
@@ -128,8 +128,8 @@ impl PackSeal {
         }
     }
 
-    /// The pack that begins with this header. Checks all of it: magic, version, kind, and that the commitment in it is
-    /// that of the key this domain derives from its id.
+    /// The pack that begins with this header. Checks all of it: magic, version, kind, and that the commitment belongs to the
+    /// key that this domain derives from the pack's id.
     pub fn from_header(keys: &Keys, header: &[u8]) -> Result<Self, PackBroken> {
         let header: &[u8; HEADER_LEN] = header
             .get(..HEADER_LEN)
@@ -149,7 +149,7 @@ impl PackSeal {
         if header[..48] != wanted[..48] {
             return Err(PackBroken::Header("its version or its reserved bytes are wrong"));
         }
-        // Not secret, so an ordinary comparison does.
+        // A commitment is not secret, so an ordinary comparison is safe.
         if header[48..] != wanted[48..] {
             return Err(PackBroken::Commitment(id));
         }
@@ -219,8 +219,8 @@ impl PackSeal {
     }
 
     /// The end of the object: the sealed directory, padded so that the whole pack has a Padmé length, and its length.
-    /// `body_len` is the length of header and frames, bytes. Refuses a directory that a reader would refuse, and makes sure
-    /// that a second implementation of the seal opens it: what seals wrongly on this machine is found out here.
+    /// `body_len` is the length of header and frames, bytes. Refuses a directory that a reader would refuse. Also opens the
+    /// result with a second implementation of the seal, which finds errors of this machine's processor or library.
     pub fn seal_directory(&self, directory: &PackDirectory, body_len: u64) -> Result<Vec<u8>, PackBroken> {
         check_directory(directory, body_len)?;
         let encoded_len = directory.encoded_len();
@@ -244,8 +244,8 @@ impl PackSeal {
         Ok(tail)
     }
 
-    /// Opens the sealed directory (without the length behind it) of a pack whose frames end at `frames_end`. What comes
-    /// back is sane, and its sealed lengths add up to `frames_end`.
+    /// Opens the sealed directory (without the length after it) of a pack whose frames end at `frames_end`. The result keeps
+    /// the rules of `check_directory`, and its sealed lengths add up to `frames_end`.
     pub fn open_directory(&self, tail: &[u8], frames_end: u64) -> Result<PackDirectory, PackBroken> {
         if tail.len() > DIRECTORY_MAX {
             return Err(PackBroken::Malformed("is too long"));
@@ -321,9 +321,9 @@ impl PackSeal {
     }
 }
 
-/// The length an object of `len` bytes is padded to, so that its length says little: Padmé, from "Reducing Metadata
-/// Leakage from Encrypted Files and Communication with PURBs" (Nikitin and others, PoPETs 2019), section 4. It adds at
-/// most 12 %, and less the larger the object.
+/// The length to which an object of `len` bytes is padded, so that its length reveals little: Padmé, from "Reducing Metadata
+/// Leakage from Encrypted Files and Communication with PURBs" (Nikitin and others, PoPETs 2019), section 4. It adds at most
+/// 12 %, and less to larger objects.
 #[must_use]
 pub fn padme(len: u64) -> u64 {
     if len < 2 {
@@ -337,7 +337,7 @@ pub fn padme(len: u64) -> u64 {
 }
 
 /// The length of the sealed directory, from the last four bytes of a pack of `pack_len` bytes. The directory ends before
-/// those four bytes; frames end where it begins.
+/// those four bytes. The frames end where it begins.
 pub fn read_directory_len(last4: [u8; 4], pack_len: u64) -> Result<usize, PackBroken> {
     let found = u32::from_le_bytes(last4);
     let fits = HEADER_LEN as u64 + u64::from(found) + LENGTH_LEN as u64 <= pack_len;
@@ -376,7 +376,7 @@ pub fn verify_frame(keys: &Keys, kind: ChunkKind, raw: &[u8], frame: &Frame) -> 
     }
 }
 
-/// `Data` or `Tree`, or nothing.
+/// The kind with that number; `None` unless it is `Data` or `Tree`.
 pub(crate) fn known_kind(kind: i32) -> Option<ChunkKind> {
     ChunkKind::try_from(kind)
         .ok()
@@ -390,7 +390,7 @@ pub(crate) fn check_encoded_directory(encoded: &[u8]) -> Result<(), PackBroken> 
     }
     let mut chunks = 0;
     each_field(encoded, 1, |frame| {
-        // Every chunk has an id of 32 bytes and a length of at least one, so this counts it or more.
+        // Every chunk takes at least 33 bytes (32 of id, 1 of length), so this counts at least all chunks.
         chunks += frame.len().div_ceil(ChunkId::LEN + 1);
         let allowed = PACK_MAX_CHUNKS + PACK_MAX_CHUNKS / 2 + PACK_MAX_FRAMES;
         if chunks > allowed {
@@ -401,7 +401,7 @@ pub(crate) fn check_encoded_directory(encoded: &[u8]) -> Result<(), PackBroken> 
     })
 }
 
-/// Whether a directory keeps to the format, for a pack whose frames end at `frames_end`.
+/// Checks that a directory keeps the rules of the format, for a pack whose frames end at `frames_end`.
 pub(crate) fn check_directory(directory: &PackDirectory, frames_end: u64) -> Result<(), PackBroken> {
     if directory.frames.is_empty() || directory.frames.len() > PACK_MAX_FRAMES {
         return Err(PackBroken::Malformed("lists no frames, or too many"));
@@ -438,7 +438,7 @@ pub(crate) fn check_directory(directory: &PackDirectory, frames_end: u64) -> Res
     Ok(())
 }
 
-/// Whether the lengths of a frame are possible.
+/// Checks that the lengths of a frame are possible.
 fn check_lens(sealed_len: usize, raw_len: u32, codec: Codec) -> Result<(), PackBroken> {
     let raw_len = raw_len as usize;
     let payload_len = sealed_len.saturating_sub(TAG_LEN);

@@ -126,14 +126,18 @@ fn the_chunks_of_a_file_come_in_order_and_lists_are_read_as_they_are_reached() {
             writer.chunk(&id, len, &mut pages).unwrap();
         }
         let size = writer.position();
-        memory.pages.extend(pages.iter().map(|page| (page.id, page.raw.clone())));
+        memory
+            .pages
+            .extend(pages.iter().map(|page| (page.id, page.raw.clone())));
         let entry = Entry {
             kind: EntryKind::File.into(),
             size,
             content: writer.finish(&mut pages).unwrap(),
             ..Entry::default()
         };
-        memory.pages.extend(pages.iter().map(|page| (page.id, page.raw.clone())));
+        memory
+            .pages
+            .extend(pages.iter().map(|page| (page.id, page.raw.clone())));
         memory.count();
         let (found, ready) = chunks_of(&entry, &memory).unwrap();
         assert_eq!(found, wanted);

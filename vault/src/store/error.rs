@@ -7,18 +7,18 @@ use std::time::Duration;
 use super::fault::{Refusal, WireFault, WireKind};
 use crate::kind::{Kind, is_shortage};
 
-/// An object could not be read or written. Each names the object (or the vault).
+/// Why an object could not be read or written. Each variant names the object or the vault.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum StoreError {
-    /// The vault URL means nothing.
-    #[error("{url} is no vault URL: {reason}")]
+    /// The text is not a vault URL.
+    #[error("{url} is not a vault URL: {reason}")]
     BadUrl {
         /// What was given.
         url: String,
         /// What is wrong with it.
         reason: &'static str,
     },
-    /// This program has no such store.
+    /// This program does not support stores of that scheme.
     #[error("{url}: vaults at {scheme}:// are not supported by this program")]
     Unsupported {
         /// What was given.
@@ -59,7 +59,7 @@ pub enum StoreError {
         object: String,
     },
     /// The object is longer than the format allows.
-    #[error("{object} has {len} bytes; at most {max} are believed")]
+    #[error("{object} has {len} bytes; the format allows at most {max}")]
     TooLarge {
         /// The object.
         object: String,
@@ -78,7 +78,7 @@ pub enum StoreError {
         /// Where the object ends, bytes.
         found: u64,
     },
-    /// The store does not answer, or asks to be left alone for a while. Transient.
+    /// The store does not answer, or asks for a pause. Transient.
     #[error("{object}: the vault cannot be reached: {reason}")]
     Unreachable {
         /// The object.
@@ -86,7 +86,7 @@ pub enum StoreError {
         /// The store's words.
         reason: String,
     },
-    /// The store did not answer for so long that nobody waits for it any more.
+    /// The store did not answer until patience ended. Not transient.
     #[error("{object}: the vault could not be reached for {} s: {reason}", waited.as_secs())]
     Away {
         /// The object.
@@ -116,7 +116,7 @@ pub enum StoreError {
         /// The store's words.
         reason: String,
     },
-    /// A setting of an object store makes no sense.
+    /// A setting of an object store is wrong.
     #[error("{url} cannot be opened: {reason}")]
     BadSetting {
         /// The vault URL.
@@ -203,7 +203,7 @@ impl StoreError {
         })
     }
 
-    /// Sorts an error of the `object_store` crate.
+    /// Classifies an error of the `object_store` crate.
     pub(crate) fn sort(object: &str, error: &object_store::Error) -> Self {
         use object_store::Error as E;
         if let Some(fault) = WireFault::find(error) {
@@ -226,7 +226,7 @@ impl StoreError {
         }
     }
 
-    /// What concerns the store as a whole names it, and not the object that happened to be asked for.
+    /// Errors that concern the whole store name its URL instead of the object that happened to be asked for.
     #[must_use]
     pub(crate) fn named(mut self, url: &str) -> Self {
         match &mut self {
@@ -250,7 +250,7 @@ impl StoreError {
         }
     }
 
-    /// Sorts an error of the operating system.
+    /// Classifies an error of the operating system.
     pub(crate) fn from_io(object: &str, error: &io::Error) -> Self {
         use rustix::io::Errno;
         let object = object.to_owned();
@@ -291,14 +291,14 @@ impl StoreError {
     }
 }
 
-/// The error of the operating system at the bottom of a chain, where there is one.
+/// The innermost error of the operating system in a chain of errors.
 fn root_cause(error: &object_store::Error) -> Option<&io::Error> {
     let mut found = None;
     let mut next: Option<&(dyn Error + 'static)> = Some(error);
     while let Some(error) = next {
         if let Some(io) = error.downcast_ref::<io::Error>() {
             found = Some(io);
-            // An io::Error may wrap another error, which `source` skips to the source of.
+            // `source` skips an error that an io::Error wraps directly, so it is looked at here.
             if let Some(inner) = io.get_ref() {
                 let inner: &(dyn Error + 'static) = inner;
                 next = Some(inner);

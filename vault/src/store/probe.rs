@@ -8,25 +8,25 @@ use futures::future::join_all;
 use super::{Created, Store, StoreError};
 use crate::kind::Kind;
 
-/// What a probe found. Written for people by `lines`.
+/// What a probe found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ProbeReport {
-    /// A second create of one name is refused and changes nothing, also when several come at once.
+    /// A second create of a name is refused and changes nothing, even if several are made at once.
     pub create_if_absent: bool,
     /// What was written can be read at once.
     pub read_after_write: bool,
-    /// What was written is listed at once. Not needed, only good to know.
+    /// What was written is listed at once. A vault does not need this.
     pub listed_after_write: bool,
 }
 
 impl ProbeReport {
-    /// Whether a vault may live here.
+    /// Whether the store can hold a vault.
     #[must_use]
     pub fn is_fit(&self) -> bool {
         self.create_if_absent && self.read_after_write
     }
 
-    /// The report in words, a line a finding.
+    /// The report in words: one line for each finding.
     #[must_use]
     pub fn lines(&self) -> Vec<String> {
         let word = |good: bool| if good { "yes" } else { "NO" };
@@ -45,20 +45,20 @@ impl ProbeReport {
 /// The folder of the probe's objects.
 pub(crate) const PROBES: &str = "probe";
 
-/// Tries out a store with a few small objects below `probe/`, which are removed afterwards, if the store allows that.
+/// Tests a store with a few small objects below `probe/`. They are removed afterwards if the store allows that.
 pub async fn probe(store: &Store) -> Result<ProbeReport, StoreError> {
     let folder = format!("{PROBES}/{:08x}", getrandom::u32().unwrap_or_default());
     let report = probe_below(store, &folder).await;
     let listed = store.list_all(&folder).await.unwrap_or_default();
     for object in listed {
         match store.delete(&object.path).await {
-            // Keys that may not delete are good for all but collecting.
+            // Keys without the right to delete are enough for everything except collecting.
             Err(error) if error.kind() == Kind::Refused => break,
             deleted => deleted?,
         }
     }
     if let Some(root) = store.local_root() {
-        // Empty folders are no objects; leaving one behind would only puzzle people.
+        // An empty folder is not an object, so it is removed apart.
         let _ = std::fs::remove_dir(root.join(&folder));
         let _ = std::fs::remove_dir(root.join(PROBES));
     }

@@ -4,19 +4,19 @@ use bytes::Bytes;
 
 use crate::bounds::Malformed;
 
-/// What is wrong with a page or a content list, or with what should go into one. Never transient.
+/// Why a page or a content list cannot be read or made. Never transient.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TreeError {
-    /// A page or list over the limit.
+    /// It is longer than the format allows.
     #[error("a tree chunk of {0} bytes is over the format's limit")]
     TooLong(usize),
     /// It cannot be decoded.
     #[error("a tree chunk cannot be decoded: {0}")]
     Malformed(#[from] Malformed),
-    /// A page that breaks the rules.
+    /// The page breaks the rules.
     #[error("a tree page {0}")]
     Page(&'static str),
-    /// An entry that breaks the rules.
+    /// An entry breaks the rules.
     #[error("the entry \"{}\" {what}", name.escape_ascii())]
     Entry {
         /// Its name.
@@ -24,7 +24,7 @@ pub enum TreeError {
         /// What is wrong with it.
         what: &'static str,
     },
-    /// A content list that breaks the rules.
+    /// The content list breaks the rules.
     #[error("a content list {0}")]
     Content(&'static str),
 }

@@ -1,5 +1,5 @@
-//! Pages: a folder's entries on their way into pages, and the check of a page that was read. The rules stand at the top of
-//! `tree`.
+//! Pages: writing the entries of a folder into pages, and checking a page that was read. The rules are described at the top
+//! of `tree`.
 
 use std::sync::Arc;
 
@@ -15,9 +15,9 @@ use super::error::TreeError;
 use crate::bounds::{Malformed, count_parts};
 use crate::crypto::keys::Keys;
 
-/// A page with fewer bytes does not end but at the folder's end.
+/// A page with fewer bytes ends only at the end of the folder.
 const PAGE_MIN: usize = 32 * 1024;
-/// Longest name, bytes. Linux knows 255; other systems' names may be longer.
+/// The longest name, bytes. Linux allows 255; names of other systems may be longer.
 const NAME_MAX: usize = 4095;
 /// Field numbers of `Page` and wire types, as a key byte: `entries` and `children`.
 const ENTRY_KEY: u8 = 2 << 3 | 2;
@@ -38,7 +38,7 @@ struct Level {
     buf: Vec<u8>,
     items: usize,
     first: Bytes,
-    /// The level's first page, until there is a second: then both go one level up.
+    /// The level's first page while it has no second one. When there is a second, both are listed one level up.
     only: Option<PageRef>,
 }
 
@@ -53,8 +53,8 @@ impl FolderWriter {
         }
     }
 
-    /// The folder's next entry, in strict byte order of names. `out` gets the pages that were completed. Refuses an
-    /// entry that a reader would refuse, or that no page can hold; the writer can go on without it.
+    /// Adds the folder's next entry, in strict byte order of names. Completed pages are added to `out`. Refuses an entry that
+    /// a reader would refuse, or that is too large for a page; the writer can go on without it.
     pub fn push(&mut self, entry: &Entry, out: &mut Vec<NewPage>) -> Result<(), TreeError> {
         check_entry(entry)?;
         if !self.last.is_empty() && self.last >= entry.name {
@@ -68,7 +68,7 @@ impl FolderWriter {
         Ok(())
     }
 
-    /// The id of the folder's top page, or none if the folder is empty. `out` gets the pages that were not yet complete.
+    /// Ends the folder. Returns the id of its top page; `None` if it is empty. The last pages are added to `out`.
     pub fn finish(mut self, out: &mut Vec<NewPage>) -> Result<Option<ChunkId>, TreeError> {
         let mut level = 0;
         loop {
@@ -93,7 +93,7 @@ impl FolderWriter {
         if page.buf.is_empty() && level > 0 {
             page.buf.extend_from_slice(&[LEVEL_KEY, level as u8]);
         }
-        // The item is encoded once, behind the others; if that is too much, it is carried over to the next page.
+        // The item is encoded once, after the others. If the page gets too long, the item moves to the next page.
         let start = page.buf.len();
         page.buf.put_u8(key);
         prost::encoding::encode_varint(item.encoded_len() as u64, &mut page.buf);
@@ -137,7 +137,7 @@ impl FolderWriter {
         if page.items == 0 {
             return Ok(());
         }
-        // A copy of the right size; the buffer stays for the next page.
+        // Copied to its exact size; the buffer stays for the next page.
         let raw = Bytes::copy_from_slice(&page.buf);
         page.buf.clear();
         page.items = 0;
@@ -201,8 +201,8 @@ pub fn decode_page(raw: Bytes) -> Result<Page, TreeError> {
     Ok(page)
 }
 
-/// Whether `child` is the page its parent's `children[index]` promises: one level lower, beginning with the name it says,
-/// and ending before the next child begins. To be asked for every page below another.
+/// Checks that `child` is the page that its parent's `children[index]` describes: one level lower, beginning with that name,
+/// and ending before the next child begins. To be called for every page below another.
 pub fn check_child(parent: &Page, index: usize, child: &Page) -> Result<(), TreeError> {
     let names = |page: &Page| match page.level {
         0 => (
@@ -228,7 +228,7 @@ pub fn check_child(parent: &Page, index: usize, child: &Page) -> Result<(), Tree
     }
 }
 
-/// A name that stays within its folder.
+/// Checks that a name cannot leave its folder.
 fn check_name(name: &Bytes) -> Result<(), TreeError> {
     let legal = !matches!(name.as_ref(), b"" | b"." | b"..")
         && name.len() <= NAME_MAX
