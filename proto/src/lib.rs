@@ -2,6 +2,7 @@
 //! vault format 1. Everything else in the house imports this; this imports nothing of the house.
 
 pub mod ids;
+pub mod job;
 pub mod limits;
 
 /// Records of a domain: packs, segments, trees, log, key slots. Shapes and units stand in `proto/vault.proto`.
@@ -22,14 +23,4 @@ pub mod vault {
 )]
 pub mod access {
     include!(concat!(env!("OUT_DIR"), "/lockstone.access.v1.rs"));
-}
-
-/// Job records. Shapes and units stand in `proto/job.proto`.
-#[allow(
-    missing_docs,
-    clippy::doc_markdown,
-    reason = "generated from proto/job.proto, which documents it"
-)]
-pub mod job {
-    include!(concat!(env!("OUT_DIR"), "/lockstone.job.v1.rs"));
 }

@@ -11,10 +11,9 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
 use super::commands::{
-    agent, backup, cache, check, demo, extras, jobs, passphrase, points, register, restore, throttle, vault,
+    agent, backup, bench, cache, check, demo, extras, jobs, passphrase, points, register, restore, throttle, vault,
 };
 use super::log::LogFormat;
-use crate::bench;
 use crate::text::units;
 
 /// Encrypted, deduplicated backups of a server, restorable file by file or whole.

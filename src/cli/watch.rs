@@ -50,7 +50,11 @@ impl WatchArgs {
     pub fn begin(&self, context: &Context, kind: &'static str, id: JobId) -> Result<Watch, Failure> {
         let page = Arc::new(Page::of_job(&context.numbers, kind, id));
         let served = match self.metrics_listen {
-            Some(address) => Some(http::serve(&context.runtime, http::bind(address)?, Arc::clone(&page))?),
+            Some(address) => Some(http::serve(
+                context.runtime.handle(),
+                http::bind(address)?,
+                Arc::clone(&page),
+            )?),
             None => None,
         };
         if let Some(served) = &served {
@@ -78,7 +82,7 @@ impl Watch {
             context.out.warn(format!("{error:#}"));
         }
         if let Some(served) = self.served {
-            served.stop(&context.runtime);
+            context.runtime.block_on(served.stop());
         }
     }
 }

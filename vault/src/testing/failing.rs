@@ -43,6 +43,8 @@ pub struct FailingStore {
 }
 
 impl FailingStore {
+    /// A store over `inner` that does not fail yet.
+    #[must_use]
     pub fn new(inner: InMemory) -> Self {
         Self {
             inner,
@@ -61,6 +63,7 @@ impl FailingStore {
         *self.put_fault.lock().unwrap() = Some(fault);
     }
 
+    /// How many operations will still fail.
     pub fn left(&self) -> u32 {
         self.faults.lock().unwrap().0
     }

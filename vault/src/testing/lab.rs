@@ -23,16 +23,25 @@ use crate::vault::{CreateOptions, Vault};
 
 /// A vault in a folder, with one domain, for tests to back up into and to harm.
 pub struct Lab {
+    /// The folder of the vault.
     pub folder: tempfile::TempDir,
     caches: tempfile::TempDir,
+    /// The operator of the vault.
     pub operator: OperatorKey,
+    /// The vault, opened.
     pub vault: Vault,
+    /// The master key of the domain.
     pub master: MasterKey,
+    /// The only domain.
     pub domain: DomainId,
+    /// The subkeys of the domain.
     pub keys: Arc<Keys>,
 }
 
 impl Lab {
+    /// A new, empty vault in a folder of its own.
+    #[must_use]
+    #[allow(clippy::new_without_default, reason = "it makes folders and a vault in them")]
     pub fn new() -> Self {
         let (folder, store) = folder_store();
         Self::over(folder, store)
@@ -80,10 +89,14 @@ impl Lab {
         signer
     }
 
+    /// The cache folder of that name.
+    #[must_use]
     pub fn cache(&self, name: &str) -> PathBuf {
         self.caches.path().join(name)
     }
 
+    /// The pin file of that name.
+    #[must_use]
     pub fn pin(&self, name: &str) -> PathBuf {
         self.caches.path().join(format!("{name}.pin"))
     }
@@ -107,6 +120,8 @@ impl Lab {
         all.into_iter().map(|object| object.path).collect()
     }
 
+    /// Where an object of the vault lies.
+    #[must_use]
     pub fn path(&self, object: &str) -> PathBuf {
         self.folder.path().join(object)
     }

@@ -18,8 +18,11 @@ use crate::tree::{FolderWriter, NewPage};
 
 /// A tree of files, as chunks.
 pub struct Tree {
+    /// The top page of the root; `None` if there are no files.
     pub root: Option<ChunkId>,
+    /// The tree chunks: pages and content lists.
     pub pages: Vec<NewPage>,
+    /// The data chunks of all files, in order; equal chunks as often as they occur.
     pub data: Vec<NewPage>,
 }
 
