@@ -96,11 +96,11 @@ pub enum VaultError {
     #[error("the passphrase is wrong")]
     WrongPassphrase,
     /// No slot for this machine opens with its secret.
-    #[error("this machine's key does not open the vault: {0}")]
-    WrongMachineKey(&'static str),
+    #[error("this machine's key does not open the vault: no slot of this server opens with it")]
+    WrongMachineKey,
     /// No recovery slot opens with this key.
-    #[error("the recovery key is wrong{0}")]
-    WrongRecoveryKey(&'static str),
+    #[error("the recovery key is wrong")]
+    WrongRecoveryKey,
     /// A key slot could not be used or made.
     #[error("key slot: {0}")]
     Slot(#[from] SlotError),
@@ -168,7 +168,7 @@ impl VaultError {
             Self::Damaged { .. } | Self::RolledBack { .. } | Self::LogDamaged { .. } | Self::UnknownChunk(_) => {
                 Kind::Damaged
             }
-            Self::WrongPassphrase | Self::WrongMachineKey(_) | Self::WrongRecoveryKey(_) | Self::NoSlot { .. } => {
+            Self::WrongPassphrase | Self::WrongMachineKey | Self::WrongRecoveryKey | Self::NoSlot { .. } => {
                 Kind::WrongKey
             }
             Self::LostRace { .. } | Self::TooManyAttempts => Kind::Outpaced,
@@ -239,8 +239,8 @@ impl VaultError {
                     .to_owned()
             }
             Self::WrongPassphrase => "give the passphrase with which this domain was registered".to_owned(),
-            Self::WrongMachineKey(_) => "register this server anew, or give the passphrase".to_owned(),
-            Self::WrongRecoveryKey(_) | Self::Slot(SlotError::Mistyped(_)) => {
+            Self::WrongMachineKey => "register this server anew, or give the passphrase".to_owned(),
+            Self::WrongRecoveryKey | Self::Slot(SlotError::Mistyped(_)) => {
                 "type the recovery key as it was printed".to_owned()
             }
             Self::NoSlot { .. } | Self::Slot(SlotError::Damaged(_)) => {

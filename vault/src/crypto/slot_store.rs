@@ -46,20 +46,21 @@ pub async fn list_slots(store: &Store, domain: DomainId) -> Result<(Vec<KeySlot>
     Ok((slots, damage))
 }
 
-/// Tries the slots of one kind until one opens. `Ok(Err(whole))` if none opened, where `whole` is how many are
-/// undamaged.
-async fn try_slots(
+/// The master key by the first slot of one kind that opens. `wrong` is the error if undamaged slots of that kind do not
+/// open; `NoSlot` if there is none.
+async fn open_any(
     store: &Store,
     domain: DomainId,
     kind: SlotKind,
+    wrong: VaultError,
     open: impl Fn(&KeySlot) -> Result<MasterKey, SlotError>,
-) -> Result<Result<MasterKey, usize>, VaultError> {
+) -> Result<MasterKey, VaultError> {
     let (slots, damage) = list_slots(store, domain).await?;
     let mut damaged = damage.first().map(VaultError::from);
     let mut whole = 0;
     for slot in slots.iter().filter(|slot| slot.kind() == kind) {
         match open(slot) {
-            Ok(master) => return Ok(Ok(master)),
+            Ok(master) => return Ok(master),
             Err(SlotError::WrongKey) => whole += 1,
             // Another slot of the kind may still open.
             Err(error @ (SlotError::Damaged(_) | SlotError::Version(_))) => damaged = damaged.or(Some(error.into())),
@@ -68,8 +69,21 @@ async fn try_slots(
     }
     match damaged {
         // Only an undamaged slot can show that the key is wrong.
-        Some(damaged) if whole == 0 => Err(damaged),
-        _ => Ok(Err(whole)),
+        _ if whole > 0 => Err(wrong),
+        Some(damaged) => Err(damaged),
+        None => Err(VaultError::NoSlot {
+            domain: domain.hex(),
+            kind: kind_name(kind),
+        }),
+    }
+}
+
+fn kind_name(kind: SlotKind) -> &'static str {
+    match kind {
+        SlotKind::Passphrase => "passphrase",
+        SlotKind::Machine => "machine",
+        SlotKind::Recovery => "recovery",
+        SlotKind::Unspecified => "unknown",
     }
 }
 
@@ -81,14 +95,7 @@ pub async fn open_with_passphrase(
     passphrase: &Passphrase,
 ) -> Result<MasterKey, VaultError> {
     let open = |slot: &KeySlot| unwrap_with_passphrase(slot, passphrase);
-    match try_slots(store, domain, SlotKind::Passphrase, open).await? {
-        Ok(master) => Ok(master),
-        Err(0) => Err(VaultError::NoSlot {
-            domain: domain.hex(),
-            kind: "passphrase",
-        }),
-        Err(_) => Err(VaultError::WrongPassphrase),
-    }
+    open_any(store, domain, SlotKind::Passphrase, VaultError::WrongPassphrase, open).await
 }
 
 /// The master key of a domain, by the secret of a registered machine.
@@ -105,27 +112,15 @@ pub async fn open_with_machine(
             Err(SlotError::WrongKey)
         }
     };
-    match try_slots(store, domain, SlotKind::Machine, open).await? {
-        Ok(master) => Ok(master),
-        Err(0) => Err(VaultError::NoSlot {
-            domain: domain.hex(),
-            kind: "machine",
-        }),
-        Err(_) => Err(VaultError::WrongMachineKey("no slot of this server opens with it")),
-    }
+    let wrong = VaultError::WrongMachineKey;
+    open_any(store, domain, SlotKind::Machine, wrong, open).await
 }
 
 /// The master key of a domain, by a printed recovery key.
 pub async fn open_with_recovery(store: &Store, domain: DomainId, printed: &str) -> Result<MasterKey, VaultError> {
     let open = |slot: &KeySlot| unwrap_with_recovery(slot, printed);
-    match try_slots(store, domain, SlotKind::Recovery, open).await? {
-        Ok(master) => Ok(master),
-        Err(0) => Err(VaultError::NoSlot {
-            domain: domain.hex(),
-            kind: "recovery",
-        }),
-        Err(_) => Err(VaultError::WrongRecoveryKey("")),
-    }
+    let wrong = VaultError::WrongRecoveryKey;
+    open_any(store, domain, SlotKind::Recovery, wrong, open).await
 }
 
 #[cfg(test)]

@@ -148,8 +148,8 @@ fn own_errors() -> Vec<VaultError> {
         },
         VaultError::LogDamaged { reason: text() },
         VaultError::WrongPassphrase,
-        VaultError::WrongMachineKey(""),
-        VaultError::WrongRecoveryKey(""),
+        VaultError::WrongMachineKey,
+        VaultError::WrongRecoveryKey,
         VaultError::NoSlot {
             domain: text(),
             kind: "machine",
