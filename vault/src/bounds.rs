@@ -9,7 +9,7 @@ use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_f
 
 /// The bytes are not a protobuf message of the expected shape.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("it is no message of the wanted shape")]
+#[error("it is not a message of the expected shape")]
 pub struct Malformed;
 
 impl From<DecodeError> for Malformed {

@@ -174,8 +174,9 @@ impl Admitted {
             .try_into()
             .map_err(|_| malformed("its key has the wrong length"))?;
         Ok(Self {
-            vault_id: VaultId::try_from(admission.vault_id.as_ref()).map_err(|_| malformed("its vault is no id"))?,
-            key: VerifyingKey::from_bytes(key).map_err(|_| malformed("its key is no key"))?,
+            vault_id: VaultId::try_from(admission.vault_id.as_ref())
+                .map_err(|_| malformed("its vault is not an id"))?,
+            key: VerifyingKey::from_bytes(key).map_err(|_| malformed("its key is not a valid key"))?,
             region,
             issued_s: admission.issued_s,
             expires_s: admission.expires_s,
@@ -230,7 +231,8 @@ impl VaultCredentials {
             .as_ref()
             .try_into()
             .map_err(|_| malformed("the operator's key has the wrong length"))?;
-        let operator = VerifyingKey::from_bytes(operator).map_err(|_| malformed("the operator's key is no key"))?;
+        let operator =
+            VerifyingKey::from_bytes(operator).map_err(|_| malformed("the operator's key is not a valid key"))?;
         let signed = record
             .admission
             .as_ref()

@@ -119,7 +119,7 @@ pub fn verify(vault: VaultId, operator: &VerifyingKey, server: ServerId, object:
         .as_ref()
         .try_into()
         .map_err(|_| "its key has the wrong length")?;
-    let key = VerifyingKey::from_bytes(key).map_err(|_| "its key is no key")?;
+    let key = VerifyingKey::from_bytes(key).map_err(|_| "its key is not a valid key")?;
     let message = [CONTEXT, &signed.registration].concat();
     let check = |key: &VerifyingKey, signature: &Bytes| {
         Signature::from_slice(signature).and_then(|signature| key.verify_strict(&message, &signature))

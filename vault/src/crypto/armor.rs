@@ -37,7 +37,7 @@ pub(crate) fn read(label: &str, text: &str) -> Result<Zeroizing<Vec<u8>>, &'stat
             return STANDARD
                 .decode(encoded.as_bytes())
                 .map(Zeroizing::new)
-                .map_err(|_| "it is no base64");
+                .map_err(|_| "it is not base64");
         }
         encoded.push_str(line);
     }

@@ -15,8 +15,9 @@ use crate::store::{Store, names};
 
 /// Stores a slot under its own id.
 pub async fn put_slot(store: &Store, slot: &KeySlot) -> Result<SlotId, VaultError> {
-    let id = SlotId::try_from(slot.slot_id.as_ref()).map_err(|_| SlotError::Damaged("its id is no id"))?;
-    let domain = DomainId::try_from(slot.domain_id.as_ref()).map_err(|_| SlotError::Damaged("its domain is no id"))?;
+    let id = SlotId::try_from(slot.slot_id.as_ref()).map_err(|_| SlotError::Damaged("its id is malformed"))?;
+    let domain =
+        DomainId::try_from(slot.domain_id.as_ref()).map_err(|_| SlotError::Damaged("its domain is not an id"))?;
     store.create(&names::slot(domain, id), encode_slot(slot)).await?;
     Ok(id)
 }

@@ -188,8 +188,8 @@ impl PlainEntry {
         }
         check_counts(&signed.record)?;
         let record = LogRecord::decode(signed.record.clone()).map_err(Malformed::from)?;
-        let server =
-            ServerId::try_from(record.server_id.as_ref()).map_err(|_| LogBroken::Malformed("its server is no id"))?;
+        let server = ServerId::try_from(record.server_id.as_ref())
+            .map_err(|_| LogBroken::Malformed("its server is not an id"))?;
         if let Some(servers) = servers {
             let known = servers.get(server).filter(|known| known.domain == domain);
             let known = known.ok_or(LogBroken::UnknownServer(server))?;
@@ -370,7 +370,7 @@ fn check_commit(body: &CommitBody, n: u64) -> Result<(), LogBroken> {
     }
     // An empty source has no page.
     if !body.root.is_empty() && body.root.len() != ChunkId::LEN {
-        return Err(LogBroken::Body("its root is no id"));
+        return Err(LogBroken::Body("its root is not an id"));
     }
     if body.index_position >= n {
         return Err(LogBroken::Body("it was read from an entry that comes behind it"));

@@ -135,7 +135,7 @@ impl Store {
         if !folder {
             return Err(StoreError::BadUrl {
                 url: url.to_owned(),
-                reason: "it is no folder",
+                reason: "it is not a folder",
             });
         }
         let path = std::fs::canonicalize(path).map_err(|error| StoreError::from_io(url, &error))?;

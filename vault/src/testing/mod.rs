@@ -36,7 +36,7 @@ pub fn folder_store() -> (tempfile::TempDir, Store) {
     (folder, store)
 }
 
-/// The time at which every test vault lives.
+/// The present time in every test vault.
 #[must_use]
 pub fn now() -> Timestamp {
     "2026-11-22T03:00:00Z".parse().unwrap()

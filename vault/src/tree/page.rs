@@ -264,17 +264,17 @@ fn check_entry(entry: &Entry) -> Result<(), TreeError> {
         return broken("has an impossible time");
     }
     match &entry.content {
-        Some(_) if kind != EntryKind::File => return broken("has content and is no file"),
+        Some(_) if kind != EntryKind::File => return broken("has content and is not a file"),
         Some(content) if check_content(content, 0)? > entry.size => return broken("has content beyond its size"),
         _ => {}
     }
     match entry.page.len() {
         0 => {}
         ChunkId::LEN if kind == EntryKind::Folder => {}
-        _ => return broken("has a page and is no folder, or a page without id"),
+        _ => return broken("has a page and is not a folder, or has a page without id"),
     }
     if entry.link_target.is_empty() == (kind == EntryKind::Symlink) || entry.link_target.contains(&0) {
-        return broken("is a symlink without a target, or has one and is none");
+        return broken("is a symlink without a target, or has a target and is not a symlink");
     }
     let mut last: &[u8] = b"";
     for xattr in &entry.xattrs {
