@@ -21,8 +21,7 @@ use reqwest::Client;
 
 use super::StoreError;
 use super::body::{Awaited, Paced, Watch, stalled};
-use super::fault::Refusal;
-use super::fault::{Answer, WireFault, WireKind, no_answer};
+use super::fault::{Answer, Refusal, WireFault, WireKind, no_answer};
 use super::pace::{Direction, LinePace};
 
 /// If no connection is made within this time, the store counts as not reached.
