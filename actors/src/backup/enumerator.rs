@@ -74,7 +74,7 @@ impl Enumerator {
         if view.log_damaged {
             return Err(
                 Fault::integrity("the log of this domain is damaged, so nothing can be added to it")
-                    .hint("Run `lockstone check` to see what is damaged. Undamaged points can still be restored.")
+                    .hint("run `lockstone check` to see what is damaged; undamaged points can still be restored")
                     .into(),
             );
         }
@@ -181,7 +181,8 @@ impl Enumerator {
     /// The attributes of a folder above a source.
     fn above(&self, path: &Path) -> Result<Entry, Stop> {
         let gone = |error: std::io::Error| {
-            Fault::permanent(format!("{}: {error}", path.display())).hint("A folder above a source can't be read.")
+            Fault::permanent(format!("{}: {error}", path.display()))
+                .hint("make the folders above the source readable for this program")
         };
         let (folder, stat) = Folder::open(path).map_err(gone)?;
         let mut problems = Vec::new();
@@ -198,7 +199,7 @@ impl Enumerator {
         let job = &self.context.job;
         let walker = Walker::new(&source.frozen, &job.request.rules).map_err(|error| {
             Fault::permanent(format!("{}: {error}", source.frozen.source.display()))
-                .hint("The source must exist and be readable when the backup begins.")
+                .hint("the source must exist and be readable when the backup begins")
         })?;
         // The folders on the way down, with what the last point has of each.
         let mut folders: Vec<Option<OldFolder>> = Vec::new();

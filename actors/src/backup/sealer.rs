@@ -18,7 +18,7 @@ use lockstone_proto::limits::{FRAME_MAX_CHUNKS, FRAME_TARGET, PACK_MAX_CHUNKS, P
 use lockstone_proto::vault::{ChunkKind, Codec, Frame, PackDirectory};
 use lockstone_vault::buffers::Pooled;
 use lockstone_vault::pack::frame::{Compressor, Decompressor};
-use lockstone_vault::pack::{HEADER_LEN, PackSeal, verify_frame};
+use lockstone_vault::pack::{FramePosition, HEADER_LEN, PackSeal, verify_frame};
 use parking_lot::Mutex;
 
 use super::Context;
@@ -225,15 +225,20 @@ impl Worker {
                 .collect(),
         };
         let (pack, ordinal) = self.place(kind, sealed_len, chunks.len())?;
+        let at = FramePosition {
+            ordinal,
+            raw_len,
+            codec,
+        };
         let keys = self.context.job.domain.keys();
         let (decompressor, opened, again) = (&mut scratch.decompressor, &mut scratch.opened, &mut scratch.again);
         let (seal, described) = (&pack.seal, &frame);
         engine
             .compute(|| -> Result<(), Fault> {
-                seal.seal_frame_into(ordinal, raw_len, codec, payload, sealed.spare(sealed_len))?;
+                seal.seal_frame_into(at, payload, sealed.spare(sealed_len))?;
                 sealed.filled(sealed_len);
                 let opened = room(opened, payload.len());
-                seal.open_frame_into(ordinal, raw_len, codec, &sealed, opened)?;
+                seal.open_frame_into(at, &sealed, opened)?;
                 let again = match codec {
                     Codec::Stored => opened,
                     Codec::Zstd => {
@@ -247,7 +252,7 @@ impl Worker {
             })
             .map_err(|error| {
                 Fault::integrity(format!("a frame could not be read back after it was sealed: {error}"))
-                    .hint("Nothing of it was uploaded. Memory or processor of this machine may be failing: test them.")
+                    .hint("test the memory and the processor of this machine: they may be failing; nothing of the frame was uploaded")
             })?;
         // The raw bytes are let go here; what stays paid for is the sealed frame.
         let permit = self.repay(kind, chunks, sealed_len as u64)?;

@@ -28,7 +28,7 @@ impl Snapshotter {
         )
         .map_err(|error| {
             Fault::permanent(format!("the source could not be frozen: {error}"))
-                .hint("Use `--snapshot auto` to fall back to reading live files, or `--snapshot off`.")
+                .hint("use `--snapshot auto` to fall back to reading live files, or `--snapshot off`")
         })?;
         for note in frozen.notes() {
             tracing::info!("{note}");

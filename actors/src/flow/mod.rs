@@ -19,8 +19,8 @@ pub(crate) use budget::{Budget, Permit};
 pub use cancel::CancelToken;
 pub(crate) use channel::{Gauge, Received, Receiver, Sender, Weigh, channel};
 pub(crate) use clock::{Clocks, Doing, waiting};
+pub use fault::Fault;
 pub(crate) use fault::Stop;
-pub use fault::{Fault, FaultKind};
 pub(crate) use stage::{
     Body, Outcome, Report, Stage, StageExited, StageFigures, StageReport, StageSpec, Start, body, stage,
 };

@@ -13,7 +13,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use lockstone_vault::index::Index;
 use lockstone_vault::store::observe::{Outcome, StoreObserver, Verb};
-use lockstone_vault::store::pace::Way;
+use lockstone_vault::store::pace::Direction;
 use parking_lot::Mutex;
 use prometheus::{CounterVec, Encoder, GaugeVec, HistogramOpts, HistogramVec, Opts, Registry, TextEncoder};
 
@@ -270,14 +270,18 @@ impl Metrics {
     }
 
     /// The limit that is in force from now on, bytes a second; `None`: unlimited. 0 is a pause.
-    pub fn throttle_limit(&self, way: Way, bytes_per_second: Option<u64>) {
+    pub fn throttle_limit(&self, direction: Direction, bytes_per_second: Option<u64>) {
         let limit = bytes_per_second.map_or(f64::INFINITY, float);
-        self.set(&catalogue::THROTTLE_LIMIT, &[direction(way)], limit);
+        self.set(&catalogue::THROTTLE_LIMIT, &[direction_label(direction)], limit);
     }
 
     /// Somebody waited so long for the throttle.
-    pub fn throttle_waited(&self, way: Way, waited: Duration) {
-        self.add(&catalogue::THROTTLE_WAITED, &[direction(way)], waited.as_secs_f64());
+    pub fn throttle_waited(&self, direction: Direction, waited: Duration) {
+        self.add(
+            &catalogue::THROTTLE_WAITED,
+            &[direction_label(direction)],
+            waited.as_secs_f64(),
+        );
         if let Some(job) = &*self.job.lock() {
             job.throttled(waited);
         }
@@ -336,10 +340,10 @@ pub fn now_s() -> f64 {
     now.unwrap_or_default().as_secs_f64()
 }
 
-fn direction(way: Way) -> &'static str {
-    match way {
-        Way::Up => "up",
-        Way::Down => "down",
+fn direction_label(direction: Direction) -> &'static str {
+    match direction {
+        Direction::Up => "up",
+        Direction::Down => "down",
     }
 }
 

@@ -17,7 +17,7 @@ use rayon::prelude::*;
 use super::files::{Action, FileOut, FolderOut};
 use super::{Conflict, Context, RestoreTo, target_fault};
 use crate::contents::{Chunks, Placed};
-use crate::flow::{FaultKind, Stop};
+use crate::flow::Stop;
 use crate::progress::add;
 
 /// Bytes of an existing file that are compared at once.
@@ -273,7 +273,7 @@ impl Context {
             let placed = match placed {
                 Ok(placed) => placed,
                 Err(error) => {
-                    if error.kind == FaultKind::Transient {
+                    if !error.costs_one_object() {
                         return Ok(Err(error.into()));
                     }
                     // The Planner meets the same damage, and says so.

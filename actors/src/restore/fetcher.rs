@@ -5,7 +5,7 @@ use lockstone_vault::names;
 
 use super::Context;
 use super::messages::{RangeFetched, RangePlan};
-use crate::flow::{Fault, FaultKind, Receiver, Sender, Stop, fault_point};
+use crate::flow::{Fault, Receiver, Sender, Stop, fault_point};
 use crate::progress::add;
 
 pub(super) struct Fetcher {
@@ -40,7 +40,7 @@ impl Fetcher {
             }
             Err(error) => {
                 let fault = Fault::from(VaultError::from(error));
-                if matches!(fault.kind, FaultKind::Transient | FaultKind::Key) {
+                if !fault.costs_one_object() {
                     return Err(fault.into());
                 }
                 // Missing or cut short: the files that need it are named, the others go on.

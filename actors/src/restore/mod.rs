@@ -31,6 +31,7 @@ use std::time::{Duration, Instant};
 use lockstone_proto::ids::JobId;
 use lockstone_vault::buffers::Pool;
 use lockstone_vault::domain::Domain;
+use lockstone_vault::error::Kind;
 use lockstone_vault::log::Point;
 use parking_lot::Mutex;
 
@@ -267,12 +268,11 @@ impl Pipeline for Restore {
 /// A fault of the target's file system, about a path.
 fn target_fault(path: &[u8], error: &std::io::Error) -> Fault {
     let path = String::from_utf8_lossy(path);
-    let fault = Fault::permanent(format!("{path}: {error}"));
+    let message = format!("{path}: {error}");
     match error.kind() {
-        std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => {
-            fault.hint("The target is full. What was restored stays; free some space and run the same restore again.")
-        }
-        std::io::ErrorKind::ReadOnlyFilesystem => fault.hint("The target is mounted read-only."),
-        _ => fault,
+        std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => Fault::new(Kind::Shortage, message)
+            .hint("free space on the target, then run the same restore again: what was restored stays"),
+        std::io::ErrorKind::ReadOnlyFilesystem => Fault::permanent(message).hint("remount the target writable"),
+        _ => Fault::permanent(message),
     }
 }

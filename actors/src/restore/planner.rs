@@ -19,7 +19,7 @@ use super::files::{FileOut, FolderOut};
 use super::messages::{FramePlan, RangePlan, Wanted, WriteTask};
 use super::selection::{Pick, Selection};
 use crate::contents::{Chunks, Placed};
-use crate::flow::{Fault, FaultKind, Sender, Stop, fault_point};
+use crate::flow::{Fault, Sender, Stop, fault_point};
 use crate::progress::add;
 
 /// Raw bytes of chunks that are planned together.
@@ -89,7 +89,7 @@ impl Planner {
                 let path = String::from_utf8_lossy(path);
                 return Err(
                     Fault::permanent(format!("{path} is not in this recovery point; nothing was written"))
-                        .hint("`lockstone points ls POINT` and `lockstone points find PATTERN` show what is there.")
+                        .hint("`lockstone points ls POINT` and `lockstone points find PATTERN` show what is there")
                         .into(),
                 );
             }
@@ -176,7 +176,7 @@ impl Planner {
             }
         })?;
         if let Err(error) = outcome {
-            if error.kind == FaultKind::Transient || error.kind == FaultKind::Key {
+            if !error.costs_one_object() {
                 return Err(error.into());
             }
             // The rest of this folder can't be known; what is elsewhere still can be restored.
@@ -222,7 +222,7 @@ impl Planner {
                         self.plan_if_full(window)?;
                     }
                     Err(error) => {
-                        if error.kind == FaultKind::Transient {
+                        if !error.costs_one_object() {
                             return Err(error.into());
                         }
                         file.fail(error.message);

@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-use crate::flow::{Fault, FaultKind};
+use crate::flow::Fault;
 
 /// A job's state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -111,7 +111,7 @@ impl Machine {
                 Some(Fault::permanent("a stage ended early without saying why")),
             );
         };
-        if fault.kind != FaultKind::Transient {
+        if !fault.transient {
             return self.end(JobState::Failed, Some(fault));
         }
         self.fruitless = if progress > self.progress {
@@ -141,6 +141,8 @@ impl Machine {
 
 #[cfg(test)]
 mod tests {
+    use lockstone_vault::error::Kind;
+
     use super::*;
 
     fn machine() -> Machine {
@@ -177,12 +179,7 @@ mod tests {
 
     #[test]
     fn integrity_and_key_faults_are_never_tried_again() {
-        for kind in [
-            FaultKind::Integrity,
-            FaultKind::Key,
-            FaultKind::Permanent,
-            FaultKind::Busy,
-        ] {
+        for kind in Kind::ALL {
             let mut machine = machine();
             assert!(pause(&machine.generation_ended(Some(Fault::new(kind, "")), false, 0)).is_none());
             assert_eq!(machine.state(), JobState::Failed);

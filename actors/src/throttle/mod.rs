@@ -1,5 +1,5 @@
 //! The throttle: when bytes and requests may go. One for the whole process, shared by all stores and jobs; whoever moves
-//! bytes (the connector of an object store, the local folder) asks it piece by piece through `WirePace`.
+//! bytes (the connector of an object store, the local folder) asks it piece by piece through `LinePace`.
 //!
 //! Each way has a token bucket (`bucket`, by governor) and a queue: whoever came first goes first, and only the first looks
 //! at the bucket. A change of the limit (`set`) takes the bucket away from under the one who waits, so it acts at once, also
@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use lockstone_vault::store::pace::{Way, WirePace};
+use lockstone_vault::store::pace::{Direction, LinePace};
 use tokio::sync::{Mutex, watch};
 
 use crate::metrics::Metrics;
@@ -150,8 +150,8 @@ impl Throttle {
             requests: Lane::new(),
             metrics,
         };
-        for way in [Way::Up, Way::Down] {
-            throttle.metrics.throttle_limit(way, None);
+        for direction in [Direction::Up, Direction::Down] {
+            throttle.metrics.throttle_limit(direction, None);
         }
         throttle
     }
@@ -159,9 +159,9 @@ impl Throttle {
     /// Sets the limits; what waits now waits by these. True where anything changed.
     pub fn set(&self, limits: Limits) -> bool {
         let mut changed = false;
-        for (way, limit) in [(Way::Up, limits.up), (Way::Down, limits.down)] {
-            if self.lane(way).set(limit, bucket_of_bytes) {
-                self.metrics.throttle_limit(way, limit);
+        for (direction, limit) in [(Direction::Up, limits.up), (Direction::Down, limits.down)] {
+            if self.lane(direction).set(limit, bucket_of_bytes) {
+                self.metrics.throttle_limit(direction, limit);
                 changed = true;
             }
         }
@@ -178,10 +178,10 @@ impl Throttle {
         }
     }
 
-    fn lane(&self, way: Way) -> &Lane {
-        match way {
-            Way::Up => &self.up,
-            Way::Down => &self.down,
+    fn lane(&self, direction: Direction) -> &Lane {
+        match direction {
+            Direction::Up => &self.up,
+            Direction::Down => &self.down,
         }
     }
 }
@@ -201,16 +201,16 @@ fn burst_for(limit: u64) -> u64 {
 }
 
 #[async_trait]
-impl WirePace for Throttle {
-    fn piece(&self, way: Way) -> Option<usize> {
-        let limit = self.lane(way).limit()?;
+impl LinePace for Throttle {
+    fn piece(&self, direction: Direction) -> Option<usize> {
+        let limit = self.lane(direction).limit()?;
         usize::try_from(piece_for(limit)).ok()
     }
 
-    async fn bytes(&self, way: Way, bytes: usize) {
-        let waited = self.lane(way).pass(bytes as u64).await;
+    async fn bytes(&self, direction: Direction, bytes: usize) {
+        let waited = self.lane(direction).pass(bytes as u64).await;
         if !waited.is_zero() {
-            self.metrics.throttle_waited(way, waited);
+            self.metrics.throttle_waited(direction, waited);
         }
     }
 

@@ -1,4 +1,4 @@
-//! Tests of the store: the conformance suite on each store there is, and what only a local folder can do wrong.
+//! Tests of the store: the suite of promises on each kind of store, and faults that only a local folder can have.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
 use std::sync::Mutex;
@@ -8,25 +8,27 @@ use object_store::memory::InMemory;
 
 use super::observe::{Metered, Outcome, Retry, RetryRule, StoreObserver, Verb};
 use super::*;
+use crate::kind::Kind;
+use crate::testing::store_suite::suite;
 use crate::testing::{FailingStore, Fault, block_on};
 
 #[test]
 fn a_local_folder_keeps_the_promises_of_a_store() {
     let folder = tempfile::tempdir().unwrap();
     let store = Store::open(folder.path().to_str().unwrap()).unwrap();
-    block_on(conformance::suite(&store)).unwrap();
+    block_on(suite(&store)).unwrap();
     assert!(!folder.path().join("probe").exists());
 }
 
 #[test]
 fn a_store_in_memory_keeps_them_too_and_so_does_a_decorated_one() {
     let store = Store::new(Arc::new(InMemory::new()), "memory://test");
-    block_on(conformance::suite(&store)).unwrap();
+    block_on(suite(&store)).unwrap();
     let observer = Arc::new(Seen::default());
     let store = Store::new(Arc::new(InMemory::new()), "memory://test")
         .decorated(|inner| Arc::new(Metered::new(inner, observer.clone())))
         .decorated(|inner| Arc::new(Retry::new(inner, RetryRule::default(), None)));
-    block_on(conformance::suite(&store)).unwrap();
+    block_on(suite(&store)).unwrap();
     let seen = observer.0.lock().unwrap();
     for wanted in [
         (Verb::Put, Outcome::Done),
@@ -67,7 +69,7 @@ fn a_folder_that_is_not_there_is_not_made() {
         Some(std::fs::canonicalize(&path).unwrap().as_path())
     );
 
-    // Nor when it vanishes while it is open, nor when another folder stands in its place.
+    // The folder is not made either when it vanishes while it is open, or when another folder takes its place.
     std::fs::remove_dir(&path).unwrap();
     let gone = block_on(store.create("a/b", Bytes::from_static(b"x"))).unwrap_err();
     assert!(gone.is_transient(), "{gone}");
@@ -109,8 +111,8 @@ fn errors_of_the_system_are_told_apart() {
         )
     };
     use rustix::io::Errno;
-    assert!(sorted(Errno::NOSPC.raw_os_error()).is_full());
-    assert!(sorted(Errno::DQUOT.raw_os_error()).is_full());
+    assert!(sorted(Errno::NOSPC.raw_os_error()).kind() == Kind::StoreFull);
+    assert!(sorted(Errno::DQUOT.raw_os_error()).kind() == Kind::StoreFull);
     assert!(matches!(
         sorted(Errno::ROFS.raw_os_error()),
         StoreError::ReadOnly { .. }
@@ -120,11 +122,15 @@ fn errors_of_the_system_are_told_apart() {
         StoreError::Permission { .. }
     ));
     assert!(sorted(Errno::TIMEDOUT.raw_os_error()).is_transient());
+    for errno in [Errno::MFILE, Errno::NFILE, Errno::NOMEM] {
+        let short = sorted(errno.raw_os_error());
+        assert!(short.kind() == Kind::Shortage && short.is_transient(), "{short:?}");
+    }
     assert!(matches!(sorted(Errno::IO.raw_os_error()), StoreError::Io { .. }));
     assert!(!sorted(Errno::NOSPC.raw_os_error()).is_transient());
 }
 
-/// Patient enough for whatever a test does, and no longer than a test may take.
+/// Patient enough for every test, but not longer than a test may take.
 const QUICK: RetryRule = RetryRule {
     first: Duration::from_millis(1),
     most: Duration::from_millis(2),
@@ -145,11 +151,8 @@ fn passing_errors_are_tried_again_and_lasting_ones_are_not() {
     failing.fail_next(3, Fault::Unreachable);
     assert_eq!(block_on(store.create("a", Bytes::from_static(b"x"))), Ok(Created::New));
     failing.fail_next(1, Fault::Full);
-    assert!(
-        block_on(store.create("b", Bytes::from_static(b"x")))
-            .unwrap_err()
-            .is_full()
-    );
+    let full = block_on(store.create("b", Bytes::from_static(b"x"))).unwrap_err();
+    assert_eq!(full.kind(), Kind::StoreFull);
     assert_eq!(failing.left(), 0);
 }
 
@@ -190,12 +193,12 @@ fn a_create_whose_answer_was_lost_is_ours_and_only_then() {
         assert_eq!(*block_on(store.get(name, 1 << 20)).unwrap(), *ours);
     }
 
-    // Nothing of ours was sent before: the same bytes are somebody else's.
+    // No attempt of this writer came before, so the same bytes are another writer's.
     assert_eq!(
         block_on(store.create("small", Bytes::from_static(b"ours"))),
         Ok(Created::Exists)
     );
-    // Somebody else was first, while we did not know whether we were.
+    // Another writer was first, and an attempt of this writer lost its answer.
     for theirs in [&b"longer"[..], b"same"] {
         let name = format!("raced/{}", theirs.len());
         block_on(store.create(&name, Bytes::from_static(theirs))).unwrap();
@@ -221,7 +224,7 @@ fn keys_that_may_not_overwrite_find_what_is_there() {
     let (failing, store) = failing();
     failing.fail_next_put(Fault::Denied);
     let denied = block_on(store.create("a", Bytes::from_static(b"x"))).unwrap_err();
-    assert!(denied.is_refused(), "{denied:?}");
+    assert!(denied.kind() == Kind::Refused, "{denied:?}");
     block_on(store.create("a", Bytes::from_static(b"x"))).unwrap();
     failing.fail_next_put(Fault::Denied);
     assert_eq!(
@@ -242,18 +245,18 @@ fn pauses_grow_to_a_limit() {
     assert_eq!(rule.pause(40, 0.0), Duration::from_millis(500));
 }
 
-/// Lets everything through in small pieces, and adds it up.
+/// A pace that asks for small pieces and adds up the bytes.
 #[derive(Debug, Default)]
 struct Counted(Mutex<[usize; 3]>);
 
 #[async_trait::async_trait]
-impl pace::WirePace for Counted {
-    fn piece(&self, _way: pace::Way) -> Option<usize> {
+impl pace::LinePace for Counted {
+    fn piece(&self, _direction: pace::Direction) -> Option<usize> {
         Some(1000)
     }
 
-    async fn bytes(&self, way: pace::Way, bytes: usize) {
-        self.0.lock().unwrap()[usize::from(way == pace::Way::Down)] += bytes;
+    async fn bytes(&self, direction: pace::Direction, bytes: usize) {
+        self.0.lock().unwrap()[usize::from(direction == pace::Direction::Down)] += bytes;
     }
 
     async fn request(&self) {
@@ -270,7 +273,7 @@ fn a_folder_at_a_pace_keeps_the_promises_of_a_store_and_every_byte_is_asked_for(
         ..StoreOptions::default()
     };
     let store = Store::open_with(folder.path().to_str().unwrap(), &options).unwrap();
-    block_on(conformance::suite(&store)).unwrap();
+    block_on(suite(&store)).unwrap();
 
     let object: Vec<u8> = (0..300_001_u32).map(|n| n.to_le_bytes()[0]).collect();
     let parts = [&object[..5], &object[5..200_000], &object[200_000..]];

@@ -1,4 +1,4 @@
-//! Tests of log entries: what is believed, and that nothing else is.
+//! Tests of log entries: which entries are valid, and that no others are.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
 use bytes::Bytes;
@@ -29,8 +29,37 @@ fn servers() -> Servers {
     servers
 }
 
+fn parts<'a>(key: &'a SigningKey, nonce: &'a [u8; 16], body: &'a Body) -> EntryParts<'a> {
+    EntryParts {
+        server: SERVER,
+        key,
+        nonce,
+        now: now(),
+        body,
+    }
+}
+
 fn write(previous: &LogHead, nonce: u8, body: &Body) -> Bytes {
-    seal(&keys(), previous, SERVER, &key(), &[nonce; 16], now(), body).unwrap()
+    seal(&keys(), previous, parts(&key(), &[nonce; 16], body)).unwrap()
+}
+
+/// The entry in the object after `previous`, or why it is not valid. The rules are at the top of `log`.
+fn validate_next(keys: &Keys, servers: &Servers, previous: &LogHead, object: &Bytes) -> Result<Entry, LogBroken> {
+    let plain = PlainEntry::read(keys.domain(), previous.n + 1, object, Some(servers))?;
+    chain(previous, &plain)?;
+    plain.open(keys)
+}
+
+/// The same for the operator, who cannot open the body: its head and, of a Commit, its summary.
+fn validate_plain(
+    domain: DomainId,
+    servers: &Servers,
+    previous: &LogHead,
+    object: &Bytes,
+) -> Result<(LogHead, Option<PointSummary>), LogBroken> {
+    let plain = PlainEntry::read(domain, previous.n + 1, object, Some(servers))?;
+    chain(previous, &plain)?;
+    Ok((plain.head, plain.record.point))
 }
 
 fn validate(previous: &LogHead, object: &Bytes) -> Result<Entry, LogBroken> {
@@ -162,7 +191,7 @@ fn only_a_registered_server_of_the_domain_writes() {
         Err(LogBroken::UnknownServer(SERVER))
     );
     let stranger = SigningKey::from_bytes(&[5; 32]);
-    let forged = seal(&keys(), &LogHead::START, SERVER, &stranger, &[1; 16], now(), &commit(1)).unwrap();
+    let forged = seal(&keys(), &LogHead::START, parts(&stranger, &[1; 16], &commit(1))).unwrap();
     assert_eq!(validate(&LogHead::START, &forged), Err(LogBroken::Signature(SERVER)));
 }
 
@@ -198,7 +227,7 @@ fn an_entry_that_breaks_the_rules_is_refused_although_it_is_signed() {
     let newer = resigned(&object, |record| record.version = 2);
     assert_eq!(validate(&LogHead::START, &newer), Err(LogBroken::Version(2)));
 
-    // Nor does the writer write such things.
+    // The writer refuses to write such entries, too.
     for body in [
         Body::Segments(vec![]),
         Body::Forget(vec![]),
@@ -215,13 +244,13 @@ fn an_entry_that_breaks_the_rules_is_refused_although_it_is_signed() {
             ..FoldBody::default()
         })),
     ] {
-        assert!(seal(&keys(), &LogHead::START, SERVER, &key(), &[1; 16], now(), &body).is_err());
+        assert!(seal(&keys(), &LogHead::START, parts(&key(), &[1; 16], &body)).is_err());
     }
 }
 
 #[test]
 fn two_writers_of_one_position_never_share_a_key() {
-    // The same body under two nonces: were the key the same, so would be the sealed bytes.
+    // The same body with two nonces. With equal keys the sealed bytes would be equal.
     let sealed = |nonce| {
         let signed = SignedEntry::decode(write(&LogHead::START, nonce, &commit(1))).unwrap();
         LogRecord::decode(signed.record).unwrap().sealed

@@ -7,6 +7,7 @@ use object_store::memory::InMemory;
 
 use super::*;
 use crate::damage::DamageKind;
+use crate::error::Kind;
 use crate::log::Body;
 use crate::store::names;
 use crate::testing::{FailingStore, Fault, Lab, block_on, now, read_all};
@@ -67,7 +68,7 @@ fn what_one_machine_commits_another_reads() {
         Err(VaultError::ReadOnly)
     ));
 
-    // The next time, and after the cache was deleted, the same.
+    // The result is the same next time, and after the cache was deleted.
     drop(other);
     let other = lab.open(None, "other");
     assert_eq!(block_on(other.refresh()).unwrap().points, view.points);
@@ -130,7 +131,10 @@ fn a_writer_whose_answer_was_lost_finds_its_own_entry() {
     // Where nothing was written, the error comes through, and the next attempt is not a second entry.
     failing.fail_next_put(Fault::Full);
     let error = block_on(domain.append_segments(vec![segment], &[], now())).unwrap_err();
-    assert!(matches!(&error, VaultError::Store(error) if error.is_full()), "{error}");
+    assert!(
+        matches!(&error, VaultError::Store(error) if error.kind() == Kind::StoreFull),
+        "{error}"
+    );
     assert_eq!(block_on(domain.refresh()).unwrap().head, next);
 
     // A point that is committed again stays one point.
@@ -143,12 +147,12 @@ fn a_writer_whose_answer_was_lost_finds_its_own_entry() {
 fn forgetting_can_be_undone_until_the_vault_is_collected() {
     let (_lab, domain) = three();
     let forget = |points: &[PointId]| block_on(domain.forget(points, now()));
-    let unforget = |points: &[PointId]| block_on(domain.unforget(points, now()));
+    let undelete = |points: &[PointId]| block_on(domain.undelete(points, now()));
     let n = forget(&[id(2), id(3)]).unwrap().n;
     assert_eq!(forget(&[id(2)]).unwrap().n, n, "nothing to say, nothing written");
     assert_eq!(domain.view().latest(None).unwrap().id, id(1));
     assert_eq!(domain.view().point(&id(3)).unwrap().forgotten, Some(now().as_second()));
-    unforget(&[id(3)]).unwrap();
+    undelete(&[id(3)]).unwrap();
     assert_eq!(domain.view().latest(None).unwrap().id, id(3));
     assert!(matches!(forget(&[id(9)]), Err(VaultError::NoSuchPoint(_))));
 
@@ -156,12 +160,12 @@ fn forgetting_can_be_undone_until_the_vault_is_collected() {
         Ok(append::Step::Write(Body::Condemn(CondemnBody::default())))
     }))
     .unwrap();
-    assert!(matches!(unforget(&[id(2)]), Err(VaultError::TooLate(point)) if point == id(2)));
+    assert!(matches!(undelete(&[id(2)]), Err(VaultError::TooLate(point)) if point == id(2)));
     // A backup that read the vault before that begins anew.
     let old = domain.view().points[0].clone();
     let summary = crate::testing::summary(8);
     let error = block_on(domain.commit(summary.clone(), old.body.clone(), &[], now())).unwrap_err();
-    assert!(matches!(error, VaultError::Overtaken { .. }) && error.is_transient());
+    assert!(matches!(error, VaultError::LostRace { .. }) && error.is_transient());
     let body = lockstone_proto::vault::CommitBody {
         index_position: domain.view().head.n,
         ..old.body
@@ -202,7 +206,7 @@ fn a_vault_that_went_back_is_noticed_with_the_cache_and_without() {
         assert!(block_on(domain.forget(&[id(1)], now())).unwrap_err().is_damage());
     }
 
-    // Another machine writes on, not knowing: for the one that knows, the log is now another one.
+    // Another machine, which does not know, writes on. For the machine that knows, the log is now another one.
     let fresh = lab.open(Some(lab.server(2)), "two");
     block_on(fresh.forget(&[id(1)], now())).unwrap();
     block_on(fresh.forget(&[id(2)], now())).unwrap();
@@ -226,7 +230,7 @@ fn with_harmed_entry(harm: impl Fn(&std::path::Path)) {
         let view = block_on(fresh.refresh()).unwrap();
         let lost = commits.iter().position(|at| *at == n).map(|at| at as u8 + 1);
         if n == head.n && view.damage.is_empty() {
-            // The last entry is missing, and this machine never saw it: there is nothing that could tell.
+            // The last entry is missing and this machine never saw it, so it cannot be noticed.
             assert!(!path.exists());
         } else {
             assert!(view.log_damaged, "entry {n}");
@@ -242,7 +246,7 @@ fn with_harmed_entry(harm: impl Fn(&std::path::Path)) {
         }
         drop(fresh);
         std::fs::write(&path, good).unwrap();
-        // Once it is mended, all is well.
+        // After a repair everything is whole again.
         let fresh = lab.open(Some(signer(1)), &cache);
         let view = block_on(fresh.refresh()).unwrap();
         assert!(view.damage.is_empty(), "{:?}", view.damage);
@@ -280,7 +284,7 @@ fn nothing_is_written_into_a_gap() {
     drop(domain);
     let gap = lab.path(&names::log_entry(lab.domain, 3));
     std::fs::remove_file(&gap).unwrap();
-    // Neither by a machine that reads first, nor by one that writes at once.
+    // This holds for a machine that reads first and for one that writes at once.
     let fresh = lab.open(Some(signer(1)), "fresh");
     assert!(block_on(fresh.forget(&[id(1)], now())).unwrap_err().is_damage());
     assert!(!gap.exists());
@@ -305,10 +309,10 @@ fn a_missing_registration_hides_no_point() {
             .values()
             .all(Result::is_ok)
     );
-    // A server without any registration, or of another domain, writes nothing either.
+    // A server without a registration, or of another domain, cannot write either.
     let options = DomainOptions {
         signer: Some(signer(9)),
-        ..DomainOptions::read_only(lab.cache("nine"))
+        ..crate::testing::read_only(lab.cache("nine"))
     };
     let nine = block_on(Domain::open(&lab.vault, lab.domain, &lab.master, options))
         .unwrap()
@@ -318,11 +322,11 @@ fn a_missing_registration_hides_no_point() {
     lab.server(4);
     let options = DomainOptions {
         signer: Some(signer(4)),
-        ..DomainOptions::read_only(lab.cache("four"))
+        ..crate::testing::read_only(lab.cache("four"))
     };
     let elsewhere = DomainId([77; 16]);
     let error = block_on(Domain::open(&lab.vault, elsewhere, &lab.master, options)).unwrap_err();
-    assert!(matches!(error, VaultError::NotRegistered { .. }) && error.is_unregistered());
+    assert!(matches!(error, VaultError::NotRegistered { .. }) && error.kind() == Kind::NotRegistered);
 }
 
 #[test]
