@@ -118,7 +118,7 @@ impl Iterator for Chunks<'_> {
                 return Some(Err(Fault::integrity("a content list is nested too deep")));
             }
             self.depth_left -= 1;
-            let opened = self.engine.finish(self.domain.content(&id, level - 1, offset, len));
+            let opened = self.engine.run_to_end(self.domain.content(&id, level - 1, offset, len));
             match opened {
                 Ok(content) => self.lists.push(List::new(Cow::Owned(content), offset)),
                 Err(error) => {

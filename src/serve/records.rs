@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use lockstone_actors::Metrics;
 use lockstone_actors::metrics::EndedJob;
 use lockstone_proto::ids::JobId;
+use lockstone_proto::job::JobKind;
 use serde_json::{Map, Value, json};
 
 use crate::agent::home::Home;
@@ -65,10 +66,10 @@ impl Records {
                 metrics.recorded(&ended(job, *time));
             }
         }
-        let running: Vec<&str> = self
+        let running: Vec<JobKind> = self
             .jobs()
             .filter(|job| job.runs())
-            .map(|job| job.kind.as_str())
+            .filter_map(|job| job.kind.parse().ok())
             .collect();
         metrics.running(&running);
         let newest = self
@@ -200,8 +201,8 @@ pub fn ended(job: &Job, written: SystemTime) -> EndedJob {
         |end| end.as_millisecond() as f64 / 1000.0,
     );
     EndedJob {
-        kind: job.kind.clone(),
-        status: job.status.clone(),
+        kind: job.kind.parse().unwrap_or_default(),
+        status: job.status.parse().unwrap_or_default(),
         ended_s,
         duration: Duration::try_from_secs_f64(seconds.unwrap_or(0.0)).unwrap_or_default(),
         bytes: figures(BYTES),

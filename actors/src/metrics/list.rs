@@ -1,10 +1,14 @@
-//! Every metric of this program: its name, type, labels, and what it says. The registry and `docs/metrics.md` are both made
-//! from this page, so neither can have what the other lacks.
+//! Every metric of this program: its name, type, labels and meaning. The registry and `docs/metrics.md` are both made from
+//! this list, so they always agree.
 //!
-//! Names are `lockstone_<noun>_<unit>[_total]`, in base units. A label's values come from a fixed set: a page's size
-//! depends on neither the data nor the time. No path, file name, chunk id or server name is in a label.
+//! Names are `lockstone_<noun>_<unit>[_total]`, in base units. A label's values come from a fixed set, so the size of a page
+//! depends neither on the data nor on the time. No label contains a path, a file name, a chunk id or a server name.
 
-/// What Prometheus takes it for.
+use lockstone_proto::job::{JobKind, JobState};
+
+use crate::flow::StageName;
+
+/// The type that Prometheus gives it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// Only grows while the process lives.
@@ -16,7 +20,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// The word of the text format.
+    /// The type's word in Prometheus's text format.
     #[must_use]
     pub fn word(self) -> &'static str {
         match self {
@@ -27,17 +31,17 @@ impl Kind {
     }
 }
 
-/// Who gives it.
+/// Which processes export a metric.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Giver {
+pub enum ExportedBy {
     /// A process that runs a job (`--metrics-listen`, `--metrics-textfile`).
     Job,
-    /// The agent and a job's process: the agent from the records of the jobs of this server.
+    /// A process that runs a job, and the agent, which takes the figures from the records of this server's jobs.
     Both,
 }
 
-impl Giver {
-    /// In words.
+impl ExportedBy {
+    /// The processes, as `docs/metrics.md` names them.
     #[must_use]
     pub fn words(self) -> &'static str {
         match self {
@@ -47,61 +51,70 @@ impl Giver {
     }
 }
 
-/// A label, and all the values it can have.
+/// A label and all values that it can have, besides `other`.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Label {
-    /// Its name.
+    /// The label's name, unique within a metric.
     pub name: &'static str,
-    /// Its values.
+    /// The set of its values.
     pub values: &'static [&'static str],
 }
 
-/// A metric.
+/// A metric family.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Metric {
-    /// Its name.
+    /// The full name, such as `lockstone_jobs_total`.
     pub name: &'static str,
     /// Its type.
     pub kind: Kind,
-    /// Who gives it.
-    pub giver: Giver,
-    /// Its labels.
+    /// Which processes export it.
+    pub exported_by: ExportedBy,
+    /// Its labels, in the order in which the code gives their values.
     pub labels: &'static [Label],
-    /// What it says.
+    /// Its meaning, in one sentence or two.
     pub help: &'static str,
 }
 
-/// The stand-in for a value that is in no set.
-pub(super) const OTHER: &str = "other";
+/// What a series says instead of a value that is in no set.
+pub(crate) const OTHER: &str = "other";
 
-const KINDS: &[&str] = &["backup", "restore", "check"];
-const STATUSES: &[&str] = &["Completed", "CompletedWithWarnings", "Cancelled", "Failed"];
-const STAGES: &[&str] = &[
-    "snapshotter",
-    "enumerator",
-    "hasher",
-    "dedup",
-    "sealer",
-    "uploader",
-    "cataloguer",
-    "bookkeeper",
-    "planner",
-    "fetcher",
-    "opener",
-    "writer",
-];
+/// The words of all kinds of jobs.
+const KINDS: [&str; JobKind::ALL.len()] = {
+    let mut words = [""; JobKind::ALL.len()];
+    let mut at = 0;
+    while at < words.len() {
+        words[at] = JobKind::ALL[at].word();
+        at += 1;
+    }
+    words
+};
+/// The words of all states in which a job can end.
+const STATUSES: [&str; JobState::ENDED.len()] = {
+    let mut words = [""; JobState::ENDED.len()];
+    let mut at = 0;
+    while at < words.len() {
+        words[at] = JobState::ENDED[at].word();
+        at += 1;
+    }
+    words
+};
 
 const KIND: Label = Label {
     name: "kind",
-    values: KINDS,
+    values: &KINDS,
 };
 const STATUS: Label = Label {
     name: "status",
-    values: STATUSES,
+    values: &STATUSES,
 };
 const STAGE: Label = Label {
     name: "stage",
-    values: STAGES,
+    values: StageName::WORDS,
+};
+/// The states of a job that has begun and not ended.
+const STATE: Label = Label {
+    name: "state",
+    values: &[JobState::Running.word(), JobState::Cancelling.word()],
 };
 const FILE_OUTCOME: Label = Label {
     name: "outcome",
@@ -124,29 +137,29 @@ const DIRECTION: Label = Label {
     values: &["up", "down"],
 };
 
-/// The catalogue: constants for the code, and all of them in order for the registry and the page.
-macro_rules! catalogue {
-    ($($id:ident = $kind:ident $giver:ident $name:literal [$($label:expr),*] $help:literal;)*) => {
+/// Declares the metrics: a constant for each, for the code, and all of them in order, for the registry and the page.
+macro_rules! metrics {
+    ($($id:ident = $kind:ident $by:ident $name:literal [$($label:expr),*] $help:literal;)*) => {
         $(pub(super) const $id: Metric = Metric {
             name: $name,
             kind: Kind::$kind,
-            giver: Giver::$giver,
+            exported_by: ExportedBy::$by,
             labels: &[$($label),*],
             help: $help,
         };)*
 
-        /// All metrics.
+        /// All metrics, in the order of the page.
         pub const ALL: &[&Metric] = &[$(&$id),*];
     };
 }
 
-catalogue! {
+metrics! {
     BUILD = Gauge Both "lockstone_build_info"
         [Label { name: "version", values: &[env!("CARGO_PKG_VERSION")] }]
         "Always 1; the label says which version runs.";
 
     JOBS_RUNNING = Gauge Both "lockstone_jobs_running"
-        [KIND, Label { name: "state", values: &["Running", "Cancelling"] }]
+        [KIND, STATE]
         "Jobs that have not ended, by kind and state.";
     JOBS = Counter Both "lockstone_jobs_total" [KIND, STATUS]
         "Jobs that ended, by kind and status; in the agent: those of this server's records.";
@@ -240,7 +253,7 @@ catalogue! {
         "How old the newest recovery point of this server is: what would be lost now. Not in a textfile, where it would stand still.";
 }
 
-/// The page `docs/metrics.md`.
+/// The text of `docs/metrics.md`.
 #[must_use]
 pub fn page() -> String {
     let mut page = String::from(
@@ -261,7 +274,7 @@ pub fn page() -> String {
             metric.kind.word(),
             labels.join(", "),
             metric.help,
-            metric.giver.words()
+            metric.exported_by.words()
         ));
     }
     page.push_str("\n## Labels\n\n| label | of | values |\n|---|---|---|\n");
