@@ -6,7 +6,7 @@
 pub mod agent;
 pub mod bench;
 pub mod cli;
-pub mod demo;
+pub(crate) mod demo;
 pub mod failure;
-pub mod serve;
-pub mod text;
+pub(crate) mod serve;
+pub(crate) mod text;

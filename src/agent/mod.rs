@@ -2,6 +2,7 @@
 //! vault, the records of its jobs. The commands in `cli` call this; nothing here prints results.
 
 pub mod home;
+pub mod job_metrics;
 pub mod jobs;
 pub mod lock;
 pub mod passphrase;

@@ -148,7 +148,7 @@ impl std::fmt::Debug for Context {
 pub fn main() -> ExitCode {
     std::panic::set_hook(Box::new(panicked));
     // Elsewhere the process is a little larger, and that is all.
-    let _ = lockstone_host::give_memory_back();
+    let _ = lockstone_host::process::return_freed_memory();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => return ExitCode::from(not_understood(&error) as u8),

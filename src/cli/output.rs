@@ -5,6 +5,7 @@
 
 use std::io::{self, BufWriter, IsTerminal, Write};
 
+use serde::Serialize;
 use serde_json::{Map, Value};
 
 use tracing::Level;
@@ -42,10 +43,11 @@ impl Output {
     }
 
     /// The document of a command that was called with `--json`.
-    pub fn document(&self, value: &Value) {
+    pub fn document(&self, document: &impl Serialize) {
         if self.json {
             let mut out = io::stdout().lock();
-            finish(writeln!(out, "{value}"));
+            let text = serde_json::to_string(document).map_err(io::Error::from);
+            finish(text.and_then(|text| writeln!(out, "{text}")));
         }
     }
 

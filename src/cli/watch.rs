@@ -10,8 +10,8 @@ use lockstone_proto::ids::JobId;
 
 use super::Context;
 use crate::failure::Failure;
+use crate::serve::http::{self, Served};
 use crate::serve::metrics::{Page, write_textfile};
-use crate::serve::serve::{self, Served};
 
 /// Who may watch a job.
 #[derive(Debug, Clone, Default, Args)]
@@ -50,9 +50,9 @@ impl WatchArgs {
     pub fn begin(&self, context: &Context, kind: &'static str, id: JobId) -> Result<Watch, Failure> {
         let page = Arc::new(Page::of_job(&context.numbers, kind, id));
         let served = match self.metrics_listen {
-            Some(address) => Some(serve::serve(
-                &context.runtime,
-                serve::bind(address)?,
+            Some(address) => Some(http::serve(
+                context.runtime.handle(),
+                http::bind(address)?,
                 Arc::clone(&page),
             )?),
             None => None,
@@ -82,7 +82,7 @@ impl Watch {
             context.out.warn(format!("{error:#}"));
         }
         if let Some(served) = self.served {
-            served.stop(&context.runtime);
+            context.runtime.block_on(served.stop());
         }
     }
 }

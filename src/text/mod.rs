@@ -1,4 +1,4 @@
-//! How things are written for people: sizes, rates, times, tables.
+//! How things are written for people, and how what people wrote is read: sizes, rates, times, tables.
 
-pub mod render;
-pub mod units;
+pub(crate) mod render;
+pub(crate) mod units;

@@ -141,7 +141,7 @@ pub(super) struct Generation {
     root: OnceLock<Option<ChunkId>>,
     pub(super) tally: Tally,
     /// Snapshots, which live as long as the generation reads from them.
-    pub(super) frozen: Mutex<Vec<Box<dyn Frozen>>>,
+    pub(super) frozen: Mutex<Vec<Frozen>>,
 }
 
 impl Generation {

@@ -12,14 +12,14 @@ use crate::agent::signals::JobRuns;
 use crate::cli::output::Outcome;
 use crate::cli::{Context, watch};
 use crate::failure::Exit;
+use crate::serve::http;
 use crate::serve::metrics::Page;
-use crate::serve::serve;
 
 /// Options of `agent`.
 #[derive(Debug, Args)]
 pub struct AgentArgs {
     /// Where metrics (/metrics) and jobs (/jobs) are served; there is no password, so keep to the loopback
-    #[arg(long, value_name = "ADDR", default_value = serve::USUAL, value_parser = watch::address)]
+    #[arg(long, value_name = "ADDR", default_value = http::DEFAULT_ADDRESS, value_parser = watch::address)]
     pub metrics_listen: SocketAddr,
 }
 
@@ -32,7 +32,11 @@ pub fn run(context: &Context, args: &AgentArgs) -> Outcome {
     // From here on a signal ends the daemon in order.
     let _signals = JobRuns::begin();
     let page = Page::of_agent(&context.numbers, &home);
-    let served = serve::serve(&context.runtime, serve::bind(args.metrics_listen)?, Arc::new(page))?;
+    let served = http::serve(
+        context.runtime.handle(),
+        http::bind(args.metrics_listen)?,
+        Arc::new(page),
+    )?;
     context.out.document(&json!({
         "server": agent.server_name,
         "metrics": format!("http://{}/metrics", served.address),
@@ -41,7 +45,7 @@ pub fn run(context: &Context, args: &AgentArgs) -> Outcome {
     context.out.line(format!("Metrics  http://{}/metrics", served.address));
     context.out.line(format!("Jobs     http://{}/jobs", served.address));
     context.runtime.block_on(context.cancel.cancelled());
-    served.stop(&context.runtime);
+    context.runtime.block_on(served.stop());
     tracing::info!("stopped");
     Ok(Exit::Done)
 }

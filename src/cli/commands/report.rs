@@ -10,6 +10,7 @@ use serde_json::{Map, Value};
 use tracing::span::EnteredSpan;
 
 use crate::agent::home::Home;
+use crate::agent::job_metrics;
 use crate::agent::jobs::{self, Job, Seen};
 use crate::agent::lock::JobLock;
 use crate::agent::session::{Session, fresh_id};
@@ -17,7 +18,6 @@ use crate::agent::signals::JobRuns;
 use crate::cli::Context;
 use crate::cli::watch::{Watch, WatchArgs};
 use crate::failure::{Exit, Failure};
-use crate::serve::{metrics, records};
 use crate::text::render;
 
 /// So many warnings are printed; all are counted, and in the job's record.
@@ -73,10 +73,10 @@ impl Running {
         let watch = watch.begin(context, word, id)?;
         if let Some(seen) = jobs::tidy(home)? {
             // Until this job has seen for itself.
-            metrics::seen(&context.numbers, &seen);
+            job_metrics::show_seen(&context.numbers, &seen);
         }
         // Batches of files that wait to be read hold their folders open.
-        if let Err(error) = lockstone_host::raise_open_files() {
+        if let Err(error) = lockstone_host::process::raise_open_files() {
             tracing::debug!(%error, "the limit of open files stays as it is");
         }
         let job = Job::start(id, word, request);
@@ -116,9 +116,11 @@ impl Running {
         if let Some(session) = session {
             self.tell_operator(context, session, Some(ending));
         }
-        context.numbers.recorded(&records::ended(&self.job, SystemTime::now()));
+        context
+            .numbers
+            .recorded(&job_metrics::ended(&self.job, SystemTime::now()));
         if let Some(seen) = &self.job.seen {
-            metrics::seen(&context.numbers, seen);
+            job_metrics::show_seen(&context.numbers, seen);
         }
         self.watch.end(context);
     }

@@ -13,7 +13,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use lockstone_host::metadata::capture;
+use lockstone_host::metadata::{CaptureFrom, capture};
 use lockstone_host::snapshot::FrozenSource;
 use lockstone_host::walk::{Folder, SkipReason, Stat, WalkEvent, Walker};
 use lockstone_proto::ids::{ChunkId, PointId};
@@ -188,7 +188,7 @@ impl Enumerator {
         let (folder, stat) = Folder::open(path).map_err(gone)?;
         let mut problems = Vec::new();
         let names = &self.context.job.owner_names;
-        let entry = capture(Some(folder.handle()), &folder, b"", &stat, names, &mut problems).map_err(gone)?;
+        let entry = capture(CaptureFrom::Handle(folder.handle(), b""), &stat, names, &mut problems).map_err(gone)?;
         self.context.job.warnings.all(|| os_bytes(path), problems);
         Ok(entry)
     }
@@ -286,9 +286,7 @@ impl Enumerator {
         let job = &self.context.job;
         let mut problems = Vec::new();
         let captured = capture(
-            Some(folder.handle()),
-            folder,
-            b"",
+            CaptureFrom::Handle(folder.handle(), b""),
             stat,
             &job.owner_names,
             &mut problems,
@@ -347,7 +345,7 @@ impl Enumerator {
         let path = || file.folder.join(&file.name);
         let mut problems = Vec::new();
         let names = &job.owner_names;
-        let captured = capture(None, &file.folder, &file.name, &file.stat, names, &mut problems);
+        let captured = capture(CaptureFrom::Name(&file.folder, &file.name), &file.stat, names, &mut problems);
         job.warnings.all(path, problems);
         match captured {
             Ok(entry) => {
