@@ -3,6 +3,7 @@
 
 use std::future::Future;
 
+use lockstone_vault::error::Kind;
 use tracing::Instrument as _;
 
 use crate::flow::{CancelToken, Fault, Stop};
@@ -17,8 +18,8 @@ pub(crate) struct Engine {
 impl Engine {
     pub(crate) fn new(tuning: &Tuning) -> Result<Self, Fault> {
         let failed = |what: &str, error: &dyn std::fmt::Display| {
-            Fault::permanent(format!("{what} could not be started: {error}"))
-                .hint("the process may be out of threads or memory: see `ulimit -u` and the service's limits")
+            Fault::new(Kind::Shortage, format!("{what} could not be started: {error}"))
+                .hint("raise the limit of threads (`ulimit -u`, or `TasksMax=` of the service), or free memory")
         };
         let pool = rayon::ThreadPoolBuilder::new()
             .num_threads(tuning.threads)

@@ -31,7 +31,7 @@ pub const SPANS: &str = "lockstone::spans";
 
 pub use backup::{BackupReport, BackupRequest, backup};
 pub use check::{CheckReport, CheckRequest, check};
-pub use flow::{CancelToken, Fault, FaultKind};
+pub use flow::{CancelToken, Fault};
 pub use job::{JobContext, JobError, JobStatus, Warning};
 pub use metrics::Metrics;
 pub use progress::{Progress, ProgressView};

@@ -38,8 +38,8 @@ pub use cancel::CancelToken;
 pub(crate) use channel::{Gauge, Received, Receiver, Sender, Weigh, channel};
 pub(crate) use clock::{Clocks, Doing, waiting};
 pub(crate) use entry_error::EntryError;
+pub use fault::Fault;
 pub(crate) use fault::Stop;
-pub use fault::{Fault, FaultKind};
 pub(crate) use stage::{Outcome, Stage, StageExited, StageFigures, StageSpec, Start, Threads};
 pub(crate) use stage_name::StageName;
 

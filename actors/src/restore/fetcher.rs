@@ -6,7 +6,7 @@ use lockstone_vault::names;
 use super::job::RestoreContext;
 use super::messages::{RangeFetched, RangePlan};
 use super::writer::fail_wanted;
-use crate::flow::{Body, Fault, FaultKind, Receiver, Sender, Stop, fault_point};
+use crate::flow::{Body, Fault, Receiver, Sender, Stop, fault_point};
 use crate::progress::add;
 
 pub(super) struct Fetcher {
@@ -51,7 +51,7 @@ impl Fetcher {
             }
             Err(error) => {
                 let fault = Fault::from(VaultError::from(error));
-                if matches!(fault.kind, FaultKind::Transient | FaultKind::Key) {
+                if !fault.costs_one_object() {
                     return Err(fault.into());
                 }
                 // The pack is missing or cut short. The files that need it are named; the others are restored.

@@ -9,6 +9,7 @@ use std::sync::atomic::AtomicU64;
 use lockstone_proto::ids::JobId;
 use lockstone_vault::buffers::Pool;
 use lockstone_vault::domain::Domain;
+use lockstone_vault::error::Kind;
 use lockstone_vault::log::Point;
 use parking_lot::Mutex;
 
@@ -147,11 +148,11 @@ impl RestoreContext {
 /// A fault of the target's file system, about a path.
 pub(super) fn target_fault(path: &[u8], error: &io::Error) -> Fault {
     let path = String::from_utf8_lossy(path);
-    let fault = Fault::permanent(format!("{path}: {error}"));
+    let message = format!("{path}: {error}");
     match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => fault
-            .hint("the target is full, and what was restored stays; free some space and run the same restore again"),
-        io::ErrorKind::ReadOnlyFilesystem => fault.hint("the target is mounted read-only"),
-        _ => fault,
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Fault::new(Kind::Shortage, message)
+            .hint("free space on the target, then run the same restore again: what was restored stays"),
+        io::ErrorKind::ReadOnlyFilesystem => Fault::permanent(message).hint("remount the target writable"),
+        _ => Fault::permanent(message),
     }
 }

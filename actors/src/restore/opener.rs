@@ -111,21 +111,21 @@ fn open_frame(
     mut raw: Pooled,
     scratch: &mut Scratch,
 ) -> Result<Pooled, String> {
-    let (raw_len, codec) = (frame.place.raw_len, frame.place.codec);
-    let wanted = raw_len as usize;
+    let (at, codec) = (frame.place.position(frame.ordinal), frame.place.codec);
+    let wanted = frame.place.raw_len as usize;
     let payload_len = sealed.len().saturating_sub(TAG_LEN);
     if codec == Codec::Stored {
         if payload_len != wanted {
             return Err("it is not as long as it should be".to_owned());
         }
-        seal.open_frame_into(frame.ordinal, raw_len, codec, sealed, raw.spare(wanted))
+        seal.open_frame_into(at, sealed, raw.spare(wanted))
             .map_err(|error| error.to_string())?;
     } else {
         if scratch.payload.len() < payload_len {
             scratch.payload.resize(payload_len, 0);
         }
         let payload = &mut scratch.payload[..payload_len];
-        seal.open_frame_into(frame.ordinal, raw_len, codec, sealed, payload)
+        seal.open_frame_into(at, sealed, payload)
             .map_err(|error| error.to_string())?;
         scratch
             .decompressor

@@ -19,7 +19,7 @@ use super::messages::{FramePlan, RangePlan, Wanted, WriteTask};
 use super::selection::{Pick, Selection};
 use super::writer::open_files::{FileOut, FolderOut};
 use crate::contents::{Chunks, Placed};
-use crate::flow::{Body, EntryError, Fault, FaultKind, Sender, Stop, fault_point};
+use crate::flow::{Body, EntryError, Fault, Sender, Stop, fault_point};
 use crate::progress::add;
 
 /// A window has at most about this many raw bytes of chunks.
@@ -166,7 +166,7 @@ impl Planner {
         });
         let Err(error) = done else { return Ok(()) };
         let error = error.entry()?;
-        if error.kind == FaultKind::Transient || error.kind == FaultKind::Key {
+        if !error.costs_one_object() {
             return Err(error.into());
         }
         // The rest of this folder is unknown. What is elsewhere can still be restored.
@@ -228,7 +228,7 @@ impl Planner {
                         self.plan_if_full(window)?;
                     }
                     Err(error) => {
-                        if error.kind == FaultKind::Transient {
+                        if !error.costs_one_object() {
                             return Err(error.into());
                         }
                         file.fail(error.message);

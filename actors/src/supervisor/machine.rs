@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use lockstone_proto::job::JobState;
 
-use crate::flow::{Fault, FaultKind};
+use crate::flow::Fault;
 use crate::tuning::Tuning;
 
 /// When a failed generation is followed by another one, and when the job is given up.
@@ -106,7 +106,7 @@ impl Machine {
                 Some(Fault::permanent("a stage ended early and gave no reason")),
             );
         };
-        if fault.kind != FaultKind::Transient {
+        if !fault.transient {
             return self.end(JobState::Failed, Some(fault));
         }
         self.fruitless = if progress > self.progress {
@@ -136,6 +136,8 @@ impl Machine {
 
 #[cfg(test)]
 mod tests {
+    use lockstone_vault::error::Kind;
+
     use super::*;
 
     fn machine() -> Machine {
@@ -172,12 +174,7 @@ mod tests {
 
     #[test]
     fn integrity_and_key_faults_are_never_tried_again() {
-        for kind in [
-            FaultKind::Integrity,
-            FaultKind::Key,
-            FaultKind::Permanent,
-            FaultKind::Busy,
-        ] {
+        for kind in Kind::ALL {
             let mut machine = machine();
             assert!(pause(&machine.generation_ended(Some(Fault::new(kind, "")), false, 0)).is_none());
             assert_eq!(machine.state(), JobState::Failed);

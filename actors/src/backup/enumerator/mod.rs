@@ -183,7 +183,8 @@ impl Enumerator {
     /// The attributes of a folder above a source.
     fn above(&self, path: &Path) -> Result<Entry, Stop> {
         let gone = |error: std::io::Error| {
-            Fault::permanent(format!("{}: {error}", path.display())).hint("the folders above a source must be readable")
+            Fault::permanent(format!("{}: {error}", path.display()))
+                .hint("make the folders above the source readable for this program")
         };
         let (folder, stat) = Folder::open(path).map_err(gone)?;
         let mut problems = Vec::new();
@@ -345,7 +346,12 @@ impl Enumerator {
         let path = || file.folder.join(&file.name);
         let mut problems = Vec::new();
         let names = &job.owner_names;
-        let captured = capture(CaptureFrom::Name(&file.folder, &file.name), &file.stat, names, &mut problems);
+        let captured = capture(
+            CaptureFrom::Name(&file.folder, &file.name),
+            &file.stat,
+            names,
+            &mut problems,
+        );
         job.warnings.all(path, problems);
         match captured {
             Ok(entry) => {

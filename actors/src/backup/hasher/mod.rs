@@ -368,7 +368,12 @@ impl Hasher {
         let mut problems = Vec::new();
         let stat = file.stat();
         let names = &self.context.job.owner_names;
-        let entry = capture(CaptureFrom::Handle(file.as_fd(), &task.name), stat, names, &mut problems)?;
+        let entry = capture(
+            CaptureFrom::Handle(file.as_fd(), &task.name),
+            stat,
+            names,
+            &mut problems,
+        )?;
         let path = || task.folder.join(&task.name);
         self.context.job.warnings.all(path, problems);
         Ok(Box::new(entry))

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use lockstone_proto::limits::TAG_LEN;
 use lockstone_proto::vault::{ChunkKind, Codec, Frame};
 use lockstone_vault::pack::frame::{Compressor, Decompressor};
-use lockstone_vault::pack::{PackSeal, verify_frame};
+use lockstone_vault::pack::{FramePosition, PackSeal, verify_frame};
 
 use super::packs::{OpenPack, Packs, SealedFrame};
 use crate::backup::job::BackupContext;
@@ -92,15 +92,20 @@ impl Worker {
                 .collect(),
         };
         let (pack, ordinal) = self.place(kind, sealed_len, chunks.len())?;
+        let at = FramePosition {
+            ordinal,
+            raw_len,
+            codec,
+        };
         let keys = self.context.job.domain.keys();
         let (decompressor, opened, again) = (&mut scratch.decompressor, &mut scratch.opened, &mut scratch.again);
         let (seal, described) = (&pack.seal, &frame);
         engine
             .compute(|| -> Result<(), Fault> {
-                seal.seal_frame_into(ordinal, raw_len, codec, payload, sealed.spare(sealed_len))?;
+                seal.seal_frame_into(at, payload, sealed.spare(sealed_len))?;
                 sealed.filled(sealed_len);
                 let opened = room(opened, payload.len());
-                seal.open_frame_into(ordinal, raw_len, codec, &sealed, opened)?;
+                seal.open_frame_into(at, &sealed, opened)?;
                 let again = match codec {
                     Codec::Stored => opened,
                     Codec::Zstd => {

@@ -17,7 +17,7 @@ use rayon::prelude::*;
 
 use super::open_files::{Action, FileOut, FolderOut};
 use crate::contents::{Chunks, Placed};
-use crate::flow::{EntryError, FaultKind, Stop};
+use crate::flow::{EntryError, Stop};
 use crate::progress::add;
 use crate::restore::job::{Conflict, RestoreContext, RestoreTo, target_fault};
 
@@ -271,7 +271,7 @@ impl RestoreContext {
             let placed = match placed {
                 Ok(placed) => placed,
                 Err(error) => {
-                    if error.kind == FaultKind::Transient {
+                    if !error.costs_one_object() {
                         return Err(error.into());
                     }
                     // The Planner will meet the same damage and report it.

@@ -19,14 +19,16 @@ use lockstone_proto::vault::{
 use prost::Message;
 use serde_json::{Value, json};
 
-use crate::crypto::keys::{Keys, MasterKey};
-use crate::crypto::seal::SealKey;
-use crate::crypto::slots::{self, Passphrase};
-use crate::pack::frame::{Compressor, Decompressor};
-use crate::pack::segment::{decode_segment, encode_segment_as};
-use crate::pack::{PackSeal, padme, verify_frame};
-use crate::tree::content::ContentWriter;
-use crate::tree::{FolderWriter, NewPage, decode_page};
+use lockstone_vault::crypto::keys::{Keys, MasterKey};
+use lockstone_vault::crypto::slots::{self, Passphrase};
+use lockstone_vault::pack::frame::{Compressor, Decompressor};
+use lockstone_vault::pack::segment::decode_segment;
+use lockstone_vault::pack::{FramePosition, PackSeal, padme, verify_frame};
+use lockstone_vault::testing::vectors::{
+    fixed_other_slots, fixed_slot, pack_key, page_end, sealed, segment_key, segment_object, subkeys,
+};
+use lockstone_vault::tree::content::ContentWriter;
+use lockstone_vault::tree::{FolderWriter, NewPage, decode_page};
 
 const DOMAIN: DomainId = DomainId(*b"lockstone domain");
 const PACK: PackId = PackId([0xab; 32]);
@@ -148,7 +150,7 @@ fn ordered_page_ends(keys: &Keys) -> Vec<Value> {
         .flat_map(|name| {
             [0, 1].map(|level| {
                 json!({
-                    "level": level, "name": name, "end": keys.page_end(level, name.as_bytes()),
+                    "level": level, "name": name, "end": page_end(keys, level, name.as_bytes()),
                 })
             })
         })
@@ -165,8 +167,12 @@ fn build(payloads: &[(Codec, Vec<u8>)], segment_object: &[u8]) -> Value {
     for (ordinal, (chunks, (codec, payload))) in frames().iter().zip(payloads).enumerate() {
         let raw = chunks.concat();
         let mut sealed = payload.clone();
-        seal.seal_frame(ordinal as u32, raw.len() as u32, *codec, &mut sealed)
-            .unwrap();
+        let at = FramePosition {
+            ordinal: ordinal as u32,
+            raw_len: raw.len() as u32,
+            codec: *codec,
+        };
+        seal.seal_frame(at, &mut sealed).unwrap();
         object.extend_from_slice(&sealed);
         shown.push(json!({
             "ordinal": ordinal, "codec": *codec as i32, "raw": hex::encode(&raw), "payload": hex::encode(payload),
@@ -190,15 +196,15 @@ fn build(payloads: &[(Codec, Vec<u8>)], segment_object: &[u8]) -> Value {
     let frames_end = object.len();
     object.extend(seal.seal_directory(&directory, frames_end as u64).unwrap());
 
-    let slot = slots::tests::fixed_slot(&MasterKey::from_bytes(MASTER), PASSPHRASE, DOMAIN);
-    let (machine, recovery) = slots::tests::fixed_other_slots(&MasterKey::from_bytes(MASTER), DOMAIN);
+    let slot = fixed_slot(&MasterKey::from_bytes(MASTER), PASSPHRASE, DOMAIN);
+    let (machine, recovery) = fixed_other_slots(&MasterKey::from_bytes(MASTER), DOMAIN);
     let page = page(&keys);
     let (content, lists) = nested(&keys);
     json!({
         "format": 1,
         "master_key": hex::encode(MASTER),
         "domain_id": DOMAIN.hex(),
-        "subkeys": keys.named().iter().map(|(name, key)| ((*name).to_owned(), Value::from(hex::encode(key)))).collect::<serde_json::Map<_, _>>(),
+        "subkeys": subkeys(&keys).iter().map(|(name, key)| ((*name).to_owned(), Value::from(hex::encode(key)))).collect::<serde_json::Map<_, _>>(),
         "gear_table": {
             "first": keys.chunker_table()[..4].iter().map(|n| format!("{n:016x}")).collect::<Vec<_>>(),
             "last": format!("{:016x}", keys.chunker_table()[255]),
@@ -217,15 +223,15 @@ fn build(payloads: &[(Codec, Vec<u8>)], segment_object: &[u8]) -> Value {
         },
         "pack": {
             "id": PACK.hex(), "kind": ChunkKind::Data as i32,
-            "key": hex::encode(*keys.pack_key(PACK.as_bytes()).key),
-            "commitment": hex::encode(keys.pack_key(PACK.as_bytes()).commitment),
+            "key": hex::encode(pack_key(&keys, PACK.as_bytes()).0),
+            "commitment": hex::encode(pack_key(&keys, PACK.as_bytes()).1),
             "frames": shown, "directory": hex::encode(directory.encode_to_vec()), "frames_end": frames_end,
             "object": hex::encode(&object),
         },
         "segment": {
             "id": SEGMENT.hex(),
-            "key": hex::encode(*keys.segment_key(SEGMENT.as_bytes()).key),
-            "commitment": hex::encode(keys.segment_key(SEGMENT.as_bytes()).commitment),
+            "key": hex::encode(segment_key(&keys, SEGMENT.as_bytes()).0),
+            "commitment": hex::encode(segment_key(&keys, SEGMENT.as_bytes()).1),
             "raw": hex::encode(segment(object.len() as u64, directory).encode_to_vec()),
             "object": hex::encode(segment_object),
         },
@@ -280,15 +286,12 @@ fn log_entry(keys: &Keys, root: &[u8; 32]) -> Value {
         point: Some(summary),
         ..LogRecord::default()
     };
-    let mut material = keys.log.to_vec();
+    let (_, log) = subkeys(keys).into_iter().find(|(name, _)| *name == "log").unwrap();
+    let mut material = log.to_vec();
     material.extend_from_slice(&record.n.to_le_bytes());
     material.extend_from_slice(&record.nonce);
     let key = blake3::derive_key("lockstone v1 log body", &material);
-    let mut sealed = body.encode_to_vec();
-    SealKey::new(&key)
-        .seal_in_place(0, &record.encode_to_vec(), &mut sealed)
-        .unwrap();
-    record.sealed = sealed.into();
+    record.sealed = sealed(&key, &record.encode_to_vec(), &body.encode_to_vec()).into();
     let record = record.encode_to_vec();
     let signature = sign(&signer(0x03), "lockstone v1 log entry\0", &record);
     let object = SignedEntry {
@@ -366,7 +369,7 @@ fn write() {
         .collect();
     let draft = build(&payloads, &[]);
     let segment = Segment::decode(bytes(&draft["segment"]["raw"]).as_slice()).unwrap();
-    let object = encode_segment_as(&keys(), SEGMENT, &segment).unwrap();
+    let object = segment_object(&keys(), SEGMENT, &segment);
     let text = serde_json::to_string_pretty(&build(&payloads, &object)).unwrap();
     std::fs::write(path(), text + "\n").unwrap();
 }
@@ -427,8 +430,12 @@ fn the_vectors_open() {
     {
         let (mut sealed, mut raw) = (bytes(&shown["sealed"]), Vec::new());
         let codec = Codec::try_from(frame.codec).unwrap();
-        seal.open_frame(ordinal as u32, frame.raw_len, codec, &mut sealed)
-            .unwrap();
+        let at = FramePosition {
+            ordinal: ordinal as u32,
+            raw_len: frame.raw_len,
+            codec,
+        };
+        seal.open_frame(at, &mut sealed).unwrap();
         Decompressor::new()
             .unwrap()
             .decompress(codec, &sealed, frame.raw_len as usize, &mut raw)

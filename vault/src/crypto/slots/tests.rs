@@ -1,54 +1,12 @@
 //! Tests of `slots`.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
-use super::*;
 use proptest::prelude::*;
 
-/// Parameters that cost nothing.
-pub(crate) const CHEAP: KdfParams = KdfParams {
-    memory_kib: 32,
-    passes: 1,
-    lanes: 2,
-};
+use super::*;
+use crate::testing::vectors::{CHEAP, fixed_slot};
+
 const DOMAIN: DomainId = DomainId([1; 16]);
-
-/// A slot whose every byte is known, for the test vectors.
-pub(crate) fn fixed_slot(master: &MasterKey, passphrase: &str, domain: DomainId) -> KeySlot {
-    let slot = KeySlot {
-        version: FORMAT_VERSION,
-        slot_id: Bytes::copy_from_slice(&[0x51; 16]),
-        domain_id: Bytes::copy_from_slice(domain.as_bytes()),
-        kind: SlotKind::Passphrase.into(),
-        salt: Bytes::copy_from_slice(&[0x5a; 32]),
-        argon_memory_kib: CHEAP.memory_kib,
-        argon_passes: CHEAP.passes,
-        argon_lanes: CHEAP.lanes,
-        created_s: 1_800_000_000,
-        ..KeySlot::default()
-    };
-    let secret = stretch(&slot, &passphrase_of(passphrase)).unwrap();
-    wrap(slot, master, &secret).unwrap()
-}
-
-/// A machine slot (secret: 32 bytes 0x77) and a recovery slot, whose every byte is known, for the test vectors.
-pub(crate) fn fixed_other_slots(master: &MasterKey, domain: DomainId) -> (KeySlot, (KeySlot, Zeroizing<String>)) {
-    let blank = |kind: SlotKind, id: u8| KeySlot {
-        version: FORMAT_VERSION,
-        slot_id: Bytes::copy_from_slice(&[id; 16]),
-        domain_id: Bytes::copy_from_slice(domain.as_bytes()),
-        kind: kind.into(),
-        salt: Bytes::copy_from_slice(&[id + 1; 32]),
-        created_s: 1_800_000_000,
-        ..KeySlot::default()
-    };
-    let machine = KeySlot {
-        server_id: Bytes::copy_from_slice(&[0x99; 16]),
-        ..blank(SlotKind::Machine, 0x61)
-    };
-    let machine = wrap(machine, master, &[0x77; 32]).unwrap();
-    let recovery = wrap(blank(SlotKind::Recovery, 0x71), master, &[0x88; 32]).unwrap();
-    (machine, (recovery, print_recovery(&[0x88; 32])))
-}
 
 fn passphrase_of(text: &str) -> Passphrase {
     Passphrase::new(text.to_owned()).unwrap()

@@ -73,7 +73,7 @@ fn open(lab: &Lab, cache: &str) -> Arc<Domain> {
             ServerId([1; 16]),
             ed25519_dalek::SigningKey::from_bytes(&[1; 32]).verifying_key(),
         )],
-        ..DomainOptions::read_only(lab.cache(cache))
+        ..crate::testing::read_only(lab.cache(cache))
     };
     block_on(async {
         let (vault, _) = Vault::open_pinned(lab.vault.store().clone(), &lab.vault.pin())

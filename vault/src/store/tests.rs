@@ -8,25 +8,27 @@ use object_store::memory::InMemory;
 
 use super::observe::{Metered, Outcome, Retry, RetryRule, StoreObserver, Verb};
 use super::*;
+use crate::kind::Kind;
+use crate::testing::store_suite::suite;
 use crate::testing::{FailingStore, Fault, block_on};
 
 #[test]
 fn a_local_folder_keeps_the_promises_of_a_store() {
     let folder = tempfile::tempdir().unwrap();
     let store = Store::open(folder.path().to_str().unwrap()).unwrap();
-    block_on(conformance::suite(&store)).unwrap();
+    block_on(suite(&store)).unwrap();
     assert!(!folder.path().join("probe").exists());
 }
 
 #[test]
 fn a_store_in_memory_keeps_them_too_and_so_does_a_decorated_one() {
     let store = Store::new(Arc::new(InMemory::new()), "memory://test");
-    block_on(conformance::suite(&store)).unwrap();
+    block_on(suite(&store)).unwrap();
     let observer = Arc::new(Seen::default());
     let store = Store::new(Arc::new(InMemory::new()), "memory://test")
         .decorated(|inner| Arc::new(Metered::new(inner, observer.clone())))
         .decorated(|inner| Arc::new(Retry::new(inner, RetryRule::default(), None)));
-    block_on(conformance::suite(&store)).unwrap();
+    block_on(suite(&store)).unwrap();
     let seen = observer.0.lock().unwrap();
     for wanted in [
         (Verb::Put, Outcome::Done),
@@ -109,8 +111,8 @@ fn errors_of_the_system_are_told_apart() {
         )
     };
     use rustix::io::Errno;
-    assert!(sorted(Errno::NOSPC.raw_os_error()).is_full());
-    assert!(sorted(Errno::DQUOT.raw_os_error()).is_full());
+    assert!(sorted(Errno::NOSPC.raw_os_error()).kind() == Kind::StoreFull);
+    assert!(sorted(Errno::DQUOT.raw_os_error()).kind() == Kind::StoreFull);
     assert!(matches!(
         sorted(Errno::ROFS.raw_os_error()),
         StoreError::ReadOnly { .. }
@@ -120,6 +122,10 @@ fn errors_of_the_system_are_told_apart() {
         StoreError::Permission { .. }
     ));
     assert!(sorted(Errno::TIMEDOUT.raw_os_error()).is_transient());
+    for errno in [Errno::MFILE, Errno::NFILE, Errno::NOMEM] {
+        let short = sorted(errno.raw_os_error());
+        assert!(short.kind() == Kind::Shortage && short.is_transient(), "{short:?}");
+    }
     assert!(matches!(sorted(Errno::IO.raw_os_error()), StoreError::Io { .. }));
     assert!(!sorted(Errno::NOSPC.raw_os_error()).is_transient());
 }
@@ -145,11 +151,8 @@ fn passing_errors_are_tried_again_and_lasting_ones_are_not() {
     failing.fail_next(3, Fault::Unreachable);
     assert_eq!(block_on(store.create("a", Bytes::from_static(b"x"))), Ok(Created::New));
     failing.fail_next(1, Fault::Full);
-    assert!(
-        block_on(store.create("b", Bytes::from_static(b"x")))
-            .unwrap_err()
-            .is_full()
-    );
+    let full = block_on(store.create("b", Bytes::from_static(b"x"))).unwrap_err();
+    assert_eq!(full.kind(), Kind::StoreFull);
     assert_eq!(failing.left(), 0);
 }
 
@@ -221,7 +224,7 @@ fn keys_that_may_not_overwrite_find_what_is_there() {
     let (failing, store) = failing();
     failing.fail_next_put(Fault::Denied);
     let denied = block_on(store.create("a", Bytes::from_static(b"x"))).unwrap_err();
-    assert!(denied.is_refused(), "{denied:?}");
+    assert!(denied.kind() == Kind::Refused, "{denied:?}");
     block_on(store.create("a", Bytes::from_static(b"x"))).unwrap();
     failing.fail_next_put(Fault::Denied);
     assert_eq!(
@@ -270,7 +273,7 @@ fn a_folder_at_a_pace_keeps_the_promises_of_a_store_and_every_byte_is_asked_for(
         ..StoreOptions::default()
     };
     let store = Store::open_with(folder.path().to_str().unwrap(), &options).unwrap();
-    block_on(conformance::suite(&store)).unwrap();
+    block_on(suite(&store)).unwrap();
 
     let object: Vec<u8> = (0..300_001_u32).map(|n| n.to_le_bytes()[0]).collect();
     let parts = [&object[..5], &object[5..200_000], &object[200_000..]];

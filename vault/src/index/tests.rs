@@ -13,6 +13,15 @@ fn open(folder: &Path) -> (Index, Opened) {
     Index::open(folder, VAULT, DOMAIN).unwrap()
 }
 
+/// Notes something that shows whether the index was kept.
+fn note(index: &Index) {
+    index.scratch_put(&[("x", b"1")]).unwrap();
+}
+
+fn noted(index: &Index) -> Option<Vec<u8>> {
+    index.scratch_get(&["x"]).unwrap().remove(0)
+}
+
 fn chunk(n: u32) -> ChunkId {
     ChunkId(*blake3::hash(&n.to_le_bytes()).as_bytes())
 }
@@ -164,9 +173,9 @@ fn journal_pages_and_meta_keep_what_they_are_given() {
     index.put_pages(std::slice::from_ref(&page)).unwrap();
     assert_eq!(index.page(&page.id).unwrap(), Some(page.raw));
     assert_eq!(index.page(&chunk(2)).unwrap(), None);
-    assert_eq!(index.meta_get("x").unwrap(), None);
-    index.meta_put("x", b"1").unwrap();
-    assert_eq!(index.meta_get("x").unwrap(), Some(b"1".to_vec()));
+    assert_eq!(noted(&index), None);
+    note(&index);
+    assert_eq!(noted(&index), Some(b"1".to_vec()));
     index.flush().unwrap();
     assert!(index.memory() < 48 << 20);
 }
@@ -175,7 +184,7 @@ fn journal_pages_and_meta_keep_what_they_are_given() {
 fn one_that_is_open_elsewhere_is_busy_and_survives() {
     let folder = tempfile::tempdir().unwrap();
     let (index, _) = open(folder.path());
-    index.meta_put("x", b"1").unwrap();
+    note(&index);
     assert!(matches!(
         Index::open(folder.path(), VAULT, DOMAIN),
         Err(IndexError::Busy { .. })
@@ -184,16 +193,16 @@ fn one_that_is_open_elsewhere_is_busy_and_survives() {
         Index::open(folder.path(), VAULT, DomainId([9; 16])),
         Err(IndexError::Busy { .. })
     ));
-    assert_eq!(index.meta_get("x").unwrap(), Some(b"1".to_vec()));
+    assert_eq!(noted(&index), Some(b"1".to_vec()));
 }
 
 #[test]
 fn one_of_another_vault_or_domain_is_dropped() {
     let folder = tempfile::tempdir().unwrap();
-    open(folder.path()).0.meta_put("x", b"1").unwrap();
+    note(&open(folder.path()).0);
     let (index, opened) = Index::open(folder.path(), VaultId([7; 16]), DOMAIN).unwrap();
     assert!(matches!(opened, Opened::Dropped { reason } if reason.contains("another vault")));
-    assert_eq!(index.meta_get("x").unwrap(), None);
+    assert_eq!(noted(&index), None);
     drop(index);
     let (_, opened) = Index::open(folder.path(), VaultId([7; 16]), DomainId([7; 16])).unwrap();
     assert!(matches!(opened, Opened::Dropped { .. }));

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use lockstone_proto::ids::DomainId;
-use lockstone_proto::vault::CommitBody;
+use lockstone_proto::vault::{ChunkKind, CommitBody};
 use proptest::prelude::*;
 
 use super::*;
@@ -14,6 +14,7 @@ use crate::crypto::keys::{Keys, MasterKey};
 use crate::log::LogHead;
 use crate::testing::{Tree, block_on, summary};
 use crate::tree::FolderWriter;
+use crate::tree::content::ContentWriter;
 
 /// Tree chunks in memory; counts what is read, and loses what it is told to.
 #[derive(Default)]
@@ -87,6 +88,69 @@ fn point(id: [u8; 2], n: u64, server: u8, forgotten: bool) -> Point {
         summary: summary(1),
         body: CommitBody::default(),
         forgotten: forgotten.then_some(7),
+    }
+}
+
+/// All chunks of a file; `ready` is how many of them needed no read.
+fn chunks_of(entry: &Entry, source: &dyn PageSource) -> Result<(Vec<PlacedChunk>, usize), VaultError> {
+    block_on(async {
+        let (mut chunks, mut all, mut ready) = (FileChunks::of(entry, source), Vec::new(), 0);
+        loop {
+            while let Some(chunk) = chunks.next_ready() {
+                all.push(chunk);
+                ready += 1;
+            }
+            match chunks.next().await? {
+                Some(chunk) => all.push(chunk),
+                None => break,
+            }
+        }
+        assert!(chunks.is_finished());
+        Ok((all, ready))
+    })
+}
+
+#[test]
+fn the_chunks_of_a_file_come_in_order_and_lists_are_read_as_they_are_reached() {
+    let mut memory = Memory::default();
+    for count in [0_u64, 1, 3, 10_000] {
+        let (mut writer, mut pages) = (ContentWriter::new(keys()), Vec::new());
+        let mut wanted = Vec::new();
+        for n in 0..count {
+            if n % 5 == 0 {
+                writer.hole(writer.position(), 7, &mut pages).unwrap();
+            }
+            let id = keys().chunk_id(ChunkKind::Data, &n.to_le_bytes());
+            let (offset, len) = (writer.position(), 1 + (n % 9) as u32);
+            wanted.push(PlacedChunk { id, offset, len });
+            writer.chunk(&id, len, &mut pages).unwrap();
+        }
+        let size = writer.position();
+        memory
+            .pages
+            .extend(pages.iter().map(|page| (page.id, page.raw.clone())));
+        let entry = Entry {
+            kind: EntryKind::File.into(),
+            size,
+            content: writer.finish(&mut pages).unwrap(),
+            ..Entry::default()
+        };
+        memory
+            .pages
+            .extend(pages.iter().map(|page| (page.id, page.raw.clone())));
+        memory.count();
+        let (found, ready) = chunks_of(&entry, &memory).unwrap();
+        assert_eq!(found, wanted);
+        let lists = memory.count() as usize;
+        assert_eq!(found.len() - ready, lists, "one chunk a list is waited for");
+        if count < 1000 {
+            assert_eq!(lists, 0, "a small file needs no read");
+        } else {
+            let list = pages.first().unwrap().id;
+            memory.lost.insert(list);
+            let lost = chunks_of(&entry, &memory);
+            assert!(matches!(lost, Err(VaultError::UnknownChunk(id)) if id == list));
+        }
     }
 }
 

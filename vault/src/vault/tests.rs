@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
 use super::*;
+use crate::error::Kind;
 use crate::testing::{Lab, block_on, folder_store, now};
 
 #[test]
@@ -10,7 +11,7 @@ fn a_vault_is_made_once_and_only_in_an_empty_place() {
     let operator = OperatorKey::generate().unwrap();
     let options = CreateOptions {
         tenant: Some("a tenant".into()),
-        ..CreateOptions::new(now())
+        ..crate::testing::create_options()
     };
     assert!(matches!(
         block_on(Vault::open(store.clone())),
@@ -124,11 +125,8 @@ fn registering_needs_this_vaults_credentials_and_is_done_once() {
         key: &key,
     };
     let foreign = other.operator.issue(&issue).unwrap();
-    assert!(
-        block_on(lab.vault.register(&foreign, &new, now()))
-            .unwrap_err()
-            .is_refused()
-    );
+    let refused = block_on(lab.vault.register(&foreign, &new, now())).unwrap_err();
+    assert_eq!(refused.kind(), Kind::Refused);
     let own = lab.operator.issue(&issue).unwrap();
     block_on(lab.vault.register(&own, &new, now())).unwrap();
     block_on(lab.vault.register(&own, &new, now())).unwrap();

@@ -29,8 +29,37 @@ fn servers() -> Servers {
     servers
 }
 
+fn parts<'a>(key: &'a SigningKey, nonce: &'a [u8; 16], body: &'a Body) -> EntryParts<'a> {
+    EntryParts {
+        server: SERVER,
+        key,
+        nonce,
+        now: now(),
+        body,
+    }
+}
+
 fn write(previous: &LogHead, nonce: u8, body: &Body) -> Bytes {
-    seal(&keys(), previous, SERVER, &key(), &[nonce; 16], now(), body).unwrap()
+    seal(&keys(), previous, parts(&key(), &[nonce; 16], body)).unwrap()
+}
+
+/// Believes the object after `previous`, or says why not. The rules stand at the top of `log`.
+fn validate_next(keys: &Keys, servers: &Servers, previous: &LogHead, object: &Bytes) -> Result<Entry, LogBroken> {
+    let plain = PlainEntry::read(keys.domain(), previous.n + 1, object, Some(servers))?;
+    chain(previous, &plain)?;
+    plain.open(keys)
+}
+
+/// The same for the operator, who cannot open the body: its head and, of a Commit, its summary.
+fn validate_plain(
+    domain: DomainId,
+    servers: &Servers,
+    previous: &LogHead,
+    object: &Bytes,
+) -> Result<(LogHead, Option<PointSummary>), LogBroken> {
+    let plain = PlainEntry::read(domain, previous.n + 1, object, Some(servers))?;
+    chain(previous, &plain)?;
+    Ok((plain.head, plain.record.point))
 }
 
 fn validate(previous: &LogHead, object: &Bytes) -> Result<Entry, LogBroken> {
@@ -162,7 +191,7 @@ fn only_a_registered_server_of_the_domain_writes() {
         Err(LogBroken::UnknownServer(SERVER))
     );
     let stranger = SigningKey::from_bytes(&[5; 32]);
-    let forged = seal(&keys(), &LogHead::START, SERVER, &stranger, &[1; 16], now(), &commit(1)).unwrap();
+    let forged = seal(&keys(), &LogHead::START, parts(&stranger, &[1; 16], &commit(1))).unwrap();
     assert_eq!(validate(&LogHead::START, &forged), Err(LogBroken::Signature(SERVER)));
 }
 
@@ -215,7 +244,7 @@ fn an_entry_that_breaks_the_rules_is_refused_although_it_is_signed() {
             ..FoldBody::default()
         })),
     ] {
-        assert!(seal(&keys(), &LogHead::START, SERVER, &key(), &[1; 16], now(), &body).is_err());
+        assert!(seal(&keys(), &LogHead::START, parts(&key(), &[1; 16], &body)).is_err());
     }
 }
 
