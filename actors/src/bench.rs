@@ -15,8 +15,8 @@ impl Weigh for Message {
     }
 }
 
-/// How long it takes to send `messages` from one thread to another through a channel of `capacity` messages: one hop of the
-/// flow.
+/// How long it takes to send `messages` from one thread to another through a channel of `capacity` messages: one hop of
+/// the flow.
 #[must_use]
 pub fn hops(messages: u64, capacity: usize) -> Duration {
     let (sender, receiver) = channel("bench", capacity, &CancelToken::new());

@@ -1,5 +1,5 @@
-//! The threads that the stages of a job share: a rayon pool for CPU work, and a tokio runtime for the store. Stages call
-//! both from plain threads and wait for the result.
+//! The threads that the stages of a job share: a rayon pool for CPU work, and a tokio runtime for the store. Stages
+//! call both from plain threads and wait for the result.
 
 use std::future::Future;
 
@@ -41,8 +41,8 @@ impl Engine {
         self.pool.install(work)
     }
 
-    /// Runs a task on the runtime's own threads. Waits until it is done or the token is cancelled; a cancelled task goes on
-    /// in the background, and its result is lost.
+    /// Runs a task on the runtime's own threads. Waits until it is done or the token is cancelled; a cancelled task
+    /// goes on in the background, and its result is lost.
     pub(crate) fn run_spawned<F>(&self, cancel: &CancelToken, task: F) -> Result<F::Output, Stop>
     where
         F: Future + Send + 'static,
@@ -51,7 +51,9 @@ impl Engine {
         let task = self.runtime.spawn(task.in_current_span());
         self.runtime.block_on(async {
             tokio::select! {
-                done = task => done.map_err(|error| Fault::transient(format!("a task of the store died: {error}")).into()),
+                done = task => done.map_err(|error| {
+                    Fault::transient(format!("a task of the store died: {error}")).into()
+                }),
                 () = cancel.cancelled() => Err(Stop::Cancelled),
             }
         })

@@ -1,5 +1,5 @@
-//! A job's figures while it runs: plain counters. The stages add to them; a display, a report or a scrape reads them at any
-//! time.
+//! A job's figures while it runs: plain counters. The stages add to them; a display, a report or a scrape reads them at
+//! any time.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -171,7 +171,8 @@ impl Progress {
         *self.slowest.lock() = stage;
     }
 
-    /// Shows the path that is being worked on. Does nothing while a display reads it, so that no stage waits for a display.
+    /// Shows the path that is being worked on. Does nothing while a display reads it, so that no stage waits for a
+    /// display.
     pub(crate) fn set_current(&self, folder: &[u8], name: &[u8]) {
         if let Some(mut current) = self.current.try_lock() {
             current.clear();

@@ -14,8 +14,8 @@ pub struct Tuning {
     /// Threads that read files. Default: two for each core, at least two and at most 16, as reading waits for the
     /// device while the pool computes.
     pub readers: usize,
-    /// Packs that are uploaded (or ranges that are downloaded) at once. Default 4: enough to keep a fast link busy despite
-    /// its latency.
+    /// Packs that are uploaded (or ranges that are downloaded) at once. Default 4: enough to keep a fast link busy
+    /// despite its latency.
     pub uploads: usize,
     /// Messages that a channel between stages holds. Default 4: batches are about 1 MiB, and bytes that wait long in a
     /// queue are no longer in the processor's cache when they are needed.
@@ -97,13 +97,14 @@ impl Tuning {
         (self.budget_bytes / 6).clamp(4 * limits::MIB, 16 * limits::MIB)
     }
 
-    /// Idle buffers are kept as long as all buffers together have no more bytes than this. It is one and a half times the
-    /// budget, as buffers are longer than what is in them.
+    /// Idle buffers are kept as long as all buffers together have no more bytes than this. It is one and a half times
+    /// the budget, as buffers are longer than what is in them.
     pub(crate) fn buffers(&self) -> usize {
         usize::try_from(self.budget_bytes + self.budget_bytes / 2).unwrap_or(usize::MAX)
     }
 
-    /// The size at which a data pack is closed, bytes: the format's target, or a third of the data budget if that is less.
+    /// The size at which a data pack is closed, bytes: the format's target, or a third of the data budget if that is
+    /// less.
     #[must_use]
     pub fn data_pack_target(&self) -> usize {
         limits::PACK_TARGET.min(usize::try_from(self.data_budget() / 3).unwrap_or(usize::MAX))

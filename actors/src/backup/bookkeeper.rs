@@ -1,12 +1,13 @@
-//! The Bookkeeper stage makes the uploaded packs part of the vault's index, and at the end of the backup it makes a recovery
-//! point. It is the only stage that writes to the log.
+//! The Bookkeeper stage makes the uploaded packs part of the vault's index, and at the end of the backup it makes a
+//! recovery point. It is the only stage that writes to the log.
 //!
-//! The order of durability is: packs acknowledged (by the Uploader) → segment acknowledged → log entry *Segments* → RocksDB.
-//! The log entry *Commit* comes last, when the streams of all other stages have ended cleanly, so that every chunk and page
-//! is durable. A crash at any moment leaves garbage at worst, and never a recovery point that can't be restored.
+//! The order of durability is: packs acknowledged (by the Uploader) → segment acknowledged → log entry *Segments* →
+//! RocksDB. The log entry *Commit* comes last, when the streams of all other stages have ended cleanly, so that every
+//! chunk and page is durable. A crash at any moment leaves garbage at worst, and never a recovery point that can't be
+//! restored.
 //!
-//! After a cancel, or a fault in another stage, it still writes a last checkpoint of what is durable already, if the store
-//! answers at once. The next run then need not send that again.
+//! After a cancel, or a fault in another stage, it still writes a last checkpoint of what is durable already, if the
+//! store answers at once. The next run then need not send that again.
 
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -175,7 +176,7 @@ impl Bookkeeper {
 }
 
 /// Writes the segments that list these packs, and the log entry that names them.
-async fn write_checkpoint(context: &Context, packs: &[PackEntry]) -> Result<(), Fault> {
+async fn write_checkpoint(context: &BackupContext, packs: &[PackEntry]) -> Result<(), Fault> {
     let segments = write_segments(context, packs).await?;
     let domain = &context.job.domain;
     domain.append_segments(segments, packs, Timestamp::now()).await?;
@@ -183,7 +184,7 @@ async fn write_checkpoint(context: &Context, packs: &[PackEntry]) -> Result<(), 
 }
 
 /// Writes the segments that list these packs, bounded in size, and returns their ids.
-async fn write_segments(context: &Context, packs: &[PackEntry]) -> Result<Vec<SegmentId>, Fault> {
+async fn write_segments(context: &BackupContext, packs: &[PackEntry]) -> Result<Vec<SegmentId>, Fault> {
     let domain = &context.job.domain;
     let mut ids = Vec::new();
     let mut rest = packs;

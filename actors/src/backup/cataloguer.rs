@@ -1,9 +1,9 @@
 //! The Cataloguer stage turns the walk and the files that were read into tree pages.
 //!
-//! The walk arrives in walk order, with a slot for each file that the Hasher is reading. Files arrive in any order and fill
-//! their slots. The Cataloguer follows the walk up to the first slot that is not filled, so it writes a page as soon as
-//! everything in the page is known. `generation.window` bounds how far the walk may run ahead. Finished pages go to Dedup's
-//! tree lane.
+//! The walk arrives in walk order, with a slot for each file that the Hasher is reading. Files arrive in any order and
+//! fill their slots. The Cataloguer follows the walk up to the first slot that is not filled, so it writes a page as
+//! soon as everything in the page is known. `generation.window` bounds how far the walk may run ahead. Finished pages
+//! go to Dedup's tree lane.
 //!
 //! The Cataloguer also writes each file that arrives into the journal, for the run after an interruption.
 

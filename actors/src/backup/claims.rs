@@ -7,8 +7,9 @@ use parking_lot::Mutex;
 
 use super::messages::Chunk;
 
-/// The ids of chunks that are on their way and in no checkpoint yet. The first batch that brings a chunk claims it, and the
-/// claim is released when the index knows the chunk. So each chunk is sealed once. A checkpoint bounds how many there are.
+/// The ids of chunks that are on their way and in no checkpoint yet. The first batch that brings a chunk claims it, and
+/// the claim is released when the index knows the chunk. So each chunk is sealed once. A checkpoint bounds how many
+/// there are.
 #[derive(Default)]
 pub(crate) struct Claims {
     ids: Mutex<HashSet<ChunkId>>,

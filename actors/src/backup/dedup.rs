@@ -1,10 +1,10 @@
-//! The Dedup stage finds the chunks that the vault lacks. It asks the claims, which know the chunks that this generation has
-//! already sent on their way, and then the index (RocksDB, in batches). New chunks are claimed and go on to the Sealer. Known
-//! chunks are dropped here, and their bytes go back to the budget.
+//! The Dedup stage finds the chunks that the vault lacks. It asks the claims, which know the chunks that this
+//! generation has already sent on their way, and then the index (RocksDB, in batches). New chunks are claimed and go on
+//! to the Sealer. Known chunks are dropped here, and their bytes go back to the budget.
 //!
-//! There are two lanes, one for file content and one for tree pages. They differ only in the kind of chunk. Each has its own
-//! thread, channel and budget, so that tree pages never wait for room that content holds (`docs/ARCHITECTURE.md`, "Flow
-//! rules").
+//! There are two lanes, one for file content and one for tree pages. They differ only in the kind of chunk. Each has
+//! its own thread, channel and budget, so that tree pages never wait for room that content holds
+//! (`docs/ARCHITECTURE.md`, "Flow rules").
 
 use lockstone_proto::vault::ChunkKind;
 

@@ -195,8 +195,8 @@ pub(super) struct BackupContext {
     pub(super) generation: Arc<Generation>,
 }
 
-/// Whether a ctime lies before `started` by more than the clock's tick (4 ms at 250 Hz, 10 ms at 100 Hz). Only then is it
-/// certain that a later change would have left another ctime.
+/// Whether a ctime lies before `started` by more than the clock's tick (4 ms at 250 Hz, 10 ms at 100 Hz). Only then is
+/// it certain that a later change would have left another ctime.
 pub(super) fn settled_before(ctime: (i64, u32), started: (i64, u32)) -> bool {
     const TICK_NS: u32 = 10_000_000;
     let (mut s, mut ns) = (ctime.0, ctime.1 + TICK_NS);

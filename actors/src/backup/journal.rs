@@ -1,11 +1,11 @@
-//! The journal records what an unfinished backup has read, so that the run after an interruption need not read it again. It is
-//! kept beside the index. The Cataloguer writes it as files arrive, the Enumerator asks it, and the Bookkeeper clears it after
-//! the commit.
+//! The journal records what an unfinished backup has read, so that the run after an interruption need not read it
+//! again. It is kept beside the index. The Cataloguer writes it as files arrive, the Enumerator asks it, and the
+//! Bookkeeper clears it after the commit.
 //!
-//! A record has files of one folder that were read together, because few writes cost less than many. Its key is the folder's
-//! path, a zero byte and the first file's name. Its value is the files' entries in the order of their names, each in
-//! protobuf's delimited form. A file is looked for in the last record whose first name is not behind the file's name. Records
-//! of several interrupted runs can overlap; a file that is in a hidden part of a record is read again.
+//! A record has files of one folder that were read together, because few writes cost less than many. Its key is the
+//! folder's path, a zero byte and the first file's name. Its value is the files' entries in the order of their names,
+//! each in protobuf's delimited form. A file is looked for in the last record whose first name is not behind the file's
+//! name. Records of several interrupted runs can overlap; a file that is in a hidden part of a record is read again.
 
 use bytes::{Buf, Bytes};
 use lockstone_proto::vault::Entry;

@@ -1,5 +1,5 @@
-//! The two lanes of a backup: file content, and tree pages. Each has its own threads, channels and budget from Dedup to the
-//! Sealer, so that tree pages never wait for room that content holds.
+//! The two lanes of a backup: file content, and tree pages. Each has its own threads, channels and budget from Dedup to
+//! the Sealer, so that tree pages never wait for room that content holds.
 
 use std::ops::{Index, IndexMut};
 

@@ -96,8 +96,8 @@ pub(crate) struct Chunk {
     pub(crate) range: Range<usize>,
 }
 
-/// Hashed chunks of one buffer. Hasher → Dedup and Cataloguer → Dedup: all of them. Dedup → Assembler: those that the vault
-/// lacks.
+/// Hashed chunks of one buffer. Hasher → Dedup and Cataloguer → Dedup: all of them. Dedup → Assembler: those that the
+/// vault lacks.
 pub(crate) struct ChunkBatch {
     pub(crate) buffer: Arc<Buffer>,
     pub(crate) chunks: Vec<Chunk>,

@@ -9,8 +9,8 @@
 //!                                └─ Cataloguer: fills slots, writes tree pages, which enter Dedup, too
 //! ```
 //!
-//! `Backup::assemble` is this picture in code. The graph has no cycle: file content and tree pages have lanes of their own
-//! from Dedup to the Sealer, and from the Uploader on everything only drains.
+//! `Backup::assemble` is this picture in code. The graph has no cycle: file content and tree pages have lanes of their
+//! own from Dedup to the Sealer, and from the Uploader on everything only drains.
 
 mod bookkeeper;
 mod cataloguer;
@@ -99,8 +99,8 @@ impl Pipeline for Backup {
         let sealers = tuning.threads + 1;
         let open_packs = &Arc::new(Packs::new(sealers));
 
-        // Capacities. Batches are about 1 MiB of content, and the budget bounds the bytes: a channel only has to keep its
-        // receiver busy over a hiccup of its sender. The sources are one message; packs are 32 MiB each.
+        // Capacities. Batches are about 1 MiB of content, and the budget bounds the bytes: a channel only has to keep
+        // its receiver busy over a hiccup of its sender. The sources are one message; packs are 32 MiB each.
         let capacity = tuning.capacity;
         let mut flow = Assembly::new(cancel);
         let (to_enumerator, sources) = flow.channel("sources", 1);

@@ -12,8 +12,8 @@ use crate::job::{JobError, JobStatus, Warning};
 use crate::progress::get;
 use crate::supervisor::JobEnd;
 
-/// How a backup went. Files and folders are counted in the last generation only, as each generation walks them again. Work
-/// that stays done (bytes read and stored, chunks) is counted over the whole job.
+/// How a backup went. Files and folders are counted in the last generation only, as each generation walks them again.
+/// Work that stays done (bytes read and stored, chunks) is counted over the whole job.
 #[derive(Debug, Clone, Default)]
 pub struct BackupReport {
     /// The job's id.

@@ -1,5 +1,5 @@
-//! The Snapshotter stage freezes the sources before anything is read. A snapshot is the frozen *source*. It exists as long as
-//! the generation runs and is removed when all stages have exited; after a crash, the next run removes it.
+//! The Snapshotter stage freezes the sources before anything is read. A snapshot is the frozen *source*. It exists as
+//! long as the generation runs and is removed when all stages have exited; after a crash, the next run removes it.
 
 use lockstone_host::snapshot::{self, FrozenSource};
 

@@ -1,6 +1,7 @@
 //! The Uploader stage sends packs to the store, a few at once. The store's connection obeys the throttle, and the store
-//! retries by itself. A pack is created under its random id, and only if nothing has this id; it never overwrites anything.
-//! When the store has acknowledged a pack, the Bookkeeper hears of it, and then its bytes go back to the budget.
+//! retries by itself. A pack is created under its random id, and only if nothing has this id; it never overwrites
+//! anything. When the store has acknowledged a pack, the Bookkeeper hears of it, and then its bytes go back to the
+//! budget.
 
 use std::sync::atomic::Ordering;
 

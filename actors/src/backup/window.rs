@@ -1,5 +1,6 @@
-//! How far the walk may run ahead of the tree: a count of steps, which the Enumerator takes and the Cataloguer gives back.
-//! While a large file is being read, everything that the walk finds behind it waits in memory. The window bounds that.
+//! How far the walk may run ahead of the tree: a count of steps, which the Enumerator takes and the Cataloguer gives
+//! back. While a large file is being read, everything that the walk finds behind it waits in memory. The window bounds
+//! that.
 
 use crossbeam_channel::select;
 use parking_lot::Mutex;

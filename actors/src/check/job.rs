@@ -99,8 +99,8 @@ impl CheckJob {
         })
     }
 
-    /// A generation has looked at so many objects. Each begins anew, so only one that gets further than any before it has
-    /// made progress.
+    /// A generation has looked at so many objects. Each begins anew, so only one that gets further than any before it
+    /// has made progress.
     pub(super) fn got_to(&self, objects: u64) {
         self.furthest.fetch_max(objects, Ordering::SeqCst);
     }

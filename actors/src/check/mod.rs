@@ -1,5 +1,6 @@
-//! The check job: `vault`'s check under the same supervisor as backup and restore. It has one stage, the Checker. Packs are
-//! checked several at once on the job's runtime; the walk of the recovery points' trees runs on the stage's own thread.
+//! The check job: `vault`'s check under the same supervisor as backup and restore. It has one stage, the Checker. Packs
+//! are checked several at once on the job's runtime; the walk of the recovery points' trees runs on the stage's own
+//! thread.
 //!
 //! Damage in the vault is the check's result and not a fault. A transient fault starts a new generation, which checks
 //! everything again.

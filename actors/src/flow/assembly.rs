@@ -1,6 +1,6 @@
 //! How a pipeline puts its stages together. An [`Assembly`] makes the channels and collects the stages; for each stage,
-//! a [`StageBuilder`] takes the inbox (whose gauge then belongs to the stage's figures), the outlets, and a function that
-//! makes the body of one thread.
+//! a [`StageBuilder`] takes the inbox (whose gauge then belongs to the stage's figures), the outlets, and a function
+//! that makes the body of one thread.
 //!
 //! The outlets are split into exactly one part for each thread. Every sender therefore belongs to a thread that will
 //! finish it, and none is left over that would keep the next stage waiting.

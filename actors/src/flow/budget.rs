@@ -1,6 +1,7 @@
-//! The byte budget of a job. A stage that brings bytes into memory first takes a [`Permit`] for them. The permit travels
-//! with the bytes and returns them to the budget when it is dropped or shrunk. So peak memory depends on the budget and
-//! not on the data. Waiters are served in the order in which they came, so small requests cannot starve a large one.
+//! The byte budget of a job. A stage that brings bytes into memory first takes a [`Permit`] for them. The permit
+//! travels with the bytes and returns them to the budget when it is dropped or shrunk. So peak memory depends on the
+//! budget and not on the data. Waiters are served in the order in which they came, so small requests cannot starve a
+//! large one.
 
 use std::collections::VecDeque;
 use std::sync::Arc;

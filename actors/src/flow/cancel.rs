@@ -1,5 +1,6 @@
-//! Cancelling, for plain threads and for tasks. A token is cheap to clone. A child token is cancelled with its parent, and
-//! never the other way round: cancelling a job cancels its generation, but a failed generation does not cancel the job.
+//! Cancelling, for plain threads and for tasks. A token is cheap to clone. A child token is cancelled with its parent,
+//! and never the other way round: cancelling a job cancels its generation, but a failed generation does not cancel the
+//! job.
 
 use std::convert::Infallible;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -1,6 +1,6 @@
-//! Bounded channels between stages. They add two things to crossbeam's. Every wait also waits for the cancel token. And a
-//! receiver can tell a sender that *finished* from one that went away, for example by a panic: the stream ends cleanly only
-//! if every sender called [`Sender::finish`]; otherwise the receiver stops with [`Stop::Broken`].
+//! Bounded channels between stages. They add two things to crossbeam's. Every wait also waits for the cancel token. And
+//! a receiver can tell a sender that *finished* from one that went away, for example by a panic: the stream ends
+//! cleanly only if every sender called [`Sender::finish`]; otherwise the receiver stops with [`Stop::Broken`].
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};

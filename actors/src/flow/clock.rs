@@ -1,6 +1,6 @@
-//! What a stage's threads do with their time. At each moment a thread is *busy*, *starved* (it waits for work) or *blocked*
-//! (it waits for room in the next stage's inbox, or for the budget). The three times always add up to the thread's age,
-//! even during a long wait. A wait for a device or for the store counts as busy.
+//! What a stage's threads do with their time. At each moment a thread is *busy*, *starved* (it waits for work) or
+//! *blocked* (it waits for room in the next stage's inbox, or for the budget). The three times always add up to the
+//! thread's age, even during a long wait. A wait for a device or for the store counts as busy.
 //!
 //! A thread touches its clock only when it has to wait. Only a scrape of the metrics reads the clocks.
 

@@ -1,5 +1,5 @@
-//! What ends a stage before its work is done. A [`Fault`] is a cause: it has a kind and says what the user can do about it.
-//! The other [`Stop`]s are echoes of a cause somewhere else, and are never shown.
+//! What ends a stage before its work is done. A [`Fault`] is a cause: it has a kind and says what the user can do about
+//! it. The other [`Stop`]s are echoes of a cause somewhere else, and are never shown.
 
 use std::fmt;
 

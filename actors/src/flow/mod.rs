@@ -1,10 +1,10 @@
-//! The bounded flow that joins the stages of a pipeline. It has one way to cancel, one way to send and receive, one way to
-//! account for bytes in memory, and one way to run a stage.
+//! The bounded flow that joins the stages of a pipeline. It has one way to cancel, one way to send and receive, one way
+//! to account for bytes in memory, and one way to run a stage.
 //!
 //! # Flow rules
 //!
-//! `docs/ARCHITECTURE.md` ("Flow rules") explains the rules by which no pipeline can lock up or outgrow its memory. This
-//! module keeps these of them:
+//! `docs/ARCHITECTURE.md` ("Flow rules") explains the rules by which no pipeline can lock up or outgrow its memory.
+//! This module keeps these of them:
 //!
 //! 1. every wait also waits for the [`CancelToken`] (`channel`, `budget`);
 //! 2. bytes in flight are paid for with a [`Permit`] of the job's [`Budget`], which is taken before the bytes are read;
@@ -12,11 +12,11 @@
 //!
 //! # How a stage ends
 //!
-//! A stage's body returns `Result<(), Stop>`. [`Stop`] tells a cause (a [`Fault`]) from its echoes: a cancelled wait, or
-//! a neighbour that went away. Exactly one cause reaches the user: the first one.
+//! A stage's body returns `Result<(), Stop>`. [`Stop`] tells a cause (a [`Fault`]) from its echoes: a cancelled wait,
+//! or a neighbour that went away. Exactly one cause reaches the user: the first one.
 //!
-//! A channel tells a sender that *finished* from one that went away. So a stream only ends cleanly when all who sent to it
-//! had done all their work, and a crash upstream is never mistaken for the end.
+//! A channel tells a sender that *finished* from one that went away. So a stream only ends cleanly when all who sent to
+//! it had done all their work, and a crash upstream is never mistaken for the end.
 //!
 //! # How a pipeline is put together
 //!

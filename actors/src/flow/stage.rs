@@ -1,6 +1,6 @@
 //! A stage as it runs. Its *address* is a small actix actor ([`Stage`]) that takes `Start`; its *inbox* is the bounded
-//! channel that its bodies read. The bodies run on plain threads. However they end (done, stopped, faulted, panicked), the
-//! stage sends exactly one [`StageExited`], after its last body has let go of its channels.
+//! channel that its bodies read. The bodies run on plain threads. However they end (done, stopped, faulted, panicked),
+//! the stage sends exactly one [`StageExited`], after its last body has let go of its channels.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};

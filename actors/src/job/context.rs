@@ -9,8 +9,8 @@ use crate::metrics::Metrics;
 use crate::progress::Progress;
 use crate::tuning::Tuning;
 
-/// What a job works with. The caller makes it and keeps clones of what it wants to watch or cancel. A job starts its own
-/// threads by `tuning`; the throttle is in the domain's store.
+/// What a job works with. The caller makes it and keeps clones of what it wants to watch or cancel. A job starts its
+/// own threads by `tuning`; the throttle is in the domain's store.
 #[derive(Clone)]
 pub struct JobContext {
     /// The domain that the job reads and writes.

@@ -7,8 +7,8 @@ use prometheus::{CounterVec, Encoder, GaugeVec, HistogramOpts, HistogramVec, Opt
 
 use super::list::{self, Kind, Label, Metric, OTHER};
 
-/// The upper bounds of histograms, seconds. A local disk answers within a millisecond; a request that is tried again takes
-/// a minute or more.
+/// The upper bounds of histograms, seconds. A local disk answers within a millisecond; a request that is tried again
+/// takes a minute or more.
 const BUCKETS: [f64; 11] = [0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0];
 
 /// All families, by the name of the metric.

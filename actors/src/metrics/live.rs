@@ -1,5 +1,5 @@
-//! The job that runs, as each scrape reads it: the counters of its [`Progress`], its index and its stages. A scrape adds
-//! to the metrics what a counter has grown by since the last scrape, and sets the gauges.
+//! The job that runs, as each scrape reads it: the counters of its [`Progress`], its index and its stages. A scrape
+//! adds to the metrics what a counter has grown by since the last scrape, and sets the gauges.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};

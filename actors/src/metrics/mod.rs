@@ -1,5 +1,5 @@
-//! What Prometheus sees of the jobs of this process or, in the agent, of the records of this server's jobs. The [`list`]
-//! has all metrics.
+//! What Prometheus sees of the jobs of this process or, in the agent, of the records of this server's jobs. The
+//! [`list`] has all metrics.
 //!
 //! The stages count in plain atomics. A scrape reads them (`live`) and adds what is new. So metrics cost the pipeline
 //! nothing except those atomics, however often they are scraped.
@@ -118,8 +118,8 @@ impl Metrics {
             .set(&list::JOBS_RUNNING, &[kind.word(), state.word()], 1.0);
     }
 
-    /// The job that runs has ended; its last figures are kept. The caller says how it ended ([`recorded`](Self::recorded)),
-    /// because only the caller knows of jobs that failed before their first stage.
+    /// The job that runs has ended; its last figures are kept. The caller says how it ended
+    /// ([`recorded`](Self::recorded)), because only the caller knows of jobs that failed before their first stage.
     pub(crate) fn job_ended(&self) {
         if let Some(mut job) = self.job.lock().take() {
             job.sample(&self.families);
@@ -291,7 +291,8 @@ impl Default for Metrics {
 
 impl StoreObserver for Metrics {
     fn finished(&self, verb: Verb, outcome: Outcome, seconds: f64, bytes: u64) {
-        // From the first request on, all series are there: a counter that only appears with its first failure has no rate.
+        // From the first request on, all series are there: a counter that only appears with its first failure has no
+        // rate.
         self.store_used.call_once(|| {
             for verb in list::REQUESTS.labels[0].values {
                 self.families.add(&list::RETRIES, &[verb], 0.0);

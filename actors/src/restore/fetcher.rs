@@ -1,4 +1,5 @@
-//! The Fetcher stage fetches ranges of packs from the store, several at once. A range is paid for before it is requested.
+//! The Fetcher stage fetches ranges of packs from the store, several at once. A range is paid for before it is
+//! requested.
 
 use lockstone_vault::VaultError;
 use lockstone_vault::names;

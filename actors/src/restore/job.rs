@@ -88,7 +88,8 @@ impl RestoreJob {
             domain: Arc::clone(&context.domain),
             request,
             engine: Engine::new(&tuning)?,
-            // Only raw bytes are in the pool's buffers, and they get half of the budget. A store has buffers of its own.
+            // Only raw bytes are in the pool's buffers, and they get half of the budget. A store has buffers of its
+            // own.
             pool: Pool::new(tuning.buffers() * 2 / 3),
             tuning,
             metrics: Arc::clone(&context.metrics),
@@ -108,8 +109,8 @@ pub(super) struct RestoreContext {
     pub(super) cancel: CancelToken,
     /// For sealed bytes, from before they are fetched until their last frame is opened.
     pub(super) sealed_budget: Budget,
-    /// For the bytes that come out of frames, until they are written. The Opener waits for it while it holds sealed bytes. The
-    /// Writer, which gives it back, waits for neither budget.
+    /// For the bytes that come out of frames, until they are written. The Opener waits for it while it holds sealed
+    /// bytes. The Writer, which gives it back, waits for neither budget.
     pub(super) raw_budget: Budget,
     /// The first names of files with several names, by device and inode.
     pub(super) first_names: Arc<Mutex<HashMap<(u64, u64), Arc<FileOut>>>>,
@@ -133,8 +134,8 @@ impl RestoreContext {
         self.job.warnings.add(path, message);
     }
 
-    /// This path could not be restored, because of the target. That is a warning, or the end of the job if no other path could
-    /// be restored, either.
+    /// This path could not be restored, because of the target. That is a warning, or the end of the job if no other
+    /// path could be restored, either.
     pub(super) fn not_restored(&self, path: &[u8], error: &io::Error) -> Result<(), Stop> {
         use io::ErrorKind::{QuotaExceeded, ReadOnlyFilesystem, StorageFull};
         if matches!(error.kind(), StorageFull | QuotaExceeded | ReadOnlyFilesystem) {

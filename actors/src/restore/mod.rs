@@ -8,8 +8,9 @@
 //!     └─ files that need no content, folders ─┘
 //! ```
 //!
-//! Damage in the vault only affects the files that need the damaged bytes. Each of them is named, and all others are restored.
-//! A restore is never rolled back: if it is cancelled, what was restored stays. A later generation finds it there.
+//! Damage in the vault only affects the files that need the damaged bytes. Each of them is named, and all others are
+//! restored. A restore is never rolled back: if it is cancelled, what was restored stays. A later generation finds it
+//! there.
 
 mod fetcher;
 mod job;
@@ -78,7 +79,8 @@ impl Pipeline for Restore {
         let context = &self.begin(number, cancel);
         let tuning = &self.job.tuning;
 
-        // Capacities. The budget pays for ranges and frames. The Writer's inbox also takes every file of a window, in batches.
+        // Capacities. The budget pays for ranges and frames. The Writer's inbox also takes every file of a window, in
+        // batches.
         let mut flow = Assembly::new(cancel);
         let (to_fetcher, ranges) = flow.channel("ranges", tuning.capacity);
         let (to_opener, fetched) = flow.channel("fetched", tuning.uploads.min(tuning.capacity));

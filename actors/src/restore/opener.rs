@@ -1,6 +1,6 @@
-//! The Opener stage takes frames out of ranges. It opens a frame, decompresses it, and computes the ids of its wanted chunks
-//! again before a byte of it reaches a file. The bytes that come out are paid for frame by frame. A frame that fails only
-//! affects the files that need it.
+//! The Opener stage takes frames out of ranges. It opens a frame, decompresses it, and computes the ids of its wanted
+//! chunks again before a byte of it reaches a file. The bytes that come out are paid for frame by frame. A frame that
+//! fails only affects the files that need it.
 //!
 //! The work within a frame can't be shared out. So the stage's own threads do it, as many as the pool has; the pool has
 //! nothing to do meanwhile.

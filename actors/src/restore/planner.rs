@@ -1,7 +1,7 @@
-//! The Planner stage walks the recovery point's tree in order, decides what becomes of each entry, and looks up where the
-//! chunks are. It plans one window of the tree at a time. Within a window, all chunks of a frame are taken from the frame
-//! together, frames that are side by side in a pack become one range, and each range is fetched once. The backup filled the
-//! frames in walk order, too, so two windows rarely need the same frame.
+//! The Planner stage walks the recovery point's tree in order, decides what becomes of each entry, and looks up where
+//! the chunks are. It plans one window of the tree at a time. Within a window, all chunks of a frame are taken from the
+//! frame together, frames that are side by side in a pack become one range, and each range is fetched once. The backup
+//! filled the frames in walk order, too, so two windows rarely need the same frame.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -158,8 +158,8 @@ impl Planner {
         page.map_err(|error| EntryError::Entry(error.into()))
     }
 
-    /// Plans a folder and everything below it. Continues on a new piece of stack if this one runs short: the recursion is as
-    /// deep as the tree.
+    /// Plans a folder and everything below it. Continues on a new piece of stack if this one runs short: the recursion
+    /// is as deep as the tree.
     fn folder(&self, top: &Bytes, folder: &Arc<FolderOut>, scope: Scope, walk: &mut Walk<'_>) -> Result<(), Stop> {
         let done = stacker::maybe_grow(64 * 1024, 1024 * 1024, || {
             self.each_entry(top, &mut |entry| self.entry(entry, folder, scope, walk))

@@ -1,9 +1,9 @@
-//! What the supervisor decides, as a pure function of what happened: no clock, no thread, no actor. A job has one state. A
-//! generation is one attempt of the job.
+//! What the supervisor decides, as a pure function of what happened: no clock, no thread, no actor. A job has one
+//! state. A generation is one attempt of the job.
 //!
-//! After a transient fault, a new generation starts after a pause. The pause doubles each time, and goes back to its first
-//! length only after *real* progress: more became durable since the last fault. Integrity, key and other permanent faults
-//! end the job at once. A cancelled job ends as soon as its generation has ended.
+//! After a transient fault, a new generation starts after a pause. The pause doubles each time, and goes back to its
+//! first length only after *real* progress: more became durable since the last fault. Integrity, key and other
+//! permanent faults end the job at once. A cancelled job ends as soon as its generation has ended.
 
 use std::time::Duration;
 
@@ -90,8 +90,8 @@ impl Machine {
         }
     }
 
-    /// All stages of a generation have exited. `cause` is the generation's first fault. `complete` says that the last stage
-    /// did its work to the end. `progress` measures what is durable, in any unit; it never becomes less.
+    /// All stages of a generation have exited. `cause` is the generation's first fault. `complete` says that the last
+    /// stage did its work to the end. `progress` measures what is durable, in any unit; it never becomes less.
     pub(crate) fn generation_ended(&mut self, cause: Option<Fault>, complete: bool, progress: u64) -> Next {
         // The work is committed. A cancel or a fault that came too late does not change that.
         if complete {

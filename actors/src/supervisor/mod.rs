@@ -8,20 +8,20 @@
 //!
 //! # A generation
 //!
-//! The supervisor asks the job's [`Pipeline`] to assemble its stages, and starts them from the last to the first. Each stage
-//! reports its end once. When *all* have ended, the supervisor joins the threads, lets the pipeline settle (release its
-//! snapshot), and asks the [`machine`] what comes next. A failed generation is rebuilt from the pipeline and the job's own
-//! record, never from what is left of it.
+//! The supervisor asks the job's [`Pipeline`] to assemble its stages, and starts them from the last to the first. Each
+//! stage reports its end once. When *all* have ended, the supervisor joins the threads, lets the pipeline settle
+//! (release its snapshot), and asks the [`machine`] what comes next. A failed generation is rebuilt from the pipeline
+//! and the job's own record, never from what is left of it.
 //!
 //! # Cancelling
 //!
-//! A job's token is the parent of its generation's token, so all waits of the stages end. The first fault of a generation
-//! cancels the generation's token only.
+//! A job's token is the parent of its generation's token, so all waits of the stages end. The first fault of a
+//! generation cancels the generation's token only.
 //!
 //! # Load
 //!
-//! The supervisor is an actix actor that handles a handful of messages a second. No chunk, id or buffer passes through it,
-//! and nothing in a handler blocks.
+//! The supervisor is an actix actor that handles a handful of messages a second. No chunk, id or buffer passes through
+//! it, and nothing in a handler blocks.
 
 mod machine;
 
@@ -43,12 +43,12 @@ use machine::{Machine, Next, RestartPolicy};
 
 /// What a kind of job gives the supervisor: a way to assemble a generation, as often as necessary.
 pub(crate) trait Pipeline: Send + 'static {
-    /// Assembles generation `number`; none of its stages runs yet. When the last stage in the list has done its work, the
-    /// job is complete. The stages are started from the last to the first.
+    /// Assembles generation `number`; none of its stages runs yet. When the last stage in the list has done its work,
+    /// the job is complete. The stages are started from the last to the first.
     fn assemble(&mut self, number: u32, cancel: &CancelToken) -> Vec<StageSpec>;
 
-    /// Releases what the generation held. Called when all of its stages have exited. May block, as it runs on a thread of
-    /// its own.
+    /// Releases what the generation held. Called when all of its stages have exited. May block, as it runs on a thread
+    /// of its own.
     fn settle(&mut self) {}
 
     /// How much is durable, in any unit. Never becomes less.

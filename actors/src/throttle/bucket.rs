@@ -1,6 +1,6 @@
 //! A token bucket by governor, in bytes. governor counts cells, and the time between two cells is a whole number of
-//! nanoseconds: with one byte a cell, 60 MiB/s would be 6 % too fast. So a cell is as many bytes as the limit allows in about
-//! 50 µs. Bytes of a cell that are taken and not used are kept for the next request.
+//! nanoseconds: with one byte a cell, 60 MiB/s would be 6 % too fast. So a cell is as many bytes as the limit allows in
+//! about 50 µs. Bytes of a cell that are taken and not used are kept for the next request.
 
 use std::num::NonZeroU32;
 use std::sync::Mutex;

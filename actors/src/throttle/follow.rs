@@ -1,5 +1,6 @@
-//! A thread that keeps the throttle's limits up to date. A few times a second it asks a function for the limits that apply now.
-//! That function knows the settings, the clock and the time zone, so a change of any of them acts within a tick.
+//! A thread that keeps the throttle's limits up to date. A few times a second it asks a function for the limits that
+//! apply now. That function knows the settings, the clock and the time zone, so a change of any of them acts within a
+//! tick.
 
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -32,7 +33,8 @@ impl Follower {
             while ended.recv_timeout(TICK) == Err(RecvTimeoutError::Timeout) {
                 let limits = now();
                 if throttle.set(limits) {
-                    tracing::info!(up = ?limits.up, down = ?limits.down, requests = ?limits.requests, "the throttle's limits changed");
+                    let Limits { up, down, requests } = limits;
+                    tracing::info!(?up, ?down, ?requests, "the throttle's limits changed");
                 }
             }
         };

@@ -1,13 +1,14 @@
-//! The throttle decides when bytes and requests may be sent or received. There is one for the whole process, shared by all
-//! stores and jobs. The code that moves bytes (the connector of an object store, the local folder) asks it before each piece,
-//! through `WirePace`.
+//! The throttle decides when bytes and requests may be sent or received. There is one for the whole process, shared by
+//! all stores and jobs. The code that moves bytes (the connector of an object store, the local folder) asks it before
+//! each piece, through `WirePace`.
 //!
-//! Each direction has a token bucket (`bucket`, by governor) and a queue: first come, first served, and only the first in the
-//! queue looks at the bucket. A change of the limit (`set`) replaces the bucket while the first one waits, so it acts at once,
-//! even on a body that is being sent. A limit of 0 is a pause. Without a limit, asking costs one atomic load.
+//! Each direction has a token bucket (`bucket`, by governor) and a queue: first come, first served, and only the first
+//! in the queue looks at the bucket. A change of the limit (`set`) replaces the bucket while the first one waits, so it
+//! acts at once, even on a body that is being sent. A limit of 0 is a pause. Without a limit, asking costs one atomic
+//! load.
 //!
-//! The throttle does not know which limits apply at which time (windows, `throttle set`). A [`Follower`] asks for the limits
-//! a few times a second and sets them.
+//! The throttle does not know which limits apply at which time (windows, `throttle set`). A [`Follower`] asks for the
+//! limits a few times a second and sets them.
 
 mod bucket;
 mod follow;
@@ -29,14 +30,15 @@ pub use follow::Follower;
 const MAX_PIECE: u64 = 64 * 1024;
 /// The shortest piece of a body, bytes.
 const MIN_PIECE: u64 = 512;
-/// Between those two, a piece is what the limit allows in this part of a second. A piece that was allowed before a change of
-/// the limit is still under way afterwards. It should be small beside what a tenth of the limit allows in a second.
+/// Between those two, a piece is what the limit allows in this part of a second. A piece that was allowed before a
+/// change of the limit is still under way afterwards. It should be small beside what a tenth of the limit allows in a
+/// second.
 const PIECES_A_SECOND: u64 = 200;
-/// A bucket holds what the limit allows in this part of a second. That is enough to lose nothing when a waiter wakes late,
-/// and too little to be noticed within a second.
+/// A bucket holds what the limit allows in this part of a second. That is enough to lose nothing when a waiter wakes
+/// late, and too little to be noticed within a second.
 const BURSTS_A_SECOND: u64 = 25;
-/// Bodies stay below the limit by this part of it, because the heads of requests are not counted and a limit must not be
-/// exceeded.
+/// Bodies stay below the limit by this part of it, because the heads of requests are not counted and a limit must not
+/// be exceeded.
 const MARGIN: u64 = 200;
 /// How an atomic says "no limit".
 const UNLIMITED: u64 = u64::MAX;

@@ -1,7 +1,7 @@
-//! The Enumerator stage walks the frozen sources in byte order of names, in step with the tree of the last recovery point. An
-//! entry that has not changed since then (size, mtime, ctime, inode, device) is taken over without being opened. So is a file
-//! that an interrupted run had finished, if the vault has its chunks. Files that must be read go to the Hasher. Every step of
-//! the walk goes to the Cataloguer.
+//! The Enumerator stage walks the frozen sources in byte order of names, in step with the tree of the last recovery
+//! point. An entry that has not changed since then (size, mtime, ctime, inode, device) is taken over without being
+//! opened. So is a file that an interrupted run had finished, if the vault has its chunks. Files that must be read go
+//! to the Hasher. Every step of the walk goes to the Cataloguer.
 //!
 //! A recovery point's tree begins at `/`. The folders above a source are in it for their attributes only (`implied`).
 
@@ -390,7 +390,8 @@ impl Enumerator {
         walk.steps.push(Walked::Entry(Box::new(entry)));
     }
 
-    /// The entry of a file that an interrupted run had read, if the file has not changed and all of its chunks are durable.
+    /// The entry of a file that an interrupted run had read, if the file has not changed and all of its chunks are
+    /// durable.
     fn journaled(&self, journal: &mut Journal, file: &FileTask) -> Result<Option<Entry>, Stop> {
         let job = &self.context.job;
         let index = job.domain.index();
@@ -409,7 +410,8 @@ impl Enumerator {
             .filter_map(|id| ChunkId::try_from(id).ok());
         let mut ids: Vec<ChunkId> = lists.collect();
         if content.level > 0 {
-            // The lists must be durable, and so must everything that they list. If one can't be read, the file is read again.
+            // The lists must be durable, and so must everything that they list. If one can't be read, the file is read
+            // again.
             for placed in Chunks::of(&entry, &job.domain, &job.engine) {
                 let Ok(placed) = placed else { return Ok(None) };
                 ids.push(placed.id);

@@ -52,8 +52,8 @@ impl Place<'_> {
     }
 }
 
-/// Whether an entry is unchanged since a recovery point that was begun at `started`. A change in the clock's last tick before
-/// that may have left the times as they were, so a file with such a time counts as changed.
+/// Whether an entry is unchanged since a recovery point that was begun at `started`. A change in the clock's last tick
+/// before that may have left the times as they were, so a file with such a time counts as changed.
 pub(super) fn is_same(old: &Entry, stat: &Stat, started: (i64, u32)) -> bool {
     old.kind() == stat.kind()
         && (old.kind() == EntryKind::Folder || old.size == if stat.is_file() { stat.size } else { 0 })

@@ -1,5 +1,5 @@
-//! The last recovery point as the Enumerator sees it: folders whose entries are read in order, page by page, in step with the
-//! walk. A page that can't be read is not a fault: the files in it count as new and are read again.
+//! The last recovery point as the Enumerator sees it: folders whose entries are read in order, page by page, in step
+//! with the walk. A page that can't be read is not a fault: the files in it count as new and are read again.
 
 use std::sync::Arc;
 
@@ -75,8 +75,8 @@ impl OldFolder {
     }
 }
 
-/// What the recovery point with this root has at an absolute path. `None` if it has nothing there, or if a page on the way
-/// can't be read.
+/// What the recovery point with this root has at an absolute path. `None` if it has nothing there, or if a page on the
+/// way can't be read.
 pub(super) fn resolve(job: &BackupJob, root: &Bytes, path: &[u8]) -> Option<Entry> {
     let root_id = ChunkId::try_from(root.as_ref()).ok();
     match job.engine.run_to_end(lookup(&*job.domain, root_id, path)).ok()? {

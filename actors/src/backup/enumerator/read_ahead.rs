@@ -1,6 +1,6 @@
-//! The walk, on a thread of its own, a little ahead of the Enumerator. So the file system is asked for the next entries while
-//! the last ones are compared with the last recovery point. How far the walk may be ahead is bounded in events, and in folders
-//! because each folder is an open handle.
+//! The walk, on a thread of its own, a little ahead of the Enumerator. So the file system is asked for the next entries
+//! while the last ones are compared with the last recovery point. How far the walk may be ahead is bounded in events,
+//! and in folders because each folder is an open handle.
 
 use crossbeam_channel::bounded;
 use lockstone_host::walk::{WalkEvent, Walker};

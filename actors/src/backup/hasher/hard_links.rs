@@ -1,5 +1,5 @@
-//! Hard links: the content of a file with several names is read once. The memory for this is bounded. A file beyond the bound
-//! is read again; its chunks are known by then and are not stored again.
+//! Hard links: the content of a file with several names is read once. The memory for this is bounded. A file beyond the
+//! bound is read again; its chunks are known by then and are not stored again.
 
 use std::collections::HashMap;
 

@@ -1,9 +1,9 @@
-//! The Hasher stage reads files, cuts them into chunks, computes the chunks' ids, and captures the files' attributes from the
-//! handles that it has open. Several readers share the inbox. The hashing runs on the pool.
+//! The Hasher stage reads files, cuts them into chunks, computes the chunks' ids, and captures the files' attributes
+//! from the handles that it has open. Several readers share the inbox. The hashing runs on the pool.
 //!
-//! The small files of a batch share one buffer, side by side, in the order in which they will be in a frame. A larger file is
-//! read one buffer after another. A file that changes while it is read is read once more; if it changes again, a warning says
-//! so. The permit for a buffer is taken before anything is read into it.
+//! The small files of a batch share one buffer, side by side, in the order in which they will be in a frame. A larger
+//! file is read one buffer after another. A file that changes while it is read is read once more; if it changes again,
+//! a warning says so. The permit for a buffer is taken before anything is read into it.
 
 pub(super) mod hard_links;
 
@@ -299,9 +299,10 @@ impl Hasher {
 
     /// Reads, cuts and hashes one run of data. Returns where it ended: early if the file has become shorter.
     ///
-    /// Each buffer begins where a chunk begins and has room for the longest chunk, so there is at least one chunk in it. The
-    /// bytes behind the last cut are read again into the next buffer. This costs a copy from the system's cache, but carrying
-    /// them over would be a copy, too, and this way no bytes are held while the thread waits for room.
+    /// Each buffer begins where a chunk begins and has room for the longest chunk, so there is at least one chunk in
+    /// it. The bytes behind the last cut are read again into the next buffer. This costs a copy from the system's
+    /// cache, but carrying them over would be a copy, too, and this way no bytes are held while the thread waits for
+    /// room.
     fn read_run(
         &self,
         file: &mut OpenedFile,
@@ -423,7 +424,8 @@ struct Listed<'a> {
     lists: &'a mut Vec<NewPage>,
 }
 
-/// The chunks at the front of `bytes`. More bytes are needed to cut what is behind the last one, unless these are the last.
+/// The chunks at the front of `bytes`. More bytes are needed to cut what is behind the last one, unless these are the
+/// last.
 fn cut_all(chunker: &Chunker, bytes: &[u8], last: bool) -> Vec<Range<usize>> {
     let mut cuts = Vec::with_capacity(bytes.len() / CHUNK_MAX + 1);
     let mut at = 0;

@@ -1,5 +1,5 @@
-//! An assembler collects the chunks of one lane into frames, in the order in which the chunks come. A frame is full when it
-//! has about 1 MiB of raw bytes.
+//! An assembler collects the chunks of one lane into frames, in the order in which the chunks come. A frame is full
+//! when it has about 1 MiB of raw bytes.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -99,8 +99,8 @@ impl Assembler {
                 self.send(frame)?;
             }
         }
-        // At the end of a buffer, a nearly full frame is sent, too. It is compressed without a copy, as its bytes are all in
-        // this buffer, and then the buffer is free again.
+        // At the end of a buffer, a nearly full frame is sent, too. It is compressed without a copy, as its bytes are
+        // all in this buffer, and then the buffer is free again.
         if frame.raw_len >= FRAME_TARGET / 4 * 3 {
             self.send(frame)?;
         }

@@ -1,5 +1,5 @@
-//! Packs that are being filled. A frame gets its place (its pack and its ordinal) before it is sealed, so frames of one pack
-//! can be finished in any order. A pack is whole when it is closed and its last frame is there.
+//! Packs that are being filled. A frame gets its place (its pack and its ordinal) before it is sealed, so frames of one
+//! pack can be finished in any order. A pack is whole when it is closed and its last frame is there.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -81,8 +81,8 @@ impl OpenPack {
         }
     }
 
-    /// Whether a frame of `sealed_len` bytes and `chunks` chunks has to go into the next pack, as this one would grow beyond
-    /// `target` bytes or another limit.
+    /// Whether a frame of `sealed_len` bytes and `chunks` chunks has to go into the next pack, as this one would grow
+    /// beyond `target` bytes or another limit.
     pub(super) fn is_full_for(&self, sealed_len: usize, chunks: usize, target: usize) -> bool {
         let contents = self.contents.lock();
         !contents.frames.is_empty()

@@ -135,7 +135,8 @@ impl Worker {
         Ok(())
     }
 
-    /// A permit for the sealed bytes. It is cut from the permits of the raw bytes if this frame is the last to use them.
+    /// A permit for the sealed bytes. It is cut from the permits of the raw bytes if this frame is the last to use
+    /// them.
     fn repay(&self, kind: ChunkKind, chunks: Vec<FrameChunk>, sealed_len: u64) -> Result<Permit, Stop> {
         let budget = &self.context.generation.budgets[kind];
         let mut permit = budget.none();
@@ -146,8 +147,8 @@ impl Worker {
         }
         permit.shrink_to(sealed_len);
         if permit.bytes() < sealed_len {
-            // Other frames still use the buffers. The sealed bytes exist already, so they are counted without waiting: a
-            // wait here could be for the very bytes that this worker has to pass on.
+            // Other frames still use the buffers. The sealed bytes exist already, so they are counted without waiting:
+            // a wait here could be for the very bytes that this worker has to pass on.
             permit.join(budget.overdraw(sealed_len - permit.bytes()));
         }
         Ok(permit)

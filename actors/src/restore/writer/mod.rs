@@ -1,5 +1,5 @@
-//! The Writer stage writes bytes into files. When a file has all of its bytes, it gets its length, its attributes and its name.
-//! A folder gets its attributes when everything in it has arrived.
+//! The Writer stage writes bytes into files. When a file has all of its bytes, it gets its length, its attributes and
+//! its name. A folder gets its attributes when everything in it has arrived.
 
 pub(super) mod open_files;
 mod placement;
@@ -94,7 +94,8 @@ fn part(context: &RestoreContext, file: &FileOut) -> Result<Arc<PartFile>, Entry
     Ok(part)
 }
 
-/// Takes the chunks that are the same from the existing file: by reference if the file system can do that, else by a copy.
+/// Takes the chunks that are the same from the existing file: by reference if the file system can do that, else by a
+/// copy.
 fn keep(context: &RestoreContext, dir: &Dir, file: &FileOut, part: &PartFile) -> io::Result<()> {
     let existing = dir.open_file(&file.entry.name)?;
     for placed in Chunks::of(&file.entry, &context.job.domain, &context.job.engine) {
@@ -230,8 +231,8 @@ fn verify(context: &RestoreContext, entry: &Entry, part: &PartFile) -> Result<()
     Ok(())
 }
 
-/// One thing that the folder waited for has arrived, or nothing more comes. The last one finishes the folder, and then the
-/// folder above it hears of it in the same way.
+/// One thing that the folder waited for has arrived, or nothing more comes. The last one finishes the folder, and then
+/// the folder above it hears of it in the same way.
 fn folder_done(context: &RestoreContext, folder: Arc<FolderOut>) -> Result<(), Stop> {
     let mut folder = Some(folder);
     while let Some(done) = folder.take_if(|folder| folder.one_done()) {

@@ -1,9 +1,9 @@
 //! Files and folders that are being restored. Both count what is still to come. The thread that brings the last of it
 //! finishes the file or folder.
 //!
-//! A file is written where nothing takes it for a whole one (see `lockstone_host::write`). A cancelled or failed restore leaves
-//! no such file behind. After a killed restore, the next one recognises and replaces what is left. A folder gets its
-//! attributes when everything in it has arrived, because writing into it would change its times.
+//! A file is written where nothing takes it for a whole one (see `lockstone_host::write`). A cancelled or failed
+//! restore leaves no such file behind. After a killed restore, the next one recognises and replaces what is left. A
+//! folder gets its attributes when everything in it has arrived, because writing into it would change its times.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -156,7 +156,8 @@ impl FileOut {
         self.pending.fetch_sub(1, Ordering::SeqCst) == 1
     }
 
-    /// Says that the file can't be restored. Only the first reason is kept. An empty one means that a warning was given.
+    /// Says that the file can't be restored. Only the first reason is kept. An empty one means that a warning was
+    /// given.
     pub(crate) fn fail(&self, reason: String) {
         self.failure.lock().get_or_insert(reason);
     }

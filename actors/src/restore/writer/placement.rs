@@ -1,6 +1,6 @@
-//! What becomes of each entry, given what is in the target already: the conflict rules, the comparison with existing files,
-//! and the names of copies. The Planner asks. Only folders are made here, because they must exist before anything can be put
-//! into them.
+//! What becomes of each entry, given what is in the target already: the conflict rules, the comparison with existing
+//! files, and the names of copies. The Planner asks. Only folders are made here, because they must exist before
+//! anything can be put into them.
 
 use std::collections::HashSet;
 use std::io;
