@@ -128,6 +128,7 @@ fn code_of(kind: Kind) -> (Exit, &'static str) {
         Kind::Damaged => (Exit::Damaged, "damaged"),
         Kind::Away => (Exit::Failed, "unreachable"),
         Kind::Refused => (Exit::Refused, "refused"),
+        Kind::BadCredentials => (Exit::Refused, "bad-credentials"),
         Kind::StoreFull => (Exit::Failed, "store-full"),
         Kind::Shortage => (Exit::Failed, "shortage"),
         Kind::WrongKey => (Exit::Refused, "wrong-passphrase"),

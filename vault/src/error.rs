@@ -1,5 +1,5 @@
-//! What can go wrong with a vault. Callers decide by the [`Kind`] of an error whether to try again, stop, report damage, or
-//! ask for another key. All functions above the store and the seals return `VaultError`.
+//! What can go wrong with a vault. Callers decide by the [`Kind`] of an error whether to try again, stop, report
+//! damage, or ask for another key. All functions above the store and the seals return `VaultError`.
 
 use lockstone_proto::ids::{ChunkId, PointId};
 
@@ -112,7 +112,8 @@ pub enum VaultError {
         /// Which kind.
         kind: &'static str,
     },
-    /// Packs that this backup relies on may have been condemned since it began. Transient: a new attempt reads the index anew.
+    /// Packs that this backup relies on may have been condemned since it began. Transient: a new attempt reads the
+    /// index anew.
     #[error("the vault was collected while this ran (log entry {n})")]
     LostRace {
         /// The first log entry that condemned or replaced packs.
@@ -155,7 +156,8 @@ pub enum VaultError {
 }
 
 impl VaultError {
-    /// What kind of fault it is: the only classification of errors. Exit codes and the pipeline's decisions follow from it.
+    /// What kind of fault it is: the only classification of errors. Exit codes and the pipeline's decisions follow from
+    /// it.
     #[must_use]
     pub fn kind(&self) -> Kind {
         match self {

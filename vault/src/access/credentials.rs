@@ -1,12 +1,12 @@
-//! Credentials: how the operator admits a server or a restore. The operator issues a file that ends in `.vaultcredentials`.
-//! Its holder may register servers, or restore, until it expires.
+//! Credentials: how the operator admits a server or a restore. The operator issues a file that ends in
+//! `.vaultcredentials`. Its holder may register servers, or restore, until it expires.
 //!
-//! The operator signs an `Admission`: a vault, a region, a time, and the public half of an *admission key* made for this
-//! file. The file contains the secret half, with which the holder signs its registrations. So the operator need not be
-//! present, and a registration itself shows that it was admitted.
+//! The operator signs an `Admission`: a vault, a region, a time, and the public half of an *admission key* made for
+//! this file. The file contains the secret half, with which the holder signs its registrations. So the operator need
+//! not be present, and a registration itself shows that it was admitted.
 //!
-//! The file is base64 of an encoded `Credentials` in lines of 64, between BEGIN and END lines. The operator's own key is
-//! kept in a text file of the same form. Both files are secret; callers write them with mode 0600.
+//! The file is base64 of an encoded `Credentials` in lines of 64, between BEGIN and END lines. The operator's own key
+//! is kept in a text file of the same form. Both files are secret; callers write them with mode 0600.
 
 use bytes::Bytes;
 use ed25519_dalek::{Signature, Signer as _, SigningKey, VerifyingKey};

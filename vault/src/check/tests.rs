@@ -1,5 +1,5 @@
-//! Tests of check: a whole vault is whole; any harm to any object is found, named, and put down to the right paths; and what
-//! is not named still restores.
+//! Tests of check: a whole vault is whole; any harm to any object is found, named, and put down to the right paths; and
+//! what is not named still restores.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -157,7 +157,8 @@ fn all_files(domain: &Domain, view: &LogView) -> BTreeMap<(u8, Vec<u8>), Result<
     all
 }
 
-/// Harms every object of the vault in turn; each time the harm must be found, and everything it did not cost must be there.
+/// Harms every object of the vault in turn; each time the harm must be found, and everything it did not cost must be
+/// there.
 fn harm_everything(options: &CheckOptions, found_always: bool, harm: impl Fn(&[u8]) -> Option<Vec<u8>>) {
     let lab = lab();
     let whole: Files = {

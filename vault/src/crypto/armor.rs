@@ -1,5 +1,5 @@
-//! Secrets as text, in a form like PEM: base64 in lines of 64 between BEGIN and END lines. Used for credentials and operator
-//! keys.
+//! Secrets as text, in a form like PEM: base64 in lines of 64 between BEGIN and END lines. Used for credentials and
+//! operator keys.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;

@@ -1,5 +1,5 @@
-//! Key slots in the vault: `domains/<domain>/keys/<slot>`. This module finds, stores and tries them; `slots` describes what a
-//! slot is and how it opens.
+//! Key slots in the vault: `domains/<domain>/keys/<slot>`. This module finds, stores and tries them; `slots` describes
+//! what a slot is and how it opens.
 
 use lockstone_proto::ids::{DomainId, ServerId, SlotId};
 use lockstone_proto::limits::RECORD_MAX;
@@ -46,7 +46,8 @@ pub async fn list_slots(store: &Store, domain: DomainId) -> Result<(Vec<KeySlot>
     Ok((slots, damage))
 }
 
-/// Tries the slots of one kind until one opens. `Ok(Err(whole))` if none opened, where `whole` is how many are undamaged.
+/// Tries the slots of one kind until one opens. `Ok(Err(whole))` if none opened, where `whole` is how many are
+/// undamaged.
 async fn try_slots(
     store: &Store,
     domain: DomainId,
@@ -72,8 +73,8 @@ async fn try_slots(
     }
 }
 
-/// The master key of a domain, by its passphrase. Argon2 runs on the calling thread, once for each passphrase slot. It takes
-/// up to seconds, and as much memory as the slot asks for.
+/// The master key of a domain, by its passphrase. Argon2 runs on the calling thread, once for each passphrase slot. It
+/// takes up to seconds, and as much memory as the slot asks for.
 pub async fn open_with_passphrase(
     store: &Store,
     domain: DomainId,

@@ -230,7 +230,7 @@ fn a_store_away_or_refusing_or_full_is_not_called_damaged() {
     );
     assert_eq!(
         VaultError::from(CredentialsError::Expired(Timestamp::UNIX_EPOCH)).kind(),
-        Kind::Refused
+        Kind::BadCredentials
     );
     assert_eq!(VaultError::from(SlotError::Damaged("")).kind(), Kind::Damaged);
 }

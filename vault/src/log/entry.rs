@@ -176,8 +176,8 @@ fn body_key(keys: &Keys, n: u64, nonce: &[u8; NONCE_LEN]) -> SealKey {
 }
 
 impl PlainEntry {
-    /// Reads the object at position `n`, without looking at the entry before it. `servers` is `None` if the signature was
-    /// checked before, as for entries in the local cache.
+    /// Reads the object at position `n`, without looking at the entry before it. `servers` is `None` if the signature
+    /// was checked before, as for entries in the local cache.
     pub(crate) fn read(domain: DomainId, n: u64, object: &Bytes, servers: Option<&Servers>) -> Result<Self, LogBroken> {
         if object.len() as u64 > LOG_ENTRY_MAX {
             return Err(LogBroken::Malformed("it is too long"));

@@ -250,13 +250,13 @@ fn pauses_grow_to_a_limit() {
 struct Counted(Mutex<[usize; 3]>);
 
 #[async_trait::async_trait]
-impl pace::WirePace for Counted {
-    fn piece(&self, _way: pace::Way) -> Option<usize> {
+impl pace::LinePace for Counted {
+    fn piece(&self, _direction: pace::Direction) -> Option<usize> {
         Some(1000)
     }
 
-    async fn bytes(&self, way: pace::Way, bytes: usize) {
-        self.0.lock().unwrap()[usize::from(way == pace::Way::Down)] += bytes;
+    async fn bytes(&self, direction: pace::Direction, bytes: usize) {
+        self.0.lock().unwrap()[usize::from(direction == pace::Direction::Down)] += bytes;
     }
 
     async fn request(&self) {

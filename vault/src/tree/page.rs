@@ -1,5 +1,5 @@
-//! Pages: writing the entries of a folder into pages, and checking a page that was read. The rules are described at the top
-//! of `tree`.
+//! Pages: writing the entries of a folder into pages, and checking a page that was read. The rules are described at the
+//! top of `tree`.
 
 use std::sync::Arc;
 
@@ -53,8 +53,8 @@ impl FolderWriter {
         }
     }
 
-    /// Adds the folder's next entry, in strict byte order of names. Completed pages are added to `out`. Refuses an entry that
-    /// a reader would refuse, or that is too large for a page; the writer can go on without it.
+    /// Adds the folder's next entry, in strict byte order of names. Completed pages are added to `out`. Refuses an
+    /// entry that a reader would refuse, or that is too large for a page; the writer can go on without it.
     pub fn push(&mut self, entry: &Entry, out: &mut Vec<NewPage>) -> Result<(), TreeError> {
         check_entry(entry)?;
         if !self.last.is_empty() && self.last >= entry.name {
@@ -201,8 +201,8 @@ pub fn decode_page(raw: Bytes) -> Result<Page, TreeError> {
     Ok(page)
 }
 
-/// Checks that `child` is the page that its parent's `children[index]` describes: one level lower, beginning with that name,
-/// and ending before the next child begins. To be called for every page below another.
+/// Checks that `child` is the page that its parent's `children[index]` describes: one level lower, beginning with that
+/// name, and ending before the next child begins. To be called for every page below another.
 pub fn check_child(parent: &Page, index: usize, child: &Page) -> Result<(), TreeError> {
     let names = |page: &Page| match page.level {
         0 => (

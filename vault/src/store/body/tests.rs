@@ -28,12 +28,12 @@ impl Gate {
 }
 
 #[async_trait]
-impl WirePace for Gate {
-    fn piece(&self, _way: Way) -> Option<usize> {
+impl LinePace for Gate {
+    fn piece(&self, _direction: Direction) -> Option<usize> {
         self.piece
     }
 
-    async fn bytes(&self, _way: Way, bytes: usize) {
+    async fn bytes(&self, _direction: Direction, bytes: usize) {
         self.permits.acquire().await.unwrap().forget();
         self.passed.lock().unwrap().push(bytes);
     }
@@ -43,9 +43,9 @@ impl WirePace for Gate {
 
 fn paced(content: &[u8], gate: &Arc<Gate>, credit: usize) -> (Paced<Full<Bytes>>, Arc<Watch>) {
     let watch = Arc::new(Watch::new());
-    let pace: Arc<dyn WirePace> = Arc::<Gate>::clone(gate);
+    let pace: Arc<dyn LinePace> = Arc::<Gate>::clone(gate);
     let body = Full::new(Bytes::copy_from_slice(content));
-    (Paced::new(body, Way::Up, pace, Arc::clone(&watch), credit), watch)
+    (Paced::new(body, Direction::Up, pace, Arc::clone(&watch), credit), watch)
 }
 
 #[tokio::test]
