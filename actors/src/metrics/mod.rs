@@ -218,13 +218,17 @@ impl Metrics {
     /// Sets the limit that is in force from now on, in bytes a second. `None` is no limit, 0 a pause.
     pub fn throttle_limit(&self, direction: Direction, bytes_per_second: Option<u64>) {
         let limit = bytes_per_second.map_or(f64::INFINITY, float);
-        self.families.set(&list::THROTTLE_LIMIT, &[direction_label(direction)], limit);
+        self.families
+            .set(&list::THROTTLE_LIMIT, &[direction_label(direction)], limit);
     }
 
     /// Adds time that a request waited for the throttle.
     pub fn throttle_waited(&self, direction: Direction, waited: Duration) {
-        self.families
-            .add(&list::THROTTLE_WAITED, &[direction_label(direction)], waited.as_secs_f64());
+        self.families.add(
+            &list::THROTTLE_WAITED,
+            &[direction_label(direction)],
+            waited.as_secs_f64(),
+        );
         if let Some(job) = &*self.job.lock() {
             job.throttled(waited);
         }
