@@ -1,8 +1,9 @@
-//! Files and folders on their way back. Both count what is still to come; whoever brings the last of it finishes them.
+//! Files and folders that are being restored. Both count what is still to come. The thread that brings the last of it
+//! finishes the file or folder.
 //!
-//! A file is written where nobody takes it for a whole one (see `lockstone_host::write`): a cancelled or failed restore leaves
-//! none behind, and a killed one what the next knows and replaces. A folder gets its attributes when all that belongs in
-//! it has arrived, as writing into it would change its times.
+//! A file is written where nothing takes it for a whole one (see `lockstone_host::write`). A cancelled or failed
+//! restore leaves no such file behind. After a killed restore, the next one recognises and replaces what is left. A
+//! folder gets its attributes when everything in it has arrived, because writing into it would change its times.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -17,16 +18,16 @@ use crate::contents::Placed;
 
 /// A folder being restored.
 pub(crate) struct FolderOut {
-    /// In the recovery point, absolute.
+    /// Absolute, in the recovery point.
     path: Vec<u8>,
     pub(crate) parent: Option<Arc<FolderOut>>,
     /// `None` in a dry run.
     pub(crate) dir: Option<Arc<Dir>>,
-    /// Attributes to set at the end; `None`: it keeps those it has.
+    /// The attributes to set at the end. `None`: the folder keeps those that it has.
     pub(crate) entry: Option<Entry>,
-    /// This restore made it: nothing in it is in the way of anything.
+    /// Whether this restore made it, so that no place in it is taken.
     pub(crate) is_fresh: bool,
-    /// The Planner, and every file and folder in it that is not finished.
+    /// What is still to come: the Planner, and every file and folder in it that is not finished.
     pending: AtomicUsize,
 }
 
@@ -51,12 +52,12 @@ impl FolderOut {
         })
     }
 
-    /// In the recovery point, absolute, any bytes.
+    /// The absolute path in the recovery point, in any bytes.
     pub(crate) fn path(&self) -> &[u8] {
         &self.path
     }
 
-    /// The path of `name` in it.
+    /// The path of `name` in this folder.
     pub(crate) fn join(&self, name: &[u8]) -> Vec<u8> {
         let mut path = self.path.clone();
         if !path.ends_with(b"/") {
@@ -66,24 +67,24 @@ impl FolderOut {
         path
     }
 
-    /// One thing less to wait for; true for the last.
+    /// Counts one thing that was still to come. True for the last one.
     pub(crate) fn one_done(&self) -> bool {
         self.pending.fetch_sub(1, Ordering::SeqCst) == 1
     }
 }
 
-/// What becomes of a file (or of anything else that is no folder).
+/// What to do with a file, or with anything else except a folder.
 pub(crate) enum Action {
     /// Write it under this name.
     Write {
         /// The name in the folder.
         name: Bytes,
-        /// What stands there may go.
+        /// Whether it may replace what is there.
         replace: bool,
     },
-    /// Its content is there already: only its attributes are set.
+    /// Only set its attributes, because its content is there already.
     Attributes,
-    /// It is another name of this file, which comes before it in the tree.
+    /// Make it another name of a file that comes earlier in the tree.
     Link {
         /// The name in the folder.
         name: Bytes,
@@ -97,12 +98,12 @@ pub(crate) struct FileOut {
     pub(crate) folder: Arc<FolderOut>,
     pub(crate) entry: Entry,
     pub(crate) action: Action,
-    /// Offsets of chunks that the existing file has already; they are copied from it.
+    /// The offsets of chunks that the existing file has; they are copied from it.
     pub(crate) kept: HashSet<u64>,
-    /// The Planner, and every chunk that is not written.
+    /// What is still to come: the Planner, and every chunk that is not written.
     pending: AtomicU64,
     pub(crate) part: Mutex<Option<Arc<PartFile>>>,
-    /// Other names of it, waiting until it is there; `None` once it is, or never will be.
+    /// Other names of this file, which wait until it is there. `None` once it is finished or has failed.
     pub(crate) waiting_links: Mutex<Option<Vec<Arc<FileOut>>>>,
     failure: Mutex<Option<String>>,
 }
@@ -122,12 +123,12 @@ impl FileOut {
         })
     }
 
-    /// In the recovery point, absolute.
+    /// The absolute path in the recovery point.
     pub(crate) fn path(&self) -> Vec<u8> {
         self.folder.join(&self.entry.name)
     }
 
-    /// Its name in the folder, once it is there.
+    /// The name that it gets in its folder.
     pub(crate) fn final_name(&self) -> &Bytes {
         match &self.action {
             Action::Write { name, .. } | Action::Link { name, .. } => name,
@@ -135,7 +136,7 @@ impl FileOut {
         }
     }
 
-    /// Whether chunks have to be planned for it.
+    /// Whether its chunks have to be fetched.
     pub(crate) fn needs_content(&self) -> bool {
         matches!(self.action, Action::Write { .. }) && self.entry.content.is_some()
     }
@@ -145,22 +146,23 @@ impl FileOut {
         self.kept.contains(&placed.offset)
     }
 
-    /// One chunk more to wait for.
+    /// Adds a chunk to what is still to come.
     pub(crate) fn expect_chunk(&self) {
         self.pending.fetch_add(1, Ordering::SeqCst);
     }
 
-    /// One thing less to wait for; true for the last.
+    /// Counts one thing that was still to come. True for the last one.
     pub(crate) fn one_done(&self) -> bool {
         self.pending.fetch_sub(1, Ordering::SeqCst) == 1
     }
 
-    /// It can't be restored; the first reason is kept.
+    /// Says that the file can't be restored. Only the first reason is kept. An empty one means that a warning was
+    /// given.
     pub(crate) fn fail(&self, reason: String) {
         self.failure.lock().get_or_insert(reason);
     }
 
-    /// Why it can't be restored.
+    /// Why it can't be restored, if it can't.
     pub(crate) fn failure(&self) -> Option<String> {
         self.failure.lock().clone()
     }

@@ -1,5 +1,8 @@
-//! The Writer stage: bytes into files, and when a file has all of its own: length, attributes, and its name. Then the
-//! folders, each when the last of what belongs in it has arrived.
+//! The Writer stage writes bytes into files. When a file has all of its bytes, it gets its length, its attributes and
+//! its name. A folder gets its attributes when everything in it has arrived.
+
+pub(super) mod open_files;
+mod placement;
 
 use std::io;
 use std::sync::Arc;
@@ -7,20 +10,20 @@ use std::sync::Arc;
 use lockstone_host::write::{ApplyOptions, Dir, PartFile};
 use lockstone_proto::vault::{ChunkKind, Entry, EntryKind};
 
-use super::Context;
-use super::files::{Action, FileOut, FolderOut};
-use super::messages::WriteTask;
+use self::open_files::{Action, FileOut, FolderOut};
+use super::job::RestoreContext;
+use super::messages::{Wanted, WriteTask};
 use crate::contents::Chunks;
-use crate::flow::{Fault, Receiver, Stop, fault_point};
+use crate::flow::{Body, EntryError, Fault, Receiver, Stop, fault_point};
 use crate::progress::add;
 
 pub(super) struct Writer {
-    pub(super) context: Context,
-    pub(super) inbox: Receiver<WriteTask>,
+    context: RestoreContext,
+    inbox: Receiver<WriteTask>,
 }
 
-impl Writer {
-    pub(super) fn run(self) -> Result<(), Stop> {
+impl Body for Writer {
+    fn run(self) -> Result<(), Stop> {
         while let Some(task) = self.inbox.recv()? {
             fault_point("writer")?;
             match task {
@@ -47,16 +50,25 @@ impl Writer {
         }
         Ok(())
     }
+}
+
+impl Writer {
+    pub(super) fn new(context: &RestoreContext, inbox: Receiver<WriteTask>) -> Self {
+        Self {
+            context: context.clone(),
+            inbox,
+        }
+    }
 
     fn write(&self, file: &FileOut, bytes: &[u8], offset: u64) -> Result<(), Stop> {
         if file.failure().is_some() {
             return Ok(());
         }
-        let written = part(&self.context, file)?.and_then(|part| part.write_at(bytes, offset));
+        let written = part(&self.context, file).and_then(|part| Ok(part.write_at(bytes, offset)?));
         match written {
             Ok(()) => add(&self.context.job.progress.counters.bytes_written, bytes.len() as u64),
             Err(error) => {
-                self.context.not_restored(&file.path(), &error)?;
+                self.context.not_restored(&file.path(), &error.entry()?)?;
                 file.fail(String::new());
             }
         }
@@ -64,30 +76,27 @@ impl Writer {
     }
 }
 
-/// The file's part, made when it is first asked for. The inner error is the target's.
-fn part(context: &Context, file: &FileOut) -> Result<io::Result<Arc<PartFile>>, Stop> {
+/// The file's part, which is made when it is first needed.
+fn part(context: &RestoreContext, file: &FileOut) -> Result<Arc<PartFile>, EntryError> {
     let mut slot = file.part.lock();
     if let Some(part) = slot.as_ref() {
-        return Ok(Ok(Arc::clone(part)));
+        return Ok(Arc::clone(part));
     }
     let Some(dir) = &file.folder.dir else {
         return Err(Fault::integrity("a dry run wrote").into());
     };
-    let made = dir.create_part(file.final_name(), &file.entry).and_then(|part| {
-        if !file.kept.is_empty() {
-            keep(context, dir, file, &part)?;
-        }
-        Ok(part)
-    });
-    Ok(made.map(|part| {
-        let part = Arc::new(part);
-        *slot = Some(Arc::clone(&part));
-        part
-    }))
+    let part = dir.create_part(file.final_name(), &file.entry)?;
+    if !file.kept.is_empty() {
+        keep(context, dir, file, &part)?;
+    }
+    let part = Arc::new(part);
+    *slot = Some(Arc::clone(&part));
+    Ok(part)
 }
 
-/// Takes what is the same from the existing file: by reference where the file system can, else by a local copy.
-fn keep(context: &Context, dir: &Dir, file: &FileOut, part: &PartFile) -> io::Result<()> {
+/// Takes the chunks that are the same from the existing file: by reference if the file system can do that, else by a
+/// copy.
+fn keep(context: &RestoreContext, dir: &Dir, file: &FileOut, part: &PartFile) -> io::Result<()> {
     let existing = dir.open_file(&file.entry.name)?;
     for placed in Chunks::of(&file.entry, &context.job.domain, &context.job.engine) {
         let placed = placed.map_err(|error| io::Error::other(error.to_string()))?;
@@ -98,8 +107,17 @@ fn keep(context: &Context, dir: &Dir, file: &FileOut, part: &PartFile) -> io::Re
     Ok(())
 }
 
-/// A chunk of the file was written, or will never be.
-pub(super) fn one_done(context: &Context, file: &Arc<FileOut>) -> Result<(), Stop> {
+/// These chunks can't be restored. Their files fail for this reason and no longer wait for them.
+pub(super) fn fail_wanted(context: &RestoreContext, wanted: Vec<Wanted>, reason: &str) -> Result<(), Stop> {
+    for (file, _) in wanted.into_iter().flat_map(|wanted| wanted.to) {
+        file.fail(reason.to_owned());
+        one_done(context, &file)?;
+    }
+    Ok(())
+}
+
+/// One thing that the file waited for has come or will never come. The last one finishes the file.
+fn one_done(context: &RestoreContext, file: &Arc<FileOut>) -> Result<(), Stop> {
     if !file.one_done() {
         return Ok(());
     }
@@ -113,28 +131,24 @@ pub(super) fn one_done(context: &Context, file: &Arc<FileOut>) -> Result<(), Sto
     finish_file(context, file)
 }
 
-fn finish_file(context: &Context, file: &Arc<FileOut>) -> Result<(), Stop> {
+fn finish_file(context: &RestoreContext, file: &Arc<FileOut>) -> Result<(), Stop> {
     let counters = &context.job.progress.counters;
     let part = file.part.lock().take();
     let mut failure = file.failure();
     if failure.is_none() {
-        let mut problems = Vec::new();
-        match put(context, file, part, &mut problems)? {
+        match put(context, file, part) {
             Ok(()) => {
                 add(&counters.files_done, 1);
                 add(&counters.bytes_done, file.entry.size);
             }
             Err(error) => {
-                context.not_restored(&file.path(), &error)?;
+                context.not_restored(&file.path(), &error.entry()?)?;
                 failure = Some(String::new());
                 file.fail(String::new());
             }
         }
-        for problem in problems {
-            context.job.warnings.add(file.path(), problem);
-        }
     }
-    // An empty reason was warned about where it was met.
+    // For an empty reason, a warning was given already.
     if let Some(reason) = failure.filter(|reason| !reason.is_empty()) {
         context.damaged(&file.path(), &format!("could not be restored: {reason}"));
     }
@@ -145,53 +159,52 @@ fn finish_file(context: &Context, file: &Arc<FileOut>) -> Result<(), Stop> {
     folder_done(context, Arc::clone(&file.folder))
 }
 
-/// Puts a file in its place. The inner error is the target's.
-fn put(
-    context: &Context,
-    file: &FileOut,
-    part_so_far: Option<Arc<PartFile>>,
-    problems: &mut Vec<String>,
-) -> Result<io::Result<()>, Stop> {
+/// Puts a file in its place.
+fn put(context: &RestoreContext, file: &FileOut, part_so_far: Option<Arc<PartFile>>) -> Result<(), EntryError> {
     let Some(dir) = &file.folder.dir else {
         return Err(Fault::integrity("a dry run wrote").into());
     };
     let options = options(context);
     let entry = &file.entry;
-    Ok(match &file.action {
-        Action::Attributes => dir.apply(&entry.name, entry, &options, problems),
+    let mut problems = Vec::new();
+    let done = match &file.action {
+        Action::Attributes => dir.apply(&entry.name, entry, &options, &mut problems),
         Action::Link { name, first } => match (&first.folder.dir, first.failure()) {
             (Some(first_dir), None) => dir.hard_link(first_dir, first.final_name(), name),
             _ => Err(io::Error::other("the file it is another name of could not be restored")),
         },
         Action::Write { replace, .. } if entry.kind() == EntryKind::File => {
-            let part = match part_so_far {
-                Some(part) => part,
-                None => match part(context, file)? {
-                    Ok(part) => {
-                        file.part.lock().take();
-                        part
-                    }
-                    Err(error) => return Ok(Err(error)),
-                },
-            };
-            if let Err(error) = part.set_len(entry.size) {
-                return Ok(Err(error));
-            }
-            if context.job.request.verify
-                && let Err(error) = verify(context, entry, &part)?
-            {
-                return Ok(Err(error));
-            }
-            match Arc::into_inner(part) {
-                Some(part) => part.finish(entry, &options, *replace, problems),
-                None => Err(io::Error::other("it is still being written")),
-            }
+            let part = whole_part(context, file, part_so_far)?;
+            part.finish(entry, &options, *replace, &mut problems)
         }
-        Action::Write { name, replace } => dir.make_special(name, entry, &options, *replace, problems),
-    })
+        Action::Write { name, replace } => dir.make_special(name, entry, &options, *replace, &mut problems),
+    };
+    context.job.warnings.all(|| file.path(), problems);
+    Ok(done?)
 }
 
-fn options(context: &Context) -> ApplyOptions {
+/// The file's part with all of its content, verified if that was asked for. Nothing else has it any more.
+fn whole_part(
+    context: &RestoreContext,
+    file: &FileOut,
+    part_so_far: Option<Arc<PartFile>>,
+) -> Result<PartFile, EntryError> {
+    let part = match part_so_far {
+        Some(part) => part,
+        None => {
+            let part = part(context, file)?;
+            file.part.lock().take();
+            part
+        }
+    };
+    part.set_len(file.entry.size)?;
+    if context.job.request.verify {
+        verify(context, &file.entry, &part)?;
+    }
+    Ok(Arc::into_inner(part).ok_or_else(|| io::Error::other("it is still being written"))?)
+}
+
+fn options(context: &RestoreContext) -> ApplyOptions {
     ApplyOptions {
         acls: !context.job.request.skip_acls,
         ..ApplyOptions::default()
@@ -199,31 +212,28 @@ fn options(context: &Context) -> ApplyOptions {
 }
 
 /// Reads back what was written and compares every chunk.
-fn verify(context: &Context, entry: &Entry, part: &PartFile) -> Result<io::Result<()>, Stop> {
+fn verify(context: &RestoreContext, entry: &Entry, part: &PartFile) -> Result<(), EntryError> {
     let job = &context.job;
-    if let Err(error) = part.drop_cached() {
-        return Ok(Err(error));
-    }
+    part.drop_cached()?;
     let mut bytes = Vec::new();
     for placed in Chunks::of(entry, &job.domain, &job.engine) {
         let placed = placed?;
         bytes.resize(placed.len as usize, 0);
-        if let Err(error) = part.read_exact_at(&mut bytes, placed.offset) {
-            return Ok(Err(error));
-        }
+        part.read_exact_at(&mut bytes, placed.offset)?;
         let id = job
             .engine
             .compute(|| job.domain.keys().chunk_id(ChunkKind::Data, &bytes));
         if id != placed.id {
             let message = format!("what was written at offset {} reads back differently", placed.offset);
-            return Ok(Err(io::Error::other(message)));
+            return Err(io::Error::other(message).into());
         }
     }
-    Ok(Ok(()))
+    Ok(())
 }
 
-/// Something that belongs in the folder has arrived, or nothing more comes; the last one finishes it, and so on upwards.
-pub(super) fn folder_done(context: &Context, folder: Arc<FolderOut>) -> Result<(), Stop> {
+/// One thing that the folder waited for has arrived, or nothing more comes. The last one finishes the folder, and then
+/// the folder above it hears of it in the same way.
+fn folder_done(context: &RestoreContext, folder: Arc<FolderOut>) -> Result<(), Stop> {
     let mut folder = Some(folder);
     while let Some(done) = folder.take_if(|folder| folder.one_done()) {
         if let (Some(dir), Some(entry)) = (&done.dir, &done.entry) {
@@ -231,9 +241,9 @@ pub(super) fn folder_done(context: &Context, folder: Arc<FolderOut>) -> Result<(
             if let Err(error) = dir.apply_to_self(entry, &options(context), &mut problems) {
                 context.not_restored(done.path(), &error)?;
             }
-            // A folder that only leads to what was asked for is made as like as it can be, and no more.
-            for problem in problems.into_iter().filter(|_| !entry.implied) {
-                context.job.warnings.add(done.path(), problem);
+            // No warnings about a folder that only leads to what was selected.
+            if !entry.implied {
+                context.job.warnings.all(|| done.path().to_vec(), problems);
             }
         }
         folder = done.parent.clone();

@@ -1,5 +1,5 @@
-//! Hard links: the content of a file that has several names is read once. The memory for it is bounded; what it forgets
-//! is read again, found known, and not stored again.
+//! Hard links: the content of a file with several names is read once. The memory for this is bounded. A file beyond the
+//! bound is read again; its chunks are known by then and are not stored again.
 
 use std::collections::HashMap;
 
@@ -7,15 +7,15 @@ use lockstone_host::walk::Stat;
 use lockstone_proto::vault::Content;
 use parking_lot::Mutex;
 
-/// Most files remembered.
-const MAX: usize = 64 * 1024;
+/// At most this many files are remembered.
+const MAX_FILES: usize = 64 * 1024;
 
-/// What a file was when it was read: inode, device, size, mtime and ctime.
+/// A file as it was when it was read: inode, device, size, mtime and ctime.
 type Key = (u64, u64, u64, (i64, u32), (i64, u32));
 
-/// Contents by inode.
+/// The contents of files with several names.
 #[derive(Default)]
-pub(crate) struct Links {
+pub(crate) struct HardLinks {
     contents: Mutex<HashMap<Key, (Option<Content>, u64)>>,
 }
 
@@ -29,8 +29,8 @@ fn key(stat: &Stat) -> Key {
     )
 }
 
-impl Links {
-    /// Content and size of the file, if it has several names and was read under another.
+impl HardLinks {
+    /// Content and size of the file, if it has several names and was read under another one.
     pub(crate) fn get(&self, stat: &Stat) -> Option<(Option<Content>, u64)> {
         if stat.links < 2 {
             None
@@ -39,13 +39,13 @@ impl Links {
         }
     }
 
-    /// Remembers a file that was read.
+    /// Remembers a file that was read, if it has several names.
     pub(crate) fn put(&self, stat: &Stat, content: Option<&Content>, size: u64) {
         if stat.links < 2 {
             return;
         }
         let mut contents = self.contents.lock();
-        if contents.len() < MAX {
+        if contents.len() < MAX_FILES {
             contents.insert(key(stat), (content.cloned(), size));
         }
     }

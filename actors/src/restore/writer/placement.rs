@@ -1,5 +1,6 @@
-//! What becomes of each entry, given what stands in the target already: the conflict rules, comparison in place, names
-//! of copies. The Planner asks; nothing is written here but folders, which have to be there before what goes into them.
+//! What becomes of each entry, given what is in the target already: the conflict rules, the comparison with existing
+//! files, and the names of copies. The Planner asks. Only folders are made here, because they must exist before
+//! anything can be put into them.
 
 use std::collections::HashSet;
 use std::io;
@@ -14,41 +15,41 @@ use lockstone_proto::limits::MIB;
 use lockstone_proto::vault::{ChunkKind, Entry, EntryKind};
 use rayon::prelude::*;
 
-use super::files::{Action, FileOut, FolderOut};
-use super::{Conflict, Context, RestoreTo, target_fault};
+use super::open_files::{Action, FileOut, FolderOut};
 use crate::contents::{Chunks, Placed};
-use crate::flow::Stop;
+use crate::flow::{EntryError, Stop};
 use crate::progress::add;
+use crate::restore::job::{Conflict, RestoreContext, RestoreTo, target_fault};
 
-/// Bytes of an existing file that are compared at once.
-const COMPARE: u64 = 8 * MIB;
-/// Longest name of a file, bytes (Linux, `NAME_MAX`).
+/// At least this many bytes of an existing file are compared at once.
+const COMPARE_BYTES: u64 = 8 * MIB;
+/// The longest name of a file, bytes (Linux's `NAME_MAX`).
 const NAME_MAX: usize = 255;
-/// Paths that a dry run lists.
-const WOULD_MAX: usize = 1000;
+/// At most this many paths are listed by a dry run.
+const MAX_WOULD: usize = 1000;
 
-/// Whose a folder is.
+/// Whether a folder existed before this restore or was made by it.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Origin {
-    /// It was made for this.
+    /// This restore made it.
     Made,
-    /// A restore that was killed made it, and gave it no attributes.
+    /// A restore that was killed made it and did not set its attributes.
     Unfinished,
-    /// It was there.
-    There,
+    /// It existed.
+    Existing,
 }
 
 /// How an existing file compares.
 struct Compared {
-    /// Offsets of chunks that are where they should be.
+    /// The offsets of chunks that the existing file has in the right place.
     kept: HashSet<u64>,
-    /// Nothing has to be written.
+    /// The content is the same in all.
     same: bool,
 }
 
-impl Context {
-    /// The folder that stands for the point's `/`.
-    pub(super) fn root(&self) -> Result<Arc<FolderOut>, Stop> {
+impl RestoreContext {
+    /// The target folder for the recovery point's `/`.
+    pub(in crate::restore) fn root(&self) -> Result<Arc<FolderOut>, Stop> {
         let request = &self.job.request;
         let path = match &request.to {
             RestoreTo::Folder(path) => path.as_path(),
@@ -61,8 +62,8 @@ impl Context {
         Ok(FolderOut::new(b"/".to_vec(), None, Some(Arc::new(dir)), None, false))
     }
 
-    /// Enters a folder of the point, making it where it is missing. `None`: it is left out, with all that is in it.
-    pub(super) fn enter(
+    /// Enters a folder of the recovery point; makes it if it is missing. `None`: it is left out, with everything in it.
+    pub(in crate::restore) fn enter(
         &self,
         above: &Arc<FolderOut>,
         mut entry: Entry,
@@ -75,7 +76,7 @@ impl Context {
         }
         match self.open_or_make(above, &entry, &path) {
             Ok(Some((dir, origin))) => {
-                let keeps = origin == Origin::There && (implied || self.job.request.conflict != Conflict::Overwrite);
+                let keeps = origin == Origin::Existing && (implied || self.job.request.conflict != Conflict::Overwrite);
                 let above = Some(Arc::clone(above));
                 let is_fresh = origin == Origin::Made;
                 Ok(Some(FolderOut::new(
@@ -94,7 +95,7 @@ impl Context {
         }
     }
 
-    /// The folder's handle (none in a dry run where it is missing), and whose it is.
+    /// The folder's handle, and where it came from. A dry run has no handle of a folder that is missing.
     fn open_or_make(
         &self,
         above: &FolderOut,
@@ -115,7 +116,7 @@ impl Context {
                     }
                     Origin::Unfinished
                 } else {
-                    Origin::There
+                    Origin::Existing
                 };
                 return Ok(Some((Some(Arc::new(folder)), origin)));
             }
@@ -144,15 +145,16 @@ impl Context {
         Ok(Some((Some(Arc::new(dir.make_folder(&name)?)), Origin::Made)))
     }
 
-    /// What becomes of a file, symlink, fifo or device. `None`: nothing.
-    pub(super) fn plan_file(&self, folder: &Arc<FolderOut>, entry: Entry) -> Result<Option<Arc<FileOut>>, Stop> {
-        let decided = match self.decide(folder, &entry) {
-            Ok(decided) => decided?,
-            Err(error) => {
-                self.not_restored(&folder.join(&entry.name), &error)?;
-                None
-            }
-        };
+    /// What to do with a file, symlink, fifo or device. `None`: nothing.
+    pub(in crate::restore) fn plan_file(
+        &self,
+        folder: &Arc<FolderOut>,
+        entry: Entry,
+    ) -> Result<Option<Arc<FileOut>>, Stop> {
+        let decided = self.decide(folder, &entry).or_else(|error| {
+            self.not_restored(&folder.join(&entry.name), &error.entry()?)?;
+            Ok::<_, Stop>(None)
+        })?;
         let Some((action, kept)) = decided else { return Ok(None) };
         if self.job.request.dry_run {
             self.would(&folder.join(&entry.name));
@@ -186,21 +188,20 @@ impl Context {
         Ok(Some(file))
     }
 
-    /// The outer error is the target's, the inner one ends the job.
-    #[allow(clippy::type_complexity, reason = "an inner result tells whose error it is")]
-    fn decide(&self, folder: &FolderOut, entry: &Entry) -> io::Result<Result<Option<(Action, HashSet<u64>)>, Stop>> {
+    /// What to do with an entry, and the offsets of the chunks that are kept from the existing file. `None`: nothing.
+    fn decide(&self, folder: &FolderOut, entry: &Entry) -> Result<Option<(Action, HashSet<u64>)>, EntryError> {
         let write = |name: Bytes, replace: bool| Action::Write { name, replace };
         let anew = || write(entry.name.clone(), false);
         let Some(dir) = folder.dir.as_ref().filter(|_| !folder.is_fresh) else {
-            return Ok(Ok(Some((anew(), HashSet::new()))));
+            return Ok(Some((anew(), HashSet::new())));
         };
         let Some(there) = dir.lookup(&entry.name)? else {
-            return Ok(Ok(Some((anew(), HashSet::new()))));
+            return Ok(Some((anew(), HashSet::new())));
         };
         let counters = &self.job.progress.counters;
         let is_half =
             entry.kind() == EntryKind::File && there.is_file() && is_unfinished(there.mode, false, entry.mode);
-        // What a killed restore left is nobody's: it is replaced.
+        // What a killed restore left is always replaced.
         let conflict = if is_half {
             Conflict::Overwrite
         } else {
@@ -208,16 +209,13 @@ impl Context {
         };
         if conflict == Conflict::Skip {
             add(&counters.skipped, 1);
-            return Ok(Ok(None));
+            return Ok(None);
         }
         if there.is_folder() && conflict == Conflict::Overwrite {
-            return Err(io::Error::other("a folder stands in its place; it was left as it is"));
+            return Err(io::Error::other("a folder is in its place and was left as it is").into());
         }
         let compared = if entry.kind() == EntryKind::File && there.is_file() {
-            match self.compare(dir, entry, &there)? {
-                Ok(compared) => compared,
-                Err(stop) => return Ok(Err(stop)),
-            }
+            self.compare(dir, entry, &there)?
         } else {
             Compared {
                 kept: HashSet::new(),
@@ -226,9 +224,9 @@ impl Context {
         };
         if compared.same && (conflict == Conflict::Overwrite || has_same_attributes(entry, &there)) {
             add(&counters.unchanged, 1);
-            // A copy of what is there already helps nobody.
+            // Under `Copy`, an identical file needs no copy. Under `Overwrite`, only its attributes are set.
             let attributes = conflict == Conflict::Overwrite;
-            return Ok(Ok(attributes.then_some((Action::Attributes, HashSet::new()))));
+            return Ok(attributes.then_some((Action::Attributes, HashSet::new())));
         }
         let action = if conflict == Conflict::Copy {
             if entry.kind() == EntryKind::Symlink
@@ -236,18 +234,18 @@ impl Context {
                 && dir.read_link(&entry.name)? == entry.link_target.as_ref()
             {
                 add(&counters.unchanged, 1);
-                return Ok(Ok(None));
+                return Ok(None);
             }
             add(&counters.copies, 1);
             write(self.copy_name(dir, &entry.name)?.into(), false)
         } else {
             write(entry.name.clone(), true)
         };
-        Ok(Ok(Some((action, compared.kept))))
+        Ok(Some((action, compared.kept)))
     }
 
-    /// Compares an existing file with an entry, chunk by chunk, hashing on the pool.
-    fn compare(&self, dir: &Dir, entry: &Entry, there: &Stat) -> io::Result<Result<Compared, Stop>> {
+    /// Compares an existing file with an entry, chunk by chunk. The hashing runs on the pool.
+    fn compare(&self, dir: &Dir, entry: &Entry, there: &Stat) -> Result<Compared, EntryError> {
         let job = &self.job;
         let mut file = dir.open_file(&entry.name)?;
         let mut kept = HashSet::new();
@@ -274,17 +272,17 @@ impl Context {
                 Ok(placed) => placed,
                 Err(error) => {
                     if !error.costs_one_object() {
-                        return Ok(Err(error.into()));
+                        return Err(error.into());
                     }
-                    // The Planner meets the same damage, and says so.
-                    return Ok(Ok(Compared {
+                    // The Planner will meet the same damage and report it.
+                    return Ok(Compared {
                         kept: HashSet::new(),
                         same: false,
-                    }));
+                    });
                 }
             };
             if self.cancel.is_cancelled() {
-                return Ok(Err(Stop::Cancelled));
+                return Err(Stop::Cancelled.into());
             }
             same &= is_hole(&mut file, position, placed.offset)?;
             position = placed.offset + u64::from(placed.len);
@@ -295,14 +293,14 @@ impl Context {
             } else {
                 same = false;
             }
-            if batched >= COMPARE {
+            if batched >= COMPARE_BYTES {
                 settle(&mut batch, &mut same);
                 batched = 0;
             }
         }
         settle(&mut batch, &mut same);
         same &= is_hole(&mut file, position, entry.size)?;
-        Ok(Ok(Compared { kept, same }))
+        Ok(Compared { kept, same })
     }
 
     /// A free name beside `name`: `name (lockstone 2026-11-22 03-00).ext`.
@@ -316,21 +314,12 @@ impl Context {
         Err(io::Error::other("there are too many copies of it already"))
     }
 
+    /// Notes a path that a dry run would restore.
     fn would(&self, path: &[u8]) {
         let mut would = self.job.would.lock();
-        if would.len() < WOULD_MAX {
+        if would.len() < MAX_WOULD {
             would.push(path.to_vec());
         }
-    }
-
-    /// One entry could not be restored: a warning, or the end of the job where no other could be, either.
-    pub(super) fn not_restored(&self, path: &[u8], error: &io::Error) -> Result<(), Stop> {
-        use io::ErrorKind::{QuotaExceeded, ReadOnlyFilesystem, StorageFull};
-        if matches!(error.kind(), StorageFull | QuotaExceeded | ReadOnlyFilesystem) {
-            return Err(target_fault(path, error).into());
-        }
-        self.job.warnings.add(path, format!("could not be restored: {error}"));
-        Ok(())
     }
 }
 
@@ -354,7 +343,7 @@ fn is_hole(file: &mut OpenedFile, from: u64, to: u64) -> io::Result<bool> {
     Ok(file.next_data(from)?.is_none_or(|data| data.start >= to))
 }
 
-/// False where the file ends before the buffer is full.
+/// Fills the buffer from the file. False if the file ends earlier.
 fn read_full(file: &OpenedFile, mut bytes: &mut [u8], mut offset: u64) -> io::Result<bool> {
     while !bytes.is_empty() {
         let n = file.read_at(bytes, offset)?;
@@ -367,6 +356,7 @@ fn read_full(file: &OpenedFile, mut bytes: &mut [u8], mut offset: u64) -> io::Re
     Ok(true)
 }
 
+/// The name of the `n`th copy, cut to fit.
 fn copy_name(name: &[u8], stamp: &str, n: u32) -> Vec<u8> {
     let dot = name.iter().rposition(|&byte| byte == b'.').filter(|&at| at > 0);
     let (stem, extension) = name.split_at(dot.unwrap_or(name.len()));
@@ -375,7 +365,7 @@ fn copy_name(name: &[u8], stamp: &str, n: u32) -> Vec<u8> {
     } else {
         format!(" (lockstone {stamp} {n})")
     };
-    // An extension that leaves no room for anything else is none.
+    // An extension so long that nothing else would fit counts as part of the stem.
     let (stem, extension) = if extension.len() + mark.len() < NAME_MAX {
         (stem, extension)
     } else {

@@ -1,9 +1,13 @@
-//! The Enumerator stage: walks the frozen sources in byte order of names, beside the tree of the last recovery point.
-//! An entry that is as it was then (size, mtime, ctime, inode, device) is taken over without being opened; so is a file
-//! that an interrupted run had finished, if the vault has its chunks. What has to be read goes to the Hasher; the
-//! Cataloguer hears every step.
+//! The Enumerator stage walks the frozen sources in byte order of names, in step with the tree of the last recovery
+//! point. An entry that has not changed since then (size, mtime, ctime, inode, device) is taken over without being
+//! opened. So is a file that an interrupted run had finished, if the vault has its chunks. Files that must be read go
+//! to the Hasher. Every step of the walk goes to the Cataloguer.
 //!
-//! A point's tree begins at `/`: the folders above a source are in it, for their attributes only (`implied`).
+//! A recovery point's tree begins at `/`. The folders above a source are in it for their attributes only (`implied`).
+
+mod place;
+mod previous_point;
+mod read_ahead;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -17,25 +21,25 @@ use lockstone_proto::limits::{CHUNK_MIN, FRAME_TARGET};
 use lockstone_proto::vault::{Consistency, Entry, EntryKind};
 use lockstone_vault::log::LogView;
 
-use super::ahead;
+use self::place::{OldSource, Place, Source, components, is_same, os_bytes, os_path};
+use self::previous_point::{OldFolder, resolve};
+use super::job::{BackupContext, Base};
 use super::journal::Journal;
 use super::messages::{Catalogue, FileTask, ReadBatch, Walked};
-use super::previous::{OldFolder, resolve};
-use super::{Base, Context};
 use crate::contents::Chunks;
-use crate::flow::{Fault, Receiver, Sender, Stop, fault_point};
+use crate::flow::{Body, Fault, Receiver, Sender, Stop, fault_point};
 use crate::progress::add;
 
 /// Steps that are sent together.
 const STEPS: usize = 512;
-/// Most files of a batch; their content is bounded by a frame's.
-const FILES: usize = 256;
+/// At most this many files are in a batch. Their content is at most a frame's.
+const MAX_FILES: usize = 256;
 
 pub(super) struct Enumerator {
-    pub(super) context: Context,
-    pub(super) inbox: Receiver<Vec<FrozenSource>>,
-    pub(super) hasher: Sender<ReadBatch>,
-    pub(super) cataloguer: Sender<Catalogue>,
+    context: BackupContext,
+    inbox: Receiver<Vec<FrozenSource>>,
+    hasher: Sender<ReadBatch>,
+    cataloguer: Sender<Catalogue>,
 }
 
 /// What is collected until it is sent.
@@ -44,31 +48,19 @@ struct Walk {
     batch: ReadBatch,
     batch_bytes: u64,
     next_slot: u64,
-    /// An interrupted run left finished files.
+    /// What an interrupted run had read, if there was one.
     journal: Option<Journal>,
 }
 
-/// A source, and what the last point has of it.
-struct Source {
-    frozen: FrozenSource,
-    path: Vec<u8>,
-    old: Option<Old>,
-}
-
-struct Old {
-    entry: Entry,
-    /// When that point's run began: what changed later may not have been seen by it.
-    started: (i64, u32),
-}
-
-impl Enumerator {
-    pub(super) fn run(self) -> Result<(), Stop> {
+impl Body for Enumerator {
+    fn run(self) -> Result<(), Stop> {
         let Some(frozen) = self.inbox.recv()? else {
             return Err(Stop::Broken("sources"));
         };
         let job = &self.context.job;
         job.progress.set_phase("reading the index");
-        let view = self.race(job.domain.refresh())??;
+        let refresh = job.domain.refresh();
+        let view = job.engine.run_cancellable(&self.context.generation.cancel, refresh)??;
         let sources = self.prepare(frozen, &view);
         job.progress.set_phase("backing up");
         if view.log_damaged {
@@ -95,12 +87,23 @@ impl Enumerator {
         self.cataloguer.finish();
         Ok(())
     }
+}
 
-    fn race<F: Future>(&self, task: F) -> Result<F::Output, Stop> {
-        self.context.job.engine.race(&self.context.generation.cancel, task)
+impl Enumerator {
+    pub(super) fn new(
+        context: &BackupContext,
+        inbox: Receiver<Vec<FrozenSource>>,
+        (hasher, cataloguer): (Sender<ReadBatch>, Sender<Catalogue>),
+    ) -> Self {
+        Self {
+            context: context.clone(),
+            inbox,
+            hasher,
+            cataloguer,
+        }
     }
 
-    /// Chooses for each source the point to compare with: the last one of this server that had the same source.
+    /// Chooses the recovery point to compare each source with: the last one of this server that had the same source.
     fn prepare(&self, frozen: Vec<FrozenSource>, view: &LogView) -> Vec<Source> {
         let job = &self.context.job;
         let server = job.domain.server();
@@ -124,7 +127,7 @@ impl Enumerator {
                     if !parents.contains(&point.id) {
                         parents.push(point.id);
                     }
-                    Some(Old {
+                    Some(OldSource {
                         entry,
                         started: (point.summary.started_s, point.summary.started_ns),
                     })
@@ -140,8 +143,7 @@ impl Enumerator {
             sources: sources.iter().map(|source| source.path.clone()).collect(),
             consistency: weakest,
         };
-        // Set once a generation, by this stage.
-        let _ = self.context.generation.base.set(base);
+        self.context.generation.set_base(base);
         sources
     }
 
@@ -150,7 +152,7 @@ impl Enumerator {
         let mut rest = sources;
         while let Some(first) = rest.first() {
             let Some(name) = components(&first.path).nth(depth) else {
-                // The source is this folder itself: `/`.
+                // The source is this folder itself, that is `/`.
                 self.source(first, walk, false)?;
                 rest = &rest[1..];
                 continue;
@@ -188,24 +190,25 @@ impl Enumerator {
         let mut problems = Vec::new();
         let names = &self.context.job.owner_names;
         let entry = capture(CaptureFrom::Handle(folder.handle(), b""), &stat, names, &mut problems).map_err(gone)?;
-        for problem in problems {
-            self.context.job.warnings.add(os_bytes(path), problem);
-        }
+        self.context.job.warnings.all(|| os_bytes(path), problems);
         Ok(entry)
     }
 
-    /// Walks one source. `named`: its own entry is part of the tree, as it is for all but `/`.
+    /// Walks one source. `named`: the source's own entry is part of the tree. This is so for all sources except `/`.
     fn source(&self, source: &Source, walk: &mut Walk, named: bool) -> Result<(), Stop> {
         let job = &self.context.job;
         let walker = Walker::new(&source.frozen, &job.request.rules).map_err(|error| {
             Fault::permanent(format!("{}: {error}", source.frozen.source.display()))
                 .hint("the source must exist and be readable when the backup begins")
         })?;
-        // The folders on the way down, with what the last point has of each.
-        let mut folders: Vec<Option<OldFolder>> = Vec::new();
-        ahead::each(walker, |event| {
+        let mut place = Place {
+            source,
+            named,
+            folders: Vec::new(),
+        };
+        read_ahead::each(walker, |event| {
             fault_point("enumerator")?;
-            self.step(event, source, &mut folders, walk, named)?;
+            self.step(event, &mut place, walk)?;
             if walk.steps.len() >= STEPS {
                 self.flush(walk)?;
             }
@@ -213,26 +216,15 @@ impl Enumerator {
         })
     }
 
-    fn step(
-        &self,
-        event: WalkEvent,
-        source: &Source,
-        folders: &mut Vec<Option<OldFolder>>,
-        walk: &mut Walk,
-        named: bool,
-    ) -> Result<(), Stop> {
+    fn step(&self, event: WalkEvent, place: &mut Place<'_>, walk: &mut Walk) -> Result<(), Stop> {
         let job = &self.context.job;
-        let started = source.old.as_ref().map(|old| old.started);
-        let old = |folders: &mut Vec<Option<OldFolder>>, name: &[u8]| match folders.last_mut() {
-            Some(old) => old.as_mut().and_then(|old| old.find(name)),
-            None => source.old.as_ref().map(|old| old.entry.clone()),
-        };
         match event {
             WalkEvent::Enter { name, stat, folder } => {
-                let old = old(folders, &name).filter(|old| old.kind() == EntryKind::Folder);
+                let old = place.old(&name).filter(|old| old.kind() == EntryKind::Folder);
                 let beneath = old.as_ref().map(|old| OldFolder::open(job, old.page.clone()));
                 add(&job.progress.counters.folders, 1);
-                if named || !folders.is_empty() {
+                if place.is_in_tree() {
+                    let started = place.started();
                     let same = old.filter(|old| started.is_some_and(|started| is_same(old, &stat, started)));
                     let entry = match same {
                         Some(mut entry) => {
@@ -245,15 +237,21 @@ impl Enumerator {
                     };
                     walk.steps.push(Walked::Enter(Box::new(entry)));
                 }
-                folders.push(beneath);
+                place.folders.push(beneath);
             }
             WalkEvent::Entry { folder, name, stat } => {
-                let old = old(folders, &name);
-                self.entry(&folder, name, stat, old, started, walk)?;
+                let old = place.old(&name);
+                let file = FileTask {
+                    folder,
+                    name,
+                    stat,
+                    slot: walk.next_slot,
+                };
+                self.entry(file, old, place.started(), walk)?;
             }
             WalkEvent::Leave => {
-                folders.pop();
-                if named || !folders.is_empty() {
+                place.folders.pop();
+                if place.is_in_tree() {
                     walk.steps.push(Walked::Leave);
                 }
             }
@@ -273,7 +271,7 @@ impl Enumerator {
             | SkipReason::PseudoFileSystem => {}
             SkipReason::Forbidden => {
                 use std::os::unix::ffi::OsStrExt;
-                // Every backup of `/` meets the agent's own state, and that is as it should be.
+                // Every backup of `/` meets the agent's own state folder. This needs no warning.
                 let own = job.request.state_dir.as_os_str().as_bytes();
                 if path
                     .strip_prefix(own)
@@ -294,122 +292,113 @@ impl Enumerator {
             &job.owner_names,
             &mut problems,
         );
-        for problem in problems {
-            job.warnings.add(folder.path(), problem);
-        }
+        job.warnings.all(|| folder.path().to_vec(), problems);
         let mut entry = captured
             .map_err(|error| Fault::transient(format!("{}: {error}", String::from_utf8_lossy(folder.path()))))?;
         entry.name = Bytes::copy_from_slice(name);
         Ok(entry)
     }
 
+    /// Decides about an entry that is no folder: it is taken over, captured here, or sent to the Hasher.
     fn entry(
         &self,
-        folder: &Arc<Folder>,
-        name: Vec<u8>,
-        stat: Stat,
+        file: FileTask,
         old: Option<Entry>,
         started: Option<(i64, u32)>,
         walk: &mut Walk,
     ) -> Result<(), Stop> {
-        let job = &self.context.job;
-        let counters = &job.progress.counters;
+        let counters = &self.context.job.progress.counters;
         add(&counters.files_seen, 1);
-        let is_file = stat.is_file();
-        let size = if is_file { stat.size } else { 0 };
+        let is_file = file.stat.is_file();
+        let size = if is_file { file.stat.size } else { 0 };
         add(&counters.bytes_seen, size);
         let known = old.as_ref().is_some_and(|old| old.kind() != EntryKind::Folder);
         if let (Some(old), Some(started)) = (old, started)
-            && is_same(&old, &stat, started)
+            && is_same(&old, &file.stat, started)
         {
             add(&counters.files_unchanged, 1);
-            return self.taken_over(old, size, walk);
-        }
-        if is_file
-            && let Some(journal) = &mut walk.journal
-            && let Some(done) = self.journaled(journal, folder, &name, &stat)?
-        {
-            add(&counters.files_resumed, 1);
-            add(
-                if known {
-                    &counters.files_changed
-                } else {
-                    &counters.files_new
-                },
-                1,
-            );
-            return self.taken_over(done, size, walk);
-        }
-        add(
-            if known {
-                &counters.files_changed
-            } else {
-                &counters.files_new
-            },
-            1,
-        );
-        if !is_file {
-            let mut problems = Vec::new();
-            let captured = capture(CaptureFrom::Name(folder, &name), &stat, &job.owner_names, &mut problems);
-            for problem in problems {
-                job.warnings.add(folder.join(&name), problem);
-            }
-            match captured {
-                Ok(entry) => {
-                    add(&counters.files_done, 1);
-                    walk.steps.push(Walked::Entry(Box::new(entry)));
-                }
-                Err(error) => job
-                    .warnings
-                    .add(folder.join(&name), format!("could not be read: {error}")),
-            }
+            self.taken_over(old, size, walk);
             return Ok(());
         }
-        let slot = walk.next_slot;
+        let new_or_changed = if known {
+            &counters.files_changed
+        } else {
+            &counters.files_new
+        };
+        add(new_or_changed, 1);
+        if !is_file {
+            self.special(&file, walk);
+            return Ok(());
+        }
+        if let Some(journal) = &mut walk.journal
+            && let Some(done) = self.journaled(journal, &file)?
+        {
+            add(&counters.files_resumed, 1);
+            self.taken_over(done, size, walk);
+            return Ok(());
+        }
+        self.send(file, walk)
+    }
+
+    /// Captures a symlink, fifo or device, which has no content to read.
+    fn special(&self, file: &FileTask, walk: &mut Walk) {
+        let job = &self.context.job;
+        let path = || file.folder.join(&file.name);
+        let mut problems = Vec::new();
+        let names = &job.owner_names;
+        let captured = capture(
+            CaptureFrom::Name(&file.folder, &file.name),
+            &file.stat,
+            names,
+            &mut problems,
+        );
+        job.warnings.all(path, problems);
+        match captured {
+            Ok(entry) => {
+                add(&job.progress.counters.files_done, 1);
+                walk.steps.push(Walked::Entry(Box::new(entry)));
+            }
+            Err(error) => job.warnings.add(path(), format!("could not be read: {error}")),
+        }
+    }
+
+    /// Puts a file into the batch for the Hasher, and its slot into the walk.
+    fn send(&self, file: FileTask, walk: &mut Walk) -> Result<(), Stop> {
         walk.next_slot += 1;
-        walk.steps.push(Walked::Pending(slot));
-        let small = stat.size < CHUNK_MIN as u64;
-        let overflows = walk.batch_bytes + stat.size > FRAME_TARGET as u64;
+        walk.steps.push(Walked::Pending(file.slot));
+        let size = file.stat.size;
+        let small = size < CHUNK_MIN as u64;
+        let overflows = walk.batch_bytes + size > FRAME_TARGET as u64;
         // A large file has a batch to itself, so that another reader can take the small ones.
         if !walk.batch.is_empty() && (overflows || !small) {
             self.send_batch(walk)?;
         }
-        walk.batch.push(FileTask {
-            folder: Arc::clone(folder),
-            name,
-            stat,
-            slot,
-        });
+        walk.batch.push(file);
         walk.batch_bytes += size;
-        if !small || walk.batch.len() >= FILES {
+        if !small || walk.batch.len() >= MAX_FILES {
             self.send_batch(walk)?;
         }
         Ok(())
     }
 
-    fn taken_over(&self, mut entry: Entry, size: u64, walk: &mut Walk) -> Result<(), Stop> {
+    /// Puts an entry into the walk without opening the file.
+    fn taken_over(&self, mut entry: Entry, size: u64, walk: &mut Walk) {
         let counters = &self.context.job.progress.counters;
         add(&counters.files_done, 1);
         add(&counters.bytes_done, size);
         self.refresh_names(&mut entry);
         walk.steps.push(Walked::Entry(Box::new(entry)));
-        Ok(())
     }
 
-    /// What an interrupted run had of the file, if it still is that file and all of its chunks are durable.
-    fn journaled(
-        &self,
-        journal: &mut Journal,
-        folder: &Folder,
-        name: &[u8],
-        stat: &Stat,
-    ) -> Result<Option<Entry>, Stop> {
+    /// The entry of a file that an interrupted run had read, if the file has not changed and all of its chunks are
+    /// durable.
+    fn journaled(&self, journal: &mut Journal, file: &FileTask) -> Result<Option<Entry>, Stop> {
         let job = &self.context.job;
         let index = job.domain.index();
-        // The record's own run did not write it before the file had settled, so any start will do here.
+        // The run that wrote the record only did so after the file had settled. So its start does not matter here.
         let always = (i64::MAX, 0);
-        let found = journal.find(index, folder.path(), name)?;
-        let Some(entry) = found.filter(|entry| is_same(entry, stat, always)) else {
+        let found = journal.find(index, file.folder.path(), &file.name)?;
+        let Some(entry) = found.filter(|entry| is_same(entry, &file.stat, always)) else {
             return Ok(None);
         };
         let Some(content) = &entry.content else {
@@ -421,7 +410,8 @@ impl Enumerator {
             .filter_map(|id| ChunkId::try_from(id).ok());
         let mut ids: Vec<ChunkId> = lists.collect();
         if content.level > 0 {
-            // The lists themselves must be durable, and so must all that they list. One that can't be read says no.
+            // The lists must be durable, and so must everything that they list. If one can't be read, the file is read
+            // again.
             for placed in Chunks::of(&entry, &job.domain, &job.engine) {
                 let Ok(placed) = placed else { return Ok(None) };
                 ids.push(placed.id);
@@ -431,7 +421,7 @@ impl Enumerator {
         Ok(places.iter().all(Option::is_some).then_some(entry))
     }
 
-    /// The names of owners are the machine's own matter and leave no mark on a file: they are looked up anew.
+    /// Looks the names of the owners up again: they can change without any change to the file.
     fn refresh_names(&self, entry: &mut Entry) {
         let names = &self.context.job.owner_names;
         let user = names.user(entry.uid);
@@ -452,35 +442,10 @@ impl Enumerator {
         self.hasher.send(std::mem::take(&mut walk.batch))
     }
 
-    /// Sends what was collected: files first, as the room that steps wait for may be theirs to make.
+    /// Sends what was collected. Files go first: the steps may wait for room that only these files can make.
     fn flush(&self, walk: &mut Walk) -> Result<(), Stop> {
         self.send_batch(walk)?;
         self.context.generation.window.take(walk.steps.len())?;
         self.cataloguer.send(Catalogue::Walked(std::mem::take(&mut walk.steps)))
     }
-}
-
-/// Whether an entry is still what a point that began at `started` says of it. A change within the last tick before that
-/// may have left the times as they are: it counts as changed.
-fn is_same(old: &Entry, stat: &Stat, started: (i64, u32)) -> bool {
-    old.kind() == stat.kind()
-        && (old.kind() == EntryKind::Folder || old.size == if stat.is_file() { stat.size } else { 0 })
-        && (old.mtime_s, old.mtime_ns) == (stat.mtime_s, stat.mtime_ns)
-        && (old.ctime_s, old.ctime_ns) == (stat.ctime_s, stat.ctime_ns)
-        && (old.inode, old.device) == (stat.inode, stat.device)
-        && super::settled_before((stat.ctime_s, stat.ctime_ns), started)
-}
-
-fn components(path: &[u8]) -> impl Iterator<Item = &[u8]> {
-    path.split(|&byte| byte == b'/').filter(|name| !name.is_empty())
-}
-
-fn os_bytes(path: &Path) -> Vec<u8> {
-    use std::os::unix::ffi::OsStrExt;
-    path.as_os_str().as_bytes().to_vec()
-}
-
-fn os_path(name: &[u8]) -> &Path {
-    use std::os::unix::ffi::OsStrExt;
-    Path::new(std::ffi::OsStr::from_bytes(name))
 }

@@ -1,23 +1,23 @@
-//! The walk, a little ahead of whoever follows it: on a thread of its own, so that asking the file system for the next
-//! entries and comparing the last ones with the last point go on side by side. How far ahead is bounded, in events and in
-//! folders, as each folder is an open handle.
+//! The walk, on a thread of its own, a little ahead of the Enumerator. So the file system is asked for the next entries
+//! while the last ones are compared with the last recovery point. How far the walk may be ahead is bounded in events,
+//! and in folders because each folder is an open handle.
 
 use crossbeam_channel::bounded;
 use lockstone_host::walk::{WalkEvent, Walker};
 
-use crate::flow::Stop;
+use crate::flow::{Fault, Stop};
 
-/// Events that are handed over together.
+/// Events in one batch.
 const EVENTS: usize = 256;
-/// No more folders are entered in one hand-over.
+/// Folders entered in one batch, at most.
 const FOLDERS: usize = 16;
-/// Hand-overs that may lie ready.
+/// Batches that may be ready, at most.
 const READY: usize = 4;
 
-/// Calls `take` with every event of the walk, in its order. Ends early with the first error, and the walk with it.
+/// Calls `take` with every event of the walk, in order. The first error ends this and the walk.
 pub(super) fn each(walker: Walker, mut take: impl FnMut(WalkEvent) -> Result<(), Stop>) -> Result<(), Stop> {
     std::thread::scope(|scope| {
-        // Dropped by whichever side ends first: that ends the other one.
+        // The side that ends first drops its end, which ends the other side.
         let (ready, events) = bounded::<Vec<WalkEvent>>(READY);
         let walk = move || {
             let mut batch = Vec::with_capacity(EVENTS);
@@ -35,15 +35,13 @@ pub(super) fn each(walker: Walker, mut take: impl FnMut(WalkEvent) -> Result<(),
                     }
                 }
             }
-            // Nobody to hear the last of it is no loss.
+            // If the receiver is gone, the result is not needed.
             let _ = ready.send(batch);
         };
         std::thread::Builder::new()
             .name("ls-walk".to_owned())
             .spawn_scoped(scope, walk)
-            .map_err(|error| {
-                crate::flow::Fault::transient(format!("no thread could be started for the walk: {error}"))
-            })?;
+            .map_err(|error| Fault::transient(format!("no thread could be started for the walk: {error}")))?;
         for batch in events {
             for event in batch {
                 take(event)?;

@@ -6,12 +6,13 @@ use std::collections::BTreeSet;
 use lockstone_vault::store::observe::{Outcome, StoreObserver, Verb};
 use lockstone_vault::store::pace::Direction;
 
+use super::list::{Kind, Metric, OTHER};
 use super::*;
 
-fn ended(kind: &str, status: &str, at: f64) -> EndedJob {
+fn ended(kind: JobKind, status: JobState, at: f64) -> EndedJob {
     EndedJob {
-        kind: kind.to_owned(),
-        status: status.to_owned(),
+        kind,
+        status,
         ended_s: at,
         duration: Duration::from_secs(7),
         bytes: vec![("scanned", 1000), ("read", 400), ("new", 100), ("stored", 50)],
@@ -24,12 +25,12 @@ fn ended(kind: &str, status: &str, at: f64) -> EndedJob {
 /// A page with every family on it.
 fn full() -> Metrics {
     let metrics = Metrics::new();
-    for metric in catalogue::ALL {
+    for metric in list::ALL {
         let labels: Vec<&str> = metric.labels.iter().map(|label| label.values[0]).collect();
         match metric.kind {
-            Kind::Counter => metrics.add(metric, &labels, 1.0),
-            Kind::Gauge => metrics.set(metric, &labels, 1.0),
-            Kind::Histogram => metrics.histograms[metric.name].with_label_values(&labels).observe(1.0),
+            Kind::Counter => metrics.families.add(metric, &labels, 1.0),
+            Kind::Gauge => metrics.families.set(metric, &labels, 1.0),
+            Kind::Histogram => metrics.families.observe(metric, &labels, 1.0),
         }
     }
     metrics
@@ -38,7 +39,7 @@ fn full() -> Metrics {
 #[test]
 fn every_metric_is_on_the_page_with_help_and_type_and_a_name_by_the_rule() {
     let text = full().render();
-    for metric in catalogue::ALL {
+    for metric in list::ALL {
         assert!(
             text.contains(&format!("# HELP {} {}\n", metric.name, metric.help)),
             "{}",
@@ -63,23 +64,20 @@ fn every_metric_is_on_the_page_with_help_and_type_and_a_name_by_the_rule() {
             metric.name
         );
     }
-    assert_eq!(text.matches("# TYPE ").count(), catalogue::ALL.len());
+    assert_eq!(text.matches("# TYPE ").count(), list::ALL.len());
 }
 
 #[test]
 fn a_label_has_no_value_but_those_of_its_set() {
     let metrics = full();
-    metrics.add(&catalogue::FILES, &["/etc/passwd"], 1.0);
+    metrics.families.add(&list::FILES, &["/etc/passwd"], 1.0);
     let tags: BTreeMap<String, u64> = (0..1000).map(|n| (format!("tag {n}"), 1)).collect();
     metrics.points(&tags);
-    metrics.recorded(&ended("no kind", "no status", 1.0));
+    metrics.recorded(&ended(JobKind::Unspecified, JobState::Queued, 1.0));
     let mut series = 0;
     let mut most = 0;
-    for family in metrics.registry.gather() {
-        let metric = catalogue::ALL
-            .iter()
-            .find(|metric| metric.name == family.name())
-            .unwrap();
+    for family in metrics.families.registry.gather() {
+        let metric = list::ALL.iter().find(|metric| metric.name == family.name()).unwrap();
         for sample in family.get_metric() {
             series += 1;
             for pair in sample.get_label() {
@@ -104,19 +102,16 @@ fn the_sets_hold_all_that_the_store_says() {
     let values = |metric: &Metric, place: usize| BTreeSet::from_iter(metric.labels[place].values.iter().copied());
     let verbs = [Verb::Put, Verb::Get, Verb::Head, Verb::List, Verb::Delete, Verb::Copy];
     let outcomes = [Outcome::Done, Outcome::Exists, Outcome::NotFound, Outcome::Failed];
-    assert_eq!(values(&catalogue::REQUESTS, 0), BTreeSet::from(verbs.map(Verb::name)));
-    assert_eq!(
-        values(&catalogue::REQUESTS, 1),
-        BTreeSet::from(outcomes.map(Outcome::name))
-    );
+    assert_eq!(values(&list::REQUESTS, 0), BTreeSet::from(verbs.map(Verb::name)));
+    assert_eq!(values(&list::REQUESTS, 1), BTreeSet::from(outcomes.map(Outcome::name)));
 }
 
 #[test]
 fn the_last_job_of_a_kind_is_the_one_that_ended_last() {
     let metrics = Metrics::new();
-    metrics.recorded(&ended("backup", "Completed", 100.0));
-    metrics.recorded(&ended("backup", "Failed", 200.0));
-    let mut old = ended("backup", "Cancelled", 50.0);
+    metrics.recorded(&ended(JobKind::Backup, JobState::Completed, 100.0));
+    metrics.recorded(&ended(JobKind::Backup, JobState::Failed, 200.0));
+    let mut old = ended(JobKind::Backup, JobState::Cancelled, 50.0);
     old.warnings = 99;
     metrics.recorded(&old);
     let text = metrics.render();

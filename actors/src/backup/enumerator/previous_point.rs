@@ -1,5 +1,5 @@
-//! The last recovery point as the Enumerator sees it: folders whose entries are read in order, page by page, beside the
-//! walk. A page that can't be read is no fault: what it held counts as new, and is read again.
+//! The last recovery point as the Enumerator sees it: folders whose entries are read in order, page by page, in step
+//! with the walk. A page that can't be read is not a fault: the files in it count as new and are read again.
 
 use std::sync::Arc;
 
@@ -8,21 +8,21 @@ use lockstone_proto::ids::ChunkId;
 use lockstone_proto::vault::{Entry, EntryKind, PageRef};
 use lockstone_vault::points::{Found, PageSource, lookup};
 
-use super::Job;
+use crate::backup::job::BackupJob;
 use crate::flow::Fault;
 
-/// A folder of an earlier point, read in byte order of names.
+/// A folder of an earlier recovery point, read in byte order of names.
 pub(super) struct OldFolder {
-    job: Arc<Job>,
-    /// Pages not read yet, the next one last; with their levels known only once read.
+    job: Arc<BackupJob>,
+    /// Ids of pages that are not read yet, the next one last. A page's level is only known when it is read.
     ahead: Vec<Bytes>,
     entries: std::vec::IntoIter<Entry>,
     next: Option<Entry>,
 }
 
 impl OldFolder {
-    /// The folder with this top page (empty: no entries).
-    pub(super) fn open(job: &Arc<Job>, page: Bytes) -> Self {
+    /// The folder with this top page. An empty id: a folder without entries.
+    pub(super) fn open(job: &Arc<BackupJob>, page: Bytes) -> Self {
         let ahead = if page.is_empty() { Vec::new() } else { vec![page] };
         Self {
             job: Arc::clone(job),
@@ -32,7 +32,7 @@ impl OldFolder {
         }
     }
 
-    /// The entry of this name. Names must be asked for in byte order; entries before it are passed over.
+    /// The entry of this name. Names must be asked for in byte order; entries before this one are skipped.
     pub(super) fn find(&mut self, name: &[u8]) -> Option<Entry> {
         loop {
             if self.next.is_none() {
@@ -70,15 +70,16 @@ impl OldFolder {
         let Ok(id) = ChunkId::try_from(id) else {
             return Err(Fault::integrity("a page id of the wrong length"));
         };
-        let page = self.job.engine.finish(self.job.domain.page(&id))?;
+        let page = self.job.engine.run_to_end(self.job.domain.page(&id))?;
         Ok((page.entries, page.children))
     }
 }
 
-/// What the point with this root has at an absolute path; `None` also where a page on the way can't be read.
-pub(super) fn resolve(job: &Job, root: &Bytes, path: &[u8]) -> Option<Entry> {
+/// What the recovery point with this root has at an absolute path. `None` if it has nothing there, or if a page on the
+/// way can't be read.
+pub(super) fn resolve(job: &BackupJob, root: &Bytes, path: &[u8]) -> Option<Entry> {
     let root_id = ChunkId::try_from(root.as_ref()).ok();
-    match job.engine.finish(lookup(&*job.domain, root_id, path)).ok()? {
+    match job.engine.run_to_end(lookup(&*job.domain, root_id, path)).ok()? {
         Found::Entry(entry) => Some(*entry),
         // The root itself is a folder without attributes.
         Found::Root => Some(Entry {

@@ -1,9 +1,11 @@
-//! The Hasher stage: reads files, cuts them into chunks, computes the chunks' ids, and captures the files' attributes
-//! from the handles it has open anyway. Several readers share the inbox; the hashing itself runs on the pool.
+//! The Hasher stage reads files, cuts them into chunks, computes the chunks' ids, and captures the files' attributes
+//! from the handles that it has open. Several readers share the inbox. The hashing runs on the pool.
 //!
-//! Small files of a batch share one buffer, side by side, as they will lie in a frame. A larger file is read window by
-//! window. A file that changes while it is read is
-//! read again, once, and then warned about. The permit for a buffer is taken before anything is read into it.
+//! The small files of a batch share one buffer, side by side, in the order in which they will be in a frame. A larger
+//! file is read one buffer after another. A file that changes while it is read is read once more; if it changes again,
+//! a warning says so. The permit for a buffer is taken before anything is read into it.
+
+pub(super) mod hard_links;
 
 use std::ops::Range;
 use std::os::fd::AsFd;
@@ -21,34 +23,34 @@ use lockstone_vault::tree::NewPage;
 use lockstone_vault::tree::content::ContentWriter;
 use rayon::prelude::*;
 
-use super::Context;
+use super::job::BackupContext;
 use super::messages::{Buffer, Catalogue, Chunk, ChunkBatch, FileRead, FileTask, Held, ReadBatch};
-use crate::flow::{Permit, Receiver, Sender, Stop, fault_point};
+use crate::flow::{Body, EntryError, Permit, Receiver, Sender, Stop, fault_point};
 use crate::progress::add;
 
 /// Bytes of small files that are hashed by one thread at a time.
 const SHARE: usize = 512 * 1024;
-/// How often a file that changes under the reader is read.
+/// How many times a file that changes while it is read is read.
 const TRIES: u32 = 2;
-/// What is said of one that never held still.
+/// The warning about a file that changed during the last try.
 const CHANGED: &str = "changed while it was read; this point may have a mixture of old and new content";
 
 pub(super) struct Hasher {
-    pub(super) context: Context,
-    pub(super) inbox: Receiver<ReadBatch>,
-    pub(super) cataloguer: Sender<Catalogue>,
-    pub(super) dedup: Sender<ChunkBatch>,
+    context: BackupContext,
+    inbox: Receiver<ReadBatch>,
+    cataloguer: Sender<Catalogue>,
+    dedup: Sender<ChunkBatch>,
 }
 
 /// A small file in the shared buffer.
-struct Small {
+struct SmallFile {
     task: FileTask,
     entry: Box<Entry>,
     range: Range<usize>,
 }
 
-impl Hasher {
-    pub(super) fn run(self) -> Result<(), Stop> {
+impl Body for Hasher {
+    fn run(self) -> Result<(), Stop> {
         let chunker = Chunker::new(&self.context.job.domain.keys().chunker_table());
         while let Some(batch) = self.inbox.recv()? {
             let mut small = Vec::with_capacity(batch.len());
@@ -67,8 +69,23 @@ impl Hasher {
         self.dedup.finish();
         Ok(())
     }
+}
 
-    /// Files that are one chunk each, or empty.
+impl Hasher {
+    pub(super) fn new(
+        context: &BackupContext,
+        inbox: Receiver<ReadBatch>,
+        (cataloguer, dedup): (Sender<Catalogue>, Sender<ChunkBatch>),
+    ) -> Self {
+        Self {
+            context: context.clone(),
+            inbox,
+            cataloguer,
+            dedup,
+        }
+    }
+
+    /// Reads files that are one chunk each, or empty.
     fn small(&self, tasks: Vec<FileTask>, chunker: &Chunker, done: &mut Vec<FileRead>) -> Result<(), Stop> {
         let Some(first) = tasks.first() else { return Ok(()) };
         self.context.job.progress.set_current(first.folder.path(), &first.name);
@@ -76,21 +93,22 @@ impl Hasher {
         let permit = self
             .context
             .generation
-            .data_budget
+            .budgets
+            .data
             .take(room, &self.context.generation.cancel)?;
         let mut bytes = self.context.job.pool.take(usize::try_from(room).unwrap_or(0));
-        let mut files: Vec<Small> = Vec::with_capacity(tasks.len());
+        let mut files: Vec<SmallFile> = Vec::with_capacity(tasks.len());
         let mut large = Vec::new();
         for task in tasks {
             fault_point("hasher")?;
             let start = bytes.len();
             match self.read_small(&task, &mut bytes) {
-                Ok(Some(entry)) => files.push(Small {
+                Ok(Some(entry)) => files.push(SmallFile {
                     range: start..bytes.len(),
                     entry,
                     task,
                 }),
-                // It is read as a large one, by itself, once the others have made room.
+                // It is read alone, as a large file, when the others have been sent on.
                 Ok(None) => {
                     bytes.truncate(start);
                     large.push(task);
@@ -113,12 +131,12 @@ impl Hasher {
         &self,
         bytes: Pooled,
         mut permit: Permit,
-        files: Vec<Small>,
+        files: Vec<SmallFile>,
         done: &mut Vec<FileRead>,
     ) -> Result<(), Stop> {
         permit.shrink_to(bytes.len() as u64);
         let keys = self.context.job.domain.keys();
-        // Less than that is done before another thread has woken up.
+        // A smaller share would be done before another thread has woken up.
         let worthwhile = files.len() * SHARE / bytes.len().max(SHARE);
         let ids: Vec<ChunkId> = self.context.job.engine.compute(|| {
             files
@@ -133,7 +151,7 @@ impl Hasher {
         add(&self.context.job.progress.totals.bytes_read, bytes.len() as u64);
         add(&self.context.job.progress.counters.bytes_done, bytes.len() as u64);
         for (file, id) in files.into_iter().zip(ids) {
-            let Small { task, mut entry, range } = file;
+            let SmallFile { task, mut entry, range } = file;
             entry.size = range.len() as u64;
             if !range.is_empty() {
                 entry.content = Some(Content {
@@ -158,11 +176,11 @@ impl Hasher {
         })
     }
 
-    /// Appends a small file's bytes. `None`: it has grown beyond a small file, or has holes.
+    /// Appends a small file's bytes. `None`: it is no longer small, or it has holes.
     fn read_small(&self, task: &FileTask, bytes: &mut Pooled) -> std::io::Result<Option<Box<Entry>>> {
         let start = bytes.len();
         if !task.stat.may_have_holes() {
-            // Nearly always nothing has changed since the walk saw it.
+            // The usual case: the file has not changed since the walk saw it.
             let expected = usize::try_from(task.stat.size).unwrap_or(usize::MAX);
             let room = bytes.spare(expected + 1);
             if let Some(file) = OpenedFile::read_whole(&task.folder, &task.name, &task.stat, room)? {
@@ -179,7 +197,7 @@ impl Hasher {
             {
                 return Ok(None);
             }
-            // One byte more than expected: where that is filled, too, the file has grown.
+            // One byte more than expected: if it is filled, the file has grown.
             let room = bytes.spare(expected + 1);
             let found = file.read_full_at(room, 0)?;
             let grown = found > expected;
@@ -195,10 +213,11 @@ impl Hasher {
         Ok(None)
     }
 
+    /// Reads a file that does not fit into a shared buffer.
     fn large(&self, task: FileTask, chunker: &Chunker) -> Result<FileRead, Stop> {
         fault_point("hasher")?;
         self.context.job.progress.set_current(task.folder.path(), &task.name);
-        if let Some((content, size)) = self.context.job.links.get(&task.stat) {
+        if let Some((content, size)) = self.context.job.hard_links.get(&task.stat) {
             match OpenedFile::open(&task.folder, &task.name).and_then(|file| self.capture(&task, &file)) {
                 Ok(mut entry) => {
                     entry.content = content;
@@ -213,8 +232,8 @@ impl Hasher {
                 Ok(file) => file,
                 Err(error) => return Ok(self.unreadable(&task, &error)),
             };
-            match self.read_large(file, chunker)? {
-                Err(error) => return Ok(self.unreadable(&task, &error)),
+            match self.read_large(file, chunker) {
+                Err(error) => return Ok(self.unreadable(&task, &error.entry()?)),
                 Ok(read) if read.changed && attempt < TRIES => {}
                 Ok(read) => {
                     if read.changed {
@@ -222,7 +241,10 @@ impl Hasher {
                     }
                     return Ok(match self.capture(&task, &read.file) {
                         Ok(mut entry) => {
-                            self.context.job.links.put(&task.stat, read.content.as_ref(), read.size);
+                            self.context
+                                .job
+                                .hard_links
+                                .put(&task.stat, read.content.as_ref(), read.size);
                             entry.content = read.content;
                             entry.size = read.size;
                             self.finished(task, entry)
@@ -232,11 +254,11 @@ impl Hasher {
                 }
             }
         }
-        Ok(self.unreadable(&task, &std::io::Error::other("it never holds still")))
+        Ok(self.unreadable(&task, &std::io::Error::other("it keeps changing")))
     }
 
     /// Reads a file's data, run by run between its holes.
-    fn read_large(&self, mut file: OpenedFile, chunker: &Chunker) -> Result<std::io::Result<LargeRead>, Stop> {
+    fn read_large(&self, mut file: OpenedFile, chunker: &Chunker) -> Result<LargeRead, EntryError> {
         let job = &self.context.job;
         let mut content = ContentWriter::new(Arc::clone(job.domain.keys()));
         let mut lists = Vec::new();
@@ -244,64 +266,59 @@ impl Hasher {
         let size = file.stat().size;
         let mut truncated = false;
         while position < size {
-            let run = match file.next_data(position) {
-                Ok(run) => run.map_or(size..size, |run| run.start.min(size)..run.end.min(size)),
-                Err(error) => return Ok(Err(error)),
-            };
+            let run = file
+                .next_data(position)?
+                .map_or(size..size, |run| run.start.min(size)..run.end.min(size));
             if run.start > position {
-                content.hole(position, run.start - position, &mut lists)?;
+                content
+                    .hole(position, run.start - position, &mut lists)
+                    .map_err(Stop::from)?;
             }
-            match self.read_run(&mut file, run.clone(), chunker, &mut content, &mut lists)? {
-                Ok(end) if end < run.end => {
-                    // It shrank: what is there is kept, and the size is what was read.
-                    truncated = true;
-                    position = end;
-                    break;
-                }
-                Ok(end) => position = end,
-                Err(error) => return Ok(Err(error)),
+            let mut into = Listed {
+                content: &mut content,
+                lists: &mut lists,
+            };
+            position = self.read_run(&mut file, run.clone(), chunker, &mut into)?;
+            if position < run.end {
+                // It shrank: what was read is kept, and its length is the size.
+                truncated = true;
+                break;
             }
             self.send_lists(&mut lists)?;
         }
-        let content = content.finish(&mut lists)?;
+        let content = content.finish(&mut lists).map_err(Stop::from)?;
         self.send_lists(&mut lists)?;
-        let changed = match file.changed_since_open() {
-            Ok(changed) => changed || truncated,
-            Err(error) => return Ok(Err(error)),
-        };
-        Ok(Ok(LargeRead {
+        let changed = file.changed_since_open()? || truncated;
+        Ok(LargeRead {
             file,
             content,
             size: position.min(size),
             changed,
-        }))
+        })
     }
 
-    /// Reads, cuts and hashes one run of data; returns where it ended (early, where the file has become shorter).
+    /// Reads, cuts and hashes one run of data. Returns where it ended: early if the file has become shorter.
     ///
-    /// Each buffer begins where a chunk begins and is as long as the longest, so there is at least one in it. What lies
-    /// behind the last cut is read again into the next buffer: that is a copy from the system's cache, as carrying it over
-    /// would be one, and nothing is held while waiting for room.
+    /// Each buffer begins where a chunk begins and has room for the longest chunk, so there is at least one chunk in
+    /// it. The bytes behind the last cut are read again into the next buffer. This costs a copy from the system's
+    /// cache, but carrying them over would be a copy, too, and this way no bytes are held while the thread waits for
+    /// room.
     fn read_run(
         &self,
         file: &mut OpenedFile,
         run: Range<u64>,
         chunker: &Chunker,
-        content: &mut ContentWriter,
-        lists: &mut Vec<NewPage>,
-    ) -> Result<std::io::Result<u64>, Stop> {
+        into: &mut Listed<'_>,
+    ) -> Result<u64, EntryError> {
         let (job, generation) = (&self.context.job, &self.context.generation);
         let mut at = run.start;
         while at < run.end {
             fault_point("hasher")?;
             let wanted = (run.end - at).min(CHUNK_MAX as u64);
-            let mut permit = generation.data_budget.take(wanted, &generation.cancel)?;
+            let mut permit = generation.budgets.data.take(wanted, &generation.cancel)?;
             let wanted = usize::try_from(wanted).unwrap_or(0);
             let mut buffer = job.pool.take(wanted);
-            let found = match file.read_full_at(buffer.spare(wanted), at) {
-                Ok(found) => found,
-                Err(error) => return Ok(Err(error)),
-            };
+            let found = file.read_full_at(buffer.spare(wanted), at)?;
             buffer.filled(found);
             let shrank = found < wanted;
             let cuts = cut_all(chunker, &buffer, shrank || at + found as u64 >= run.end);
@@ -323,7 +340,7 @@ impl Hasher {
                 });
                 for chunk in &chunks {
                     let len = u32::try_from(chunk.range.len()).unwrap_or(u32::MAX);
-                    content.chunk(&chunk.id, len, lists)?;
+                    into.content.chunk(&chunk.id, len, into.lists).map_err(Stop::from)?;
                 }
                 self.dedup.send(ChunkBatch {
                     buffer: Arc::new(Buffer {
@@ -337,7 +354,7 @@ impl Hasher {
                 break;
             }
         }
-        Ok(Ok(at))
+        Ok(at)
     }
 
     fn send_lists(&self, lists: &mut Vec<NewPage>) -> Result<(), Stop> {
@@ -358,15 +375,14 @@ impl Hasher {
             names,
             &mut problems,
         )?;
-        for problem in problems {
-            self.warn(task, &problem);
-        }
+        let path = || task.folder.join(&task.name);
+        self.context.job.warnings.all(path, problems);
         Ok(Box::new(entry))
     }
 
     fn finished(&self, task: FileTask, entry: Box<Entry>) -> FileRead {
         add(&self.context.job.progress.counters.files_done, 1);
-        // A change within the clock's last tick would go unseen: such a file is read again by the next run.
+        // A change within the clock's last tick would not be noticed, so the next run must read such a file again.
         let settled = self.context.job.is_settled(entry.ctime_s, entry.ctime_ns);
         FileRead {
             slot: task.slot,
@@ -394,6 +410,7 @@ impl Hasher {
     }
 }
 
+/// A large file that was read to its end.
 struct LargeRead {
     file: OpenedFile,
     content: Option<Content>,
@@ -401,7 +418,14 @@ struct LargeRead {
     changed: bool,
 }
 
-/// The chunks at the front of `bytes`; what is behind the last one needs more bytes to be cut.
+/// A file's content list as it grows, and the pages of it that are full.
+struct Listed<'a> {
+    content: &'a mut ContentWriter,
+    lists: &'a mut Vec<NewPage>,
+}
+
+/// The chunks at the front of `bytes`. More bytes are needed to cut what is behind the last one, unless these are the
+/// last.
 fn cut_all(chunker: &Chunker, bytes: &[u8], last: bool) -> Vec<Range<usize>> {
     let mut cuts = Vec::with_capacity(bytes.len() / CHUNK_MAX + 1);
     let mut at = 0;

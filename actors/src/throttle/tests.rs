@@ -35,7 +35,8 @@ fn pieces_are_small_beside_a_second_and_there_are_none_without_a_limit() {
     }
 }
 
-/// However fast or slow, what a bucket lets through in a time is what the rate says, and never more than that and a burst.
+/// However fast or slow, what a bucket lets through in a time is what the rate says, and never more than that and a
+/// burst.
 #[test]
 fn a_bucket_gives_what_its_rate_says_whatever_the_rate() {
     for rate in [
