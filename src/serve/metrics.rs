@@ -11,9 +11,9 @@ use lockstone_proto::ids::JobId;
 use serde_json::{Value, json};
 
 use super::records::Records;
-use crate::agent::home::{Home, write_atomically};
-use crate::agent::jobs::Seen;
-use crate::agent::registration::Agent;
+use crate::agent::state::files::write_atomically;
+use crate::agent::state::folder::StateFolder;
+use crate::agent::state::registration::Registration;
 
 /// What the pages of a process are made from. Shared by those who ask.
 pub struct Page {
@@ -30,7 +30,7 @@ enum Of {
         running: OnceLock<(PathBuf, Arc<Progress>)>,
     },
     /// The agent.
-    Agent { home: Home, records: Mutex<Records> },
+    Agent { home: StateFolder, records: Mutex<Records> },
 }
 
 impl Page {
@@ -46,7 +46,7 @@ impl Page {
 
     /// Of the agent of this state folder.
     #[must_use]
-    pub fn of_agent(metrics: &Arc<Metrics>, home: &Home) -> Page {
+    pub fn of_agent(metrics: &Arc<Metrics>, home: &StateFolder) -> Page {
         let records = Mutex::new(Records::new(home));
         let home = home.clone();
         Page {
@@ -87,8 +87,8 @@ impl Page {
             }
             Of::Agent { home, records } => {
                 locked(records).read(&self.metrics);
-                match Agent::load(home) {
-                    Ok(Some(agent)) => cache_space(&self.metrics, &agent.cache(home)),
+                match Registration::load(home) {
+                    Ok(Some(agent)) => cache_space(&self.metrics, &agent.cache_folder(home)),
                     Ok(None) => {}
                     Err(error) => tracing::warn!("{error:#}"),
                 }
@@ -135,16 +135,6 @@ impl std::fmt::Debug for Page {
 /// A panic under the lock leaves records that are read again.
 fn locked(records: &Mutex<Records>) -> MutexGuard<'_, Records> {
     records.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// What a job saw of the vault.
-pub fn seen(metrics: &Metrics, seen: &Seen) {
-    metrics.points(&seen.points);
-    metrics.index_size(seen.index_chunks, seen.index_bytes);
-    if let Some(newest) = seen.newest_point_s {
-        #[allow(clippy::cast_precision_loss, reason = "Prometheus counts in doubles")]
-        metrics.newest_point(newest as f64);
-    }
 }
 
 /// The space where the cache folder is, or will be.

@@ -1,4 +1,5 @@
-//! How things are written for people: sizes, rates, times, tables.
+//! How things are written for people: sizes, rates, times, tables, recovery points.
 
+pub mod point;
 pub mod render;
 pub mod units;
