@@ -66,19 +66,19 @@ fn change(context: &Context, args: &ChangeArgs) -> Outcome {
     let old = passphrase::existing(context.global.passphrase_file.as_deref())?;
     let master = slots::open_domain(context, store, domain, &old)?;
     let new = passphrase::new(args.new_passphrase_file.as_deref(), passphrase::REPLACEMENT)?;
-    let (before, damaged) = context.runtime.block_on(slotstore::list_slots(store, domain))?;
+    let (before, damaged) = context.runtime.block_on(slot_store::list_slots(store, domain))?;
     for damage in damaged {
         context
             .out
             .warn(format!("the vault is damaged: {}: {}", damage.object, damage.reason));
     }
     let slot = wrap_with_passphrase(&master, &new, args.kdf.params(), domain)?;
-    context.runtime.block_on(slotstore::put_slot(store, &slot))?;
+    context.runtime.block_on(slot_store::put_slot(store, &slot))?;
     // The new one is durable; only now the old ones go.
     let mut exit = Exit::Done;
     for old in before.iter().filter(|slot| slot.kind() == SlotKind::Passphrase) {
         let id = SlotId::try_from(&old.slot_id[..]).context("a key slot has no id")?;
-        if let Err(error) = context.runtime.block_on(slotstore::delete_slot(store, domain, id)) {
+        if let Err(error) = context.runtime.block_on(slot_store::delete_slot(store, domain, id)) {
             context
                 .out
                 .warn(format!("the old passphrase still opens the backups: {error}"));

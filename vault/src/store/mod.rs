@@ -1,5 +1,5 @@
 //! The store: objects by name, written once. Everything in the house that touches a vault's objects goes through `Store`;
-//! behind it is any `ObjectStore`, wrapped in as many decorators (`decorate`) as the caller likes.
+//! behind it is any `ObjectStore`, wrapped in as many decorators (`observe`, `retry`) as the caller likes.
 //!
 //! Promises: `create` never overwrites, and what it acknowledged is durable (a local store syncs file and folders). A read
 //! never allocates more than its caller allows. An error says which object, and whether trying again may help. A local
@@ -29,8 +29,8 @@ use object_store::local::LocalFileSystem;
 use object_store::path::Path as ObjectPath;
 use object_store::{GetOptions, ObjectStore, ObjectStoreExt, PutMode, PutOptions};
 
-use decorate::{Retry, RetryRule, StoreObserver};
 pub use error::{Refusal, StoreError};
+use observe::{Retry, RetryRule, StoreObserver};
 pub use open::StoreOptions;
 use open::{Place, place};
 
