@@ -11,8 +11,8 @@ use lockstone_proto::job::JobKind;
 
 use super::context::Context;
 use crate::failure::Failure;
+use crate::serve::http::{self, Served};
 use crate::serve::metrics::{Page, write_textfile};
-use crate::serve::serve::{self, Served};
 
 /// Where a job's metrics go.
 #[derive(Debug, Clone, Default, Args)]
@@ -49,11 +49,11 @@ impl MetricsExport {
         job: JobId,
     ) -> Result<MetricsExport, Failure> {
         let environment = &context.environment;
-        let page = Arc::new(Page::of_job(&environment.metrics, kind.word(), job));
+        let page = Arc::new(Page::of_job(&environment.metrics, kind, job));
         let served = match args.metrics_listen {
             Some(address) => {
-                let listener = serve::bind(address)?;
-                Some(serve::serve(&environment.runtime, listener, Arc::clone(&page))?)
+                let listener = http::bind(address)?;
+                Some(http::serve(&environment.runtime, listener, Arc::clone(&page))?)
             }
             None => None,
         };

@@ -1,4 +1,4 @@
-//! Compares two trees by content and metadata. Written apart from the restore, so that it believes nothing of it.
+//! Compares two trees by content and metadata. It shares no code with the restore, so that it cannot share its mistakes.
 
 use std::fs::{self, File, Metadata};
 use std::io::Read;
@@ -7,13 +7,10 @@ use std::path::Path;
 
 use anyhow::Context;
 
-use super::shown;
 use crate::failure::{Exit, Failure};
+use crate::text::render;
 
-/// Compares the tree at `a` with the tree at `b`; says how many entries there are.
-///
-/// # Errors
-/// The first difference, by path; or what cannot be read.
+/// Compares the tree at `a` with the tree at `b` and returns the number of entries. The first difference is an error.
 pub(super) fn compare(a: &Path, b: &Path) -> Result<u64, Failure> {
     let (found_a, found_b) = (look(a)?, look(b)?);
     attributes(a, &found_a, &found_b)?;
@@ -38,7 +35,7 @@ pub(super) fn compare(a: &Path, b: &Path) -> Result<u64, Failure> {
 }
 
 fn look(path: &Path) -> Result<Metadata, Failure> {
-    Ok(fs::symlink_metadata(path).with_context(|| format!("{} did not come back", shown(path)))?)
+    Ok(fs::symlink_metadata(path).with_context(|| format!("{} did not come back", render::path(path)))?)
 }
 
 fn attributes(path: &Path, a: &Metadata, b: &Metadata) -> Result<(), Failure> {
@@ -59,19 +56,19 @@ fn attributes(path: &Path, a: &Metadata, b: &Metadata) -> Result<(), Failure> {
 
 fn names(folder: &Path) -> Result<Vec<std::ffi::OsString>, Failure> {
     let read = || -> std::io::Result<Vec<_>> { fs::read_dir(folder)?.map(|entry| Ok(entry?.file_name())).collect() };
-    let mut names = read().with_context(|| format!("cannot read {}", shown(folder)))?;
+    let mut names = read().with_context(|| format!("cannot read {}", render::path(folder)))?;
     names.sort();
     Ok(names)
 }
 
 fn content(a: &Path, b: &Path) -> Result<(), Failure> {
-    let open = |path: &Path| File::open(path).with_context(|| format!("cannot read {}", shown(path)));
+    let open = |path: &Path| File::open(path).with_context(|| format!("cannot read {}", render::path(path)));
     let (mut file_a, mut file_b) = (open(a)?, open(b)?);
     let (mut buffer_a, mut buffer_b) = (vec![0; 1 << 16], vec![0; 1 << 16]);
     loop {
         let read = file_a
             .read(&mut buffer_a)
-            .with_context(|| format!("cannot read {}", shown(a)))?;
+            .with_context(|| format!("cannot read {}", render::path(a)))?;
         if read == 0 {
             return Ok(());
         }
@@ -87,7 +84,7 @@ fn same<T: PartialEq>(path: &Path, what: &str, a: &T, b: &T) -> Result<(), Failu
 }
 
 fn differs(path: &Path, what: &str) -> Failure {
-    let message = format!("{} did not come back as it was: {what} differs", shown(path));
+    let message = format!("{} did not come back as it was: {what} differs", render::path(path));
     Failure::new(Exit::Failed, "differs", message, "this is a defect; please report it")
 }
 
@@ -108,7 +105,7 @@ mod tests {
             File::open(root.join("f")).unwrap().set_modified(time).unwrap();
             File::open(root).unwrap().set_modified(time).unwrap();
         }
-        // The links' times cannot be set by the standard library; two made in one test may differ.
+        // The standard library cannot set the time of a link, so those of the two links may differ.
         fs::remove_file(a.join("l")).unwrap();
         fs::remove_file(b.join("l")).unwrap();
         File::open(&a).unwrap().set_modified(time).unwrap();

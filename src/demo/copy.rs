@@ -1,4 +1,4 @@
-//! The demo's own files: a bounded copy of a real folder, and the changes made to it between two backups.
+//! The files of the demo: a bounded copy of a real folder, and the changes that are made to it between two backups.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, symlink};
@@ -8,25 +8,24 @@ use anyhow::Context;
 
 use crate::failure::Failure;
 
+/// The largest copy that is made.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Bounds {
+    pub(super) bytes: u64,
+    pub(super) files: u64,
+}
+
 /// What was copied.
 #[derive(Debug, Default)]
 pub(super) struct Copied {
-    /// Files.
     pub(super) files: u64,
-    /// Their bytes.
     pub(super) bytes: u64,
-    /// Nothing was left out for the bounds.
+    /// Whether no file was left out because of the bounds.
     pub(super) complete: bool,
 }
 
-/// Copies files, folders and symlinks until a bound is reached. What cannot be read is left out: it is only a demo.
-pub(super) fn copy(
-    from: &Path,
-    to: &Path,
-    bytes_max: u64,
-    files_max: u64,
-    cancelled: &dyn Fn() -> bool,
-) -> Result<Copied, Failure> {
+/// Copies files, folders and symlinks within the bounds. Entries that cannot be read are left out.
+pub(super) fn copy(from: &Path, to: &Path, bounds: Bounds, cancelled: &dyn Fn() -> bool) -> Result<Copied, Failure> {
     fs::create_dir(to).with_context(|| format!("cannot make {}", to.display()))?;
     let mut copied = Copied {
         complete: true,
@@ -58,7 +57,7 @@ pub(super) fn copy(
                     let _ = symlink(link, &target);
                 }
             } else if found.is_file() {
-                if copied.files >= files_max || copied.bytes + found.size() > bytes_max {
+                if copied.files >= bounds.files || copied.bytes + found.size() > bounds.bytes {
                     copied.complete = false;
                     continue;
                 }
@@ -72,7 +71,8 @@ pub(super) fn copy(
     Ok(copied)
 }
 
-/// One file more, one file longer, one file less; and a few things that not every program brings back.
+/// Adds a file, makes one longer and removes one. Also adds a hard link, a dangling link and a sparse file, which not every
+/// program restores.
 pub(super) fn change(root: &Path) -> std::io::Result<()> {
     let mut regular: Vec<_> = Vec::new();
     let mut folders = vec![root.to_owned()];
@@ -92,7 +92,7 @@ pub(super) fn change(root: &Path) -> std::io::Result<()> {
     regular.sort();
     if let Some(path) = regular.first() {
         let mut content = fs::read(path)?;
-        content.extend_from_slice(b"one line more\n");
+        content.extend_from_slice(b"one more line\n");
         fs::remove_file(path)?;
         fs::write(path, content)?;
     }
@@ -115,16 +115,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_copy_keeps_to_its_bounds() {
+    fn a_copy_stays_within_its_bounds() {
         let folder = tempfile::tempdir().unwrap();
         let from = folder.path().join("from");
         fs::create_dir_all(from.join("below")).unwrap();
         for name in ["a", "b", "below/c"] {
             fs::write(from.join(name), "12345").unwrap();
         }
-        let all = copy(&from, &folder.path().join("all"), 100, 100, &|| false).unwrap();
+        let bounds = |bytes| Bounds { bytes, files: 100 };
+        let all = copy(&from, &folder.path().join("all"), bounds(100), &|| false).unwrap();
         assert!(all.complete && all.files == 3 && all.bytes == 15);
-        let some = copy(&from, &folder.path().join("some"), 11, 100, &|| false).unwrap();
+        let some = copy(&from, &folder.path().join("some"), bounds(11), &|| false).unwrap();
         assert!(!some.complete && some.files == 2);
         change(&folder.path().join("all")).unwrap();
         assert_eq!(

@@ -1,5 +1,7 @@
-//! Pages over HTTP: `/metrics` for Prometheus, `/jobs` as JSON. Read-only, without names or paths of what is backed up, and
-//! on the loopback unless somebody asks for more: there is neither a password nor TLS.
+//! Serves two pages over HTTP: `/metrics` for Prometheus and `/jobs` as JSON.
+//!
+//! The pages are read-only and contain no names or paths of what is backed up. There is no password and no TLS, so the
+//! default address is on the loopback interface.
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
@@ -10,24 +12,22 @@ use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use tokio::runtime::Runtime;
+use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use super::metrics::Page;
 use crate::failure::Failure;
 
-/// Where the agent gives its metrics if nothing else is said.
-pub const USUAL: &str = "127.0.0.1:9469";
+/// The agent listens here unless it is told otherwise.
+pub(crate) const DEFAULT_ADDRESS: &str = "127.0.0.1:9469";
 
-/// What is being sent when the process ends may take so long.
-const LAST_ANSWERS: Duration = Duration::from_secs(1);
+/// How long answers that are being sent may take when the server stops.
+const LAST_ANSWERS_WITHIN: Duration = Duration::from_secs(1);
 
-/// Takes an address, before anything else is begun.
-///
-/// # Errors
-/// Where it cannot be had: somebody else has it, or it is none of this machine's.
-pub fn bind(address: SocketAddr) -> Result<TcpListener, Failure> {
+/// Takes an address. Called before any work begins, so that an address that is in use or belongs to another machine is
+/// reported at once.
+pub(crate) fn bind(address: SocketAddr) -> Result<TcpListener, Failure> {
     let bound = TcpListener::bind(address).and_then(|listener| {
         listener.set_nonblocking(true)?;
         Ok(listener)
@@ -36,32 +36,29 @@ pub fn bind(address: SocketAddr) -> Result<TcpListener, Failure> {
         let (code, hint) = match error.kind() {
             std::io::ErrorKind::AddrInUse => (
                 "address-in-use",
-                "another program has it, maybe another agent: name another one with --metrics-listen",
+                "another program uses it, maybe another agent: give --metrics-listen another address",
             ),
             std::io::ErrorKind::AddrNotAvailable => (
                 "address",
-                "it is none of this machine's: --metrics-listen wants one that is, such as 127.0.0.1:9469",
+                "this machine does not have that address: give --metrics-listen one that it has, such as 127.0.0.1:9469",
             ),
-            _ => ("address", "name another one with --metrics-listen"),
+            _ => ("address", "give --metrics-listen another address"),
         };
         Failure::failed(code, format!("cannot listen on {address}: {error}"), hint)
     })
 }
 
-/// Pages being served; they are until [`stop`](Served::stop), or until this is dropped.
+/// A server that runs until [`stop`](Served::stop) is called or this is dropped.
 #[derive(Debug)]
-pub struct Served {
-    /// Where: the port too, if any would do.
-    pub address: SocketAddr,
+pub(crate) struct Served {
+    /// Where it listens. If port 0 was asked for, this has the port that was chosen.
+    pub(crate) address: SocketAddr,
     stop: oneshot::Sender<()>,
     task: JoinHandle<()>,
 }
 
-/// Serves the page.
-///
-/// # Errors
-/// Where the listener is none.
-pub fn serve(runtime: &Runtime, listener: TcpListener, page: Arc<Page>) -> anyhow::Result<Served> {
+/// Serves the pages on the runtime. An error means that the listener cannot be used.
+pub(crate) fn serve(runtime: &Handle, listener: TcpListener, page: Arc<Page>) -> anyhow::Result<Served> {
     let address = listener.local_addr()?;
     let listener = {
         let _entered = runtime.enter();
@@ -69,7 +66,7 @@ pub fn serve(runtime: &Runtime, listener: TcpListener, page: Arc<Page>) -> anyho
     };
     let (stop, stopped) = oneshot::channel::<()>();
     let serving = axum::serve(listener, router(page)).with_graceful_shutdown(async {
-        // Dropped is stopped, too.
+        // An error means that the sender was dropped, which stops the server too.
         let _ = stopped.await;
     });
     let task = runtime.spawn(async move {
@@ -82,12 +79,11 @@ pub fn serve(runtime: &Runtime, listener: TcpListener, page: Arc<Page>) -> anyho
 }
 
 impl Served {
-    /// Answers what was asked already, and ends.
-    pub fn stop(self, runtime: &Runtime) {
+    /// Answers the requests that have arrived, then ends.
+    pub(crate) async fn stop(self) {
         let _ = self.stop.send(());
-        let task = self.task;
-        // A client that does not read its answer holds nothing up.
-        let _ = runtime.block_on(async { tokio::time::timeout(LAST_ANSWERS, task).await });
+        // A client that does not read its answer must not delay the end.
+        let _ = tokio::time::timeout(LAST_ANSWERS_WITHIN, self.task).await;
     }
 }
 
@@ -97,21 +93,23 @@ fn router(page: Arc<Page>) -> Router {
         .route("/", get(|| async { "lockstone: /metrics, /jobs\n" }))
         .route(
             "/metrics",
-            get(move || {
-                answer(metrics, "text/plain; version=0.0.4; charset=utf-8", |page| {
-                    page.metrics()
-                })
-            }),
+            get(move || answer(metrics, "text/plain; version=0.0.4; charset=utf-8", metrics_text)),
         )
-        .route(
-            "/jobs",
-            get(move || answer(jobs, "application/json", |page| format!("{}\n", page.jobs()))),
-        )
+        .route("/jobs", get(move || answer(jobs, "application/json", jobs_text)))
 }
 
-/// Made on a thread that may block: the agent reads files for it.
-async fn answer(page: Arc<Page>, kind: &'static str, make: fn(&Page) -> String) -> Response {
-    match tokio::task::spawn_blocking(move || make(&page)).await {
+fn metrics_text(page: &Page) -> anyhow::Result<String> {
+    Ok(page.metrics())
+}
+
+fn jobs_text(page: &Page) -> anyhow::Result<String> {
+    Ok(serde_json::to_string(&page.jobs())? + "\n")
+}
+
+/// Makes the page on a thread that may block, because the agent reads files for it.
+async fn answer(page: Arc<Page>, kind: &'static str, make: fn(&Page) -> anyhow::Result<String>) -> Response {
+    let made = tokio::task::spawn_blocking(move || make(&page)).await;
+    match made.map_err(anyhow::Error::from).and_then(|page| page) {
         Ok(text) => ([(CONTENT_TYPE, HeaderValue::from_static(kind))], text).into_response(),
         Err(error) => {
             tracing::error!(%error, "a page could not be made");

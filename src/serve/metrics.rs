@@ -1,5 +1,8 @@
-//! The page that Prometheus reads: of a process that runs a job, or of the agent, which knows the jobs from their records.
-//! It is served (`serve`), or written to a file for node_exporter's textfile collector (`--metrics-textfile FILE`).
+//! The metrics page and the jobs page of one process.
+//!
+//! There are two kinds of process. One runs a single job and knows its progress. The other is the agent, which knows the
+//! server's jobs from their records. The pages are served (`http`) or written to a file for node_exporter's textfile
+//! collector (`--metrics-textfile FILE`).
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -8,87 +11,97 @@ use anyhow::Context;
 use lockstone_actors::metrics::now_s;
 use lockstone_actors::{Metrics, Progress};
 use lockstone_proto::ids::JobId;
-use serde_json::{Value, json};
+use lockstone_proto::job::{JobKind, JobState};
+use serde::Serialize;
 
-use super::records::Records;
+use super::records::{RecordedJob, Records};
 use crate::agent::state::files::write_atomically;
 use crate::agent::state::folder::StateFolder;
 use crate::agent::state::registration::Registration;
 
-/// What the pages of a process are made from. Shared by those who ask.
-pub struct Page {
+/// Makes the pages of a process. Shared by the requests that are answered.
+pub(crate) struct Page {
     metrics: Arc<Metrics>,
-    of: Of,
+    scope: Scope,
 }
 
-enum Of {
-    /// A process that runs one job.
+/// Which jobs the pages of a process show.
+enum Scope {
+    /// The one job that this process runs.
     Job {
-        kind: &'static str,
+        kind: JobKind,
         id: JobId,
         /// Set when the vault is open.
-        running: OnceLock<(PathBuf, Arc<Progress>)>,
+        opened: OnceLock<Opened>,
     },
-    /// The agent.
-    Agent { home: StateFolder, records: Mutex<Records> },
+    /// All jobs of this server.
+    Server { state: StateFolder, records: Mutex<Records> },
+}
+
+/// What a job has once its vault is open.
+struct Opened {
+    cache_folder: PathBuf,
+    progress: Arc<Progress>,
 }
 
 impl Page {
-    /// Of a process that runs this job.
-    #[must_use]
-    pub fn of_job(metrics: &Arc<Metrics>, kind: &'static str, id: JobId) -> Page {
-        let running = OnceLock::new();
+    /// The page of a process that runs this job.
+    pub(crate) fn of_job(metrics: &Arc<Metrics>, kind: JobKind, id: JobId) -> Page {
+        let opened = OnceLock::new();
         Page {
             metrics: Arc::clone(metrics),
-            of: Of::Job { kind, id, running },
+            scope: Scope::Job { kind, id, opened },
         }
     }
 
-    /// Of the agent of this state folder.
-    #[must_use]
-    pub fn of_agent(metrics: &Arc<Metrics>, home: &StateFolder) -> Page {
-        let records = Mutex::new(Records::new(home));
-        let home = home.clone();
+    /// The page of the agent with this state folder.
+    pub(crate) fn of_agent(metrics: &Arc<Metrics>, state: &StateFolder) -> Page {
+        let records = Mutex::new(Records::new(state));
+        let state = state.clone();
         Page {
             metrics: Arc::clone(metrics),
-            of: Of::Agent { home, records },
+            scope: Scope::Server { state, records },
         }
     }
 
-    /// The job's vault is open: from here on there are a cache folder and figures.
-    pub fn runs(&self, cache: &Path, progress: &Arc<Progress>) {
-        if let Of::Job { running, .. } = &self.of {
-            // Set once, by the one job.
-            let _ = running.set((cache.to_owned(), Arc::clone(progress)));
+    /// From now on the page shows the job's progress and the space of its cache folder.
+    pub(crate) fn runs(&self, cache_folder: &Path, progress: &Arc<Progress>) {
+        if let Scope::Job { opened, .. } = &self.scope {
+            // A process runs one job, so this is set once.
+            let _ = opened.set(Opened {
+                cache_folder: cache_folder.to_owned(),
+                progress: Arc::clone(progress),
+            });
         }
     }
 
-    /// The metrics as they are now.
-    #[must_use]
-    pub fn metrics(&self) -> String {
-        self.bring_up_to_date();
+    /// The metrics as they are now, in Prometheus text format.
+    pub(crate) fn metrics(&self) -> String {
+        self.update();
         self.metrics.age_newest_point(now_s());
         self.metrics.render()
     }
 
-    /// The metrics for a file that is read later: without what would be wrong by then.
-    #[must_use]
-    pub fn still(&self) -> String {
-        self.bring_up_to_date();
+    /// The metrics for a file that is read later. Ages are left out, because they would be wrong by then.
+    pub(crate) fn metrics_for_later(&self) -> String {
+        self.update();
         self.metrics.render()
     }
 
-    fn bring_up_to_date(&self) {
-        match &self.of {
-            Of::Job { running, .. } => {
-                if let Some((cache, _)) = running.get() {
-                    cache_space(&self.metrics, cache);
+    /// Brings the metrics that are not updated by a job itself up to date.
+    fn update(&self) {
+        match &self.scope {
+            Scope::Job { opened, .. } => {
+                if let Some(opened) = opened.get() {
+                    set_cache_space(&self.metrics, &opened.cache_folder);
                 }
             }
-            Of::Agent { home, records } => {
-                locked(records).read(&self.metrics);
-                match Registration::load(home) {
-                    Ok(Some(agent)) => cache_space(&self.metrics, &agent.cache_folder(home)),
+            Scope::Server { state, records } => {
+                lock(records).read(&self.metrics);
+                match Registration::load(state) {
+                    Ok(Some(registration)) => {
+                        set_cache_space(&self.metrics, &registration.cache_folder(state));
+                    },
                     Ok(None) => {}
                     Err(error) => tracing::warn!("{error:#}"),
                 }
@@ -96,33 +109,22 @@ impl Page {
         }
     }
 
-    /// The jobs, newest first: no paths, no messages, nothing that names what is backed up.
-    #[must_use]
-    pub fn jobs(&self) -> Value {
-        match &self.of {
-            Of::Job { kind, id, running } => {
-                let mut job = json!({ "job": id, "kind": kind, "status": "Running" });
-                if let Some((_, progress)) = running.get() {
-                    let view = progress.view();
-                    job["progress"] = json!({
-                        "phase": view.phase,
-                        "files_done": view.files_done,
-                        "files_seen": view.files_seen,
-                        "done_bytes": view.bytes_done,
-                        "seen_bytes": view.bytes_seen,
-                        "stored_bytes": view.bytes_stored,
-                        "restarts": view.restarts,
-                        "slowest_stage": view.slowest_stage,
-                    });
-                }
-                json!({ "jobs": [job] })
-            }
-            Of::Agent { records, .. } => {
-                let mut records = locked(records);
+    /// The jobs, newest first. No path and no message is in it: nothing that names what is backed up.
+    pub(crate) fn jobs(&self) -> JobsDocument {
+        let jobs = match &self.scope {
+            Scope::Job { kind, id, opened } => vec![JobEntry::OfThisProcess(JobOfThisProcess {
+                job: *id,
+                kind,
+                status: JobState::Running,
+                progress: opened.get().map(|opened| JobProgress::of(&opened.progress)),
+            })],
+            Scope::Server { records, .. } => {
+                let mut records = lock(records);
                 records.read(&self.metrics);
-                json!({ "jobs": records.shown() })
+                records.newest().into_iter().map(JobEntry::Recorded).collect()
             }
-        }
+        };
+        JobsDocument { jobs }
     }
 }
 
@@ -132,27 +134,77 @@ impl std::fmt::Debug for Page {
     }
 }
 
-/// A panic under the lock leaves records that are read again.
-fn locked(records: &Mutex<Records>) -> MutexGuard<'_, Records> {
+/// The document that `/jobs` answers.
+#[derive(Debug, Serialize)]
+pub(crate) struct JobsDocument {
+    jobs: Vec<JobEntry>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+enum JobEntry {
+    OfThisProcess(JobOfThisProcess),
+    Recorded(RecordedJob),
+}
+
+#[derive(Debug, Serialize)]
+struct JobOfThisProcess {
+    job: JobId,
+    kind: JobKind,
+    status: JobState,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    progress: Option<JobProgress>,
+}
+
+#[derive(Debug, Serialize)]
+struct JobProgress {
+    phase: &'static str,
+    files_done: u64,
+    files_seen: u64,
+    done_bytes: u64,
+    seen_bytes: u64,
+    stored_bytes: u64,
+    restarts: u64,
+    slowest_stage: &'static str,
+}
+
+impl JobProgress {
+    fn of(progress: &Progress) -> JobProgress {
+        let view = progress.view();
+        JobProgress {
+            phase: view.phase,
+            files_done: view.files_done,
+            files_seen: view.files_seen,
+            done_bytes: view.bytes_done,
+            seen_bytes: view.bytes_seen,
+            stored_bytes: view.bytes_stored,
+            restarts: view.restarts,
+            slowest_stage: view.slowest_stage,
+        }
+    }
+}
+
+/// Locks the records. If a thread panicked while it held the lock, the records are only read again.
+fn lock(records: &Mutex<Records>) -> MutexGuard<'_, Records> {
     records.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The space where the cache folder is, or will be.
-fn cache_space(metrics: &Metrics, cache: &Path) {
-    match cache.ancestors().find_map(|folder| rustix::fs::statvfs(folder).ok()) {
+/// Sets the free and total space of the file system of the cache folder, which need not exist yet.
+fn set_cache_space(metrics: &Metrics, cache_folder: &Path) {
+    match cache_folder
+        .ancestors()
+        .find_map(|folder| rustix::fs::statvfs(folder).ok())
+    {
         Some(found) => metrics.cache_space(
             found.f_bavail.saturating_mul(found.f_frsize),
             found.f_blocks.saturating_mul(found.f_frsize),
         ),
-        None => tracing::debug!(cache = %cache.display(), "cannot ask for its free space"),
+        None => tracing::debug!(folder = %cache_folder.display(), "cannot read the free space of the cache folder"),
     }
 }
 
-/// Writes the page to `path`, whole or not at all, readable by everybody: no name or path is in it.
-///
-/// # Errors
-/// Where the file cannot be written.
-pub fn write_textfile(page: &Page, path: &Path) -> anyhow::Result<()> {
-    write_atomically(path, page.still().as_bytes(), 0o644)
+/// Writes the metrics to `path`. The file is replaced as a whole, and every user may read it: no name or path is in it.
+pub(crate) fn write_textfile(page: &Page, path: &Path) -> anyhow::Result<()> {
+    write_atomically(path, page.metrics_for_later().as_bytes(), 0o644)
         .with_context(|| format!("cannot write the metrics to {}", path.display()))
 }

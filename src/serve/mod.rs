@@ -1,5 +1,8 @@
-//! What others may watch: metrics and jobs. (The console's pages come with a later issue.)
+//! What this server shows over HTTP: its metrics and its jobs.
+//!
+//! `http` listens and answers. `metrics` makes the page of one process. `records` reads the records of the server's jobs for
+//! the agent's page.
 
-pub mod http;
-pub mod metrics;
-pub mod records;
+pub(crate) mod http;
+pub(crate) mod metrics;
+mod records;

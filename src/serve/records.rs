@@ -1,35 +1,44 @@
-//! What the records of this server's jobs say in metrics. The agent reads them with every scrape, but each record only when
-//! its file has changed; each job that has ended is counted once.
+//! Reads the records of this server's jobs for the agent's pages.
+//!
+//! The agent reads them for every request, but a record's file only if it has changed. Each job that has ended is counted
+//! once in the metrics.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use lockstone_actors::Metrics;
-use lockstone_proto::ids::JobId;
-use serde_json::{Map, Value, json};
+use lockstone_proto::ids::{JobId, PointId};
+use lockstone_proto::job::{JobKind, JobState};
+use serde::Serialize;
+use serde_json::{Number, Value};
 
-use crate::agent::jobs::metrics::{ended, show_seen};
+use crate::agent::jobs::metrics as job_metrics;
 use crate::agent::state::folder::StateFolder;
 use crate::agent::state::job_records::JobRecord;
 use crate::agent::state::lock;
 
-/// So many jobs are shown.
-const SHOWN: usize = 100;
+/// At most this many jobs are shown.
+const MAX_SHOWN_JOBS: usize = 100;
 
-/// The records as they were read last.
+/// The records as they were last read.
 #[derive(Debug)]
-pub struct Records {
+pub(super) struct Records {
     state: StateFolder,
-    /// By file; the time is the file's.
-    known: BTreeMap<PathBuf, (SystemTime, JobRecord)>,
+    known: BTreeMap<PathBuf, Record>,
     counted: BTreeSet<JobId>,
 }
 
+/// One record, and when its file was last written.
+#[derive(Debug)]
+struct Record {
+    written: SystemTime,
+    job: JobRecord,
+}
+
 impl Records {
-    /// Nothing is read yet.
-    #[must_use]
-    pub fn new(state: &StateFolder) -> Records {
+    /// Reads nothing yet.
+    pub(super) fn new(state: &StateFolder) -> Records {
         Records {
             state: state.clone(),
             known: BTreeMap::new(),
@@ -37,31 +46,32 @@ impl Records {
         }
     }
 
-    /// Reads what is new, and tells the metrics.
-    pub fn read(&mut self, metrics: &Metrics) {
+    /// Reads the records that have changed, and updates the metrics.
+    pub(super) fn read(&mut self, metrics: &Metrics) {
         if let Err(error) = self.refresh() {
             tracing::warn!(folder = %self.state.jobs().display(), %error, "the records of jobs cannot be read");
         }
-        let holder = match lock::holder(&self.state) {
+        let running_job = match lock::holder(&self.state) {
             Ok(holder) => holder.map(|holder| holder.job),
             Err(error) => {
                 tracing::warn!("{error:#}");
                 return;
             }
         };
-        for (path, (time, job)) in &mut self.known {
-            if job.runs() && holder != Some(job.job) {
-                // It may have ended between the two looks. Who still says that it runs, without the lock, was interrupted.
+        for (path, record) in &mut self.known {
+            if record.job.runs() && running_job != Some(record.job.job) {
+                // The job may have ended after its record was read. A record that still says "running" although the job
+                // does not hold the lock is one of an interrupted job.
                 match read(path) {
-                    Ok((now, again)) => (*time, *job) = (now, again),
+                    Ok(again) => *record = again,
                     Err(_) => continue,
                 }
-                if job.runs() {
-                    job.interrupted();
+                if record.job.runs() {
+                    record.job.interrupted();
                 }
             }
-            if !job.runs() && self.counted.insert(job.job) {
-                metrics.recorded(&ended(job, *time));
+            if !record.job.runs() && self.counted.insert(record.job.job) {
+                metrics.recorded(&job_metrics::ended(&record.job, record.written));
             }
         }
         let running: Vec<&str> = self
@@ -75,28 +85,29 @@ impl Records {
             .filter(|job| job.seen.is_some())
             .max_by_key(|job| &job.started);
         if let Some(seen) = newest.and_then(|job| job.seen.as_ref()) {
-            show_seen(metrics, seen);
+            job_metrics::show_seen(metrics, seen);
         }
     }
 
     fn jobs(&self) -> impl Iterator<Item = &JobRecord> {
-        self.known.values().map(|(_, job)| job)
+        self.known.values().map(|record| &record.job)
     }
 
+    /// Reads the files that are new or have changed, and forgets those that are gone.
     fn refresh(&mut self) -> std::io::Result<()> {
         let entries = match std::fs::read_dir(self.state.jobs()) {
             Ok(entries) => entries,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
             Err(error) => return Err(error),
         };
-        let mut there = BTreeSet::new();
+        let mut existing = BTreeSet::new();
         for entry in entries {
             let path = entry?.path();
             if path.extension().is_none_or(|extension| extension != "json") {
                 continue;
             }
-            let time = std::fs::metadata(&path).and_then(|found| found.modified());
-            if self.known.get(&path).map(|(known, _)| *known) != time.ok() {
+            let written = std::fs::metadata(&path).and_then(|found| found.modified());
+            if self.known.get(&path).map(|record| record.written) != written.ok() {
                 match read(&path) {
                     Ok(record) => {
                         self.known.insert(path.clone(), record);
@@ -104,44 +115,58 @@ impl Records {
                     Err(error) => tracing::debug!(path = %path.display(), %error, "not a job record"),
                 }
             }
-            there.insert(path);
+            existing.insert(path);
         }
-        self.known.retain(|path, _| there.contains(path));
+        self.known.retain(|path, _| existing.contains(path));
         Ok(())
     }
 
-    /// The newest jobs, without what names anything.
-    #[must_use]
-    pub fn shown(&self) -> Vec<Value> {
+    /// The newest jobs, newest first.
+    pub(super) fn newest(&self) -> Vec<RecordedJob> {
         let mut jobs: Vec<&JobRecord> = self.jobs().collect();
         jobs.sort_by(|a, b| b.started.cmp(&a.started));
-        jobs.into_iter().take(SHOWN).map(shown).collect()
+        jobs.into_iter().take(MAX_SHOWN_JOBS).map(RecordedJob::of).collect()
     }
 }
 
-/// The record, without its warnings, and the file's time.
-fn read(path: &Path) -> anyhow::Result<(SystemTime, JobRecord)> {
-    let time = std::fs::metadata(path)?.modified()?;
+/// Reads a record without its warnings, which may be many.
+fn read(path: &Path) -> anyhow::Result<Record> {
+    let written = std::fs::metadata(path)?.modified()?;
     let mut job: JobRecord = serde_json::from_slice(&std::fs::read(path)?)?;
     job.report.remove("warnings");
-    Ok((time, job))
+    Ok(Record { written, job })
 }
 
-fn shown(job: &JobRecord) -> Value {
-    let figures: Map<String, Value> = job
-        .report
-        .iter()
-        .filter(|(_, value)| value.is_number())
-        .map(|(name, value)| (name.clone(), value.clone()))
-        .collect();
-    json!({
-        "job": job.job,
-        "kind": job.kind,
-        "status": job.state,
-        "started": job.started,
-        "ended": job.ended,
-        "point": job.point,
-        "error": job.error.as_ref().map(|error| &error["code"]),
-        "figures": figures,
-    })
+/// What the jobs page shows of a record: no path and no message.
+#[derive(Debug, Serialize)]
+pub(super) struct RecordedJob {
+    job: JobId,
+    kind: JobKind,
+    status: JobState,
+    started: String,
+    ended: Option<String>,
+    point: Option<PointId>,
+    /// The code of the failure.
+    error: Option<Value>,
+    /// The numbers of the job's report, by their names there.
+    figures: BTreeMap<String, Number>,
+}
+
+impl RecordedJob {
+    fn of(job: &JobRecord) -> RecordedJob {
+        let number = |(name, value): (&String, &Value)| match value {
+            Value::Number(number) => Some((name.clone(), number.clone())),
+            _ => None,
+        };
+        RecordedJob {
+            job: job.job,
+            kind: job.kind,
+            status: job.state,
+            started: job.started.clone(),
+            ended: job.ended.clone(),
+            point: job.point,
+            error: job.error.as_ref().map(|error| error["code"].clone()),
+            figures: job.report.iter().filter_map(number).collect(),
+        }
+    }
 }

@@ -1,5 +1,6 @@
-//! How things are written for people: sizes, rates, times, tables, recovery points.
+//! How things are written for people, and how what people wrote is read: sizes, rates, times, tables,
+//! recovery points.
 
-pub mod point;
-pub mod render;
-pub mod units;
+pub(crate) mod point;
+pub(crate) mod render;
+pub(crate) mod units;

@@ -3,7 +3,7 @@
 use lockstone_proto::ids::PointId;
 
 /// As many digits of an id as people need to name a point.
-pub fn short(id: &PointId) -> String {
+pub(crate) fn short(id: &PointId) -> String {
     let mut hex = id.hex();
     hex.truncate(8);
     hex

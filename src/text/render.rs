@@ -1,9 +1,11 @@
-//! How things look to people: sizes, counts, times, names, modes, tables. Pure functions; the commands call them.
+//! Writes sizes, counts, times, names, modes and tables for people. All functions are pure.
 //!
-//! Names come from file systems and vaults and may hold any byte, so none reaches a terminal but through [`name`], which
-//! leaves no control character in.
+//! Names come from file systems and vaults and may contain any byte. They must go through [`name`] or [`path`] before they
+//! are printed: these functions escape control characters.
 
 use std::fmt::Write as _;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -13,26 +15,22 @@ use jiff::tz::TimeZone;
 use serde_json::{Map, Value};
 
 /// Bytes with a binary unit: `1.23 MiB`.
-#[must_use]
-pub fn bytes(bytes: u64) -> String {
+pub(crate) fn bytes(bytes: u64) -> String {
     HumanBytes(bytes).to_string()
 }
 
 /// A count with separators: `12,345`.
-#[must_use]
-pub fn count(count: u64) -> String {
+pub(crate) fn count(count: u64) -> String {
     HumanCount(count).to_string()
 }
 
 /// `n things`, or `1 thing`.
-#[must_use]
-pub fn counted(n: u64, one: &str, many: &str) -> String {
+pub(crate) fn counted(n: u64, one: &str, many: &str) -> String {
     format!("{} {}", count(n), if n == 1 { one } else { many })
 }
 
 /// How long something took: `0.84 s`, `12.3 s`, `4 min 05 s`, `2 h 03 min`.
-#[must_use]
-pub fn duration(duration: Duration) -> String {
+pub(crate) fn duration(duration: Duration) -> String {
     let seconds = duration.as_secs_f64();
     if seconds < 10.0 {
         format!("{seconds:.2} s")
@@ -49,9 +47,8 @@ pub fn duration(duration: Duration) -> String {
     }
 }
 
-/// A rate: `12.3 MiB/s`. Nothing sensible can be said of no time at all.
-#[must_use]
-pub fn rate(total: u64, time: Duration) -> String {
+/// A rate: `12.3 MiB/s`; `-` if no time has passed.
+pub(crate) fn rate(total: u64, time: Duration) -> String {
     let seconds = time.as_secs_f64();
     if seconds <= 0.0 {
         return "-".to_owned();
@@ -60,32 +57,29 @@ pub fn rate(total: u64, time: Duration) -> String {
         clippy::cast_precision_loss,
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
-        reason = "a rate for people; the largest sizes lose a few bytes"
+        reason = "rounded for people: very large sizes lose a few bytes"
     )]
     let per_second = (total as f64 / seconds) as u64;
     format!("{}/s", bytes(per_second))
 }
 
-/// A time as people read it, in this machine's time zone: `2026-11-22 03:00`.
-#[must_use]
-pub fn local_time(seconds: i64) -> String {
+/// A time in this machine's time zone: `2026-11-22 03:00`.
+pub(crate) fn local_time(seconds: i64) -> String {
     match Timestamp::from_second(seconds) {
         Ok(time) => time.to_zoned(TimeZone::system()).strftime("%Y-%m-%d %H:%M").to_string(),
         Err(_) => "(out of range)".to_owned(),
     }
 }
 
-/// A time as it stands in the name of a restored copy: `2026-11-22 03-00`, as a colon is no good in names.
-#[must_use]
-pub fn name_stamp(seconds: i64) -> String {
+/// A time for the name of a restored copy: `2026-11-22 03-00`, without a colon, which some file systems reject.
+pub(crate) fn name_stamp(seconds: i64) -> String {
     local_time(seconds).replace(':', "-")
 }
 
-/// A time as scripts read it: RFC 3339, UTC.
-#[must_use]
-pub fn utc_time(seconds: i64, nanoseconds: u32) -> String {
+/// A time for scripts: RFC 3339, UTC.
+pub(crate) fn utc_time(seconds: i64, nanoseconds: u32) -> String {
     let nanoseconds = i32::try_from(nanoseconds).unwrap_or(0).clamp(0, 999_999_999);
-    // A time before 1970 with a fraction: jiff wants both parts on the same side of zero.
+    // For a time before 1970 with a fraction, jiff wants both parts to have the same sign.
     let (seconds, nanoseconds) = if seconds < 0 && nanoseconds > 0 {
         (seconds + 1, nanoseconds - 1_000_000_000)
     } else {
@@ -94,9 +88,8 @@ pub fn utc_time(seconds: i64, nanoseconds: u32) -> String {
     Timestamp::new(seconds, nanoseconds).map_or_else(|_| format!("@{seconds}"), |time| time.to_string())
 }
 
-/// A time for scripts where zero means there is none.
-#[must_use]
-pub fn utc_or_null(seconds: i64) -> Value {
+/// A time for scripts; `null` if it is zero, which means that there is none.
+pub(crate) fn utc_or_null(seconds: i64) -> Value {
     if seconds == 0 {
         Value::Null
     } else {
@@ -104,13 +97,12 @@ pub fn utc_or_null(seconds: i64) -> Value {
     }
 }
 
-/// A name or path for a terminal: as it is where it is harmless text, otherwise with its odd bytes as `\xNN`.
-#[must_use]
-pub fn name(name: &[u8]) -> String {
+/// A name for a terminal. Control characters are escaped, and bytes that are not UTF-8 are written as `\xNN`.
+pub(crate) fn name(name: &[u8]) -> String {
     let mut shown = String::with_capacity(name.len());
     for piece in name.utf8_chunks() {
         for c in piece.valid().chars() {
-            // Besides control characters: marks that turn the direction of writing, which make one name look like another.
+            // Marks that change the direction of writing are escaped too: they can make one name look like another.
             if c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}') {
                 shown.extend(c.escape_default());
             } else {
@@ -124,8 +116,13 @@ pub fn name(name: &[u8]) -> String {
     shown
 }
 
-/// Adds `path` to a JSON object and, where that is not the whole truth, the exact bytes as `path_bytes` (base64).
-pub fn put_path(object: &mut Map<String, Value>, path: &[u8]) {
+/// A path for a terminal, escaped as [`name`] does it.
+pub(crate) fn path(path: &Path) -> String {
+    name(path.as_os_str().as_bytes())
+}
+
+/// Adds `path` to a JSON object. A path that is not UTF-8 also gets its exact bytes as `path_bytes` (base64).
+pub(crate) fn put_path(object: &mut Map<String, Value>, path: &[u8]) {
     match std::str::from_utf8(path) {
         Ok(text) => {
             object.insert("path".to_owned(), Value::String(text.to_owned()));
@@ -141,15 +138,13 @@ pub fn put_path(object: &mut Map<String, Value>, path: &[u8]) {
     }
 }
 
-/// A path as a JSON value: text, lossy where it is not UTF-8.
-#[must_use]
-pub fn lossy(path: &[u8]) -> Value {
+/// A path as JSON text. Bytes that are not UTF-8 become replacement characters.
+pub(crate) fn lossy(path: &[u8]) -> Value {
     Value::String(String::from_utf8_lossy(path).into_owned())
 }
 
-/// Permissions as `ls -l` writes them, with the letter of the type in front.
-#[must_use]
-pub fn mode(kind: char, mode: u32) -> String {
+/// Permissions as `ls -l` writes them, after the letter of the entry's type.
+pub(crate) fn mode(kind: char, mode: u32) -> String {
     let mut text = String::with_capacity(10);
     text.push(kind);
     for (shift, special, letter) in [(6, 0o4000, 's'), (3, 0o2000, 's'), (0, 0o1000, 't')] {
@@ -166,9 +161,8 @@ pub fn mode(kind: char, mode: u32) -> String {
     text
 }
 
-/// Rows as columns, each as wide as its widest cell; columns listed in `right` are aligned to the right.
-#[must_use]
-pub fn table(head: &[&str], rows: &[Vec<String>], right: &[usize]) -> String {
+/// A table. Each column is as wide as its widest cell. The columns whose numbers are in `right` are aligned to the right.
+pub(crate) fn table(head: &[&str], rows: &[Vec<String>], right: &[usize]) -> String {
     let mut widths: Vec<usize> = head.iter().map(|cell| cell.chars().count()).collect();
     for row in rows {
         for (width, cell) in widths.iter_mut().zip(row) {
@@ -203,7 +197,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_cannot_play_with_the_terminal() {
+    fn a_name_cannot_control_the_terminal() {
         assert_eq!(name(b"plain \xc3\xa4"), "plain ä");
         assert_eq!(name(b"a\nb\x1b[31m\xff"), "a\\nb\\u{1b}[31m\\xff");
         assert_eq!(name("a\u{202e}b".as_bytes()), "a\\u{202e}b");

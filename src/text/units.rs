@@ -1,4 +1,6 @@
-//! Sizes, rates, shares and dates as people write them in options. Used as clap value parsers: an error is a usage error.
+//! Reads sizes, rates, percentages, durations and dates as people write them in options and settings.
+//!
+//! The command line uses these functions as value parsers. An error is one sentence that says what was wrong with the text.
 
 use std::time::Duration;
 
@@ -6,11 +8,8 @@ use jiff::civil::{Date, DateTime};
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp, Zoned};
 
-/// `96MiB`, `1.5G`, `500000`: bytes. Units with `i` and single letters count by 1024, the others by 1000.
-///
-/// # Errors
-/// In words, where that is no size.
-pub fn size(text: &str) -> Result<u64, String> {
+/// Reads a size in bytes: `96MiB`, `1.5G`, `500000`. Units with an `i` and single letters count by 1024, the others by 1000.
+pub(crate) fn size(text: &str) -> Result<u64, String> {
     let text = text.trim();
     let split = text
         .find(|c: char| !c.is_ascii_digit() && c != '.')
@@ -29,16 +28,13 @@ pub fn size(text: &str) -> Result<u64, String> {
         "mb" => 1e6,
         "gb" => 1e9,
         "tb" => 1e12,
-        other => return Err(format!("{other:?} is no unit of size; use KiB, MiB or GiB")),
+        other => return Err(format!("{other:?} is not a unit of size; use KiB, MiB or GiB")),
     };
     whole(number * factor).ok_or_else(|| format!("{text:?} is too large"))
 }
 
-/// `512Kbps`, `20Mbps`, `8MiB/s`, `unlimited`, or `0`, a pause: bytes a second; `None` means no limit.
-///
-/// # Errors
-/// In words, where that is no rate, or one too small to work with (under 1 KiB/s).
-pub fn rate(text: &str) -> Result<Rate, String> {
+/// Reads a rate: `512Kbps`, `20Mbps`, `8MiB/s`, `unlimited`, or `0` for a pause. Between a pause and 1 KiB/s no rate is accepted.
+pub(crate) fn rate(text: &str) -> Result<Rate, String> {
     let text = text.trim();
     if text.eq_ignore_ascii_case("unlimited") {
         return Ok(Rate(None));
@@ -62,7 +58,7 @@ pub fn rate(text: &str) -> Result<Rate, String> {
     } else {
         let size_text = lower
             .strip_suffix("/s")
-            .ok_or_else(|| format!("{text:?} is no rate; use 20Mbps or 8MiB/s"))?;
+            .ok_or_else(|| format!("{text:?} is not a rate; use 20Mbps or 8MiB/s"))?;
         size(size_text)?
     };
     match bytes {
@@ -74,37 +70,29 @@ pub fn rate(text: &str) -> Result<Rate, String> {
     }
 }
 
-/// Bytes a second, 0 for a pause, or no limit.
+/// Bytes per second. `Some(0)` is a pause, `None` means no limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rate(pub Option<u64>);
 
-/// `30s`, `15m`, `1h 30m`: a time.
-///
-/// # Errors
-/// In words, where that is none.
-pub fn duration(text: &str) -> Result<Duration, String> {
+/// Reads a duration: `30s`, `15m`, `1h 30m`.
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     let parsed = text.trim().parse::<SignedDuration>().ok();
     let positive = parsed.and_then(|duration| Duration::try_from(duration).ok());
-    positive.ok_or_else(|| format!("{text:?} is no time; use 30s, 15m or 2h"))
+    positive.ok_or_else(|| format!("{text:?} is not a duration; use 30s, 15m or 2h"))
 }
 
-/// `5` or `5%`: a share in percent, 1 to 100.
-///
-/// # Errors
-/// In words, where that is none.
-pub fn percent(text: &str) -> Result<u8, String> {
+/// Reads a percentage from 1 to 100: `5` or `5%`.
+pub(crate) fn percent(text: &str) -> Result<u8, String> {
     let number = text.trim().trim_end_matches('%');
     match number.parse::<u8>() {
         Ok(percent @ 1..=100) => Ok(percent),
-        _ => Err(format!("{text:?} is no share: give 1% to 100%")),
+        _ => Err(format!("{text:?} is not a percentage; use 1% to 100%")),
     }
 }
 
-/// `2027-01-31` (to the end of that day here), `2027-01-31T12:00` (here) or RFC 3339: seconds since the epoch.
-///
-/// # Errors
-/// In words, where that is no time.
-pub fn moment(text: &str) -> Result<i64, String> {
+/// Reads a moment as seconds since the epoch: `2027-01-31` (the end of that day, in local time), `2027-01-31T12:00` (local
+/// time) or RFC 3339.
+pub(crate) fn moment(text: &str) -> Result<i64, String> {
     let text = text.trim();
     if let Ok(time) = text.parse::<Timestamp>() {
         return Ok(time.as_second());
@@ -112,26 +100,24 @@ pub fn moment(text: &str) -> Result<i64, String> {
     if let Ok(time) = text.parse::<Zoned>() {
         return Ok(time.timestamp().as_second());
     }
-    let here = |time: Result<Zoned, jiff::Error>| time.map(|t| t.timestamp().as_second()).map_err(|e| e.to_string());
-    // A date alone parses as a date and time too (midnight), so it is tried first, by its length.
+    let seconds_of =
+        |time: Result<Zoned, jiff::Error>| time.map(|t| t.timestamp().as_second()).map_err(|e| e.to_string());
+    // A date alone would also parse as a date with a time (midnight), so its length decides.
     if text.len() <= "2027-01-31".len() {
         let date: Date = text
             .parse()
-            .map_err(|_| format!("{text:?} is no date; use 2027-01-31 or RFC 3339"))?;
+            .map_err(|_| format!("{text:?} is not a date; use 2027-01-31 or RFC 3339"))?;
         let end = date.tomorrow().map_err(|error| error.to_string())?;
-        return here(end.to_zoned(TimeZone::system()));
+        return seconds_of(end.to_zoned(TimeZone::system()));
     }
     let time: DateTime = text
         .parse()
-        .map_err(|_| format!("{text:?} is no date; use 2027-01-31 or RFC 3339"))?;
-    here(time.to_zoned(TimeZone::system()))
+        .map_err(|_| format!("{text:?} is not a date; use 2027-01-31 or RFC 3339"))?;
+    seconds_of(time.to_zoned(TimeZone::system()))
 }
 
-/// A vault URL. A path becomes absolute, so that it means the same wherever it is read later; a URL stays as it is.
-///
-/// # Errors
-/// In words, where there is nothing to go by.
-pub fn vault_url(text: &str) -> Result<String, String> {
+/// Reads a vault URL. A path becomes absolute, so that it means the same in every working folder. A URL is not changed.
+pub(crate) fn vault_url(text: &str) -> Result<String, String> {
     if text.contains("://") {
         return Ok(text.to_owned());
     }
@@ -141,7 +127,7 @@ pub fn vault_url(text: &str) -> Result<String, String> {
         .map_err(|_| "the path is not UTF-8".to_owned())
 }
 
-/// The number without its fraction, where it is one that bytes can have.
+/// The number without its fraction; `None` if it is negative, not finite, or too large for a count of bytes.
 fn whole(number: f64) -> Option<u64> {
     #[allow(
         clippy::cast_possible_truncation,
@@ -189,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn a_vault_is_where_it_is_wherever_one_stands() {
+    fn a_vault_path_does_not_depend_on_the_working_folder() {
         assert_eq!(vault_url("s3://bucket/prefix").unwrap(), "s3://bucket/prefix");
         assert_eq!(vault_url("/srv/vault").unwrap(), "/srv/vault");
         assert!(vault_url("vault").unwrap().starts_with('/'));

@@ -1,21 +1,20 @@
-//! `lockstone demo [PATH]`: a whole round trip in a scratch folder, told step by step. The steps are in `agent::demo`.
+//! `lockstone demo [PATH]`: a whole round trip in a scratch folder, printed step by step. The steps are in `crate::demo`.
 
 use std::path::PathBuf;
 
 use clap::Args;
-use serde_json::json;
 
 use crate::agent::signals::JobRuns;
 use crate::cli::Context;
 use crate::cli::output::Outcome;
-use crate::demo::Demo;
+use crate::demo::{Demo, Surroundings};
 use crate::failure::Exit;
 use crate::text::render;
 
 /// Options of `demo`.
 #[derive(Debug, Args)]
 pub struct DemoArgs {
-    /// Files to show it on; they are copied, and only read [default: /usr/share/doc, or /etc]
+    /// Files to use; they are copied, and only read [default: /usr/share/doc, or /etc]
     pub path: Option<PathBuf>,
     /// Keep the scratch folder
     #[arg(long)]
@@ -25,30 +24,31 @@ pub struct DemoArgs {
 /// Runs the command.
 ///
 /// # Errors
-/// Which step failed, and how.
+/// The step that failed.
 pub fn run(context: &Context, args: DemoArgs) -> Outcome {
-    // A signal reaches the step that runs, too; when that has ended the scratch folder is removed.
+    let out = &context.out;
+    // A signal also reaches the step that runs. The scratch folder is removed when that step has ended.
     let _signals = JobRuns::begin();
-    let mut demo = Demo::prepare(context, args.path)?;
-    let told = demo.run();
+    let print = |text: &str| if out.json { out.note(text) } else { out.line(text) };
+    let surroundings = Surroundings {
+        print: &print,
+        steps_to_stderr: out.json,
+        cancel: context.cancel.clone(),
+    };
+    let mut demo = Demo::prepare(args.path, surroundings)?;
+    let ran = demo.run();
     let kept = args.keep.then(|| demo.keep());
-    let figures = told?;
-    context.out.document(&json!({
-        "ok": true,
-        "files": figures.files,
-        "bytes": figures.bytes,
-        "compared": figures.compared,
-        "duration_seconds": figures.duration.as_secs_f64(),
-        "kept": kept,
-    }));
-    context.out.line(format!(
+    let mut report = ran?;
+    report.kept = kept;
+    out.document(&report);
+    out.line(format!(
         "\nThe round trip of {} ({}) took {}. What came back is what was backed up.",
-        render::counted(figures.files, "file", "files"),
-        render::bytes(figures.bytes),
-        render::duration(figures.duration)
+        render::counted(report.files, "file", "files"),
+        render::bytes(report.bytes),
+        render::duration(report.duration)
     ));
-    if let Some(kept) = kept {
-        context.out.line(format!("The scratch folder is {}", kept.display()));
+    if let Some(kept) = &report.kept {
+        out.line(format!("The scratch folder is {}", kept.display()));
     }
     Ok(Exit::Done)
 }
