@@ -1,39 +1,41 @@
-//! `lockstone bench …`: measures this machine.
+//! Measures this machine and the throttle. `lockstone bench …` runs these measurements and shows what they report.
 
-pub mod primitives;
+pub(crate) mod primitives;
 pub mod sample;
-pub mod throttle;
+pub(crate) mod throttle;
 
-use clap::Subcommand;
+use std::path::Path;
 
-use crate::cli::Context;
-use crate::cli::output::Outcome;
+use crate::failure::Failure;
 
-/// What to measure.
-#[derive(Debug, Subcommand)]
-pub enum BenchCommand {
-    /// What the cores, the disk and the vault can do, and which of them backups will wait for
-    #[command(
-        after_help = "Files that were read lately come from memory. To see the disk, give a large PATH that was not, or, \
-                      as root, first: echo 3 > /proc/sys/vm/drop_caches"
-    )]
-    Primitives(primitives::PrimitivesArgs),
-    /// What the throttle does to bytes on their way, counted where they arrive
-    #[command(
-        after_help = "Examples:\n  lockstone bench throttle --svg throttle.svg\n  lockstone bench throttle --limits \
-                      20Mbps,100Mbps --parallel 1,2,4,8 --seconds 10\n  lockstone bench throttle /srv --vault \
-                      s3://bucket/prefix --changes 20Mbps:0"
-    )]
-    Throttle(throttle::ThrottleArgs),
+/// Receives what a measurement has to say while it runs.
+pub(crate) trait Listener {
+    /// Which step begins.
+    fn note(&self, text: &str);
+
+    /// Something the user should look at.
+    fn warn(&self, text: &str);
 }
 
-/// Runs a bench command.
-///
-/// # Errors
-/// What failed, in words, with its exit code.
-pub fn run(context: &Context, command: BenchCommand) -> Outcome {
-    match command {
-        BenchCommand::Primitives(args) => primitives::run(context, &args),
-        BenchCommand::Throttle(args) => throttle::run(context, &args),
+/// Checks before the first run whether a file for the results can be written.
+pub(crate) fn check_output_file(file: &Path) -> Result<(), Failure> {
+    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty());
+    if folder.is_some_and(|folder| !folder.is_dir()) || file.is_dir() {
+        return Err(Failure::failed(
+            "failed",
+            format!(
+                "cannot write {}: its folder does not exist, or it is a folder itself",
+                file.display()
+            ),
+            "name a file in a folder that exists",
+        ));
     }
+    Ok(())
+}
+
+/// A random name below which a run puts its objects into a vault's store, so that it meets no other objects.
+fn random_prefix() -> anyhow::Result<String> {
+    let mut bytes = [0; 8];
+    getrandom::fill(&mut bytes).map_err(|error| anyhow::anyhow!("no random bytes: {error}"))?;
+    Ok(format!("bench/{}", hex::encode(bytes)))
 }

@@ -1,7 +1,7 @@
-//! Bytes to measure with: text that compresses about as source code does, and noise that does not compress at all. The same
-//! ones each time.
+//! Bytes to measure with: text that compresses about like source code, and noise that does not compress. Each call
+//! gives the same bytes.
 
-/// A small generator; good enough for samples, and nothing else.
+/// A small random generator, good enough for samples only.
 #[derive(Debug)]
 struct Generator(u64);
 
@@ -11,17 +11,17 @@ impl Generator {
             .0
             .wrapping_mul(6_364_136_223_846_793_005)
             .wrapping_add(1_442_695_040_888_963_407);
-        // The low bits of such a sequence repeat soon.
+        // The low bits of such a sequence repeat after a few steps.
         self.0 ^ (self.0 >> 29)
     }
 
     fn below(&mut self, bound: usize) -> usize {
-        // A remainder of 32 bits, so it fits.
+        // The remainder has at most 32 bits, so it fits.
         usize::try_from((self.next() >> 32) % bound.max(1) as u64).unwrap_or(0)
     }
 }
 
-/// Lines of C-like text: words of the language, names of a few letters, numbers.
+/// `len` bytes of C-like text: keywords, punctuation and short names.
 #[must_use]
 pub fn text(len: usize) -> Vec<u8> {
     const WORDS: [&str; 16] = [
@@ -58,7 +58,7 @@ pub fn text(len: usize) -> Vec<u8> {
     text
 }
 
-/// Bytes no compressor gains on.
+/// `len` bytes that do not compress.
 #[must_use]
 pub fn noise(len: usize) -> Vec<u8> {
     let mut generator = Generator(2);

@@ -1,4 +1,5 @@
-//! Compares two trees by content and metadata. It shares no code with the restore, so that it cannot share its mistakes.
+//! Compares two trees by content and metadata. It shares no code with the restore, so that it cannot share its
+//! mistakes.
 
 use std::fs::{self, File, Metadata};
 use std::io::Read;

@@ -71,8 +71,8 @@ pub(super) fn copy(from: &Path, to: &Path, bounds: Bounds, cancelled: &dyn Fn() 
     Ok(copied)
 }
 
-/// Adds a file, makes one longer and removes one. Also adds a hard link, a dangling link and a sparse file, which not every
-/// program restores.
+/// Adds a file, makes one longer and removes one. Also adds a hard link, a dangling link and a sparse file, which not
+/// every program restores.
 pub(super) fn change(root: &Path) -> std::io::Result<()> {
     let mut regular: Vec<_> = Vec::new();
     let mut folders = vec![root.to_owned()];

@@ -1,7 +1,7 @@
 //! The demo: a vault, a registration, two backups, a restore and a check in a scratch folder, on a copy of real files.
 //!
-//! Each step runs this program as a child process, just as a user would run it, so the output is what a user would see. At
-//! the end the restored tree is compared with the copy (`compare`), by code that the restore does not use.
+//! Each step runs this program as a child process, just as a user would run it, so the output is what a user would see.
+//! At the end the restored tree is compared with the copy (`compare`), by code that the restore does not use.
 
 mod compare;
 mod copy;
@@ -117,8 +117,8 @@ impl<'a> Demo<'a> {
         self.scratch.take().map_or_else(|| self.root.clone(), TempDir::keep)
     }
 
-    /// Runs the demo and prints each step. Fails with the first step that failed, or with the first difference between what
-    /// was backed up and what was restored.
+    /// Runs the demo and prints each step. Fails with the first step that failed, or with the first difference between
+    /// what was backed up and what was restored.
     pub(crate) fn run(&self) -> Result<Report, Failure> {
         let source = self.root.join("files");
         let copied = self.copy_files(&source)?;

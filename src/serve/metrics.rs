@@ -1,8 +1,8 @@
 //! The metrics page and the jobs page of one process.
 //!
-//! There are two kinds of process. One runs a single job and knows its progress. The other is the agent, which knows the
-//! server's jobs from their records. The pages are served (`http`) or written to a file for node_exporter's textfile
-//! collector (`--metrics-textfile FILE`).
+//! There are two kinds of process. One runs a single job and knows its progress. The other is the agent, which knows
+//! the server's jobs from their records. The pages are served (`http`) or written to a file for node_exporter's
+//! textfile collector (`--metrics-textfile FILE`).
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};

@@ -1,7 +1,7 @@
 //! Reads the records of this server's jobs for the agent's pages.
 //!
-//! The agent reads them for every request, but a record's file only if it has changed. Each job that has ended is counted
-//! once in the metrics.
+//! The agent reads them for every request, but a record's file only if it has changed. Each job that has ended is
+//! counted once in the metrics.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};

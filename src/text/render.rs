@@ -1,7 +1,7 @@
 //! Writes sizes, counts, times, names, modes and tables for people. All functions are pure.
 //!
-//! Names come from file systems and vaults and may contain any byte. They must go through [`name`] or [`path`] before they
-//! are printed: these functions escape control characters.
+//! Names come from file systems and vaults and may contain any byte. They must go through [`name`] or [`path`] before
+//! they are printed: these functions escape control characters.
 
 use std::fmt::Write as _;
 use std::os::unix::ffi::OsStrExt;
@@ -161,7 +161,8 @@ pub(crate) fn mode(kind: char, mode: u32) -> String {
     text
 }
 
-/// A table. Each column is as wide as its widest cell. The columns whose numbers are in `right` are aligned to the right.
+/// A table. Each column is as wide as its widest cell. The columns whose numbers are in `right` are aligned to the
+/// right.
 pub(crate) fn table(head: &[&str], rows: &[Vec<String>], right: &[usize]) -> String {
     let mut widths: Vec<usize> = head.iter().map(|cell| cell.chars().count()).collect();
     for row in rows {

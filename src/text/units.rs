@@ -1,6 +1,7 @@
 //! Reads sizes, rates, percentages, durations and dates as people write them in options and settings.
 //!
-//! The command line uses these functions as value parsers. An error is one sentence that says what was wrong with the text.
+//! The command line uses these functions as value parsers. An error is one sentence that says what was wrong with the
+//! text.
 
 use std::time::Duration;
 
@@ -8,7 +9,8 @@ use jiff::civil::{Date, DateTime};
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp, Zoned};
 
-/// Reads a size in bytes: `96MiB`, `1.5G`, `500000`. Units with an `i` and single letters count by 1024, the others by 1000.
+/// Reads a size in bytes: `96MiB`, `1.5G`, `500000`. Units with an `i` and single letters count by 1024, the others by
+/// 1000.
 pub(crate) fn size(text: &str) -> Result<u64, String> {
     let text = text.trim();
     let split = text
@@ -33,7 +35,8 @@ pub(crate) fn size(text: &str) -> Result<u64, String> {
     whole(number * factor).ok_or_else(|| format!("{text:?} is too large"))
 }
 
-/// Reads a rate: `512Kbps`, `20Mbps`, `8MiB/s`, `unlimited`, or `0` for a pause. Between a pause and 1 KiB/s no rate is accepted.
+/// Reads a rate: `512Kbps`, `20Mbps`, `8MiB/s`, `unlimited`, or `0` for a pause. Between a pause and 1 KiB/s no rate is
+/// accepted.
 pub(crate) fn rate(text: &str) -> Result<Rate, String> {
     let text = text.trim();
     if text.eq_ignore_ascii_case("unlimited") {
@@ -90,8 +93,8 @@ pub(crate) fn percent(text: &str) -> Result<u8, String> {
     }
 }
 
-/// Reads a moment as seconds since the epoch: `2027-01-31` (the end of that day, in local time), `2027-01-31T12:00` (local
-/// time) or RFC 3339.
+/// Reads a moment as seconds since the epoch: `2027-01-31` (the end of that day, in local time), `2027-01-31T12:00`
+/// (local time) or RFC 3339.
 pub(crate) fn moment(text: &str) -> Result<i64, String> {
     let text = text.trim();
     if let Ok(time) = text.parse::<Timestamp>() {

@@ -1,4 +1,4 @@
-//! What cores do of each step of a file's bytes.
+//! How fast the cores do each step of a file's bytes.
 
 use std::hint::black_box;
 
@@ -15,7 +15,7 @@ use crate::bench::sample;
 
 const FRAME: usize = 1 << 20;
 const SMALL: usize = 4 << 10;
-/// More than a core's caches hold, as what a reader read a while ago.
+/// More than a core's caches hold, like data that was read some time ago.
 const LARGE: usize = 16 << 20;
 
 pub(super) fn measure(meter: &mut Meter) -> Result<()> {
@@ -46,11 +46,11 @@ pub(super) fn measure(meter: &mut Meter) -> Result<()> {
             })
         })
     })?;
-    for (name, what, len) in [
+    for (name, title, len) in [
         ("hash_1mib", "chunk ids (keyed BLAKE3), 1 MiB", FRAME),
         ("hash_4kib", "chunk ids (keyed BLAKE3), 4 KiB", SMALL),
     ] {
-        meter.rate(name, what, Unit::Bytes, |_| {
+        meter.rate(name, title, Unit::Bytes, |_| {
             let keys = &keys;
             Ok(move || {
                 Step::of(FRAME as u64, || {
@@ -77,8 +77,8 @@ pub(super) fn measure(meter: &mut Meter) -> Result<()> {
     seal(meter, &keys, frame)
 }
 
-fn compress(meter: &mut Meter, name: &'static str, what: &'static str, level: i32, raw: &[u8]) -> Result<()> {
-    meter.rate(name, what, Unit::Bytes, |_| {
+fn compress(meter: &mut Meter, name: &'static str, title: &'static str, level: i32, raw: &[u8]) -> Result<()> {
+    meter.rate(name, title, Unit::Bytes, |_| {
         let (mut compressor, mut payload) = (Compressor::new(level)?, Vec::new());
         Ok(move || {
             Step::of(raw.len() as u64, || {
@@ -105,7 +105,7 @@ fn seal(meter: &mut Meter, keys: &Keys, frame: &[u8]) -> Result<()> {
         let pack = PackSeal::create(keys, ChunkKind::Data)?;
         let mut buffer = frame.to_vec();
         Ok(move || {
-            // Only what is sealed can be opened, and that is not what is measured here.
+            // A frame must be sealed before it can be opened. The sealing is not timed.
             pack.seal_frame(0, raw_len, Codec::Stored, &mut buffer)?;
             Step::of(FRAME as u64, || {
                 Ok(pack.open_frame(0, raw_len, Codec::Stored, black_box(&mut buffer))?)

@@ -1,5 +1,5 @@
-//! What the source's file system does: walking, reading large files, opening and reading small ones. By the walker and the
-//! reader of a backup.
+//! How fast the source's file system is: walking, reading large files, opening and reading small ones. The walker and
+//! the reader are those of a backup.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -20,17 +20,17 @@ use crate::bench::sample;
 const SMALL_MAX: u64 = 64 << 10;
 const LARGE_MIN: u64 = 8 << 20;
 const PIECE: usize = 1 << 20;
-/// Files that are remembered of a walk, so that a walk of millions needs little memory.
-const KEPT: usize = 50_000;
-/// A scratch tree: small files in folders, and one large file.
+/// At most this many files of a walk are remembered, so that a walk of millions needs little memory.
+const MAX_KEPT_FILES: usize = 50_000;
+/// The scratch tree has small files in folders, and one large file.
 const FOLDERS: usize = 20;
 const FILES_EACH: usize = 100;
 const SCRATCH_FILE: usize = 64 << 20;
 
-/// Files of one folder, as the reader gets them.
+/// The names of files in one folder.
 type Batch = (PathBuf, Vec<Vec<u8>>);
 
-/// What a walk came by.
+/// What a walk found.
 #[derive(Default)]
 struct Found {
     small: Vec<Batch>,
@@ -49,7 +49,7 @@ pub(super) fn measure(meter: &mut Meter, path: Option<&Path>, scratch: &Path) ->
         }
         None => (made, Found::default()),
     };
-    // Where the source has none of a kind, the scratch folder's are read.
+    // If the source has no files of a kind, those in the scratch folder are read.
     if found.small.is_empty() {
         found.small = own.small;
     }
@@ -89,7 +89,7 @@ pub(super) fn measure(meter: &mut Meter, path: Option<&Path>, scratch: &Path) ->
     sync(meter, scratch)
 }
 
-/// How long it takes until a few bytes are durable.
+/// Measures how long it takes until 4 KiB are durable.
 fn sync(meter: &mut Meter, scratch: &Path) -> Result<()> {
     let path = scratch.join("synced");
     let mut file = File::create(&path).context("cannot write to the scratch folder")?;
@@ -100,7 +100,7 @@ fn sync(meter: &mut Meter, scratch: &Path) -> Result<()> {
     })
 }
 
-/// Walks the source over and over, going on where it was.
+/// Walks the source again and again. Each step continues where the last one ended.
 fn walk(meter: &mut Meter, source: &Path) -> Result<()> {
     meter.rate("walk", "walking (entries with their attributes)", Unit::Count, |_| {
         let frozen = FrozenSource::live(source);
@@ -131,13 +131,13 @@ fn open(folder: &Path) -> Result<std::sync::Arc<Folder>> {
     Ok(folder)
 }
 
-/// Reads a file, at most so much of it; one that went away meanwhile counts as empty.
-fn read(folder: &Folder, name: &[u8], buffer: &mut [u8], most: u64) -> Result<u64> {
+/// Reads at most `max` bytes of a file. A file that has vanished counts as empty.
+fn read(folder: &Folder, name: &[u8], buffer: &mut [u8], max: u64) -> Result<u64> {
     let Ok(file) = OpenedFile::open(folder, name) else {
         return Ok(0);
     };
     let mut at = 0;
-    while at < most {
+    while at < max {
         match file.read_at(buffer, at) {
             Ok(0) => break,
             Ok(count) => at += count as u64,
@@ -150,7 +150,7 @@ fn read(folder: &Folder, name: &[u8], buffer: &mut [u8], most: u64) -> Result<u6
     Ok(at)
 }
 
-/// The small and the large files below a folder that may be read, by their folders.
+/// The small and the large files below a folder that this process may read.
 fn found_in(source: &Path) -> Result<Found> {
     let walker = Walker::new(&FrozenSource::live(source), &Rules::default())
         .with_context(|| format!("cannot walk {}", source.display()))?;
@@ -171,7 +171,7 @@ fn found_in(source: &Path) -> Result<Found> {
         let at = PathBuf::from(OsStr::from_bytes(folder.path()));
         files.entry(at).or_default().push(name);
         kept += 1;
-        if kept == KEPT {
+        if kept == MAX_KEPT_FILES {
             break;
         }
     }

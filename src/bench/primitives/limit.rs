@@ -1,24 +1,48 @@
-//! What a first backup will wait for. A pure function of the figures: the stages of a backup run at the same time, so the
-//! slowest of three ways sets the pace: the walk (one thread), the source's file system, the vault; or the cores, which
-//! all stages share, so that their times add up there.
+//! Computes what a first backup will wait for, from the figures alone.
+//!
+//! The stages of a backup run at the same time, so the slowest part sets the pace. The parts are the walk (one thread),
+//! the source's file system, the vault, and the cores. All stages share the cores, so their times add up there.
 
-use serde_json::{Value, json};
+use serde::Serialize;
 
 use super::meter::{Figure, Unit};
 
-/// A file of this length stands for the small ones, bytes.
-const SMALL: f64 = 4096.0;
+/// The length of a small file in this computation, in bytes.
+const SMALL_FILE: f64 = 4096.0;
 
-/// What a kind of files is limited by.
+/// What limits the backup of one kind of files.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Limit {
     /// `large` or `small`.
     pub(super) files: &'static str,
     unit: Unit,
-    /// What each could do alone, the least first.
+    /// The rate of each part alone, the lowest first.
     bounds: Vec<(&'static str, f64)>,
-    /// How the cores' time is shared out among the steps, the most first; 1 in all.
+    /// Each step's share of the cores' time, the largest first. The shares add up to 1.
     shares: Vec<(&'static str, f64)>,
+}
+
+/// A limit for scripts.
+#[derive(Debug, Serialize)]
+pub(super) struct LimitDocument<'a> {
+    files: &'a str,
+    limit: &'a str,
+    unit: &'a str,
+    rate: f64,
+    bounds: Vec<Bound>,
+    core_shares: Vec<CoreShare>,
+}
+
+#[derive(Debug, Serialize)]
+struct Bound {
+    name: &'static str,
+    rate: f64,
+}
+
+#[derive(Debug, Serialize)]
+struct CoreShare {
+    name: &'static str,
+    share: f64,
 }
 
 impl Limit {
@@ -41,38 +65,35 @@ impl Limit {
         }
     }
 
-    /// What it is, and what it can do.
-    fn least(&self) -> (&'static str, f64) {
-        // There is always one: the cores.
+    /// The slowest part and its rate.
+    fn slowest(&self) -> (&'static str, f64) {
+        // There is always at least one part: the cores.
         self.bounds.first().copied().unwrap_or(("the cores", 0.0))
     }
 
-    /// Of the steps on the cores, the one that takes most.
-    fn dearest(&self) -> (&'static str, f64) {
+    /// The step that takes the largest share of the cores' time.
+    fn largest_share(&self) -> (&'static str, f64) {
         self.shares.first().copied().unwrap_or(("", 0.0))
     }
 
-    pub(super) fn json(&self) -> Value {
-        let list = |pairs: &[(&'static str, f64)], member: &str| -> Value {
-            pairs
-                .iter()
-                .map(|(name, value)| json!({ "name": name, member: value }))
-                .collect()
-        };
-        json!({
-            "files": self.files,
-            "limit": self.least().0,
-            "unit": self.unit.name(),
-            "rate": self.least().1,
-            "bounds": list(&self.bounds, "rate"),
-            "core_shares": list(&self.shares, "share"),
-        })
+    pub(super) fn document(&self) -> LimitDocument<'_> {
+        let (limit, rate) = self.slowest();
+        let bounds = self.bounds.iter();
+        let shares = self.shares.iter();
+        LimitDocument {
+            files: self.files,
+            limit,
+            unit: self.unit.name(),
+            rate,
+            bounds: bounds.map(|&(name, rate)| Bound { name, rate }).collect(),
+            core_shares: shares.map(|&(name, share)| CoreShare { name, share }).collect(),
+        }
     }
 
-    /// For people.
+    /// The limit for people.
     pub(super) fn sentence(&self) -> String {
-        let (what, rate) = self.least();
-        let (step, share) = self.dearest();
+        let (what, rate) = self.slowest();
+        let (step, share) = self.largest_share();
         let next = match self.bounds.get(1) {
             Some((next, rate)) => format!("; next is {next} ({})", self.unit.show(*rate)),
             None => String::new(),
@@ -86,16 +107,17 @@ impl Limit {
     }
 }
 
-fn all(figures: &[Figure], name: &str) -> f64 {
-    // A figure that is missing limits nothing; all of them are measured.
+/// The rate of all threads together.
+fn rate_of_all(figures: &[Figure], name: &str) -> f64 {
+    // All figures are measured. One that were missing would limit nothing.
     let found = figures.iter().find(|figure| figure.name == name);
     found.map_or(f64::INFINITY, |figure| figure.all.unwrap_or(figure.one))
 }
 
-/// Large files that do not compress: read, cut, hashed, tried to compress, sealed, opened and hashed again (verify before
-/// upload), and uploaded as they are.
+/// The limit for large files that do not compress. Each is read, cut, hashed, compressed in vain, sealed, opened and
+/// hashed again (verify before upload), and uploaded at its full size.
 pub(super) fn of_large_files(figures: &[Figure]) -> Limit {
-    let rate = |name| all(figures, name);
+    let rate = |name| rate_of_all(figures, name);
     let steps = [
         ("reading", rate("read_large")),
         ("cutting", rate("cut")),
@@ -112,10 +134,11 @@ pub(super) fn of_large_files(figures: &[Figure]) -> Limit {
     Limit::new("large", Unit::Bytes, bounds, &steps)
 }
 
-/// Small files of text: walked by one thread, opened and read, hashed, compressed together, sealed, and verified.
+/// The limit for small text files. They are walked by one thread, opened and read, hashed, compressed together, sealed
+/// and verified.
 pub(super) fn of_small_files(figures: &[Figure]) -> Limit {
-    let rate = |name| all(figures, name);
-    let files = |name| all(figures, name) / SMALL;
+    let rate = |name| rate_of_all(figures, name);
+    let files = |name| rate_of_all(figures, name) / SMALL_FILE;
     let walk = figures
         .iter()
         .find(|figure| figure.name == "walk")
@@ -164,7 +187,7 @@ mod tests {
         };
         let figure = |name| Figure {
             name,
-            what: "",
+            title: "",
             unit: Unit::Bytes,
             one: value(name),
             all: Some(value(name)),
@@ -173,21 +196,21 @@ mod tests {
     }
 
     #[test]
-    fn the_slowest_way_is_the_limit() {
+    fn the_slowest_part_is_the_limit() {
         let slow_vault = of_large_files(&figures(&[("vault_put_packs", 10e6), ("seal", 1e9)]));
-        assert_eq!(slow_vault.least(), ("the vault", 10e6));
-        assert_eq!(slow_vault.dearest().0, "sealing");
+        assert_eq!(slow_vault.slowest(), ("the vault", 10e6));
+        assert_eq!(slow_vault.largest_share().0, "sealing");
         let slow_disk = of_small_files(&figures(&[("read_small", 100.0)]));
-        // Whoever reads is on a core meanwhile: the cores are no faster than what they read with.
-        assert!(slow_disk.least().1 <= 100.0 && slow_disk.dearest().0 == "opening and reading");
+        // A thread that reads occupies a core, so the cores are no faster than the reading.
+        assert!(slow_disk.slowest().1 <= 100.0 && slow_disk.largest_share().0 == "opening and reading");
     }
 
     #[test]
     fn what_the_cores_share_adds_up() {
         let limit = of_large_files(&figures(&[("cut", 4e9), ("hash_1mib", 4e9)]));
-        let (what, rate) = limit.least();
+        let (what, rate) = limit.slowest();
         assert_eq!(what, "the cores");
-        // Cutting once and hashing twice at 4 GB/s, the rest next to nothing.
+        // Cutting once and hashing twice at 4 GB/s; the other steps take almost no time.
         assert!((1.3e9..1.34e9).contains(&rate), "{rate}");
         let sum: f64 = limit.shares.iter().map(|(_, share)| share).sum();
         assert!((sum - 1.0).abs() < 1e-9);

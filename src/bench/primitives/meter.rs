@@ -1,25 +1,25 @@
-//! How something is measured: again and again for a while, by one thread and by all.
+//! Repeats a piece of work for a while, by one thread and by all of them, and keeps the figures.
 
 use std::sync::Barrier;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, anyhow, bail};
 use lockstone_actors::CancelToken;
-use serde_json::{Value, json};
+use serde::Serialize;
 
 use crate::text::render;
 
-/// So much longer than the time for a figure nothing at all may come of it.
+/// How much longer than planned a figure may take before a measurement without any result is given up.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What a figure counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Unit {
-    /// Bytes a second.
+    /// Bytes per second.
     Bytes,
-    /// Things a second.
+    /// Items per second.
     Count,
-    /// How long one takes.
+    /// Seconds for one item.
     Seconds,
 }
 
@@ -33,11 +33,11 @@ impl Unit {
         }
     }
 
-    /// A value, for people.
+    /// A value for people.
     #[allow(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
-        reason = "for people; no rate is negative or beyond 2^64"
+        reason = "rounded for people; no rate is negative or above 2^64"
     )]
     pub(super) fn show(self, value: f64) -> String {
         match self {
@@ -48,34 +48,48 @@ impl Unit {
     }
 }
 
-/// Something measured.
+/// One measured figure.
 #[derive(Debug, Clone)]
 pub(super) struct Figure {
     /// Its name for scripts.
     pub(super) name: &'static str,
     /// Its name for people.
-    pub(super) what: &'static str,
+    pub(super) title: &'static str,
     pub(super) unit: Unit,
-    /// By one thread.
+    /// The figure of one thread.
     pub(super) one: f64,
-    /// By all of them together; none where that says nothing.
+    /// The figure of all threads together; `None` for a latency.
     pub(super) all: Option<f64>,
 }
 
+/// A figure for scripts.
+#[derive(Debug, Serialize)]
+pub(super) struct FigureDocument {
+    name: &'static str,
+    unit: &'static str,
+    one: f64,
+    all: Option<f64>,
+}
+
 impl Figure {
-    pub(super) fn json(&self) -> Value {
-        json!({ "name": self.name, "unit": self.unit.name(), "one": self.one, "all": self.all })
+    pub(super) fn document(&self) -> FigureDocument {
+        FigureDocument {
+            name: self.name,
+            unit: self.unit.name(),
+            one: self.one,
+            all: self.all,
+        }
     }
 }
 
-/// A piece of work: so many units in that time. What only prepares is not in it.
+/// What one repetition of the work did, and the time it took without preparations.
 pub(super) struct Step {
     pub(super) units: u64,
     pub(super) time: Duration,
 }
 
 impl Step {
-    /// Does work that gives so many units.
+    /// Does and times work of so many units.
     pub(super) fn of(units: u64, work: impl FnOnce() -> Result<()>) -> Result<Self> {
         let begun = Instant::now();
         work()?;
@@ -86,7 +100,7 @@ impl Step {
     }
 }
 
-/// Measures, and keeps what it measured.
+/// Measures figures and keeps them.
 pub(super) struct Meter {
     /// How long each figure is measured.
     pub(super) time: Duration,
@@ -97,11 +111,11 @@ pub(super) struct Meter {
 }
 
 impl Meter {
-    /// Measures a rate: `make` gives each thread, by its number, work of its own.
+    /// Measures a rate. `make` gets the number of a thread and makes that thread's work.
     pub(super) fn rate<W>(
         &mut self,
         name: &'static str,
-        what: &'static str,
+        title: &'static str,
         unit: Unit,
         make: impl Fn(usize) -> Result<W> + Sync,
     ) -> Result<()>
@@ -112,7 +126,7 @@ impl Meter {
         let all = self.by_threads(self.threads, &make)?;
         self.figures.push(Figure {
             name,
-            what,
+            title,
             unit,
             one,
             all: Some(all),
@@ -120,23 +134,23 @@ impl Meter {
         Ok(())
     }
 
-    /// Keeps how long one thing takes: the median of many.
+    /// Measures how long one repetition takes: the median of at least three.
     pub(super) fn latency(
         &mut self,
         name: &'static str,
-        what: &'static str,
+        title: &'static str,
         mut work: impl FnMut() -> Result<()>,
     ) -> Result<()> {
         let mut times = Vec::new();
         let begun = Instant::now();
         while times.len() < 3 || begun.elapsed() < self.time {
-            self.check()?;
+            self.check_cancelled()?;
             times.push(Step::of(1, &mut work)?.time);
         }
         times.sort_unstable();
         self.figures.push(Figure {
             name,
-            what,
+            title,
             unit: Unit::Seconds,
             one: times[times.len() / 2].as_secs_f64(),
             all: None,
@@ -144,7 +158,7 @@ impl Meter {
         Ok(())
     }
 
-    /// Units a second of so many threads together.
+    /// Units per second of so many threads together.
     fn by_threads<W>(&self, threads: usize, make: &(impl Fn(usize) -> Result<W> + Sync)) -> Result<f64>
     where
         W: FnMut() -> Result<Step>,
@@ -155,29 +169,29 @@ impl Meter {
                 .map(|number| {
                     let barrier = &barrier;
                     scope.spawn(move || {
-                        // Everybody comes to the barrier, also who has nothing to do there.
+                        // Every thread must reach the barrier, even if its work could not be made.
                         let work = make(number).and_then(|mut work| work().map(|_| work));
                         barrier.wait();
-                        self.for_a_while(work?)
+                        self.repeat(work?)
                     })
                 })
                 .collect();
             let rates = running.into_iter().map(|thread| match thread.join() {
                 Ok(rate) => rate,
-                Err(_) => Err(anyhow!("a measuring thread stopped at a defect of its own")),
+                Err(_) => Err(anyhow!("a measuring thread panicked; this is a defect")),
             });
             rates.sum()
         })
     }
 
     #[allow(clippy::cast_precision_loss, reason = "a rate")]
-    fn for_a_while(&self, mut work: impl FnMut() -> Result<Step>) -> Result<f64> {
+    fn repeat(&self, mut work: impl FnMut() -> Result<Step>) -> Result<f64> {
         let begun = Instant::now();
         let (mut units, mut time) = (0, Duration::ZERO);
         while units == 0 || begun.elapsed() < self.time {
-            self.check()?;
+            self.check_cancelled()?;
             if units == 0 && begun.elapsed() > self.time * 10 + PATIENCE {
-                bail!("there is nothing left to measure with: did the files go away?");
+                bail!("there is nothing left to measure: were the files removed?");
             }
             let step = work()?;
             units += step.units;
@@ -186,7 +200,7 @@ impl Meter {
         Ok(units as f64 / time.as_secs_f64().max(1e-9))
     }
 
-    fn check(&self) -> Result<()> {
+    fn check_cancelled(&self) -> Result<()> {
         if self.cancel.is_cancelled() {
             bail!("cancelled");
         }

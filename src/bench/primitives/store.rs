@@ -1,24 +1,24 @@
-//! What the vault does: objects as large as packs, and small ones. By the store that backups use, its retries included.
+//! How fast the vault's store is, with objects as large as packs and with small ones. The store is the one that backups
+//! use, with its retries.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use anyhow::{Result, anyhow, ensure};
+use anyhow::{Result, ensure};
 use bytes::Bytes;
 use lockstone_proto::limits::PACK_TARGET;
 use lockstone_vault::store::{Created, Store};
+use tokio::runtime::Handle;
 
 use super::meter::{Meter, Step, Unit};
-use crate::agent::session::fresh_id;
-use crate::bench::sample;
-use crate::cli::Context;
+use crate::bench::{random_prefix, sample};
 
 const SMALL: usize = 4 << 10;
-/// Requests at once, as a backup does by default.
-const AT_ONCE: usize = 4;
+/// How many requests a backup makes at the same time by default.
+const PARALLEL_REQUESTS: usize = 4;
 
-/// Objects of a run, deleted when it ends however it ends.
+/// The objects of a run. They are deleted when this is dropped.
 struct Objects<'a> {
-    context: &'a Context,
+    runtime: &'a Handle,
     store: Store,
     prefix: String,
     made: AtomicU64,
@@ -29,44 +29,44 @@ impl Objects<'_> {
         format!("{}/{number}", self.prefix)
     }
 
-    /// Creates one more object and gives its number.
+    /// Creates the next object and returns its number.
     fn put(&self, bytes: &Bytes) -> Result<u64> {
         let number = self.made.fetch_add(1, Ordering::Relaxed);
         let name = self.name(number);
-        let created = self.context.runtime.block_on(self.store.create(&name, bytes.clone()))?;
-        ensure!(created == Created::New, "{name} is there already");
+        let created = self.runtime.block_on(self.store.create(&name, bytes.clone()))?;
+        ensure!(created == Created::New, "{name} exists already");
         Ok(number)
     }
 
     fn get(&self, number: u64, len: usize) -> Result<()> {
         let name = self.name(number);
-        let bytes = self.context.runtime.block_on(self.store.get(&name, len as u64))?;
-        ensure!(bytes.len() == len, "{name} is not what was written");
+        let bytes = self.runtime.block_on(self.store.get(&name, len as u64))?;
+        ensure!(bytes.len() == len, "{name} has another length than what was written");
         Ok(())
     }
 
     fn delete(&self, number: u64) -> Result<()> {
-        Ok(self.context.runtime.block_on(self.store.delete(&self.name(number)))?)
+        Ok(self.runtime.block_on(self.store.delete(&self.name(number)))?)
     }
 }
 
 impl Drop for Objects<'_> {
     fn drop(&mut self) {
         for number in 0..*self.made.get_mut() {
-            // What is left over is small, and says by its name what it is.
+            // An object that cannot be deleted stays. Its name begins with `bench/`, so that its origin is clear.
             let _ = self.delete(number);
         }
     }
 }
 
-pub(super) fn measure(meter: &mut Meter, context: &Context, store: Store) -> Result<()> {
+pub(super) fn measure(meter: &mut Meter, runtime: &Handle, store: Store) -> Result<()> {
     let objects = Objects {
-        context,
+        runtime,
         store,
-        prefix: format!("bench/{}", fresh_id().map_err(|failure| anyhow!(failure.message))?),
+        prefix: random_prefix()?,
         made: AtomicU64::new(0),
     };
-    let threads = std::mem::replace(&mut meter.threads, AT_ONCE);
+    let threads = std::mem::replace(&mut meter.threads, PARALLEL_REQUESTS);
     let measured = rates(meter, &objects);
     meter.threads = threads;
     measured?;
@@ -74,13 +74,13 @@ pub(super) fn measure(meter: &mut Meter, context: &Context, store: Store) -> Res
     meter.latency("vault_put", "vault: creating an object of 4 KiB", || {
         objects.put(&small).map(|_| ())
     })?;
-    let there = objects.put(&small)?;
+    let number = objects.put(&small)?;
     meter.latency("vault_get", "vault: reading an object of 4 KiB", || {
-        objects.get(there, SMALL)
+        objects.get(number, SMALL)
     })
 }
 
-/// Packs to and from the vault; "all" are as many requests at once as a backup makes.
+/// Measures packs to and from the vault, by one request and by as many as a backup makes at the same time.
 fn rates(meter: &mut Meter, objects: &Objects<'_>) -> Result<()> {
     let pack: Bytes = sample::noise(PACK_TARGET).into();
     meter.rate(
@@ -100,10 +100,10 @@ fn rates(meter: &mut Meter, objects: &Objects<'_>) -> Result<()> {
             })
         },
     )?;
-    let there = objects.put(&pack)?;
+    let number = objects.put(&pack)?;
     meter.rate("vault_get_packs", "vault: reading packs of 32 MiB", Unit::Bytes, |_| {
         let pack = pack.clone();
-        Ok(move || Step::of(pack.len() as u64, || objects.get(there, pack.len())))
+        Ok(move || Step::of(pack.len() as u64, || objects.get(number, pack.len())))
     })?;
-    objects.delete(there)
+    objects.delete(number)
 }

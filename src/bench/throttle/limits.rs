@@ -1,4 +1,4 @@
-//! The throttle of one run: the program's own, but nobody else's.
+//! The throttle of one run. It is the program's own throttle, but no other run uses it.
 
 use std::sync::Arc;
 
@@ -8,28 +8,26 @@ use lockstone_vault::store::pace::WirePace;
 
 /// A throttle for uploads.
 #[derive(Debug)]
-pub struct Limits(Arc<Throttle>);
+pub(super) struct Limits(Arc<Throttle>);
 
 impl Limits {
-    /// One with this limit, bytes a second.
-    #[must_use]
-    pub fn new(rate: Option<u64>) -> Limits {
+    /// Makes a throttle with this limit in bytes per second.
+    pub(super) fn new(rate: Option<u64>) -> Limits {
         let limits = Limits(Arc::new(Throttle::new(Arc::new(Metrics::new()))));
         limits.set(rate);
         limits
     }
 
     /// Changes the limit.
-    pub fn set(&self, rate: Option<u64>) {
+    pub(super) fn set(&self, rate: Option<u64>) {
         self.0.set(throttle::Limits {
             up: rate,
             ..throttle::Limits::default()
         });
     }
 
-    /// What a store asks.
-    #[must_use]
-    pub fn pace(&self) -> Arc<dyn WirePace> {
+    /// The pace for a store.
+    pub(super) fn pace(&self) -> Arc<dyn WirePace> {
         Arc::<Throttle>::clone(&self.0)
     }
 }

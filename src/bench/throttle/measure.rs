@@ -1,4 +1,4 @@
-//! A run: the target opened, the load started, arrivals counted for the time, and all of it ended again.
+//! One run: it opens the target, starts the load, counts arrivals for the time of the run, and ends the load.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -14,80 +14,69 @@ use super::plan::Setting;
 use super::sink::{Arrivals, Sink};
 use super::source::Source;
 use super::stats;
-use super::target::{Counter, Cut, Target};
+use super::target::{Counter, FixedPiecePace, Target};
 use super::usage::{Usage, Used};
 use crate::failure::Failure;
 
-/// The first byte comes in this time, or none will.
+/// A run fails if no byte arrives within this time.
 const FIRST_BYTE_WITHIN: Duration = Duration::from_secs(30);
-/// After the time is up, what was sent still has to be read.
-const LAST_BYTES: Duration = Duration::from_millis(20);
+/// How long the receiving side gets to read the bytes that were sent within the time of a run.
+const LAST_BYTES_WITHIN: Duration = Duration::from_millis(20);
+/// How long puts that were begun within the time of a run may take to end.
+const LAST_PUTS_WITHIN: Duration = Duration::from_secs(10);
 
-/// What was begun when the time is up may take so long to end.
-const LAST_PUTS: Duration = Duration::from_secs(10);
-
-/// What all the runs share.
+/// What all runs share.
 #[derive(Debug)]
-pub struct Bench {
-    /// Where the bytes go.
-    pub target: Target,
-    /// What they are.
-    pub source: Source,
-    /// Below this the objects stand, a folder for each run.
-    pub prefix: String,
-    /// Ends a run.
-    pub cancel: CancelToken,
+pub(super) struct Bench {
+    pub(super) target: Target,
+    pub(super) source: Source,
+    /// The objects are put below this, in a folder for each run.
+    pub(super) prefix: String,
+    pub(super) cancel: CancelToken,
 }
 
-/// What a run showed.
+/// The result of a run.
 #[derive(Debug, Clone)]
-pub struct Measured {
-    /// What was run.
-    pub setting: Setting,
-    /// The length of pieces at the beginning, bytes; `None`: bodies went as they were.
-    pub piece_len: Option<usize>,
-    /// Bytes in each slot.
-    pub slots: Vec<u64>,
-    /// The slot in which the limit changed.
-    pub edge: Option<usize>,
-    /// What became of the puts.
-    pub tally: Tally,
-    /// What it took, without the sink's processor time.
-    pub used: Used,
+pub(super) struct Measured {
+    pub(super) setting: Setting,
+    /// The length of pieces at the beginning, in bytes. `None` if bodies were not cut.
+    pub(super) piece_len: Option<usize>,
+    /// The bytes that arrived in each slot.
+    pub(super) slots: Vec<u64>,
+    /// The slot in which the limit changed, in a run with a change.
+    pub(super) changed_at: Option<usize>,
+    pub(super) tally: Tally,
+    /// Without the sink's processor time.
+    pub(super) used: Used,
 }
 
 impl Measured {
-    /// Bytes a second over the whole time; of a change, over the time after it acted.
-    #[must_use]
-    pub fn rate(&self) -> f64 {
+    /// Bytes per second over the whole run, or over the time after the change acted.
+    pub(super) fn rate(&self) -> f64 {
         stats::mean_rate(self.steady())
     }
 
-    /// The limit that held in that time.
-    #[must_use]
-    pub fn limit(&self) -> Option<u64> {
+    /// The limit in that time.
+    pub(super) fn limit(&self) -> Option<u64> {
         match &self.setting.then {
             Some(then) => then.rate,
             None => self.setting.limit.rate,
         }
     }
 
-    /// Share of the limit that was used; `None` where there was none.
-    #[must_use]
-    pub fn achieved(&self) -> Option<f64> {
+    /// The share of the limit that was used; `None` without a limit.
+    pub(super) fn achieved(&self) -> Option<f64> {
         self.share(self.rate())
     }
 
     /// The worst second as a share of the limit.
-    #[must_use]
-    pub fn worst_second(&self) -> Option<f64> {
+    pub(super) fn worst_second(&self) -> Option<f64> {
         self.share(stats::number(stats::worst_second(self.steady())))
     }
 
-    /// How long the change took.
-    #[must_use]
-    pub fn acted(&self) -> Option<Duration> {
-        stats::acted(&self.slots, self.edge?, self.setting.change()?)
+    /// How long the change took to act.
+    pub(super) fn acted(&self) -> Option<Duration> {
+        stats::acted(&self.slots, self.changed_at?, self.setting.change()?)
     }
 
     fn share(&self, rate: f64) -> Option<f64> {
@@ -95,21 +84,23 @@ impl Measured {
         Some(rate / stats::number(limit))
     }
 
-    /// The slots in which one limit holds.
+    /// The slots in which one limit was in force.
     fn steady(&self) -> &[u64] {
-        let Some(edge) = self.edge else { return &self.slots };
-        let from = edge + self.acted().map_or(0, stats::slot_of);
+        let Some(changed_at) = self.changed_at else {
+            return &self.slots;
+        };
+        let from = changed_at + self.acted().map_or(0, stats::slot_of);
         self.slots.get(from..).unwrap_or_default()
     }
 }
 
-/// What a fixed amount took.
+/// What it took to put a fixed number of packs.
 #[derive(Debug, Clone, Copy)]
-pub struct Cost {
-    /// Seconds on the wall.
-    pub wall: f64,
-    /// Seconds of the processor, the sink's not counted.
-    pub cpu: f64,
+pub(super) struct Cost {
+    /// Elapsed seconds.
+    pub(super) wall: f64,
+    /// Processor seconds without those of the sink.
+    pub(super) cpu: f64,
 }
 
 /// A target that is open for one run.
@@ -120,11 +111,8 @@ struct Run {
 }
 
 impl Bench {
-    /// Puts something small, so that a vault that cannot be written is found out at once.
-    ///
-    /// # Errors
-    /// Why it cannot be.
-    pub async fn probe(&self) -> Result<(), Failure> {
+    /// Puts a small object, so that a vault that cannot be written is found at once.
+    pub(super) async fn probe(&self) -> Result<(), Failure> {
         let Target::Vault { .. } = &self.target else {
             return Ok(());
         };
@@ -134,13 +122,10 @@ impl Bench {
     }
 
     /// One run of the sweep.
-    ///
-    /// # Errors
-    /// Where the target cannot be used, or nothing arrives.
-    pub async fn run(&self, number: usize, setting: &Setting) -> Result<Measured, Failure> {
+    pub(super) async fn run(&self, number: usize, setting: &Setting) -> Result<Measured, Failure> {
         let limits = Limits::new(setting.limit.rate);
         let pace: Arc<dyn WirePace> = match setting.piece.0 {
-            Some(piece) => Arc::new(Cut {
+            Some(piece) => Arc::new(FixedPiecePace {
                 inner: limits.pace(),
                 piece,
             }),
@@ -153,27 +138,28 @@ impl Bench {
         let watched = self.watch(setting, &run, &limits, &mut workers).await;
         let mut used = usage.end();
         let tally = run.load.tally();
-        // What is under way in a folder goes on whether or not anybody waits for it, and has to be there to be removed.
+        // A put into a folder cannot be interrupted. It must end before the object can be removed.
         limits.set(None);
         run.load.stop();
         if let Target::Vault { .. } = self.target {
             let all_done = async { while workers.join_next().await.is_some() {} };
-            let _ = tokio::time::timeout(LAST_PUTS, all_done).await;
+            let _ = tokio::time::timeout(LAST_PUTS_WITHIN, all_done).await;
         }
         workers.shutdown().await;
-        let edge = watched?;
+        let changed_at = watched?;
         used.cpu = used.cpu.saturating_sub(run.sink.map(Sink::stop).unwrap_or_default());
         Ok(Measured {
             setting: setting.clone(),
             piece_len,
             slots: run.arrivals.slots(setting.time),
-            edge,
+            changed_at,
             tally,
             used,
         })
     }
 
-    /// Waits for the time of a run, and changes the limit in the middle of it if that is asked for; in which slot.
+    /// Waits for the time of a run, and changes the limit in the middle of a run with a change. Returns the slot of the
+    /// change.
     async fn watch(
         &self,
         setting: &Setting,
@@ -192,31 +178,29 @@ impl Bench {
             self.busy_until(workers, Instant::now() + Duration::from_millis(2))
                 .await?;
         };
-        let mut edge = None;
+        let mut changed_at = None;
         if let Some(then) = &setting.then {
             self.busy_until(workers, first + setting.time / 2).await?;
             limits.set(then.rate);
-            edge = Some(stats::slot_of(first.elapsed()));
+            changed_at = Some(stats::slot_of(first.elapsed()));
         }
-        self.busy_until(workers, first + setting.time + LAST_BYTES).await?;
-        Ok(edge)
+        self.busy_until(workers, first + setting.time + LAST_BYTES_WITHIN)
+            .await?;
+        Ok(changed_at)
     }
 
-    /// Waits, while the workers work on; a worker that ends says why.
+    /// Waits while the workers work. If a worker ends, this ends with the worker's result.
     async fn busy_until(&self, workers: &mut JoinSet<Result<(), Failure>>, until: Instant) -> Result<(), Failure> {
         tokio::select! {
             biased;
             () = self.cancel.cancelled() => Err(Failure::cancelled()),
-            Some(ended) = workers.join_next() => ended.map_err(|error| died(&error))?,
+            Some(ended) = workers.join_next() => ended.map_err(|error| worker_died(&error))?,
             () = tokio::time::sleep_until(until.into()) => Ok(()),
         }
     }
 
-    /// Puts so many packs to a sink at a pace, as fast as they go.
-    ///
-    /// # Errors
-    /// Where one cannot be put.
-    pub async fn cost(
+    /// Puts so many packs to a sink at a pace, as fast as possible.
+    pub(super) async fn cost(
         &self,
         pace: Arc<dyn WirePace>,
         packs: usize,
@@ -227,7 +211,7 @@ impl Bench {
         let opened = Target::Sink.open(pace, &arrivals)?;
         let budget = (pack_len * parallel) as u64;
         let load = Load::new(opened.store, Source::generated(), "cost".to_owned(), pack_len, budget);
-        let load = Arc::new(load.of(packs));
+        let load = Arc::new(load.with_max_packs(packs));
         let usage = Usage::begin();
         let mut workers = load.start(parallel);
         while !workers.is_empty() {
@@ -245,15 +229,12 @@ impl Bench {
         })
     }
 
-    /// Removes what was put. Nothing of the sink's.
-    ///
-    /// # Errors
-    /// Where it cannot be.
-    pub async fn clean(&self) -> Result<(), Failure> {
+    /// Removes the objects that were put. The sink keeps none.
+    pub(super) async fn clean(&self) -> Result<(), Failure> {
         let Target::Vault { .. } = &self.target else {
             return Ok(());
         };
-        // The relay to the store goes with what was opened.
+        // The relay to the store ends when `opened` is dropped.
         let opened = self.target.open(Arc::new(Unpaced), &Arc::default())?;
         let store = &opened.store;
         for object in store.list_all(&self.prefix).await? {
@@ -275,7 +256,7 @@ impl Bench {
             setting.data_budget(),
         );
         if self.target.counter() == Counter::Sender && setting.limit.rate.is_none() {
-            load = load.counted(Arc::clone(&arrivals));
+            load = load.counting_packs(Arc::clone(&arrivals));
         }
         Ok(Run {
             load: Arc::new(load),
@@ -290,15 +271,15 @@ fn no_bytes() -> Failure {
     Failure::failed(
         "no-bytes",
         message,
-        "see whether the store answers: lockstone vault servers URL",
+        "see with `lockstone vault servers URL` whether the store answers",
     )
 }
 
-fn died(error: &tokio::task::JoinError) -> Failure {
-    Failure::failed("internal", format!("a worker died: {error}"), "")
+fn worker_died(error: &tokio::task::JoinError) -> Failure {
+    Failure::failed("internal", format!("a worker stopped at a defect: {error}"), "")
 }
 
-/// The folders of a local vault that held what was put. What is not empty stays.
+/// Removes the folders of a local vault that held the objects. A folder that is not empty stays.
 fn remove_folders(store: &Store, prefix: &str) {
     let Some(root) = store.local_root() else { return };
     let own = root.join(prefix);

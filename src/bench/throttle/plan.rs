@@ -1,5 +1,4 @@
-//! What is measured: every combination of the dimensions that are swept, then changes of the limit in mid-run, then the cost
-//! of a throttle that does not limit.
+//! Plans the runs: one for every combination of the dimensions, then one for each change of the limit.
 
 use std::str::FromStr;
 use std::time::Duration;
@@ -9,25 +8,21 @@ use lockstone_actors::Tuning;
 use super::stats::Change;
 use crate::text::units;
 
-/// Packs are no smaller than this, however slow they go.
-const PACK_LEAST: u64 = 64 * 1024;
+/// The smallest pack, in bytes, even at a very low limit.
+const MIN_PACK: u64 = 64 * 1024;
 
-/// A limit as people write it, and in bytes a second.
+/// A limit as it was written, and in bytes per second.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Limit {
-    /// As it was written.
-    pub text: String,
-    /// Bytes a second; 0 is a pause, `None` no limit.
-    pub rate: Option<u64>,
+pub(crate) struct Limit {
+    pub(crate) text: String,
+    /// Bytes per second; 0 is a pause, `None` means no limit.
+    pub(crate) rate: Option<u64>,
 }
 
-/// A limit to sweep: not a pause, in which nothing can be measured.
-///
-/// # Errors
-/// In words, where it is none.
-pub fn limit(text: &str) -> Result<Limit, String> {
+/// Reads a limit to sweep. A pause is refused, because nothing can be measured in it.
+pub(crate) fn limit(text: &str) -> Result<Limit, String> {
     match limit_or_pause(text)? {
-        Limit { rate: Some(0), .. } => Err("in a pause nothing can be measured; see --changes".to_owned()),
+        Limit { rate: Some(0), .. } => Err("nothing can be measured in a pause; see --changes".to_owned()),
         limit => Ok(limit),
     }
 }
@@ -38,15 +33,12 @@ fn limit_or_pause(text: &str) -> Result<Limit, String> {
     Ok(Limit { text, rate })
 }
 
-/// The length of the pieces that bodies are cut into; `auto` is the throttle's own choice.
+/// The length of the pieces that bodies are cut into, in bytes; `None` leaves it to the throttle.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Piece(pub Option<usize>);
+pub(crate) struct Piece(pub(crate) Option<usize>);
 
-/// A piece's length, or `auto`.
-///
-/// # Errors
-/// In words, where it is neither.
-pub fn piece(text: &str) -> Result<Piece, String> {
+/// Reads the length of a piece, or `auto`.
+pub(crate) fn piece(text: &str) -> Result<Piece, String> {
     if text.trim() == "auto" {
         return Ok(Piece(None));
     }
@@ -56,70 +48,73 @@ pub fn piece(text: &str) -> Result<Piece, String> {
     }
 }
 
-/// A memory budget that a job works with.
-///
-/// # Errors
-/// In words, where it is none.
-pub fn budget(text: &str) -> Result<u64, String> {
-    let least = Tuning::minimal().budget_bytes;
+/// Reads a memory budget that a job can work with.
+pub(crate) fn budget(text: &str) -> Result<u64, String> {
+    let min = Tuning::minimal().budget_bytes;
     match units::size(text)? {
-        budget if budget < least => Err(format!("a budget is at least {}MiB", least >> 20)),
+        budget if budget < min => Err(format!("a budget is at least {}MiB", min >> 20)),
         budget => Ok(budget),
     }
 }
 
-/// A change in mid-run, `20Mbps:2Mbps`; or `none`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Edge {
-    /// No changes are measured.
-    None,
-    /// From one limit to the other.
-    At(Limit, Limit),
+/// Reads the length of a pack in bytes.
+pub(crate) fn pack(text: &str) -> Result<u64, String> {
+    match units::size(text)? {
+        len @ 1..=0x4000_0000 => Ok(len),
+        _ => Err("a pack has 1 byte to 1GiB".to_owned()),
+    }
 }
 
-impl FromStr for Edge {
+/// A change in the middle of a run, `20Mbps:2Mbps`; or `none`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum PlannedChange {
+    /// No change is measured.
+    None,
+    /// From the first limit to the second.
+    FromTo(Limit, Limit),
+}
+
+impl FromStr for PlannedChange {
     type Err = String;
 
-    fn from_str(text: &str) -> Result<Edge, String> {
+    fn from_str(text: &str) -> Result<PlannedChange, String> {
         if text.trim() == "none" {
-            return Ok(Edge::None);
+            return Ok(PlannedChange::None);
         }
         let (from, to) = text
             .split_once(':')
-            .ok_or_else(|| format!("{text:?} is no change; use 20Mbps:2Mbps, or none"))?;
+            .ok_or_else(|| format!("{text:?} is not a change; use 20Mbps:2Mbps, or none"))?;
         let (from, to) = (limit(from)?, limit_or_pause(to)?);
         match from.rate {
-            None => {
-                Err("a change begins at a limit: from `unlimited` it would show only what the line can do".to_owned())
-            }
-            Some(_) => Ok(Edge::At(from, to)),
+            None => Err(
+                "a change must begin at a limit: from `unlimited` it would only show the speed of the line".to_owned(),
+            ),
+            Some(_) => Ok(PlannedChange::FromTo(from, to)),
         }
     }
 }
 
 /// One run.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Setting {
-    /// The limit; of a change, the one before.
-    pub limit: Limit,
-    /// The limit after the change, half-way through the time.
-    pub then: Option<Limit>,
-    /// The length of pieces.
-    pub piece: Piece,
-    /// Requests at once.
-    pub parallel: usize,
-    /// The job's memory budget, bytes.
-    pub budget: u64,
-    /// The length of what is put, bytes.
-    pub pack_len: usize,
+pub(crate) struct Setting {
+    /// The limit; in a run with a change, the limit before the change.
+    pub(crate) limit: Limit,
+    /// The limit after the change, which comes in the middle of the run.
+    pub(crate) then: Option<Limit>,
+    pub(crate) piece: Piece,
+    /// How many requests run at the same time.
+    pub(crate) parallel: usize,
+    /// The job's memory budget, in bytes.
+    pub(crate) budget: u64,
+    /// The length of a pack, in bytes.
+    pub(crate) pack_len: usize,
     /// How long arrivals are counted.
-    pub time: Duration,
+    pub(crate) time: Duration,
 }
 
 impl Setting {
-    /// The change, if it is a run with one.
-    #[must_use]
-    pub fn change(&self) -> Option<Change> {
+    /// The change, in a run with one.
+    pub(crate) fn change(&self) -> Option<Change> {
         let then = self.then.as_ref()?;
         Some(Change {
             from: self.limit.rate?,
@@ -127,9 +122,8 @@ impl Setting {
         })
     }
 
-    /// What of the budget packs may take.
-    #[must_use]
-    pub fn data_budget(&self) -> u64 {
+    /// The part of the budget that packs may use.
+    pub(crate) fn data_budget(&self) -> u64 {
         tuning(self.budget).data_budget()
     }
 }
@@ -141,29 +135,26 @@ fn tuning(budget_bytes: u64) -> Tuning {
     }
 }
 
-/// The dimensions.
+/// The values to combine.
 #[derive(Debug, Clone)]
-pub struct Dimensions {
-    /// Limits.
-    pub limits: Vec<Limit>,
-    /// Lengths of pieces.
-    pub pieces: Vec<Piece>,
-    /// Requests at once.
-    pub parallel: Vec<usize>,
-    /// Memory budgets, bytes.
-    pub budgets: Vec<u64>,
-    /// Changes.
-    pub changes: Vec<Edge>,
-    /// The time of a run.
-    pub time: Duration,
-    /// The length of what is put, where it is not that of a backup.
-    pub pack_len: Option<u64>,
+pub(crate) struct Dimensions {
+    pub(crate) limits: Vec<Limit>,
+    pub(crate) pieces: Vec<Piece>,
+    /// Numbers of requests at the same time.
+    pub(crate) parallel: Vec<usize>,
+    /// Memory budgets, in bytes.
+    pub(crate) budgets: Vec<u64>,
+    pub(crate) changes: Vec<PlannedChange>,
+    /// How long arrivals are counted in a run.
+    pub(crate) time: Duration,
+    /// The length of a pack in bytes, if it shall not be that of a backup.
+    pub(crate) pack_len: Option<u64>,
 }
 
 impl Dimensions {
-    /// Every combination; the changes with the first of the other dimensions.
-    #[must_use]
-    pub fn settings(&self) -> Vec<Setting> {
+    /// Every combination, then the changes. A change uses the first piece and budget, and the last number of parallel
+    /// requests.
+    pub(crate) fn settings(&self) -> Vec<Setting> {
         let mut settings = Vec::new();
         for limit in &self.limits {
             for piece in &self.pieces {
@@ -180,7 +171,7 @@ impl Dimensions {
             return settings;
         };
         for change in &self.changes {
-            if let Edge::At(from, to) = change {
+            if let PlannedChange::FromTo(from, to) = change {
                 settings.push(self.setting(from, Some(to), *piece, *parallel, *budget));
             }
         }
@@ -188,7 +179,7 @@ impl Dimensions {
     }
 
     fn setting(&self, limit: &Limit, then: Option<&Limit>, piece: Piece, parallel: usize, budget: u64) -> Setting {
-        // A change has a second before it, and two in which it has to act and to be seen.
+        // Two seconds before the change, and two in which it has to act and to be seen.
         let time = if then.is_some() {
             self.time.max(Duration::from_secs(4))
         } else {
@@ -205,12 +196,13 @@ impl Dimensions {
         }
     }
 
-    /// As long as a backup's packs with that budget; shorter where fewer than two for each worker would go in the time.
+    /// The length of a backup's packs with that budget; less if fewer than two packs per worker would be put in the
+    /// time.
     fn pack_len(&self, rate: Option<u64>, parallel: usize, budget: u64, time: Duration) -> usize {
         let full = tuning(budget).data_pack_target();
         let len = self.pack_len.or_else(|| {
-            let carried = rate?.saturating_mul(time.as_secs().max(1));
-            Some((carried / (2 * parallel.max(1) as u64)).max(PACK_LEAST))
+            let bytes = rate?.saturating_mul(time.as_secs().max(1));
+            Some((bytes / (2 * parallel.max(1) as u64)).max(MIN_PACK))
         });
         len.and_then(|len| usize::try_from(len).ok())
             .map_or(full, |len| if self.pack_len.is_some() { len } else { len.min(full) })
@@ -230,7 +222,7 @@ mod tests {
             pieces: vec![Piece(None), Piece(Some(4096))],
             parallel: vec![1, 8],
             budgets: vec![48 << 20],
-            changes: vec!["2Mbps:0".parse().unwrap(), Edge::None],
+            changes: vec!["2Mbps:0".parse().unwrap(), PlannedChange::None],
             time: Duration::from_secs(2),
             pack_len: None,
         }
@@ -251,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn packs_are_those_of_a_backup_unless_too_few_would_go() {
+    fn packs_are_those_of_a_backup_unless_too_few_would_be_put() {
         let settings = dimensions().settings();
         assert_eq!(settings[0].pack_len, 64 * 1024);
         let full = tuning(48 << 20).data_pack_target();
@@ -270,10 +262,11 @@ mod tests {
             assert!(limit(bad).is_err(), "{bad}");
         }
         assert!(piece("0").is_err() && piece("65MiB").is_err() && piece("auto") == Ok(Piece(None)));
+        assert!(pack("0").is_err() && pack("2GiB").is_err() && pack("1GiB") == Ok(1 << 30));
         assert!(budget("1MiB").is_err() && budget("24MiB").is_ok());
         for bad in ["20Mbps", "unlimited:2Mbps", "0:2Mbps", "20Mbps:x"] {
-            assert!(bad.parse::<Edge>().is_err(), "{bad}");
+            assert!(bad.parse::<PlannedChange>().is_err(), "{bad}");
         }
-        assert!("2Mbps:unlimited".parse::<Edge>().is_ok() && "2Mbps:0".parse::<Edge>().is_ok());
+        assert!("2Mbps:unlimited".parse::<PlannedChange>().is_ok() && "2Mbps:0".parse::<PlannedChange>().is_ok());
     }
 }

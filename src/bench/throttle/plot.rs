@@ -1,5 +1,5 @@
-//! The plot: shares of the limit for each run above, the flow around each change below. One SVG that goes with a light and
-//! with a dark page.
+//! Draws the plot: the shares of the limit of each run at the top, the flow around each change below. The SVG suits
+//! light and dark pages.
 
 use std::fmt::Write as _;
 
@@ -15,7 +15,7 @@ const SHARES_HEIGHT: f64 = 220.0;
 const LABELS_HEIGHT: f64 = 150.0;
 const FLOW_HEIGHT: f64 = 130.0;
 const FLOW_GAP: f64 = 60.0;
-/// Shares from here to there are shown; what lies outside is drawn at the edge.
+/// The range of shares that is shown. A share outside of it is drawn at the nearest border.
 const SHARES: (f64, f64) = (0.80, 1.20);
 
 const STYLE: &str = "\
@@ -25,15 +25,20 @@ text{font:12px system-ui,sans-serif}.title{font-size:15px;font-weight:600}\
 @media(prefers-color-scheme:dark){.page{fill:#0d1117}.ink{fill:#e6edf3}.soft{fill:#9198a1}.grid{stroke:#3d444d}\
 .bar{stroke:#9198a1}.a{fill:#4493f8}.w{fill:#f0883e}.flow{stroke:#4493f8}.limit{stroke:#f0883e}}";
 
-/// The plot of a report.
-#[must_use]
-pub fn svg(report: &Report) -> String {
+impl Report {
+    /// The report as an SVG.
+    pub(crate) fn svg(&self) -> String {
+        svg(self)
+    }
+}
+
+fn svg(report: &Report) -> String {
     let shares: Vec<&Measured> = report
         .runs
         .iter()
-        .filter(|run| run.achieved().is_some() && run.edge.is_none())
+        .filter(|run| run.achieved().is_some() && run.changed_at.is_none())
         .collect();
-    let changes: Vec<&Measured> = report.runs.iter().filter(|run| run.edge.is_some()).collect();
+    let changes: Vec<&Measured> = report.runs.iter().filter(|run| run.changed_at.is_some()).collect();
     let flows_top = SHARES_TOP
         + if shares.is_empty() {
             0.0
@@ -42,7 +47,7 @@ pub fn svg(report: &Report) -> String {
         };
     let height = flows_top + index(changes.len()) * (FLOW_HEIGHT + FLOW_GAP) + 20.0;
     let mut svg = String::new();
-    // Writing to a string does not fail.
+    // Writing to a string cannot fail.
     let _ = write!(
         svg,
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {height}\" width=\"{WIDTH}\" height=\"{height}\" \
@@ -118,7 +123,7 @@ fn draw_flow(svg: &mut String, top: f64, run: &Measured) {
         .into_iter()
         .map(|bytes| stats::number(bytes) * 10.0)
         .collect();
-    let edge = index(run.edge.unwrap_or(0)) / index(stats::SECOND / 10);
+    let changed_at = index(run.changed_at.unwrap_or(0)) / index(stats::SECOND / 10);
     let from = run.setting.limit.rate.map_or(0.0, stats::number);
     let highest = flow.iter().copied().fold(from, f64::max).max(1.0);
     let to = run.limit().map_or(highest, stats::number);
@@ -165,9 +170,9 @@ fn draw_flow(svg: &mut String, top: f64, run: &Measured) {
         "<polyline class=\"limit\" points=\"{:.1},{:.1} {:.1},{:.1} {:.1},{:.1} {:.1},{:.1}\"/><polyline class=\"flow\" points=\"",
         x(0.0),
         y(from),
-        x(edge),
+        x(changed_at),
         y(from),
-        x(edge),
+        x(changed_at),
         y(to),
         x(last),
         y(to)
@@ -178,7 +183,7 @@ fn draw_flow(svg: &mut String, top: f64, run: &Measured) {
     svg.push_str("\"/>");
 }
 
-/// What tells a run from the others.
+/// The settings that distinguish a run from the others.
 fn label(run: &Measured) -> String {
     let setting = &run.setting;
     let piece = setting.piece.0.map_or_else(String::new, |piece| format!(" {piece} B"));
@@ -202,7 +207,7 @@ fn escaped(words: &str) -> String {
     words.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
 
-/// A place in a row as a number to draw with.
+/// An index as a coordinate.
 fn index(at: usize) -> f64 {
     stats::number(at as u64)
 }

@@ -1,53 +1,49 @@
-//! What was measured, as a table, as JSON and as CSV, and what it says about the bars the throttle has to keep.
+//! The results: as tables for people, as JSON and CSV for scripts (`document`), and compared with the bars that the
+//! throttle has to keep.
 
-use serde_json::{Value, json};
+mod document;
 
 use super::measure::{Cost, Measured};
-use super::plan::Piece;
 use super::stats::{self, percentile};
 use super::target::Counter;
 use crate::text::render;
 
 /// Everything that was measured.
 #[derive(Debug)]
-pub struct Report {
-    /// Who counted.
-    pub counter: Counter,
+pub(crate) struct Report {
+    /// Where the bytes were counted.
+    pub(super) counter: Counter,
     /// The runs, in order.
-    pub runs: Vec<Measured>,
-    /// Rounds of no throttle and of one that does not limit, in turns.
-    pub cost: Vec<(Cost, Cost)>,
+    pub(super) runs: Vec<Measured>,
+    /// The rounds of cost: without a throttle, and with one that does not limit.
+    pub(super) cost: Vec<(Cost, Cost)>,
 }
 
-/// A number the throttle has to keep, and what it was.
+/// A bar that the throttle has to keep, and whether it kept it.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Bar {
-    /// What it is about.
-    pub name: &'static str,
-    /// What it has to be.
-    pub bar: &'static str,
-    /// The least and the most that was measured.
-    pub measured: (f64, f64),
-    /// Whether all that was measured is as it has to be.
-    pub held: bool,
+struct Bar {
+    name: &'static str,
+    /// The bar in words.
+    wanted: &'static str,
+    /// The lowest and the highest value that was measured.
+    measured: (f64, f64),
+    /// Whether every value keeps the bar.
+    held: bool,
 }
 
-/// What the work took with a throttle that does not limit, as a share of what it took without one.
+/// The time with a throttle that does not limit, divided by the time without a throttle.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Overhead {
-    /// Time on the wall.
-    pub wall: Ratio,
-    /// Processor time.
-    pub cpu: Ratio,
+struct Overhead {
+    wall: Ratio,
+    cpu: Ratio,
 }
 
-/// What the rounds say: their median, and between which two the middle half of them lies.
+/// The ratios of all rounds in three numbers.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Ratio {
-    /// The median.
-    pub median: f64,
+struct Ratio {
+    median: f64,
     /// The lower and the upper quartile.
-    pub quartiles: (f64, f64),
+    quartiles: (f64, f64),
 }
 
 impl Ratio {
@@ -64,27 +60,21 @@ impl Ratio {
         let (low, high) = self.quartiles;
         format!("{:.3} ({low:.3} … {high:.3})", self.median)
     }
-
-    fn json(&self) -> Value {
-        json!({ "median": self.median, "quartiles": [self.quartiles.0, self.quartiles.1] })
-    }
 }
 
 impl Report {
-    /// What the rounds of cost say; `None` without any.
-    #[must_use]
-    pub fn overhead(&self) -> Option<Overhead> {
+    /// The overhead of a throttle; `None` without rounds of cost.
+    fn overhead(&self) -> Option<Overhead> {
         Some(Overhead {
             wall: Ratio::of(&self.cost, |cost| cost.wall)?,
             cpu: Ratio::of(&self.cost, |cost| cost.cpu)?,
         })
     }
 
-    /// The bars about which something was measured.
-    #[must_use]
-    pub fn bars(&self) -> Vec<Bar> {
-        let sweep = || self.runs.iter().filter(|run| run.edge.is_none());
-        let changes = || self.runs.iter().filter(|run| run.edge.is_some());
+    /// The bars for which something was measured.
+    fn bars(&self) -> Vec<Bar> {
+        let sweep = || self.runs.iter().filter(|run| run.changed_at.is_none());
+        let changes = || self.runs.iter().filter(|run| run.changed_at.is_some());
         let acted = |run: &Measured| run.acted().map_or(f64::INFINITY, |acted| acted.as_secs_f64());
         let overhead: Vec<f64> = self
             .overhead()
@@ -112,18 +102,22 @@ impl Report {
         bars.into_iter().flatten().collect()
     }
 
-    /// For people.
-    #[must_use]
-    pub fn text(&self) -> String {
+    /// The report for people.
+    pub(crate) fn text(&self) -> String {
         let mut text = String::new();
-        let rows: Vec<Vec<String>> = self.runs.iter().filter(|run| run.edge.is_none()).map(row).collect();
+        let rows: Vec<Vec<String>> = self
+            .runs
+            .iter()
+            .filter(|run| run.changed_at.is_none())
+            .map(row)
+            .collect();
         if !rows.is_empty() {
             text.push_str(&render::table(&HEAD, &rows, &RIGHT));
         }
         let rows: Vec<Vec<String>> = self
             .runs
             .iter()
-            .filter(|run| run.edge.is_some())
+            .filter(|run| run.changed_at.is_some())
             .map(change_row)
             .collect();
         if !rows.is_empty() {
@@ -132,144 +126,25 @@ impl Report {
         }
         if let Some(Overhead { wall, cpu }) = self.overhead() {
             text.push_str(&format!(
-                "\nA throttle that does not limit, of none at all, median and quartiles of {} rounds: wall {}, processor {}\n",
+                "\nA throttle that does not limit, compared with none, median and quartiles of {} rounds: wall {}, processor {}\n",
                 self.cost.len(),
                 wall.text(),
                 cpu.text()
             ));
         }
-        let verdicts: Vec<Vec<String>> = self.bars().iter().map(verdict).collect();
-        if !verdicts.is_empty() {
+        let rows: Vec<Vec<String>> = self.bars().iter().map(bar_row).collect();
+        if !rows.is_empty() {
             text.push('\n');
-            text.push_str(&render::table(&["BAR", "WANTED", "MEASURED", ""], &verdicts, &[]));
+            text.push_str(&render::table(&["BAR", "WANTED", "MEASURED", ""], &rows, &[]));
         }
         text.push_str(&format!("\nBytes were counted by the {}.\n", self.counter.name()));
         text
     }
-
-    /// For scripts.
-    #[must_use]
-    pub fn json(&self) -> Value {
-        let bar = |bar: &Bar| {
-            json!({
-                "name": bar.name, "bar": bar.bar, "least": finite(bar.measured.0), "most": finite(bar.measured.1),
-                "held": bar.held,
-            })
-        };
-        let cost = |(without, with): &(Cost, Cost)| {
-            json!({
-                "unpaced_wall_seconds": without.wall, "unpaced_cpu_seconds": without.cpu,
-                "unlimited_wall_seconds": with.wall, "unlimited_cpu_seconds": with.cpu,
-            })
-        };
-        let overhead = self
-            .overhead()
-            .map(|cost| json!({ "wall": cost.wall.json(), "cpu": cost.cpu.json() }));
-        json!({
-            "counted_by": self.counter.name(),
-            "cores": std::thread::available_parallelism().map_or(1, usize::from),
-            "runs": self.runs.iter().map(run_json).collect::<Vec<_>>(),
-            "cost": { "ratio": overhead, "rounds": self.cost.iter().map(cost).collect::<Vec<_>>() },
-            "bars": self.bars().iter().map(bar).collect::<Vec<_>>(),
-        })
-    }
-
-    /// A line for each run, and for each round of cost, under one head.
-    #[must_use]
-    pub fn csv(&self) -> String {
-        let mut text = format!("{}\n", CSV_HEAD.join(","));
-        for run in &self.runs {
-            let value = run_json(run);
-            line(&mut text, |name| match name {
-                "kind" => json!(if run.edge.is_some() { "change" } else { "sweep" }),
-                name => value[name].clone(),
-            });
-        }
-        for (without, with) in &self.cost {
-            for (kind, cost) in [("unpaced", without), ("unlimited", with)] {
-                line(&mut text, |name| match name {
-                    "kind" => json!(kind),
-                    "wall_seconds" => json!(cost.wall),
-                    "cpu_seconds" => json!(cost.cpu),
-                    _ => Value::Null,
-                });
-            }
-        }
-        text
-    }
 }
 
-const CSV_HEAD: [&str; 18] = [
-    "kind",
-    "limit",
-    "limit_bytes_per_second",
-    "then",
-    "then_bytes_per_second",
-    "piece_bytes",
-    "parallel",
-    "budget_bytes",
-    "pack_bytes",
-    "counted_seconds",
-    "achieved",
-    "worst_second",
-    "acted_seconds",
-    "put_p50_seconds",
-    "put_p99_seconds",
-    "cpu_seconds",
-    "peak_bytes",
-    "wall_seconds",
-];
-
-/// Values are numbers, and limits that were parsed: nothing in them needs quotes.
-fn line(text: &mut String, value: impl Fn(&str) -> Value) {
-    let cells = CSV_HEAD.map(|name| match value(name) {
-        Value::Null => String::new(),
-        Value::String(word) => word,
-        other => other.to_string(),
-    });
-    text.push_str(&cells.join(","));
-    text.push('\n');
-}
-
-fn run_json(run: &Measured) -> Value {
-    let setting = &run.setting;
-    let then = setting.then.as_ref();
-    json!({
-        "limit": setting.limit.text,
-        "limit_bytes_per_second": setting.limit.rate,
-        "then": then.map(|limit| &limit.text),
-        "then_bytes_per_second": then.and_then(|limit| limit.rate),
-        "piece": match setting.piece { Piece(None) => "auto", Piece(Some(_)) => "set" },
-        "piece_bytes": run.piece_len,
-        "parallel": setting.parallel,
-        "budget_bytes": setting.budget,
-        "pack_bytes": setting.pack_len,
-        "counted_seconds": setting.time.as_secs_f64(),
-        "bytes": stats::carried(&run.slots),
-        "bytes_per_second": run.rate(),
-        "achieved": run.achieved(),
-        "worst_second": run.worst_second(),
-        "acted_seconds": run.acted().map(|acted| acted.as_secs_f64()),
-        "puts": run.tally.latencies.len(),
-        "failed": run.tally.failed,
-        "put_p50_seconds": percentile(&run.tally.latencies, 50),
-        "put_p99_seconds": percentile(&run.tally.latencies, 99),
-        "cpu_seconds": run.used.cpu.as_secs_f64(),
-        "peak_bytes": run.used.peak,
-        "wall_seconds": run.used.wall.as_secs_f64(),
-        "tenths_bytes": tenths(&run.slots),
-    })
-}
-
-/// Bytes of each tenth of a second: enough to draw from.
-#[must_use]
-pub fn tenths(slots: &[u64]) -> Vec<u64> {
-    slots.chunks(stats::SECOND / 10).map(stats::carried).collect()
-}
-
-/// JSON has no infinity.
-fn finite(number: f64) -> Value {
-    json!(number.is_finite().then_some(number))
+/// The bytes of each tenth of a second, which is fine enough for a plot.
+pub(super) fn tenths(slots: &[u64]) -> Vec<u64> {
+    slots.chunks(stats::SECOND / 10).map(stats::total).collect()
 }
 
 const HEAD: [&str; 12] = [
@@ -310,11 +185,11 @@ fn change_row(run: &Measured) -> Vec<String> {
     ]
 }
 
-fn verdict(bar: &Bar) -> Vec<String> {
+fn bar_row(bar: &Bar) -> Vec<String> {
     let (least, most) = bar.measured;
     vec![
         bar.name.to_owned(),
-        bar.bar.to_owned(),
+        bar.wanted.to_owned(),
         format!("{least:.3} … {most:.3}"),
         if bar.held { "held" } else { "missed" }.to_owned(),
     ]
@@ -332,13 +207,13 @@ fn whole(number: f64) -> u64 {
     #[allow(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
-        reason = "a rate for people; bytes a second are positive and far below 2^63"
+        reason = "rounded for people; a rate is positive and far below 2^63"
     )]
     let whole = number as u64;
     whole
 }
 
-/// The bar over all the values; `None` of none. What is measured is judged as it is shown: in hundredths.
+/// Compares all values with a bar; `None` without values. Each value is first rounded to hundredths.
 fn bar(
     name: &'static str,
     wanted: &'static str,
@@ -350,12 +225,11 @@ fn bar(
     let most = values.iter().copied().reduce(f64::max)?;
     Some(Bar {
         name,
-        bar: wanted,
+        wanted,
         measured: (least, most),
         held: values.iter().all(|value| holds((value * 100.0).round() / 100.0)),
     })
 }
 
 #[cfg(test)]
-#[path = "report_tests.rs"]
 mod tests;

@@ -1,6 +1,7 @@
-//! The receiving side: where bytes are counted as they arrive, on a thread of its own that ends with its owner. Either it
-//! is the store itself, a loopback server that takes what an S3 client puts and keeps none of it; or it stands in front
-//! of a store that speaks plain HTTP and hands everything on.
+//! The receiving side, which counts bytes as they arrive. It runs on its own thread until its owner drops it.
+//!
+//! It is either the store itself, a loopback server that accepts what an S3 client puts and discards it; or a relay in
+//! front of a store that speaks plain HTTP.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
@@ -22,9 +23,9 @@ use tokio::sync::oneshot;
 
 use super::stats::{SLOT, slot_of};
 
-/// When bytes arrived, in slots from the first byte on.
+/// How many bytes arrived in each slot, counted from the first byte on.
 #[derive(Debug, Default)]
-pub struct Arrivals(Mutex<Counted>);
+pub(super) struct Arrivals(Mutex<Counted>);
 
 #[derive(Debug, Default)]
 struct Counted {
@@ -33,8 +34,8 @@ struct Counted {
 }
 
 impl Arrivals {
-    /// Bytes arrived just now.
-    pub fn count(&self, bytes: usize) {
+    /// Counts bytes that arrive now.
+    pub(super) fn count(&self, bytes: usize) {
         let now = Instant::now();
         let mut counted = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let first = *counted.first.get_or_insert(now);
@@ -45,36 +46,31 @@ impl Arrivals {
         counted.slots[slot] += bytes as u64;
     }
 
-    /// When the first byte came.
-    #[must_use]
-    pub fn first(&self) -> Option<Instant> {
+    /// When the first byte arrived.
+    pub(super) fn first(&self) -> Option<Instant> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).first
     }
 
-    /// The slots of the first `time`, whether or not anything came in the last of them.
-    #[must_use]
-    pub fn slots(&self, time: Duration) -> Vec<u64> {
+    /// The slots of the first `time`. Slots in which nothing arrived are 0.
+    pub(super) fn slots(&self, time: Duration) -> Vec<u64> {
         let mut slots = self.0.lock().unwrap_or_else(PoisonError::into_inner).slots.clone();
         slots.resize(slot_of(time + SLOT / 2), 0);
         slots
     }
 }
 
-/// A receiving side that runs; dropped, it ends.
+/// A receiving side that runs until it is dropped.
 #[derive(Debug)]
-pub struct Sink {
-    /// Where it listens.
-    pub address: SocketAddr,
+pub(super) struct Sink {
+    /// The address it listens on.
+    pub(super) address: SocketAddr,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<Duration>>,
 }
 
 impl Sink {
-    /// A store that takes everything and keeps nothing.
-    ///
-    /// # Errors
-    /// Where no port or thread can be had.
-    pub fn store(arrivals: &Arc<Arrivals>) -> io::Result<Sink> {
+    /// Starts a store that accepts everything and keeps nothing.
+    pub(super) fn store(arrivals: &Arc<Arrivals>) -> io::Result<Sink> {
         let arrivals = Arc::clone(arrivals);
         Sink::start(move |listener| async move {
             let router = Router::new().fallback(move |request| take(request, Arc::clone(&arrivals)));
@@ -82,19 +78,16 @@ impl Sink {
         })
     }
 
-    /// Hands everything on to `upstream`.
-    ///
-    /// # Errors
-    /// Where no port or thread can be had.
-    pub fn before(upstream: String, arrivals: &Arc<Arrivals>) -> io::Result<Sink> {
+    /// Starts a relay that passes everything on to `upstream` (host and port).
+    pub(super) fn relay(upstream: String, arrivals: &Arc<Arrivals>) -> io::Result<Sink> {
         let arrivals = Arc::clone(arrivals);
         Sink::start(move |listener| async move {
             loop {
                 let (client, _) = listener.accept().await?;
                 let (upstream, arrivals) = (upstream.clone(), Arc::clone(&arrivals));
                 tokio::spawn(async move {
-                    // A connection that breaks is the client's to notice.
-                    let _ = hand_on(client, &upstream, &arrivals).await;
+                    // If the connection breaks, the client notices it.
+                    let _ = pass_on(client, &upstream, &arrivals).await;
                 });
             }
         })
@@ -119,7 +112,7 @@ impl Sink {
                     };
                     tokio::select! {
                         _ = serve(listener) => {}
-                        // Dropped is stopped, too.
+                        // An error means that the sender was dropped, which stops the sink too.
                         _ = stopped => {}
                     }
                 });
@@ -133,9 +126,8 @@ impl Sink {
         })
     }
 
-    /// Ends it; the processor time that it took.
-    #[must_use]
-    pub fn stop(mut self) -> Duration {
+    /// Ends the thread and returns the processor time that it used.
+    pub(super) fn stop(mut self) -> Duration {
         self.end()
     }
 
@@ -154,15 +146,14 @@ impl Drop for Sink {
     }
 }
 
-/// Processor time of this process or thread so far.
-#[must_use]
-pub fn cpu_time(clock: ClockId) -> Duration {
+/// The processor time of this process or thread so far.
+pub(super) fn cpu_time(clock: ClockId) -> Duration {
     let time = clock_gettime(clock);
     let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
     Duration::new(seconds, u32::try_from(time.tv_nsec).unwrap_or(0))
 }
 
-/// Counts a body, and answers as a store does that has it now.
+/// Counts a body and answers like a store that has stored it.
 async fn take(request: Request, arrivals: Arc<Arrivals>) -> Response {
     let put = request.method() == Method::PUT;
     let mut body = request.into_body().into_data_stream();
@@ -179,13 +170,13 @@ async fn take(request: Request, arrivals: Arc<Arrivals>) -> Response {
     }
 }
 
-async fn hand_on(client: TcpStream, upstream: &str, arrivals: &Arrivals) -> io::Result<()> {
+async fn pass_on(client: TcpStream, upstream: &str, arrivals: &Arrivals) -> io::Result<()> {
     let server = TcpStream::connect(upstream).await?;
     client.set_nodelay(true)?;
     server.set_nodelay(true)?;
     let (mut from_client, mut to_client) = client.into_split();
     let (mut from_server, mut to_server) = server.into_split();
-    let there = async {
+    let upwards = async {
         let mut buffer = vec![0; 128 * 1024];
         loop {
             let len = from_client.read(&mut buffer).await?;
@@ -196,11 +187,11 @@ async fn hand_on(client: TcpStream, upstream: &str, arrivals: &Arrivals) -> io::
             to_server.write_all(&buffer[..len]).await?;
         }
     };
-    let back = async {
+    let downwards = async {
         tokio::io::copy(&mut from_server, &mut to_client).await?;
         to_client.shutdown().await
     };
-    tokio::try_join!(there, back)?;
+    tokio::try_join!(upwards, downwards)?;
     Ok(())
 }
 
@@ -210,7 +201,7 @@ mod tests {
     use super::*;
     use std::io::{Read, Write};
 
-    /// Puts ten bytes, and reads the answer to its end.
+    /// Puts ten bytes and reads the whole answer.
     fn put(address: SocketAddr) -> String {
         let mut stream = std::net::TcpStream::connect(address).unwrap();
         let head = "PUT /bucket/name HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 10\r\n\r\n";
@@ -235,10 +226,10 @@ mod tests {
     }
 
     #[test]
-    fn what_is_handed_on_is_counted_with_its_heads() {
+    fn a_relay_counts_heads_too() {
         let (outer, inner) = (Arc::new(Arrivals::default()), Arc::new(Arrivals::default()));
         let store = Sink::store(&inner).unwrap();
-        let relay = Sink::before(store.address.to_string(), &outer).unwrap();
+        let relay = Sink::relay(store.address.to_string(), &outer).unwrap();
         assert!(put(relay.address).starts_with("HTTP/1.1 200"));
         let counted = |arrivals: &Arrivals| arrivals.slots(Duration::from_secs(3600)).iter().sum::<u64>();
         assert_eq!(counted(&inner), 10);
@@ -246,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn slots_are_as_many_as_were_asked_for() {
+    fn there_are_as_many_slots_as_asked_for() {
         let arrivals = Arrivals::default();
         arrivals.count(5);
         let slots = arrivals.slots(Duration::from_secs(2));

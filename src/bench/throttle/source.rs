@@ -1,4 +1,4 @@
-//! What is put: packs of frames, as a backup makes them, generated or from files.
+//! The packs that are put. Their frames are generated or come from files, compressed as in a backup.
 
 use std::fs::{self, File};
 use std::io::{self, Read};
@@ -10,28 +10,27 @@ use lockstone_vault::pack::frame::Compressor;
 use lockstone_vault::store::PutPayload;
 use tokio::sync::{Mutex, mpsc};
 
-/// Raw bytes of a frame.
+/// The raw bytes of a frame.
 const FRAME: usize = 1 << 20;
-/// zstd level of a backup.
+/// The zstd level of a backup.
 const LEVEL: i32 = 3;
 
-/// Where packs come from. Cheap to clone; whoever asks gets the next one.
+/// Where packs come from. Cheap to clone; the clones share the files, so each pack is handed out once.
 #[derive(Debug, Clone)]
-pub enum Source {
-    /// The same bytes again and again, each time in memory of their own, as those of a backup are.
+pub(super) enum Source {
+    /// The same bytes again and again. Each pack is a copy in its own memory, as in a backup.
     Generated(Bytes),
-    /// Files, read, laid side by side and compressed; after the last one the first comes again.
+    /// Frames of files that are read one after the other and compressed. After the last file the first is read again.
     Files(Arc<Mutex<mpsc::Receiver<io::Result<Bytes>>>>),
 }
 
 impl Source {
-    /// Bytes that do not compress.
-    #[must_use]
-    pub fn generated() -> Source {
+    /// A source of bytes that do not compress.
+    pub(super) fn generated() -> Source {
         let mut state: u64 = 1;
         let mut bytes = Vec::with_capacity(FRAME);
         while bytes.len() < FRAME {
-            // xorshift64: enough for bytes that only have to be different.
+            // xorshift64: the bytes only have to differ from each other.
             state ^= state << 13;
             state ^= state >> 7;
             state ^= state << 17;
@@ -40,27 +39,22 @@ impl Source {
         Source::Generated(bytes.into())
     }
 
-    /// The files at and below `path`. They are read on a thread of their own, which ends with the last of the sources.
-    ///
-    /// # Errors
-    /// Where the path cannot be read, or nothing is in it.
-    pub fn files(path: &Path) -> io::Result<Source> {
+    /// A source of the files at and below `path`. A thread reads them until the last clone of the source is dropped.
+    pub(super) fn files(path: &Path) -> io::Result<Source> {
         let mut files = Vec::new();
         collect(path, &mut files)?;
         if files.is_empty() {
-            return Err(io::Error::other("there is no file in it with anything to send"));
+            return Err(io::Error::other("there is no file in it that has content"));
         }
         let (sender, receiver) = mpsc::channel(4);
         let thread = std::thread::Builder::new().name("bench-source".to_owned());
-        thread.spawn(move || read_on(&files, &sender))?;
+        thread.spawn(move || read_repeatedly(&files, &sender))?;
         Ok(Source::Files(Arc::new(Mutex::new(receiver))))
     }
 
-    /// The next pack, of about `len` bytes: exactly so many of generated ones, and whole frames of files.
-    ///
-    /// # Errors
-    /// Where the files cannot be read any more.
-    pub async fn pack(&self, len: usize) -> io::Result<PutPayload> {
+    /// The next pack. A generated pack has exactly `len` bytes; one of files has whole frames of about `len` bytes
+    /// together.
+    pub(super) async fn pack(&self, len: usize) -> io::Result<PutPayload> {
         let mut pack = Vec::new();
         let mut left = len;
         while left > 0 {
@@ -68,7 +62,7 @@ impl Source {
                 Source::Generated(bytes) => Bytes::copy_from_slice(&bytes[..left.min(bytes.len())]),
                 Source::Files(frames) => {
                     let next = frames.lock().await.recv().await;
-                    next.unwrap_or_else(|| Err(io::Error::other("the files are not read any more")))?
+                    next.unwrap_or_else(|| Err(io::Error::other("the thread that reads the files has ended")))?
                 }
             };
             left = left.saturating_sub(frame.len());
@@ -78,7 +72,7 @@ impl Source {
     }
 }
 
-/// The regular files that hold something. Symlinks are not followed; what vanishes meanwhile is no file.
+/// Collects the regular files that have content. Symlinks are not followed. A file that vanishes meanwhile is left out.
 fn collect(path: &Path, files: &mut Vec<PathBuf>) -> io::Result<()> {
     let kind = fs::symlink_metadata(path)?;
     if kind.is_file() && kind.len() > 0 {
@@ -94,8 +88,8 @@ fn collect(path: &Path, files: &mut Vec<PathBuf>) -> io::Result<()> {
     Ok(())
 }
 
-/// Sends frames until nobody wants any.
-fn read_on(files: &[PathBuf], frames: &mpsc::Sender<io::Result<Bytes>>) {
+/// Sends frames until the receiver is gone.
+fn read_repeatedly(files: &[PathBuf], frames: &mpsc::Sender<io::Result<Bytes>>) {
     let mut compressor = match Compressor::new(LEVEL) {
         Ok(compressor) => compressor,
         Err(error) => {
@@ -107,7 +101,7 @@ fn read_on(files: &[PathBuf], frames: &mpsc::Sender<io::Result<Bytes>>) {
     loop {
         let mut read = 0;
         for file in files {
-            // What cannot be read is left out here, and its backup would say so.
+            // A file that cannot be read is left out.
             let Ok(mut file) = File::open(file) else { continue };
             while let Ok(len) = fill(&mut file, &mut raw) {
                 read += len;
@@ -131,7 +125,7 @@ fn read_on(files: &[PathBuf], frames: &mpsc::Sender<io::Result<Bytes>>) {
     }
 }
 
-/// Reads on until the frame is full or the file ends; how much that was.
+/// Reads until the frame is full or the file ends. Returns the number of bytes.
 fn fill(file: &mut File, raw: &mut Vec<u8>) -> io::Result<usize> {
     file.take((FRAME - raw.len()) as u64).read_to_end(raw)
 }
@@ -142,7 +136,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn generated_packs_have_exactly_the_length_that_is_wanted() {
+    async fn generated_packs_have_exactly_the_wanted_length() {
         let source = Source::generated();
         for len in [1, FRAME - 1, FRAME, 3 * FRAME + 7] {
             assert_eq!(source.pack(len).await.unwrap().content_length(), len);

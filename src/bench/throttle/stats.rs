@@ -1,37 +1,34 @@
-//! What arrivals say: shares of a limit, the worst second, when a change acted, percentiles. Pure functions of bytes in slots
-//! of [`SLOT`], counted from the first byte on.
+//! Computes rates, the worst second, the effect of a change, and percentiles from arrivals.
+//!
+//! All functions are pure. Arrivals are bytes per slot of [`SLOT`], counted from the first byte on.
 
 use std::time::Duration;
 
-/// How finely arrivals are counted.
-pub const SLOT: Duration = Duration::from_millis(10);
-/// Slots of a second.
-pub const SECOND: usize = 100;
+/// The time of one slot.
+pub(super) const SLOT: Duration = Duration::from_millis(10);
+/// The slots in a second.
+pub(super) const SECOND: usize = 100;
 
-/// The slot in which something happens that long after the first byte.
-#[must_use]
-pub fn slot_of(after: Duration) -> usize {
+/// The slot of a moment, given as the time since the first byte.
+pub(super) fn slot_of(after: Duration) -> usize {
     usize::try_from(after.as_millis() / SLOT.as_millis()).unwrap_or(usize::MAX)
 }
 
-/// Bytes of all the slots.
-#[must_use]
-pub fn carried(slots: &[u64]) -> u64 {
+/// The bytes of all slots.
+pub(super) fn total(slots: &[u64]) -> u64 {
     slots.iter().sum()
 }
 
-/// Bytes a second over all the slots; nothing of no time.
-#[must_use]
-pub fn mean_rate(slots: &[u64]) -> f64 {
+/// Bytes per second over all slots; 0 without slots.
+pub(super) fn mean_rate(slots: &[u64]) -> f64 {
     if slots.is_empty() {
         return 0.0;
     }
-    number(carried(slots)) * number(SECOND as u64) / number(slots.len() as u64)
+    number(total(slots)) * number(SECOND as u64) / number(slots.len() as u64)
 }
 
-/// Most bytes of any second, wherever it begins; all there is of a shorter time.
-#[must_use]
-pub fn worst_second(slots: &[u64]) -> u64 {
+/// The most bytes in any second, which may begin in any slot. Fewer slots than a second count as one.
+pub(super) fn worst_second(slots: &[u64]) -> u64 {
     let mut window: u64 = 0;
     let mut worst = 0;
     for (at, bytes) in slots.iter().enumerate() {
@@ -44,20 +41,19 @@ pub fn worst_second(slots: &[u64]) -> u64 {
     worst
 }
 
-/// A change of the limit in mid-run, bytes a second. `to` may be 0 (a pause), or `None` (no limit any more).
+/// A change of the limit in the middle of a run, in bytes per second.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Change {
+pub(super) struct Change {
     /// The limit before.
-    pub from: u64,
-    /// The limit after.
-    pub to: Option<u64>,
+    pub(super) from: u64,
+    /// The limit after; 0 is a pause, `None` means no limit.
+    pub(super) to: Option<u64>,
 }
 
-/// How long after slot `edge` the change acted: from then on a second carries what the new limit lets through, within a
-/// tenth. A pause acted when the last byte came. `None`: it did not act while somebody looked.
-#[must_use]
-pub fn acted(slots: &[u64], edge: usize, change: Change) -> Option<Duration> {
-    let after = slots.get(edge..)?;
+/// How long after slot `changed_at` the change acted: the start of the first second whose bytes are within a tenth of
+/// the new limit. A pause acted when the last byte arrived. `None` if the change did not act within the slots.
+pub(super) fn acted(slots: &[u64], changed_at: usize, change: Change) -> Option<Duration> {
+    let after = slots.get(changed_at..)?;
     let slot = match change.to {
         Some(0) => {
             let last = after.iter().rposition(|bytes| *bytes > 0);
@@ -68,27 +64,25 @@ pub fn acted(slots: &[u64], edge: usize, change: Change) -> Option<Duration> {
             let (least, most) = (limit - limit / 10, limit + limit / 10);
             after
                 .windows(SECOND)
-                .position(|second| (least..=most).contains(&carried(second)))
+                .position(|second| (least..=most).contains(&total(second)))
         }
         None => after
             .windows(SECOND)
-            .position(|second| carried(second) > change.from + change.from / 10),
+            .position(|second| total(second) > change.from + change.from / 10),
     };
     Some(SLOT * u32::try_from(slot?).ok()?)
 }
 
-/// The value below which a share of the values lies (nearest rank); `None` of none.
-#[must_use]
-pub fn percentile(values: &[f64], percent: usize) -> Option<f64> {
+/// A percentile of the values by nearest rank; `None` without values.
+pub(super) fn percentile(values: &[f64], percent: usize) -> Option<f64> {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
     let rank = (sorted.len() * percent).div_ceil(100).clamp(1, sorted.len().max(1));
     sorted.get(rank - 1).copied()
 }
 
-/// The value in the middle.
-#[must_use]
-pub fn median(values: &[f64]) -> Option<f64> {
+/// The median; `None` without values.
+pub(super) fn median(values: &[f64]) -> Option<f64> {
     let (low, high) = (percentile(values, 50)?, upper_middle(values)?);
     Some(f64::midpoint(low, high))
 }
@@ -99,9 +93,8 @@ fn upper_middle(values: &[f64]) -> Option<f64> {
     sorted.get(sorted.len() / 2).copied()
 }
 
-/// A count as a number to divide by; exact up to 8 PiB.
-#[must_use]
-pub fn number(count: u64) -> f64 {
+/// A count as a number to calculate with; exact below 2^53 (8 PiB).
+pub(super) fn number(count: u64) -> f64 {
     #[allow(clippy::cast_precision_loss, reason = "counts of bytes and slots are far below 2^53")]
     let number = count as f64;
     number
@@ -112,7 +105,7 @@ pub fn number(count: u64) -> f64 {
 mod tests {
     use super::*;
 
-    /// Bytes at an even rate for so many slots.
+    /// Bytes at an even rate, in so many slots.
     fn even(bytes_per_second: u64, slots: usize) -> Vec<u64> {
         vec![bytes_per_second / SECOND as u64; slots]
     }
@@ -130,8 +123,8 @@ mod tests {
     }
 
     #[test]
-    fn a_second_is_looked_at_wherever_it_begins() {
-        // Two bursts half a second apart, across the border of two whole seconds.
+    fn a_second_may_begin_in_any_slot() {
+        // Two bursts half a second apart, before and after the end of the first second.
         let mut slots = vec![0; 3 * SECOND];
         slots[75] = 600;
         slots[125] = 600;
@@ -176,7 +169,7 @@ mod tests {
         };
         assert_eq!(acted(&slots, 200, pause), Some(Duration::from_millis(300)));
         assert_eq!(acted(&slots, 230, pause), Some(Duration::ZERO));
-        // Nobody looked for a second after it.
+        // The slots end less than a second after the pause.
         assert_eq!(acted(&slots[..300], 200, pause), None);
     }
 

@@ -1,4 +1,4 @@
-//! Where the bytes go, and who counts them.
+//! Where the bytes go, and where they are counted.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -8,11 +8,11 @@ use axum::http::Uri;
 use lockstone_vault::store::pace::{Way, WirePace};
 use lockstone_vault::store::{Store, StoreOptions};
 
+use super::VaultStore;
 use super::sink::{Arrivals, Sink};
-use crate::agent::store_settings::StoreSettings;
 use crate::failure::Failure;
 
-/// Settings that name an endpoint, the first that is set counts.
+/// The settings that name an endpoint. The first one that is set is used.
 const ENDPOINTS: [&str; 5] = [
     "aws_endpoint_url_s3",
     "aws_endpoint_url",
@@ -23,35 +23,33 @@ const ENDPOINTS: [&str; 5] = [
 
 /// Where the bytes go.
 #[derive(Debug, Clone)]
-pub enum Target {
-    /// To the built-in sink.
+pub(super) enum Target {
+    /// The built-in sink.
     Sink,
-    /// To a vault, by these settings.
+    /// The store of a vault.
     Vault {
-        /// Its URL.
         url: String,
-        /// All that its store needs to know: of the environment and of the state folder.
+        /// The settings of the environment and of the state folder.
         settings: BTreeMap<String, String>,
-        /// The setting that names an endpoint of plain HTTP, and the host and port there.
+        /// If the endpoint speaks plain HTTP: the setting that names it, and its host and port.
         plain: Option<(&'static str, String)>,
     },
 }
 
-/// Who counted the bytes.
+/// Where the bytes are counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Counter {
-    /// The built-in sink: bodies as they arrive.
+pub(super) enum Counter {
+    /// In the built-in sink, which counts bodies as they arrive.
     Sink,
-    /// A relay in front of the store: all that arrives, heads of requests too.
+    /// In a relay in front of the store, which counts everything that arrives, also the heads of requests.
     Relay,
-    /// The sender, as the throttle lets bytes go: a folder or a store of HTTPS cannot be looked into.
+    /// In the sender, when the throttle lets the bytes go. Arrivals in a folder or behind HTTPS cannot be seen.
     Sender,
 }
 
 impl Counter {
-    /// Its name in results.
-    #[must_use]
-    pub fn name(self) -> &'static str {
+    /// The name in reports.
+    pub(super) fn name(self) -> &'static str {
         match self {
             Counter::Sink => "sink",
             Counter::Relay => "relay",
@@ -60,23 +58,18 @@ impl Counter {
     }
 }
 
-/// An open target. The receiving side ends with it.
+/// An open target. The receiving side ends when this is dropped.
 #[derive(Debug)]
-pub struct Opened {
-    /// The store to put to.
-    pub store: Store,
-    /// The receiving side, where it is a thread of this process.
-    pub sink: Option<Sink>,
+pub(super) struct Opened {
+    pub(super) store: Store,
+    /// The receiving side, if it is a thread of this process.
+    pub(super) sink: Option<Sink>,
 }
 
 impl Target {
-    /// The target of a URL, or the sink.
-    ///
-    /// # Errors
-    /// Where the settings in the state folder make no sense.
-    pub fn of(vault: Option<&str>) -> Result<Target, Failure> {
-        let Some(url) = vault else { return Ok(Target::Sink) };
-        let mut settings = StoreSettings::load()?.variables;
+    /// The store of a vault. Settings of the environment win over those of the state folder.
+    pub(super) fn vault(vault: VaultStore) -> Target {
+        let VaultStore { url, mut settings } = vault;
         for (name, value) in std::env::vars() {
             let name = name.to_ascii_lowercase();
             if !value.is_empty() && StoreOptions::knows(&name) {
@@ -93,13 +86,11 @@ impl Target {
             .filter(|name| name.starts_with(kind))
             .find_map(|name| Some((name, settings.get(name)?)));
         let plain = endpoint.and_then(|(name, at)| Some((name, plain_authority(at)?)));
-        let url = url.to_owned();
-        Ok(Target::Vault { url, settings, plain })
+        Target::Vault { url, settings, plain }
     }
 
-    /// Who counts.
-    #[must_use]
-    pub fn counter(&self) -> Counter {
+    /// Where the bytes are counted.
+    pub(super) fn counter(&self) -> Counter {
         match self {
             Target::Sink => Counter::Sink,
             Target::Vault { plain: Some(_), .. } => Counter::Relay,
@@ -107,11 +98,8 @@ impl Target {
         }
     }
 
-    /// Opens it for bytes that go at a pace and are counted.
-    ///
-    /// # Errors
-    /// Where the vault's URL or a setting makes no sense, or nothing is there.
-    pub fn open(&self, pace: Arc<dyn WirePace>, arrivals: &Arc<Arrivals>) -> Result<Opened, Failure> {
+    /// Opens the target. Bytes go at this pace and are counted as arrivals.
+    pub(super) fn open(&self, pace: Arc<dyn WirePace>, arrivals: &Arc<Arrivals>) -> Result<Opened, Failure> {
         let no_sink = |error: std::io::Error| {
             Failure::failed("sink", format!("cannot listen on the loopback address: {error}"), "")
         };
@@ -134,12 +122,12 @@ impl Target {
                 settings,
                 plain: Some((name, upstream)),
             } => {
-                let sink = Sink::before(upstream.clone(), arrivals).map_err(no_sink)?;
+                let sink = Sink::relay(upstream.clone(), arrivals).map_err(no_sink)?;
                 let mut settings = settings.clone();
-                let through = settings
+                let relayed = settings
                     .get(*name)
                     .map(|at| at.replacen(upstream.as_str(), &sink.address.to_string(), 1));
-                settings.extend(through.map(|at| ((*name).to_owned(), at)));
+                settings.extend(relayed.map(|at| ((*name).to_owned(), at)));
                 let options = StoreOptions {
                     pace,
                     settings,
@@ -152,7 +140,7 @@ impl Target {
                 })
             }
             Target::Vault { url, settings, .. } => {
-                let counted: Arc<dyn WirePace> = Arc::new(Counted {
+                let counted: Arc<dyn WirePace> = Arc::new(CountingPace {
                     inner: pace,
                     arrivals: Arc::clone(arrivals),
                 });
@@ -168,7 +156,7 @@ impl Target {
     }
 }
 
-/// The sink has any bucket, and accepts any keys.
+/// The settings for the sink, which has every bucket and accepts all keys.
 fn settings_of_sink(sink: &Sink) -> BTreeMap<String, String> {
     let settings = [
         ("aws_endpoint_url", format!("http://{}", sink.address)),
@@ -179,23 +167,23 @@ fn settings_of_sink(sink: &Sink) -> BTreeMap<String, String> {
     settings.map(|(name, value)| (name.to_owned(), value)).into()
 }
 
-/// Host and port of an endpoint that speaks plain HTTP.
+/// The host and port of an endpoint that speaks plain HTTP.
 fn plain_authority(endpoint: &str) -> Option<String> {
     let uri: Uri = endpoint.parse().ok()?;
     let authority = uri.authority()?;
-    // Without a port the relay would have to guess one, and the endpoint's text would not hold it.
+    // The port must be in the text, because the relay's address replaces host and port there.
     (uri.scheme_str() == Some("http") && authority.port().is_some()).then(|| authority.to_string())
 }
 
-/// Counts what a pace lets go.
+/// Counts the bytes that a pace lets go.
 #[derive(Debug)]
-struct Counted {
+struct CountingPace {
     inner: Arc<dyn WirePace>,
     arrivals: Arc<Arrivals>,
 }
 
 #[async_trait]
-impl WirePace for Counted {
+impl WirePace for CountingPace {
     fn piece(&self, way: Way) -> Option<usize> {
         self.inner.piece(way)
     }
@@ -210,17 +198,16 @@ impl WirePace for Counted {
     }
 }
 
-/// The throttle's pace, in pieces of another length than its own.
+/// The throttle's pace with pieces of a given length.
 #[derive(Debug)]
-pub struct Cut {
-    /// The throttle's.
-    pub inner: Arc<dyn WirePace>,
-    /// Bytes.
-    pub piece: usize,
+pub(super) struct FixedPiecePace {
+    pub(super) inner: Arc<dyn WirePace>,
+    /// The length of a piece, in bytes.
+    pub(super) piece: usize,
 }
 
 #[async_trait]
-impl WirePace for Cut {
+impl WirePace for FixedPiecePace {
     fn piece(&self, way: Way) -> Option<usize> {
         self.inner.piece(way).map(|_| self.piece)
     }
@@ -239,7 +226,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_relay_stands_only_before_what_it_can_hand_on() {
+    fn a_relay_is_used_only_for_plain_http_with_a_port() {
         let authority = |text: &str| plain_authority(text);
         assert_eq!(authority("http://127.0.0.1:9000/"), Some("127.0.0.1:9000".to_owned()));
         assert_eq!(authority("http://[::1]:9000"), Some("[::1]:9000".to_owned()));

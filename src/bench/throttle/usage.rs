@@ -1,4 +1,4 @@
-//! What a run took of the machine.
+//! How much time and memory a run used.
 
 use std::fs;
 use std::time::{Duration, Instant};
@@ -7,29 +7,28 @@ use rustix::time::ClockId;
 
 use super::sink::cpu_time;
 
-/// A measure that was begun.
+/// A measurement that has begun.
 #[derive(Debug)]
-pub struct Usage {
+pub(super) struct Usage {
     begun: Instant,
     cpu: Duration,
 }
 
 /// What was used.
 #[derive(Debug, Clone, Copy)]
-pub struct Used {
-    /// Time on the wall.
-    pub wall: Duration,
+pub(super) struct Used {
+    /// Elapsed time.
+    pub(super) wall: Duration,
     /// Processor time of this process.
-    pub cpu: Duration,
-    /// The most memory that was resident, bytes; `None` where the system does not tell.
-    pub peak: Option<u64>,
+    pub(super) cpu: Duration,
+    /// The peak of resident memory, in bytes; `None` if the system does not report it.
+    pub(super) peak: Option<u64>,
 }
 
 impl Usage {
-    /// From here on.
-    #[must_use]
-    pub fn begin() -> Usage {
-        // "5" sets the peak back to what is resident now. Where it is not allowed the peak is that of the whole process.
+    /// Begins to measure.
+    pub(super) fn begin() -> Usage {
+        // "5" resets the peak to the current memory. If that is not allowed, the peak is that of the whole process.
         let _ = fs::write("/proc/self/clear_refs", "5");
         Usage {
             begun: Instant::now(),
@@ -37,9 +36,8 @@ impl Usage {
         }
     }
 
-    /// Until here.
-    #[must_use]
-    pub fn end(&self) -> Used {
+    /// What was used since the beginning.
+    pub(super) fn end(&self) -> Used {
         Used {
             wall: self.begun.elapsed(),
             cpu: cpu_time(ClockId::ProcessCPUTime).saturating_sub(self.cpu),
@@ -48,7 +46,7 @@ impl Usage {
     }
 }
 
-/// The peak in the text of `/proc/self/status`, bytes.
+/// The peak in the text of `/proc/self/status`, in bytes.
 fn peak(status: &str) -> Option<u64> {
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
     let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
@@ -60,7 +58,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_peak_is_read_from_the_systems_own_words() {
+    fn the_peak_is_read_from_the_status_file() {
         assert_eq!(peak("Name:\tx\nVmHWM:\t    2048 kB\nVmRSS:\t 1 kB\n"), Some(2 << 20));
         assert_eq!(peak("Name:\tx\n"), None);
     }

@@ -1,4 +1,5 @@
-//! `lockstone demo [PATH]`: a whole round trip in a scratch folder, printed step by step. The steps are in `crate::demo`.
+//! `lockstone demo [PATH]`: a whole round trip in a scratch folder, printed step by step. The steps are in
+//! `crate::demo`.
 
 use std::path::PathBuf;
 
@@ -15,10 +16,10 @@ use crate::text::render;
 #[derive(Debug, Args)]
 pub struct DemoArgs {
     /// Files to use; they are copied, and only read [default: /usr/share/doc, or /etc]
-    pub path: Option<PathBuf>,
+    path: Option<PathBuf>,
     /// Keep the scratch folder
     #[arg(long)]
-    pub keep: bool,
+    keep: bool,
 }
 
 /// Runs the command.

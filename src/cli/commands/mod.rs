@@ -3,6 +3,7 @@
 
 pub mod agent;
 pub mod backup;
+pub mod bench;
 pub mod cache;
 pub mod check;
 pub mod demo;

@@ -1,18 +1,20 @@
-//! Tests of the report and of the plot, on runs whose arrivals are known.
+//! Tests of the report and of the plot, with runs whose arrivals are known.
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 use std::time::Duration;
 
+use serde_json::{Value, json};
+
+use super::document::CSV_HEAD;
 use super::*;
 use crate::bench::throttle::load::Tally;
-use crate::bench::throttle::plan::{Setting, limit};
-use crate::bench::throttle::plot;
+use crate::bench::throttle::plan::{Piece, Setting, limit};
 use crate::bench::throttle::usage::Used;
 
 fn run(limit_text: &str, then: Option<&str>, slots: Vec<u64>) -> Measured {
     Measured {
-        edge: then.map(|_| slots.len() / 2),
+        changed_at: then.map(|_| slots.len() / 2),
         setting: Setting {
             limit: limit(limit_text).unwrap(),
             then: then.map(|text| limit(text).unwrap()),
@@ -36,7 +38,7 @@ fn run(limit_text: &str, then: Option<&str>, slots: Vec<u64>) -> Measured {
     }
 }
 
-/// 80 kbps are 10,000 bytes a second: 100 in each slot.
+/// 80 kbps is 10,000 bytes per second: 100 in each slot.
 fn report() -> Report {
     let mut changed = vec![100; 230];
     changed.extend(vec![20; 170]);
@@ -93,7 +95,7 @@ fn a_bar_is_held_by_all_or_missed() {
         names,
         [("achieved", false), ("worst_second", false), ("change_seconds", false)]
     );
-    assert_eq!(slow.json()["bars"][2]["most"], Value::Null);
+    assert_eq!(json!(slow.document())["bars"][2]["most"], Value::Null);
     assert!(slow.text().contains("never") && slow.text().contains("missed"));
 }
 
@@ -114,21 +116,21 @@ fn csv_has_the_same_columns_in_every_line() {
 #[test]
 fn json_and_text_say_the_same() {
     let report = report();
-    let (json, text) = (report.json(), report.text());
+    let (json, text) = (json!(report.document()), report.text());
     assert_eq!(json["runs"][0]["achieved"], 1.0);
     assert_eq!(json["runs"][1]["achieved"], Value::Null);
     assert_eq!(json["runs"][0]["put_p50_seconds"], 0.1);
     assert_eq!(json["runs"][0]["put_p99_seconds"], 0.5);
     assert_eq!(json["runs"][0]["tenths_bytes"].as_array().unwrap().len(), 30);
     assert!(text.contains("80kbps → 16kbps") && text.contains("1.0000"), "{text}");
-    // Where there was no limit, the rate stands.
+    // A run without a limit shows its rate.
     assert!(text.contains("KiB/s"), "{text}");
 }
 
 #[test]
 fn the_plot_is_well_formed_and_shows_every_run() {
     let mut report = report();
-    let svg = plot::svg(&report);
+    let svg = report.svg();
     assert_well_formed(&svg);
     assert_eq!(
         svg.matches("<circle").count(),
@@ -138,10 +140,10 @@ fn the_plot_is_well_formed_and_shows_every_run() {
     assert_eq!(svg.matches("class=\"flow\"").count(), 1);
     assert!(svg.contains("prefers-color-scheme:dark"));
     report.runs.clear();
-    assert_well_formed(&plot::svg(&report));
+    assert_well_formed(&report.svg());
 }
 
-/// Every element is closed, in order, and nothing is drawn at no number.
+/// Every element is closed, in order, and no coordinate is infinite or not a number.
 fn assert_well_formed(svg: &str) {
     assert!(!svg.contains("NaN") && !svg.contains("inf"), "{svg}");
     let mut open = Vec::new();
