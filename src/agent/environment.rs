@@ -1,5 +1,5 @@
-//! What an operation needs from outside: where it runs, when it has to stop, what it counts, how fast it may be, and to whom
-//! it speaks. The caller (a command, or the daemon) makes one for its process. Stores are opened here.
+//! What an operation needs from outside: where it runs, when it has to stop, what it counts, how fast it may be, and
+//! to whom it speaks. The caller (a command, or the daemon) makes one for its process. Stores are opened here.
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;

@@ -1,7 +1,7 @@
 //! What one server knows and does: its state folder, its registration, the opened vault, its jobs.
 //!
-//! The commands call this, and so will the daemon. Nothing here knows clap, terminals, HTTP or the end of the process: what
-//! the agent has to say goes out as notices, reports and failures.
+//! The commands call this, and so will the daemon. Nothing here knows clap, terminals, HTTP or the end of the
+//! process: what the agent has to say goes out as notices, reports and failures.
 
 pub(crate) mod access;
 pub(crate) mod environment;

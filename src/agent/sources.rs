@@ -1,8 +1,8 @@
 //! From the paths a person names to the sources of a backup: absolute, without `.` and `..`, none within another.
 //!
-//! Symlinks above a source are resolved, so that one folder has one path however it was reached. A source that is itself a
-//! symlink is backed up as that symlink, like any other symlink in a tree. A path that ends in `/` or `/.` means the folder,
-//! so it follows the link.
+//! Symlinks above a source are resolved, so that one folder has one path however it was reached. A source that is
+//! itself a symlink is backed up as that symlink, like any other symlink in a tree. A path that ends in `/` or `/.`
+//! means the folder, so it follows the link.
 
 use std::fs;
 use std::io;
@@ -23,8 +23,8 @@ pub(crate) struct Sources {
 
 /// Resolves the paths that a person named.
 ///
-/// Fails if one of them does not exist or cannot be reached. Then nothing is backed up, because a backup that silently lacks
-/// a source looks like a good one.
+/// Fails if one of them does not exist or cannot be reached. Then nothing is backed up, because a backup that
+/// silently lacks a source looks like a good one.
 pub(crate) fn resolve(named: &[PathBuf]) -> Result<Sources, Failure> {
     let mut sources = Sources::default();
     let mut missing = Vec::new();

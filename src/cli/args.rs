@@ -4,15 +4,9 @@
 use clap::{CommandFactory, Parser, Subcommand};
 
 use super::commands::{
-    agent, backup, cache, check, demo, extras, jobs, passphrase, points, register, restore, throttle, vault,
+    agent, backup, bench, cache, check, demo, extras, jobs, passphrase, points, register, restore, throttle, vault,
 };
-<<<<<<< HEAD
 use super::global::Global;
-=======
-use super::log::LogFormat;
-use crate::bench;
-use crate::text::units;
->>>>>>> main
 
 /// Encrypted, deduplicated backups of a server, restorable file by file or whole.
 #[derive(Debug, Parser)]

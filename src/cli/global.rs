@@ -36,7 +36,8 @@ pub(crate) struct Global {
     /// Read the passphrase from this file (else LOCKSTONE_PASSPHRASE_FILE, LOCKSTONE_PASSPHRASE, or a prompt)
     #[arg(long, global = true, value_name = "FILE", help_heading = "Global options")]
     pub(crate) passphrase_file: Option<PathBuf>,
-    /// How long a store that does not answer is waited for: 30s, 15m, 2h (default: 15m, but 10s before its first answer)
+    /// How long a store that does not answer is waited for: 30s, 15m, 2h (default: 15m, but 10s before its first
+    /// answer)
     #[arg(long, global = true, value_name = "TIME", value_parser = units::duration, help_heading = "Global options")]
     pub(crate) store_patience: Option<Duration>,
 }

@@ -1,5 +1,5 @@
-//! What backup, restore and check share at the command line: they run a job of the agent while a display, the exporter of
-//! metrics and the signals follow it, and at the end they show its warnings.
+//! What backup, restore and check share at the command line: they run a job of the agent while a display, the
+//! exporter of metrics and the signals follow it, and at the end they show its warnings.
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

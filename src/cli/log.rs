@@ -1,10 +1,11 @@
-//! Lines on stderr: diagnostics (`tracing`), and what the commands print there. If stderr is a log, both have the same form.
+//! Lines on stderr: diagnostics (`tracing`), and what the commands print there. If stderr is a log, both have the
+//! same form.
 //!
 //! | format | a line |
 //! |---|---|
 //! | text | `2026-11-22T03:00:00.123Z WARN job=… stage=uploader lockstone_vault::store: trying again attempt=1` |
-//! | json | an object: `time`, `level`, `target`, `message`, `job` and `stage` where there are some, and the line's own fields |
-//! | journal | `<4>job=… stage=uploader lockstone_vault::store: trying again attempt=1`: journald takes the level from it |
+//! | json | an object: `time`, `level`, `target`, `message`, `job` and `stage` if there are any, and the fields of the line |
+//! | journal | `<4>job=… stage=uploader lockstone_vault::store: trying again attempt=1`; journald reads the level |
 //!
 //! `job` and `stage` come from the spans that a job and each of its stages' threads are in.
 
@@ -39,15 +40,18 @@ const COMMAND_OUTPUT: &str = "lockstone::words";
 
 static FORMAT: OnceLock<LogFormat> = OnceLock::new();
 
-/// Starts to log. Called once, before anything else. The format is `format`, else `journal` if stderr is the journal, else
-/// `text`. The level is `level`, else `LOCKSTONE_LOG`, else `RUST_LOG`, else `default_level`. Fails with `usage` if `level`
-/// is not a level.
+/// Starts to log. Called once, before anything else. The format is `format`, else `journal` if stderr is the journal,
+/// else `text`. The level is `level`, else `LOCKSTONE_LOG`, else `RUST_LOG`, else `default_level`. Fails with `usage`
+/// if `level` is not a level.
 pub(crate) fn start(format: Option<LogFormat>, level: Option<&str>, default_level: &str) -> Result<(), Failure> {
     let variables = ["LOCKSTONE_LOG", "RUST_LOG"].map(|name| std::env::var(name).ok());
     let valid = |filter: &String| !filter.is_empty() && EnvFilter::try_new(filter).is_ok();
     let from_environment = variables.into_iter().flatten().find(valid);
     let wanted = level.map(str::to_owned).or(from_environment);
-    let filter = format!("{},{COMMAND_OUTPUT}=info,{SPANS}=error", wanted.as_deref().unwrap_or(default_level));
+    let filter = format!(
+        "{},{COMMAND_OUTPUT}=info,{SPANS}=error",
+        wanted.as_deref().unwrap_or(default_level)
+    );
     let filter = EnvFilter::try_new(filter).map_err(|error| {
         let hint = "a level is error, warn, info, debug or trace, or a filter such as warn,lockstone_vault=debug";
         Failure::usage(format!("--log-level: {error}"), hint)
@@ -80,8 +84,8 @@ pub(crate) fn say(level: Level, text: &str) {
     }
 }
 
-/// Whether stderr is the journal. systemd names the device and inode of the journal's socket; a stderr that was redirected
-/// since has others.
+/// Whether stderr is the journal. systemd names the device and inode of the journal's socket; a stderr that was
+/// redirected since has others.
 fn stderr_is_journal() -> bool {
     let Ok(journal) = std::env::var("JOURNAL_STREAM") else {
         return false;

@@ -1,7 +1,7 @@
 //! The command line: from what was typed to an exit code. Nothing else in the program imports it.
 //!
-//! `run` parses, runs one command, and turns the outcome into text and an exit code. A command returns `Outcome`; in the
-//! ordinary way only this file ends the process.
+//! `run` parses, runs one command, and turns the outcome into text and an exit code. A command returns `Outcome`; in
+//! the ordinary way only this file ends the process.
 
 mod access;
 mod args;

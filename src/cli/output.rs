@@ -1,7 +1,8 @@
-//! Where a command's output goes: results to stdout, everything else to stderr. With `--json`, one document goes to stdout.
+//! Where a command's output goes: results to stdout, everything else to stderr. With `--json`, one document goes to
+//! stdout.
 //!
-//! Every command gets one [`Output`]. It keeps two promises: `--json` means exactly one document, and a reader who closes
-//! the pipe early (`| head`) ends the program quietly.
+//! Every command gets one [`Output`]. It keeps two promises: `--json` means exactly one document, and a reader who
+//! closes the pipe early (`| head`) ends the program quietly.
 
 use std::io::{self, BufWriter, IsTerminal, Write};
 

@@ -1,7 +1,7 @@
 //! Shows a running job on stderr: live on a terminal, an occasional line elsewhere, or JSON lines.
 //!
-//! A display is one thread that reads the job's counters. The job does not know of it. When the display is dropped, it ends
-//! and clears what it drew.
+//! A display is one thread that reads the job's counters. The job does not know of it. When the display is dropped,
+//! it ends and clears what it drew.
 
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -127,12 +127,7 @@ impl ByteRate {
             self.samples.clear();
         }
         self.samples.push_back((Instant::now(), view.bytes_done));
-        while self.samples.len() > 2
-            && self
-                .samples
-                .front()
-                .is_some_and(|(at, _)| at.elapsed() > RATE_WINDOW)
-        {
+        while self.samples.len() > 2 && self.samples.front().is_some_and(|(at, _)| at.elapsed() > RATE_WINDOW) {
             self.samples.pop_front();
         }
     }
@@ -208,7 +203,8 @@ impl Display for Live {
         let mut line = how_far(view);
         let all_read = view.seen_all && view.bytes_done >= view.bytes_seen;
         if all_read {
-            // All files are read. Only the way to the vault, or to the disk, is left, and the rate of reading would only fall.
+            // All files are read. Only the way to the vault, or to the disk, is left, and the rate of reading would
+            // only fall.
             line.push_str(" · finishing");
         } else {
             line.push_str(&format!(" · {}/s", render::bytes(rate.per_second())));

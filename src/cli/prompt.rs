@@ -1,8 +1,8 @@
-//! Where a passphrase comes from: a file, the environment, or a terminal. It never comes from the command line, which other
-//! users can read.
+//! Where a passphrase comes from: a file, the environment, or a terminal. It never comes from the command line, which
+//! other users can read.
 //!
-//! The order is `--passphrase-file`, `LOCKSTONE_PASSPHRASE_FILE`, `LOCKSTONE_PASSPHRASE`, a prompt. If a command needs an old
-//! and a new passphrase (`passphrase change`), the new one has an option and variables of its own.
+//! The order is `--passphrase-file`, `LOCKSTONE_PASSPHRASE_FILE`, `LOCKSTONE_PASSPHRASE`, a prompt. If a command
+//! needs an old and a new passphrase (`passphrase change`), the new one has an option and variables of its own.
 
 use std::fs::File;
 use std::io::{IsTerminal, Read};

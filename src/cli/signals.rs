@@ -1,6 +1,6 @@
-//! SIGINT and SIGTERM: the first cancels the running job, the second ends the program at once. If no job runs, the first
-//! ends the program too. Neither harms a vault: what is not committed does not count. SIGHUP makes a running job, or the
-//! daemon, read the throttle's settings again; if neither runs, it ends the program.
+//! SIGINT and SIGTERM: the first cancels the running job, the second ends the program at once. If no job runs, the
+//! first ends the program too. Neither harms a vault: what is not committed does not count. SIGHUP makes a running
+//! job, or the daemon, read the throttle's settings again; if neither runs, it ends the program.
 //!
 //! `main` makes one [`Signals`] and starts to listen. Only this file ends the process early.
 

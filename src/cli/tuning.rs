@@ -53,8 +53,8 @@ pub(crate) struct TuningArgs {
 }
 
 impl TuningArgs {
-    /// Lets other programs go first, if that was asked for. Applies to this process with all of its threads. Fails if the
-    /// system does not allow it.
+    /// Lets other programs go first, if that was asked for. Applies to this process with all of its threads. Fails if
+    /// the system does not allow it.
     pub(crate) fn lower_priority(&self) -> Result<(), Failure> {
         let failed = |what: &str, error: std::io::Error| {
             Failure::failed(
@@ -80,8 +80,8 @@ impl TuningArgs {
         }
     }
 
-    /// The settings of the pipeline, with defaults for what was not given. Fails with `usage` if the memory budget is less
-    /// than a pipeline needs.
+    /// The settings of the pipeline, with defaults for what was not given. Fails with `usage` if the memory budget is
+    /// less than a pipeline needs.
     pub(crate) fn tuning(&self) -> Result<Tuning, Failure> {
         let mut tuning = Tuning::default();
         if let Some(threads) = self.threads {

@@ -35,7 +35,10 @@ enum Scope {
         opened: OnceLock<Opened>,
     },
     /// All jobs of this server.
-    Server { state: StateFolder, records: Mutex<Records> },
+    Server {
+        state: StateFolder,
+        records: Mutex<Records>,
+    },
 }
 
 /// What a job has once its vault is open.
@@ -101,7 +104,7 @@ impl Page {
                 match Registration::load(state) {
                     Ok(Some(registration)) => {
                         set_cache_space(&self.metrics, &registration.cache_folder(state));
-                    },
+                    }
                     Ok(None) => {}
                     Err(error) => tracing::warn!("{error:#}"),
                 }
@@ -114,7 +117,7 @@ impl Page {
         let jobs = match &self.scope {
             Scope::Job { kind, id, opened } => vec![JobEntry::OfThisProcess(JobOfThisProcess {
                 job: *id,
-                kind,
+                kind: *kind,
                 status: JobState::Running,
                 progress: opened.get().map(|opened| JobProgress::of(&opened.progress)),
             })],

@@ -13,10 +13,7 @@ use crate::agent::state::registration::Registration;
 use crate::failure::Failure;
 
 /// Opens the vault that this machine is registered with, and no other. A damaged descriptor is only a warning.
-pub(crate) async fn registered_vault(
-    environment: &Environment,
-    registration: &Registration,
-) -> Result<Vault, Failure> {
+pub(crate) async fn registered_vault(environment: &Environment, registration: &Registration) -> Result<Vault, Failure> {
     let pin = registration.pin()?;
     let store = environment.store(&registration.vault_url)?;
     let (vault, damage) = Vault::open_pinned(store, &pin).await?;

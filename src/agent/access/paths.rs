@@ -23,8 +23,8 @@ pub(crate) fn root(point: &Point) -> Result<Option<ChunkId>, Failure> {
         .map_err(|error| Failure::new(Exit::Damaged, "damaged", format!("a tree is damaged: {error}"), ""))
 }
 
-/// The path in the point that a user means, and its entry; the root has no entry. Fails with `no-such-path` if the point
-/// has no such path.
+/// The path in the point that a user means, and its entry; the root has no entry. Fails with `no-such-path` if the
+/// point has no such path.
 pub(crate) async fn find_path(
     session: &Session,
     point: &Point,
@@ -43,8 +43,8 @@ pub(crate) async fn find_path(
     Err(Failure::failed("no-such-path", message, hint))
 }
 
-/// The paths of a point that a user may mean, best first. An absolute path means itself. A relative path is taken from the
-/// working folder first, then from each source.
+/// The paths of a point that a user may mean, best first. An absolute path means itself. A relative path is taken
+/// from the working folder first, then from each source.
 fn candidates(point: &Point, path: &Path) -> Vec<Vec<u8>> {
     let mut found = Vec::new();
     let mut add = |path: PathBuf| {

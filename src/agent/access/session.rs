@@ -1,8 +1,9 @@
-//! A vault and a domain, opened for a command or a job: by this machine's registration, or by credentials and a passphrase.
+//! A vault and a domain, opened for a command or a job: by this machine's registration, or by credentials and a
+//! passphrase.
 //!
-//! A session by the registration uses the local cache folder, which only one process can have at a time. A job holds the
-//! job lock while it does. A command that only reads takes the lock too if it is free. If a job holds it, the command reads
-//! with a temporary cache folder, so that reading is always possible.
+//! A session by the registration uses the local cache folder, which only one process can have at a time. A job holds
+//! the job lock while it does. A command that only reads takes the lock too if it is free. If a job holds it, the
+//! command reads with a temporary cache folder, so that reading is always possible.
 //!
 //! A session never prints or asks. What it has to say goes to the environment's notices.
 
@@ -44,7 +45,10 @@ pub(crate) struct Session {
     key: Option<SigningKey>,
     #[expect(dead_code, reason = "held until the session ends: the cache is in this folder")]
     scratch: Option<TempDir>,
-    #[expect(dead_code, reason = "held until the session ends: the cache folder is this process's")]
+    #[expect(
+        dead_code,
+        reason = "held until the session ends: the cache folder is this process's"
+    )]
     lock: Option<JobLock>,
 }
 
@@ -201,8 +205,8 @@ impl Session {
             .find(|point| self.is_own(point.server) && point.forgotten.is_none())
     }
 
-    /// The recovery point that a user means: by its id, a unique prefix of it, or `latest` (of this server, not deleted).
-    /// Fails if there is none, or more than one.
+    /// The recovery point that a user means: by its id, a unique prefix of it, or `latest` (of this server, not
+    /// deleted). Fails if there is none, or more than one.
     pub(crate) fn point<'v>(&self, view: &'v LogView, word: &str) -> Result<&'v Point, Failure> {
         let found = if word == "latest" {
             self.latest(view).ok_or_else(|| {

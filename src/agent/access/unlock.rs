@@ -10,8 +10,8 @@ use crate::failure::Failure;
 
 /// The master key of a domain, by its passphrase or its recovery key.
 ///
-/// Fails with `wrong-passphrase` (exit 5) if neither opens it, and with damage (exit 6) if no slot of either kind can be
-/// read.
+/// Fails with `wrong-passphrase` (exit 5) if neither opens it, and with damage (exit 6) if no slot of either kind can
+/// be read.
 pub(crate) async fn open_domain(store: &Store, domain: DomainId, text: &str) -> Result<MasterKey, Failure> {
     let mut damage = None;
     // A text that breaks the rules was never a passphrase, so deriving a key from it would only take time.

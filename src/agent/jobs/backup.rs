@@ -11,7 +11,7 @@ use lockstone_proto::job::JobKind;
 use serde_json::{Map, Value};
 
 use super::ending::{Ending, Figures, state_of, value_of};
-use super::perform::{Job, Pipeline};
+use super::perform::{Job, PipelineContext};
 use crate::agent::access::right::registered;
 use crate::agent::access::session::Session;
 use crate::agent::environment::Environment;
@@ -142,14 +142,14 @@ impl Job for Backup {
         Ok((session, request))
     }
 
-    fn work(request: BackupRequest, pipeline: Pipeline) -> Result<BackupReport, Failure> {
+    fn work(request: BackupRequest, context: PipelineContext) -> Result<BackupReport, Failure> {
         Ok(lockstone_actors::backup(
-            pipeline.domain,
+            context.domain,
             request,
-            pipeline.tuning,
-            pipeline.metrics,
-            pipeline.progress,
-            &pipeline.cancel,
+            context.tuning,
+            context.metrics,
+            context.progress,
+            &context.cancel,
         ))
     }
 

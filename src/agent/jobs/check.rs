@@ -8,7 +8,7 @@ use lockstone_proto::job::{JobKind, JobState};
 use serde_json::{Map, Value};
 
 use super::ending::{Ending, Figures, value_of};
-use super::perform::{Job, Pipeline};
+use super::perform::{Job, PipelineContext};
 use crate::agent::access::right::{Access, Right};
 use crate::agent::access::session::Session;
 use crate::agent::environment::Environment;
@@ -71,15 +71,15 @@ impl Job for Check {
         Ok((session, request))
     }
 
-    fn work(request: CheckRequest, pipeline: Pipeline) -> Result<Checked, Failure> {
+    fn work(request: CheckRequest, context: PipelineContext) -> Result<Checked, Failure> {
         let started = Instant::now();
         let report = lockstone_actors::check(
-            &pipeline.domain,
+            &context.domain,
             request,
-            pipeline.tuning,
-            &pipeline.metrics,
-            &pipeline.progress,
-            &pipeline.cancel,
+            context.tuning,
+            &context.metrics,
+            &context.progress,
+            &context.cancel,
         )?;
         Ok(Checked {
             report,

@@ -38,8 +38,8 @@ fn file_figures(kind: JobKind) -> Figures {
     }
 }
 
-/// A job that has ended, for the metrics. `written` is when its record was written: an interrupted run has no other time of
-/// its end.
+/// A job that has ended, for the metrics. `written` is when its record was written: an interrupted run has no other
+/// time of its end.
 pub(crate) fn ended(record: &JobRecord, written: SystemTime) -> EndedJob {
     let time = |text: &str| text.parse::<Timestamp>().ok();
     let number = |name: &str| record.report.get(name).and_then(Value::as_u64).unwrap_or(0);

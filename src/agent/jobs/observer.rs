@@ -9,7 +9,8 @@ use lockstone_proto::job::JobKind;
 
 use crate::failure::Failure;
 
-/// Is told what a job does. All methods are called on the thread that runs the job's skeleton, and must not block for long.
+/// Is told what a job does. All methods are called on the thread that runs the job's skeleton, and must not block for
+/// long.
 pub(crate) trait JobObserver: Sync {
     /// The job has the lock, and is about to start. A failure keeps it from starting.
     fn begins(&self, kind: JobKind, job: JobId) -> Result<(), Failure>;

@@ -46,14 +46,14 @@ pub(crate) trait Job {
     ) -> impl Future<Output = Result<(Session, Self::Request), Failure>> + Send;
 
     /// Runs the pipeline to its end. Blocks. A failure here is a job that did not run.
-    fn work(request: Self::Request, pipeline: Pipeline) -> Result<Self::Report, Failure>;
+    fn work(request: Self::Request, context: PipelineContext) -> Result<Self::Report, Failure>;
 
     /// How the job ended, by the pipeline's report.
     fn ending(&self, job: JobId, report: &mut Self::Report) -> Ending;
 }
 
 /// What every pipeline runs with.
-pub(crate) struct Pipeline {
+pub(crate) struct PipelineContext {
     pub(crate) domain: Arc<Domain>,
     pub(crate) tuning: Tuning,
     pub(crate) metrics: Arc<Metrics>,
@@ -95,14 +95,14 @@ async fn perform_as<J: Job>(
     };
     let progress = Arc::new(Progress::new());
     run.announce(&session, &progress).await;
-    let pipeline = Pipeline {
+    let context = PipelineContext {
         domain: Arc::clone(&session.domain),
         tuning: job.tuning(),
         metrics: Arc::clone(&environment.metrics),
         progress,
         cancel: environment.cancel.clone(),
     };
-    let worked = on_a_thread(move || J::work(request, pipeline)).await;
+    let worked = on_a_thread(move || J::work(request, context)).await;
     observer.ran();
     let mut report = match worked {
         Ok(report) => report,
@@ -135,6 +135,10 @@ async fn on_a_thread<T: Send + 'static>(
     }
     match thread.join() {
         Err(panic) => std::panic::resume_unwind(panic),
-        Ok(()) => Err(Failure::failed("internal", "the job's thread ended without a result", "")),
+        Ok(()) => Err(Failure::failed(
+            "internal",
+            "the job's thread ended without a result",
+            "",
+        )),
     }
 }

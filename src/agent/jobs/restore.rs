@@ -9,7 +9,7 @@ use lockstone_vault::log::Point;
 use serde_json::{Map, Value};
 
 use super::ending::{Ending, Figures, state_of, value_of};
-use super::perform::{Job, Pipeline};
+use super::perform::{Job, PipelineContext};
 use crate::agent::access::paths::find_path;
 use crate::agent::access::right::{Access, Right};
 use crate::agent::access::session::Session;
@@ -124,14 +124,14 @@ impl Job for Restore {
         Ok((session, request))
     }
 
-    fn work(request: RestoreRequest, pipeline: Pipeline) -> Result<RestoreReport, Failure> {
+    fn work(request: RestoreRequest, context: PipelineContext) -> Result<RestoreReport, Failure> {
         Ok(lockstone_actors::restore(
-            pipeline.domain,
+            context.domain,
             request,
-            pipeline.tuning,
-            pipeline.metrics,
-            pipeline.progress,
-            &pipeline.cancel,
+            context.tuning,
+            context.metrics,
+            context.progress,
+            &context.cancel,
         ))
     }
 

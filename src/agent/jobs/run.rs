@@ -103,11 +103,7 @@ impl<'e> JobRun<'e> {
 }
 
 /// Writes the signed record that the operator sees. A session without a key may not write, and writes none.
-async fn write_operators_record(
-    session: &Session,
-    local: &JobRecord,
-    ending: Option<&Ending>,
-) -> Result<(), Failure> {
+async fn write_operators_record(session: &Session, local: &JobRecord, ending: Option<&Ending>) -> Result<(), Failure> {
     let Some(key) = session.key() else { return Ok(()) };
     let mut record = job::JobRecord {
         version: FORMAT_VERSION,

@@ -1,5 +1,5 @@
-//! `store.json` in the state folder: what an agent needs to know of its object store if its environment does not say it.
-//! One JSON object of strings: `patience` (`"15m"`), and the store's variables under their names in lower case
+//! `store.json` in the state folder: what an agent needs to know of its object store if its environment does not say
+//! it. One JSON object of strings: `patience` (`"15m"`), and the store's variables under their names in lower case
 //! (`aws_endpoint_url`, `azure_storage_account_key`, …). The environment and the command line come first.
 
 use std::collections::BTreeMap;
@@ -21,8 +21,8 @@ pub(crate) struct StoreSettings {
 }
 
 impl StoreSettings {
-    /// Reads the file. If there is no file, or no state folder, nothing is set. Fails with `usage` if the file cannot be
-    /// read or has a setting that is not understood.
+    /// Reads the file. If there is no file, or no state folder, nothing is set. Fails with `usage` if the file cannot
+    /// be read or has a setting that is not understood.
     pub(crate) fn load() -> Result<StoreSettings, Failure> {
         let Ok(state) = StateFolder::locate() else {
             return Ok(StoreSettings::default());

@@ -1,8 +1,9 @@
-//! `throttle.json` in the state folder: how fast the agent may send and fetch, and when. `throttle set` writes it. Every
-//! process of the agent reads it, and reads it again when it changes, so a change acts on a running job.
+//! `throttle.json` in the state folder: how fast the agent may send and fetch, and when. `throttle set` writes it.
+//! Every process of the agent reads it, and reads it again when it changes, so a change acts on a running job.
 //!
-//! The file keeps rates as they were typed. While a window is open, its rates replace the others; of several open windows,
-//! the first that names a direction decides for it. Options of a job (`--upload-limit`) come before all of that.
+//! The file keeps rates as they were typed. While a window is open, its rates replace the others; of several open
+//! windows, the first that names a direction decides for it. Options of a job (`--upload-limit`) come before all of
+//! that.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -136,8 +137,8 @@ pub(crate) struct LimitSource {
     plan: Plan,
 }
 
-/// Changes when the file changes or a reload is asked for: inode, modification time and length of the file, and the number
-/// of reloads asked for so far.
+/// Changes when the file changes or a reload is asked for: inode, modification time and length of the file, and the
+/// number of reloads asked for so far.
 type Stamp = (Option<(u64, i64, i64, u64)>, u64);
 
 impl LimitSource {

@@ -1,6 +1,7 @@
-//! A window of the week with rates of its own: `mon-fri 08:00-18:00 2Mbps`, `sat,sun 22:00-06:00 up=unlimited down=8MiB/s`,
-//! `daily 00:00-24:00 0`. The days are those on which the window begins. If its end is before its begin, it ends on the day
-//! after. Times are of the wall clock, so an hour that the clock skips or repeats is skipped or repeated here too.
+//! A window of the week with rates of its own: `mon-fri 08:00-18:00 2Mbps`, `sat,sun 22:00-06:00 up=unlimited
+//! down=8MiB/s`, `daily 00:00-24:00 0`. The days are those on which the window begins. If its end is before its
+//! begin, it ends on the day after. Times are of the wall clock, so an hour that the clock skips or repeats is
+//! skipped or repeated here too.
 
 use std::str::FromStr;
 

@@ -1,9 +1,9 @@
 //! This server's own records of its jobs: one JSON file each in `<state folder>/jobs`, for `jobs list`, `jobs show` and
 //! `status`.
 //!
-//! A record is written when a job starts and again when it ends. If a record still says `Running` while the lock is free,
-//! the run was interrupted. The record is shown as interrupted, and the next job writes that down. The signed records that
-//! the operator sees are in the vault (`lockstone_vault::access::job_records`).
+//! A record is written when a job starts and again when it ends. If a record still says `Running` while the lock is
+//! free, the run was interrupted. The record is shown as interrupted, and the next job writes that down. The signed
+//! records that the operator sees are in the vault (`lockstone_vault::access::job_records`).
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -156,8 +156,8 @@ fn read_all(state: &StateFolder) -> anyhow::Result<Vec<JobRecord>> {
     Ok(jobs)
 }
 
-/// Brings the records up to date before a new job: marks interrupted runs, and removes old records. The caller holds the
-/// lock, so no other job runs. Returns what the last job knew of the vault.
+/// Brings the records up to date before a new job: marks interrupted runs, and removes old records. The caller holds
+/// the lock, so no other job runs. Returns what the last job knew of the vault.
 pub(crate) fn clean_up(state: &StateFolder) -> anyhow::Result<Option<Seen>> {
     let mut seen = None;
     for (place, mut job) in read_all(state)?.into_iter().enumerate() {

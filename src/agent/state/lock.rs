@@ -1,8 +1,8 @@
 //! One job at a time: a lock on the state folder.
 //!
-//! The lock is an flock on `<state folder>/lock`, so it ends with the process that holds it, in whatever way the process
-//! ends. The file says which process and which job hold the lock, for `jobs cancel` and for the message that a second job
-//! gets.
+//! The lock is an flock on `<state folder>/lock`, so it ends with the process that holds it, in whatever way the
+//! process ends. The file says which process and which job hold the lock, for `jobs cancel` and for the message that
+//! a second job gets.
 
 use std::fmt;
 use std::fs::{File, OpenOptions};
@@ -86,7 +86,8 @@ impl From<String> for Purpose {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Holder {
     pub(crate) pid: i32,
-    /// When the process started, in clock ticks since boot. A later process with the same number started at another time.
+    /// When the process started, in clock ticks since boot. A later process with the same number started at another
+    /// time.
     pub(crate) started_ticks: u64,
     pub(crate) job: JobId,
     /// Why it holds the lock.
@@ -196,7 +197,8 @@ fn write_holder(file: &mut File, holder: &Holder) -> std::io::Result<()> {
     file.write_all(serde_json::to_string(holder)?.as_bytes())
 }
 
-/// Field 22 of `/proc/PID/stat`. The fields are counted from the end of the name, which may contain blanks and brackets.
+/// Field 22 of `/proc/PID/stat`. The fields are counted from the end of the name, which may contain blanks and
+/// brackets.
 fn started_ticks(pid: i32) -> Option<u64> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     let behind_name = &stat[stat.rfind(')')? + 1..];
@@ -217,7 +219,11 @@ mod tests {
 
     #[test]
     fn a_purpose_is_read_back_from_its_word() {
-        for purpose in [Purpose::Job(JobKind::Backup), Purpose::Read, Purpose::Other("gc".to_owned())] {
+        for purpose in [
+            Purpose::Job(JobKind::Backup),
+            Purpose::Read,
+            Purpose::Other("gc".to_owned()),
+        ] {
             assert_eq!(Purpose::from(String::from(purpose.clone())), purpose);
         }
     }

@@ -1,5 +1,5 @@
-//! `lockstone agent`: the daemon, in its first form. It serves the metrics and the jobs of this server, from the records in
-//! its state folder, until it is told to stop. Schedule and console come with a later version.
+//! `lockstone agent`: the daemon, in its first form. It serves the metrics and the jobs of this server, from the
+//! records in its state folder, until it is told to stop. Schedule and console come with a later version.
 
 use std::net::SocketAddr;
 use std::sync::Arc;

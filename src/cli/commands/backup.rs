@@ -1,13 +1,12 @@
 //! `lockstone backup PATH…`: from the paths a person named to a recovery point.
 
-use std::os::unix::ffi::OsStrExt;
+mod summary;
+
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
-use lockstone_actors::BackupReport;
 use lockstone_host::snapshot::SnapshotMode;
 use lockstone_proto::job::JobState;
-use lockstone_proto::vault::Consistency;
 use tracing::Level;
 
 use crate::agent::jobs::backup::{Backup, BackupOrder};
@@ -15,11 +14,9 @@ use crate::cli::context::Context;
 use crate::cli::job::{self, exit_of, show_warnings};
 use crate::cli::log::say;
 use crate::cli::metrics_export::MetricsArgs;
-use crate::cli::output::{Outcome, Output};
+use crate::cli::output::Outcome;
 use crate::cli::tuning::TuningArgs;
 use crate::failure::Failure;
-use crate::text::point::short;
-use crate::text::render;
 use crate::text::units;
 
 /// Options of `backup`.
@@ -108,7 +105,7 @@ pub(crate) fn run(context: &Context, args: BackupArgs) -> Outcome {
             say(Level::WARN, message);
         }
         (JobState::Completed | JobState::CompletedWithWarnings, _) => {
-            show_summary(&context.out, report, &sources, &finished.vault_url);
+            summary::show(&context.out, report, &sources, &finished.vault_url);
         }
         (_, Some(failure)) => say(Level::ERROR, &failure.to_string()),
         (_, None) => {}
@@ -141,79 +138,6 @@ fn globs(args: &BackupArgs) -> Result<Vec<String>, Failure> {
     Ok(globs)
 }
 
-fn show_summary(out: &Output, report: &BackupReport, sources: &[PathBuf], vault_url: &str) {
-    let Some(point) = report.point else { return };
-    let what: Vec<String> = sources
-        .iter()
-        .map(|source| render::name(source.as_os_str().as_bytes()))
-        .collect();
-    out.line(format!("Backed up {} to {vault_url}", what.join(", ")));
-    let files = report.files_new + report.files_changed + report.files_unchanged;
-    out.line(format!(
-        "  files    {} in {}: {} new, {} changed, {} unchanged",
-        render::count(files),
-        render::counted(report.dirs, "folder", "folders"),
-        render::count(report.files_new),
-        render::count(report.files_changed),
-        render::count(report.files_unchanged)
-    ));
-    if report.files_resumed > 0 {
-        let resumed = render::counted(report.files_resumed, "file was", "files were");
-        out.line(format!(
-            "           {resumed} finished by an interrupted run, and not read again"
-        ));
-    }
-    out.line(format!(
-        "  size     {}, of which {} were read and {} were new",
-        render::bytes(report.bytes_scanned),
-        render::bytes(report.bytes_read),
-        render::bytes(report.bytes_new)
-    ));
-    out.line(format!(
-        "  stored   {}{}",
-        render::bytes(report.bytes_stored),
-        ratio(report.bytes_new, report.bytes_stored)
-    ));
-    let restarts = match report.restarts {
-        0 => String::new(),
-        n => format!(", with {}", render::counted(u64::from(n), "restart", "restarts")),
-    };
-    out.line(format!(
-        "  time     {} ({}), {}{restarts}",
-        render::duration(report.duration),
-        render::rate(report.bytes_scanned, report.duration),
-        if report.consistency == Consistency::Snapshot {
-            "from a snapshot"
-        } else {
-            "from live files"
-        },
-    ));
-    if report.sockets_skipped > 0 {
-        out.line(format!(
-            "  skipped  {}",
-            render::counted(report.sockets_skipped, "socket", "sockets")
-        ));
-    }
-    if report.warnings_total > 0 {
-        out.line(format!(
-            "  look at  {}, above",
-            render::counted(report.warnings_total, "warning", "warnings")
-        ));
-    }
-    out.line(format!("Recovery point {} ({point})", short(&point)));
-}
-
-/// The size of what was stored, as a percentage of what was new.
-fn ratio(new: u64, stored: u64) -> String {
-    // Under a MiB the pages of the tree weigh more than the data, so a ratio would mislead.
-    if new < 1 << 20 || stored == 0 {
-        return String::new();
-    }
-    #[allow(clippy::cast_precision_loss, reason = "a ratio for people")]
-    let percent = 100.0 * stored as f64 / new as f64;
-    format!(" ({percent:.0} % of what was new, compressed and encrypted)")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -223,14 +147,5 @@ mod tests {
         assert!(expiry(Some(1)).is_err());
         assert!(expiry(Some(i64::MAX)).is_ok());
         assert!(matches!(expiry(None), Ok(0)));
-    }
-
-    #[test]
-    fn a_ratio_is_only_given_for_enough_data() {
-        assert_eq!(ratio(100, 200), "");
-        assert_eq!(
-            ratio(4 << 20, 1 << 20),
-            " (25 % of what was new, compressed and encrypted)"
-        );
     }
 }

@@ -1,22 +1,23 @@
 //! `lockstone restore POINT [PATH…]`: gives files back, to this server or another.
 
+mod summary;
+
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
-use lockstone_actors::{Conflict, RestoreReport, RestoreTo};
+use lockstone_actors::{Conflict, RestoreTo};
 use lockstone_proto::job::JobState;
 use tracing::Level;
 
-use crate::agent::jobs::restore::{Restore, RestoreOrder, place};
+use crate::agent::jobs::restore::{Restore, RestoreOrder};
 use crate::cli::access::AccessArgs;
 use crate::cli::context::Context;
 use crate::cli::job::{self, exit_of, show_warnings};
 use crate::cli::log::say;
 use crate::cli::metrics_export::MetricsArgs;
-use crate::cli::output::{Outcome, Output};
+use crate::cli::output::Outcome;
 use crate::cli::tuning::TuningArgs;
 use crate::failure::Failure;
-use crate::text::render;
 
 /// Options of `restore`.
 #[derive(Debug, Args)]
@@ -94,7 +95,7 @@ pub(crate) fn run(context: &Context, args: RestoreArgs) -> Outcome {
     context.out.document(&ending.document);
     match ending.state {
         JobState::Completed | JobState::CompletedWithWarnings => {
-            show_summary(&context.out, report, &to, args.dry_run, args.verify);
+            summary::show(&context.out, report, &to, args.dry_run, args.verify);
         }
         JobState::Cancelled => {
             let message = "cancelled; what was restored stays, and no file is half there";
@@ -119,53 +120,4 @@ fn conflict(on_conflict: Option<OnConflict>, to: &RestoreTo) -> Conflict {
 
 fn absolute(target: &Path) -> Result<PathBuf, Failure> {
     std::path::absolute(target).map_err(|error| Failure::usage(format!("--target {}: {error}", target.display()), ""))
-}
-
-fn show_summary(out: &Output, report: &RestoreReport, to: &RestoreTo, dry_run: bool, verified: bool) {
-    let place = place(to);
-    if dry_run {
-        for path in &report.would {
-            out.line(render::name(path));
-        }
-        out.line(format!(
-            "Would restore {} ({}) to {place}; nothing was written",
-            render::counted(report.files, "file", "files"),
-            render::bytes(report.bytes)
-        ));
-        return;
-    }
-    out.line(format!(
-        "Restored {} in {} ({}) to {place}",
-        render::counted(report.files, "file", "files"),
-        render::counted(report.folders, "folder", "folders"),
-        render::bytes(report.bytes)
-    ));
-    out.line(format!(
-        "  fetched  {}, wrote {}",
-        render::bytes(report.bytes_fetched),
-        render::bytes(report.bytes_written)
-    ));
-    for (n, what) in [
-        (report.unchanged, "were there already, as they should be"),
-        (report.copies, "put beside files that differ"),
-        (report.skipped, "left as they were"),
-    ] {
-        if n > 0 {
-            out.line(format!("  files    {} {what}", render::count(n)));
-        }
-    }
-    if verified {
-        out.line("  verified what was written, by reading it back");
-    }
-    if report.warnings_total > 0 {
-        out.line(format!(
-            "  look at  {}, above",
-            render::counted(report.warnings_total, "warning", "warnings")
-        ));
-    }
-    out.line(format!(
-        "  time     {} ({})",
-        render::duration(report.duration),
-        render::rate(report.bytes, report.duration)
-    ));
 }
