@@ -1,19 +1,20 @@
 #!/usr/bin/env python3
 """Compares Lockstone with other backup programs: the same data, the same machine, in turn, in the same run.
 
-Each round, for each program in turn: a new repository, a first backup, one with nothing changed, one with 1 % changed, a
-restore to an empty folder that is compared with the source, and for some data a backup of a second copy of the tree under
-another name. What is printed are the medians of the rounds, and Lockstone's over the others'. "limits" are the machine's
-own tools: tar | zstd, find -printf, zstd -d | tar x.
+Each round does the same for each program in turn: a new repository, a first backup, one with nothing changed, one with
+1 % changed, and a restore to an empty folder. The restored tree is compared with the source. For some data, a second
+copy of the tree is backed up under another name. The medians of the rounds are printed, and Lockstone's divided by the
+others'. "limits" are the machine's own tools: tar | zstd, find -printf, zstd -d | tar x.
 
     compare.py --install --data linux,random        what `make compare` does
-    compare.py --tree /srv/www --rounds 3           a copy of a tree that is there
+    compare.py --tree /srv/www --rounds 3           a copy of an existing tree
     compare.py --data tiny --scale 0.1              a tenth of the data set
     compare.py --data kernel --programs lockstone,vykar --variant 'one-thread=--threads 1'
     compare.py --data kernel --programs lockstone --variant 'before=/tmp/before/lockstone'
 
-Data and repositories lie in a scratch folder in /dev/shm, or where --work says, where a tmpfs keeps the disk's noise out;
-it needs about three times the size of the data, and is removed at the end. Only Python's own library is needed.
+Data and repositories are in a scratch folder in /dev/shm, where the disk does not disturb the measurement, or where
+--work says. It needs about three times the size of the data, and is removed at the end. Only Python's standard library
+is needed.
 """
 
 import argparse
@@ -37,14 +38,14 @@ import report
 import trees
 from measure import Failed
 
-# File times move in ticks: what was written a moment before a backup may have to be read again by the next one.
+# File times have a coarse clock: a file that was written just before a backup may be read again by the next one.
 SETTLE_S = 1.5
-# After so many differences the rest is not looked for.
-ENOUGH = 100_000
+# At most this many differences between two trees are counted.
+MAX_DIFFERENCES = 100_000
 
 
 def arguments():
-    """What was asked for."""
+    """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tree", type=Path, action="append", default=[], help="back up a copy of this tree")
     parser.add_argument("--data", default="", help="data sets to generate, with commas: "
@@ -52,7 +53,7 @@ def arguments():
     parser.add_argument("--scale", type=float, default=1.0, help="how large generated data is, 1 is as described")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--programs", default=",".join(program.name for program in programs.ALL),
-                        help="with commas; those that are not there are left out [%(default)s]")
+                        help="with commas; those that are not installed are left out [%(default)s]")
     parser.add_argument("--variant", action="append", default=[], metavar="NAME=[PATH] [OPTIONS]",
                         help="Lockstone once more, with other options of backup or another binary")
     parser.add_argument("--lockstone", default=str(Path(__file__).resolve().parents[2] / "target/release/lockstone"))
@@ -65,29 +66,29 @@ def arguments():
 
 
 def chosen(asked):
-    """The programs to compare, Lockstone's variants behind the others."""
+    """The programs to compare. Lockstone's variants come after the others."""
     programs.Lockstone.path = asked.lockstone
     wanted = asked.programs.split(",")
     unknown = set(wanted) - {program.name for program in programs.ALL}
     if unknown:
         sys.exit(f"no such program: {', '.join(sorted(unknown))}")
-    there = []
+    found = []
     for program in [*(p for p in programs.ALL if p.name in wanted), *map(programs.variant, asked.variant)]:
         if program.binary():
-            there.append(program)
+            found.append(program)
         elif issubclass(program, programs.Lockstone):
-            sys.exit(f"{program.path} is not there: `make build` makes it")
+            sys.exit(f"{program.path} does not exist: `make build` makes it")
         else:
-            print(f"{program.name}: not on the PATH, left out")
-    return there
+            print(f"{program.name}: not on the PATH; left out")
+    return found
 
 
 def data_sets(asked):
-    """The data sets by their names."""
+    """The chosen data sets by name."""
     names = list(datasets.ALL) if asked.data == "all" else [name for name in asked.data.split(",") if name]
     unknown = set(names) - set(datasets.ALL)
     if unknown:
-        sys.exit(f"no such data set: {', '.join(sorted(unknown))}; there are {', '.join(datasets.ALL)}")
+        sys.exit(f"no such data set: {', '.join(sorted(unknown))}; choose from {', '.join(datasets.ALL)}")
     found = {name: datasets.ALL[name] for name in names}
     found.update({tree.resolve().name: datasets.of_tree(tree.resolve()) for tree in asked.tree})
     return found or sys.exit("nothing to back up: give --tree or --data")
@@ -109,10 +110,10 @@ class Comparison:
         self.data, self.tree, self.bytes, self.work, self.asked = data, tree, size, work, asked
         self.measured = {}
 
-    def run(self, there):
+    def run(self, chosen_programs):
         """Every round, every program in turn."""
         for number in range(self.asked.rounds):
-            for program in there:
+            for program in chosen_programs:
                 print(f"  round {number + 1}, {program.name}", file=sys.stderr, flush=True)
                 work = self.work / "program"
                 work.mkdir()
@@ -149,8 +150,9 @@ class Comparison:
         measured.add(phase, figures, program.stored() - before)
 
     def restore(self, program, measured, number):
-        """One restore, and whether it gave back what was backed up."""
-        holes = any(name.stat().st_blocks * 512 < name.stat().st_size // 2 for name in self.tree.iterdir() if name.is_file())
+        """One restore. The restored tree is compared with the source if --verify asks for it."""
+        files = [name.stat() for name in self.tree.iterdir() if name.is_file()]
+        holes = any(file.st_blocks * 512 < file.st_size // 2 for file in files)
         if holes and not program.restores_holes:
             measured.note("cannot restore a sparse file as one, so nothing was restored")
             return
@@ -162,19 +164,19 @@ class Comparison:
         shutil.rmtree(target)
 
     def verify(self, program, measured, restored):
-        """Compares the restored tree. Lost content ends the comparison; other attributes are noted, but Lockstone's."""
+        """Compares the restored tree with the source. Differences fail; other programs may differ in attributes."""
         seen = Counter()
         examples = {}
-        for what, path in islice(trees.differences(self.tree, restored), ENOUGH):
+        for what, path in islice(trees.differences(self.tree, restored), MAX_DIFFERENCES):
             seen[what] += 1
             examples.setdefault(what, path)
         for what, times in seen.items():
             entries = "1 entry" if times == 1 else f"{times:,} entries"
-            told = f"restored with another {what}: {entries}, such as {examples[what] or 'the top folder'}"
+            message = f"restored with a difference in {what}: {entries}, such as {examples[what] or 'the top folder'}"
             if what in ("mode", "owner", "mtime", "mtime below 1 µs") and not isinstance(program, programs.Lockstone):
-                measured.note(told)
+                measured.note(message)
             else:
-                raise Failed(f"{program.name}: {told}")
+                raise Failed(f"{program.name}: {message}")
 
 
 def main():
@@ -183,13 +185,12 @@ def main():
     install.find_installed()
     if asked.install:
         install.install()
-    there = chosen(asked)
+    chosen_programs = chosen(asked)
     sets = data_sets(asked)
-    # A signal ends the program in the ordinary way, so that the scratch folder goes.
+    # A signal ends the program like an error, so that the scratch folder is removed.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    versions = {program.name: program.version() for program in there}
-    shown = [report.head(asked, versions)]
-    print("\n" + shown[0], flush=True)
+    versions = {program.name: program.version() for program in chosen_programs}
+    print("\n" + report.head(asked, versions), flush=True)
     document = {"machine": report.machine(), "command": report.command(), "date": time.strftime("%Y-%m-%d"),
                 "scale": asked.scale, "versions": versions, "data": {}}
     within = asked.work or Path("/dev/shm" if os.access("/dev/shm", os.W_OK) else tempfile.gettempdir())
@@ -205,7 +206,7 @@ def main():
                 continue
             size = size_of(tree)
             comparison = Comparison(data, tree, size[1], Path(scratch), asked)
-            comparison.run(there)
+            comparison.run(chosen_programs)
             shutil.rmtree(tree)
             print(report.tables(name, data, size, comparison.measured), flush=True)
             document["data"][name] = {"files": size[0], "bytes": size[1], "programs": {

@@ -1,7 +1,7 @@
-"""The trees that are backed up: a copy of one that is there, or generated ones, the same each time for the same scale.
+"""The trees that are backed up: a copy of an existing tree, or generated ones. The same scale gives the same tree.
 
-Each data set is a function that fills a folder, and a way to change about 1 % of it. A change can be taken back, so that
-every program meets the same tree.
+Each data set is a function that fills a folder, and a way to change about 1 % of it. A change can be taken back, so
+that every program gets the same tree.
 """
 
 import bisect
@@ -9,27 +9,27 @@ import os
 import random
 import shutil
 import subprocess
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
-from typing import Callable
 
 MIB = 2**20
 
 
 class Unavailable(Exception):
-    """A data set cannot be made here."""
+    """This data set cannot be made on this machine."""
 
 
 @dataclass
 class DataSet:
-    """How to make one, and how it changes."""
+    """How a tree is made, and how it is changed."""
 
     what: str
     fill: Callable  # (tree, scale)
     change: Callable  # (tree) → a function that takes the change back
     changed: str = "1 % changed"
-    # Is what a second copy of it costs worth a measurement?
+    # Whether the backup of a second copy is measured.
     copied: bool = False
 
 
@@ -47,11 +47,12 @@ def kernel(tree, scale):
 
 
 def source_lines(source, count):
-    """Lines of C, some of them common and most of them rare: the lines, and their cumulative weights."""
+    """Lines of C and their cumulative weights. A few lines are common, most are rare."""
     words = [f"{source.choice(['dev', 'buf', 'page', 'net', 'irq', 'ctx', 'reg', 'clk'])}_"
              f"{source.randbytes(source.randrange(1, 4)).hex()}" for _ in range(6000)]
-    shapes = ["\t{} = {}({}, {});\n", "\tif ({} < {})\n", "\t\treturn -{};\n", "}}\n\n", "static int {}(struct {} *{})\n{{\n",
-              "#define {}\t0x{:04x}\n", "\t{}->{} |= {};\n", " * {} the {} of {}\n", "\n", "\tmutex_unlock(&{}->lock);\n"]
+    shapes = ["\t{} = {}({}, {});\n", "\tif ({} < {})\n", "\t\treturn -{};\n", "}}\n\n",
+              "static int {}(struct {} *{})\n{{\n", "#define {}\t0x{:04x}\n", "\t{}->{} |= {};\n",
+              " * {} the {} of {}\n", "\n", "\tmutex_unlock(&{}->lock);\n"]
     lines = []
     for _ in range(count):
         shape = source.choice(shapes)
@@ -61,8 +62,9 @@ def source_lines(source, count):
 
 
 def linux(tree, scale):
-    """The source of Linux, as Debian packs it (installed by apt-get where it is not there); below scale 1 only so much of
-    its files."""
+    """The source of Linux as Debian packs it, installed with apt-get if it is missing. Below scale 1, a part of its
+    files.
+    """
     archives = sorted(Path("/usr/src").glob("linux-source-*.tar.xz"))
     if not archives and shutil.which("apt-get"):
         sudo = [] if os.geteuid() == 0 else ["sudo"]
@@ -100,7 +102,7 @@ def tiny(tree, scale):
 
 
 def image(tree, scale):
-    """The disk image of a virtual machine, 2 GiB: a quarter random, a quarter empty but not sparse, the rest like text."""
+    """A virtual machine's disk image, 2 GiB: a quarter random, a quarter empty but not sparse, the rest like text."""
     source = random.Random(4)
     lines, weights = source_lines(source, 20_000)
     with open(tree / "disk.img", "wb") as out:
@@ -133,7 +135,7 @@ def log(tree, scale):
 
 
 def write_log(out, mib, seed):
-    """Lines of a log, about that many MiB."""
+    """Writes lines of a log, about `mib` MiB."""
     source = random.Random(seed)
     words = [source.randbytes(6).hex() for _ in range(500)]
     until = out.tell() + mib * MIB
@@ -151,7 +153,7 @@ def single(tree, scale):
 
 
 def change_files(tree):
-    """A few bytes more in 1 % of the files."""
+    """Appends a few bytes to 1 % of the files."""
     source = random.Random(8)
     files = sorted(os.path.join(folder, name) for folder, _, names in os.walk(tree) for name in names
                    if not os.path.islink(os.path.join(folder, name)))
@@ -171,7 +173,7 @@ def change_files(tree):
 
 
 def change_blocks(tree):
-    """Runs of 64 KiB, 1 % of the data of the only file, as a running machine leaves them in its image."""
+    """Overwrites runs of 64 KiB, 1 % of the data of the only file, like a running machine changes its image."""
     source = random.Random(9)
     path = next(tree.iterdir())
     before = os.stat(path)
@@ -196,7 +198,7 @@ EXTENTS = {}
 
 
 def has_data(path, at):
-    """Does the file have data there? Its runs of data are looked up once."""
+    """Whether the file has data at this offset. Its runs of data are looked up once."""
     if path not in EXTENTS:
         starts, ends, here = [], [], 0
         with open(path, "rb", buffering=0) as file:
@@ -215,7 +217,7 @@ def has_data(path, at):
 
 
 def grow(tree):
-    """The log is 1 % longer."""
+    """Makes the log 1 % longer."""
     path = next(tree.iterdir())
     before = os.stat(path)
     with open(path, "ab") as out:
@@ -229,7 +231,7 @@ def grow(tree):
 
 
 def insert(tree):
-    """One byte at the start of the file."""
+    """Inserts one byte at the start of the file."""
     path = next(tree.iterdir())
     before = os.stat(path)
     kept = path.read_bytes()
@@ -250,12 +252,12 @@ ALL = {
     "image": DataSet("the disk image of a virtual machine", image, change_blocks),
     "sparse": DataSet("a file of 32 GiB with 256 MiB of data", sparse, change_blocks),
     "log": DataSet("a log of 1 GiB that grows", log, grow, "1 % longer"),
-    "insert": DataSet("a file of 512 MiB, then one byte more at its start", single, insert, "1 byte inserted"),
+    "insert": DataSet("a file of 512 MiB, then with one more byte at its start", single, insert, "1 byte inserted"),
 }
 
 
 def of_tree(source):
-    """A copy of a tree that is there, with all its attributes."""
+    """A copy of an existing tree with all its attributes."""
 
     def fill(tree, _scale):
         subprocess.run(["cp", "-a", "--sparse=always", f"{source}/.", tree], check=True)

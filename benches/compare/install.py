@@ -1,5 +1,6 @@
-"""Installs the programs to compare with, as far as a package of them exists: restic, borg and zstd from Debian, rustic
-from its crate. Others are compared where they are on the PATH. What cannot be installed is said, and left out.
+"""Installs the programs that have a package: restic, borg and zstd from Debian, rustic from its crate.
+
+Other programs are compared if they are on the PATH. A program that cannot be installed is reported and left out.
 """
 
 import os
@@ -13,12 +14,12 @@ CRATES = {"rustic": "rustic-rs"}
 
 
 def find_installed():
-    """Makes what was installed by this program part of the PATH."""
+    """Adds the folder of the installed programs to the PATH."""
     os.environ["PATH"] = f"{os.environ.get('PATH', '')}{os.pathsep}{CACHE / 'bin'}"
 
 
 def install():
-    """Installs what is missing."""
+    """Installs the programs that are missing."""
     packages = [package for program, package in DEBIAN.items() if not shutil.which(program)]
     if packages:
         from_debian(packages)
@@ -41,7 +42,7 @@ def from_debian(packages):
 
 
 def from_crate(program, crate):
-    """Compiles a crate, in a target folder that is removed when it is done: it is not this project's."""
+    """Compiles a crate in its own target folder, which is removed at the end."""
     if not shutil.which("cargo"):
         print(f"no cargo here; please install {program}")
         return

@@ -1,8 +1,8 @@
-"""Runs a command and measures it: wall and CPU seconds and peak memory, by the operating system's own accounting.
+"""Runs a command and measures it: wall and CPU seconds and peak memory, as the operating system counts them.
 
-The command is started by a small process of its own (this file, run as a program). A process begins with the peak memory
-of the one it was forked from, and that of the comparison grows with the trees it compares; the starter's is always the
-same, and smaller than any program's.
+The command is started by a small process of its own (this file, run as a program). A process begins with the peak
+memory of the one it was forked from, and that of the comparison grows with the trees it compares; the starter's is
+always the same, and smaller than any program's.
 """
 
 import json
@@ -18,7 +18,7 @@ from pathlib import Path
 
 @dataclass
 class Figures:
-    """What one run took: seconds, seconds of all its processes, MiB of the largest of them."""
+    """One run: elapsed seconds, processor seconds of all its processes, and MiB of the largest of them."""
 
     wall_s: float
     cpu_s: float
@@ -26,7 +26,7 @@ class Figures:
 
 
 class Failed(Exception):
-    """A command ended in another way than it should."""
+    """A command failed."""
 
 
 def run(command, env=None, cwd=None, ok=(0,)):
@@ -44,12 +44,12 @@ def run(command, env=None, cwd=None, ok=(0,)):
 
 
 def touch_memory(folder, size):
-    """Takes as much memory as a step may need, and gives it back, where the folder is a tmpfs. A virtual machine hands memory
-    that was not used for a while back to its host, and the first to touch it again pays for it: which of the programs
-    that is would be a matter of luck, and it costs more than the step does.
+    """Takes as much memory as a step may need, and gives it back, where the folder is a tmpfs. A virtual machine hands
+    memory that was not used for a while back to its host, and the first to touch it again pays for it: which of the
+    programs that is would be a matter of luck, and it costs more than the step does.
     """
-    kind = subprocess.run(["stat", "-f", "-c", "%T", folder], capture_output=True, text=True, check=False).stdout.strip()
-    if kind != "tmpfs":
+    kind = subprocess.run(["stat", "-f", "-c", "%T", folder], capture_output=True, text=True, check=False)
+    if kind.stdout.strip() != "tmpfs":
         return
     room = os.statvfs(folder)
     left = min(size + (512 << 20), room.f_bavail * room.f_frsize // 2)
@@ -60,17 +60,17 @@ def touch_memory(folder, size):
 
 
 def median(runs):
-    """The medians of several runs, each figure by itself."""
+    """The medians of several runs, each figure on its own."""
     return Figures(*(statistics.median(getattr(figures, name) for figures in runs)
                      for name in ("wall_s", "cpu_s", "peak_mib")))
 
 
 def start():
-    """The starter: one command from stdin, its figures to stdout."""
+    """The starter: reads one command from stdin and writes its figures to stdout."""
     job = json.load(sys.stdin)
     with tempfile.TemporaryFile() as said:
         began = time.monotonic()
-        # What it says goes to a file: nobody has to drain a pipe while it runs.
+        # Errors go to a file, because a pipe would have to be read while the command runs.
         process = subprocess.Popen(job["command"], env={**os.environ, **job["env"]}, cwd=job["cwd"],
                                    stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=said)
         _, status, usage = os.wait4(process.pid, 0)

@@ -1,8 +1,8 @@
-"""The programs that are compared, and how each is told to make a repository, back up and restore.
+"""The programs that are compared, and how each makes a repository, backs up and restores.
 
-Each has its safe defaults: encryption, its own checks, its own cache. Compression is zstd at level 3 where that can be
-said, and the program's default otherwise. A program is asked through the same few methods, each with the figures of one
-run; what it needs besides (keys, a registration) is made in `setup`, which is not measured.
+Each program has safe settings: encryption, its own checks, its own cache. Compression is zstd at level 3 if the program
+has that option, and its default otherwise. All programs have the same few methods, which return the figures of one run.
+Keys and registrations are made in `setup`, which is not measured.
 """
 
 import os
@@ -20,11 +20,11 @@ class Program:
     """A program with a repository and a home of its own below `work`."""
 
     name = ""
-    # Can it restore a sparse file as one? If not, a sparse tree is not restored with it: it would fill the disk.
+    # Whether it restores holes. If not, it is not asked to restore a sparse tree, because that would fill the disk.
     restores_holes = True
-    # What of a round it takes part in, besides the first and the unchanged backup and the restore.
+    # The phases it takes part in, besides the first and the unchanged backup and the restore.
     phases = ("changed", "copy")
-    # Not a program to be compared with, but a limit of the machine, or Lockstone itself.
+    # Whether Lockstone is compared with it. False for Lockstone itself and for the limits of the machine.
     is_peer = True
 
     def __init__(self, work):
@@ -35,21 +35,21 @@ class Program:
 
     @classmethod
     def binary(cls):
-        """Where it is, if it is there."""
+        """The path of the program, or None."""
         return shutil.which(cls.name)
 
     @classmethod
     def version(cls):
-        """What it says of itself, in a line."""
+        """The version in one line."""
         said = subprocess.run([cls.binary(), "--version"], capture_output=True, text=True, check=False)
         return (said.stdout + said.stderr).strip().split("\n")[0]
 
     def env(self):
-        """Its settings."""
+        """Its settings, as environment variables."""
         return {}
 
     def call(self, *arguments, ok=(0,), cwd=None):
-        """Runs it."""
+        """Runs the program."""
         return run([self.binary(), *arguments], self.env(), cwd=cwd, ok=ok)
 
     def setup(self):
@@ -62,7 +62,7 @@ class Program:
         """Restores the last backup, which was of `tree`, to an empty folder."""
 
     def restored(self, tree, target):
-        """Where the restored tree lies below that folder."""
+        """Where the restored tree is below that folder."""
         return target / tree.relative_to("/")
 
     def stored(self):
@@ -71,7 +71,7 @@ class Program:
 
 
 class Lockstone(Program):
-    """This checkout's release binary, unless told otherwise; with more options for a variant."""
+    """This checkout's release binary unless a path is given. A variant has more options."""
 
     name = "lockstone"
     is_peer = False
@@ -145,7 +145,7 @@ class Rustic(Program):
 
 
 class Borg(Program):
-    """BorgBackup. A warning (exit 1) is no failure: it warns of files that changed a moment ago."""
+    """BorgBackup. Exit code 1 is a warning, not a failure: it warns about files that changed a moment ago."""
 
     name = "borg"
 
@@ -175,7 +175,7 @@ class Vykar(Program):
         return {"VYKAR_PASSPHRASE": PASSPHRASE, "HOME": str(self.home), "XDG_CONFIG_HOME": str(self.home)}
 
     def configured(self, tree, *arguments):
-        """Runs it with a configuration for this tree."""
+        """Runs the program with a configuration for this tree."""
         config = self.work / "vykar.yaml"
         config.write_text(f'cache_dir: "{self.home / "cache"}"\nrepositories:\n  - url: "{self.repo}"\n'
                           f'sources:\n  - path: "{tree}"\n    label: "{tree.name}"\n')
@@ -238,7 +238,7 @@ class Limits(Program):
         return f"tar | zstd -3 -T{cls.threads} · find -printf · zstd -d | tar x"
 
     def shell(self, script, *paths):
-        """Runs a script of the shell; its paths are $1, $2, …"""
+        """Runs a shell script. Its paths are $1, $2, …"""
         return run(["bash", "-o", "pipefail", "-c", script, "bash", *paths])
 
     def setup(self):
@@ -248,9 +248,9 @@ class Limits(Program):
     def backup(self, tree):
         self.times += 1
         if self.times == 1:
-            return self.shell(f'tar --sparse --format=posix -C / -cf - "${{1#/}}" | zstd -3 -T{self.threads} -q -o "$2"', tree,
-                              self.repo / "all.tar.zst")
-        # Nothing has to be stored again where nothing changed: to look at every file is what is left.
+            command = f'tar --sparse --format=posix -C / -cf - "${{1#/}}" | zstd -3 -T{self.threads} -q -o "$2"'
+            return self.shell(command, tree, self.repo / "all.tar.zst")
+        # If nothing changed, nothing has to be stored: the least work is to look at every file.
         return self.shell(r"find $1 -printf '%p %s %T@ %C@ %i\n'", tree)
 
     def restore(self, tree, target):

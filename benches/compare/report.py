@@ -1,4 +1,4 @@
-"""What comes out of a comparison: tables for people (Markdown, so that they can be quoted), a document for programs."""
+"""The report of a comparison: Markdown tables for people, and a document for programs."""
 
 import datetime
 import os
@@ -15,7 +15,7 @@ PHASES = ("first", "unchanged", "changed", "restore", "copy")
 
 
 def machine():
-    """This machine, in a line."""
+    """This machine in one line."""
     model = platform.processor() or platform.machine()
     for line in Path("/proc/cpuinfo").read_text().splitlines():
         if line.startswith("model name"):
@@ -26,7 +26,7 @@ def machine():
 
 
 def command():
-    """How this program was called, so that somebody else can."""
+    """The command line of this program, so that the run can be repeated."""
     return "benches/compare/compare.py " + shlex.join(sys.argv[1:])
 
 
@@ -45,7 +45,7 @@ class Measured:
         self.grown.setdefault(phase, []).append(grown)
 
     def note(self, text):
-        """Something to know of it, said once."""
+        """Adds a note about the program, once."""
         if text not in self.notes:
             self.notes.append(text)
 
@@ -58,11 +58,11 @@ class Measured:
         return statistics.median(self.grown[phase]) if phase in self.grown else None
 
     def peak(self):
-        """The most memory in any phase, MiB."""
+        """The most memory in any phase, in MiB."""
         return max(self.median(phase).peak_mib for phase in self.runs)
 
     def document(self):
-        """For programs."""
+        """The figures for other programs."""
         phases = {phase: {"median": asdict(self.median(phase)), "stored_mib": self.stored(phase),
                           "runs": [asdict(figures) for figures in runs]} for phase, runs in self.runs.items()}
         return {"phases": phases, "notes": self.notes}
@@ -81,7 +81,8 @@ def tables(name, data, size, measured):
     titles = {"first": "first", "unchanged": "unchanged", "changed": data.changed, "restore": "restore",
               "copy": "a second copy"}
     phases = [phase for phase in PHASES if any(phase in m.runs for m in measured.values())]
-    lines = [f"## {name}: {data.what}", f"{size[0]:,} files, {size[1] / 2**20:,.0f} MiB. Wall s / CPU s / peak MiB.", "",
+    lines = [f"## {name}: {data.what}",
+             f"{size[0]:,} files, {size[1] / 2**20:,.0f} MiB. Wall s / CPU s / peak MiB.", "",
              f"| | {' | '.join(titles[phase] for phase in phases)} | stored MiB | … by changes | … by the copy |",
              "|---|" + "---|" * (len(phases) + 3)]
     for program, m in measured.items():
@@ -99,17 +100,17 @@ def cell(figures):
 
 
 def number(value):
-    """MiB in a cell; small ones with a fraction."""
+    """MiB in a cell, below 10 with a fraction."""
     return "–" if value is None else f"{value:.0f}" if value >= 10 else f"{value:.2f}"
 
 
 def ratios(phases, titles, measured):
-    """Lockstone's wall time over the others', and over that of the best of them."""
+    """Lockstone's wall time divided by each other program's, and by that of the best of them."""
     ours = measured.get("lockstone")
     others = {name: m for name, m in measured.items() if name != "lockstone"}
     if not ours or not others:
         return []
-    lines = ["Lockstone's wall time over the other's, and its stored MiB:", "",
+    lines = ["Lockstone's wall time divided by the other's, and its stored MiB:", "",
              f"| | {' | '.join(titles[phase] for phase in phases)} | stored |", "|---|" + "---|" * (len(phases) + 1)]
     for name, m in others.items():
         cells = [ratio(wall(ours, phase), wall(m, phase)) for phase in phases]
@@ -118,7 +119,7 @@ def ratios(phases, titles, measured):
     if peers:
         best = [min((w for w in (wall(m, phase) for m in peers) if w), default=None) for phase in phases]
         stored = min((s for s in (m.stored() for m in peers) if s), default=None)
-        cells = [ratio(wall(ours, phase), least) for phase, least in zip(phases, best)]
+        cells = [ratio(wall(ours, phase), least) for phase, least in zip(phases, best, strict=True)]
         lines.append(f"| the best of the other programs | {' | '.join(cells)} | {ratio(ours.stored(), stored)} |")
     lines += ["", f"Lockstone's peak memory: {ours.peak():.0f} MiB.", ""]
     return lines
@@ -131,5 +132,5 @@ def wall(measured, phase):
 
 
 def ratio(ours, other):
-    """One over the other, in a cell."""
+    """The ratio of two values in a cell."""
     return f"{ours / other:.2f}" if ours and other else "–"

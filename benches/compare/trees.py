@@ -7,8 +7,8 @@ PIECE = 4 * 2**20
 
 
 def differences(source, restored):
-    """Every difference, as (what, path) with the path below the source. Lazily: who has seen enough may stop."""
-    # A stack and not recursion: trees may be deeper than Python's stack.
+    """Every difference, as (what, path) with the path below the source. A generator: the caller may stop early."""
+    # A list instead of recursion, because a tree may be deeper than Python's stack.
     waiting = [""]
     yield from compare(source, restored, "")
     while waiting:
@@ -16,7 +16,7 @@ def differences(source, restored):
         ours = names(os.path.join(source, folder))
         theirs = names(os.path.join(restored, folder))
         for name in sorted(theirs.keys() - ours.keys()):
-            yield "too much", os.path.join(folder, name)
+            yield "added", os.path.join(folder, name)
         for name, entry in ours.items():
             path = os.path.join(folder, name)
             if name not in theirs:
@@ -28,7 +28,7 @@ def differences(source, restored):
 
 
 def names(folder):
-    """The entries of a folder by their names."""
+    """The entries of a folder by name."""
     with os.scandir(folder) as entries:
         return {entry.name: entry for entry in entries}
 
@@ -45,7 +45,7 @@ def compare(source, restored, path):
     if (a.st_uid, a.st_gid) != (b.st_uid, b.st_gid):
         yield "owner", path
     if a.st_mtime_ns != b.st_mtime_ns:
-        # Some formats keep microseconds.
+        # Some formats store only microseconds.
         yield "mtime" if abs(a.st_mtime_ns - b.st_mtime_ns) >= 1000 else "mtime below 1 µs", path
     if stat.S_ISLNK(a.st_mode):
         if os.readlink(a_path) != os.readlink(b_path):
@@ -58,7 +58,7 @@ def compare(source, restored, path):
 
 
 def same_content(a_path, b_path, size):
-    """Have two files of the same size the same bytes? Holes of both are not read."""
+    """Whether two files of the same size have the same bytes. Where both have a hole, nothing is read."""
     with open(a_path, "rb", buffering=0) as a, open(b_path, "rb", buffering=0) as b:
         if size <= PIECE:
             return a.read(size) == b.read(size)
@@ -72,9 +72,9 @@ def same_content(a_path, b_path, size):
 
 
 def next_data(file, at, size):
-    """Where data begins, at or behind an offset."""
+    """Where data begins, at or after an offset."""
     try:
         return os.lseek(file.fileno(), at, os.SEEK_DATA)
     except OSError:
-        # There is none behind it.
+        # There is no data after the offset.
         return size

@@ -1,5 +1,6 @@
-//! Cuts file content into chunks where the content says so, so that an insertion moves no cut but its neighbours. A
-//! gear hash whose table is secret: from the cuts alone nobody learns what is stored. The hasher calls it.
+//! Cuts file content into chunks at places that the content itself determines, so that an insertion moves only the cuts
+//! near it. The places come from a gear hash with a secret table, so that the lengths of chunks do not reveal what is
+//! stored. The Hasher stage calls it.
 //!
 //! The rule (format 1): with `h = (h << 1) + table[byte]`, a chunk of `n` bytes ends where the top 20 bits of `h` are
 //! zero and `n >= CHUNK_MIN`, and at `CHUNK_MAX` in any case. `h` holds nothing older than 64 bytes, so it is started
@@ -7,22 +8,23 @@
 
 use lockstone_proto::limits::{CHUNK_MAX, CHUNK_MIN};
 
-/// A cut wants `h` below this: the top 20 bits are zero once in 2²⁰ bytes, `CHUNK_AVERAGE`.
+/// There is a cut where `h` is below this: its top 20 bits are zero, once in 2²⁰ bytes (`CHUNK_AVERAGE`) on average.
 const CUT_BELOW: u64 = 1 << 44;
-/// How many bytes `h` remembers: one a bit.
+/// How many bytes `h` depends on: each step shifts it by one of its 64 bits.
 const WINDOW: usize = 64;
-/// Hashes that run in step with each other, and how far each does.
-const LANES: usize = 4;
-const LANE: usize = 4096;
+/// How many hashes `pass` computes at the same time.
+const HASHES: usize = 4;
+/// How many bytes each of them covers.
+const PART: usize = 4096;
 
-/// Finds the cuts. Holds no state of a file: one serves all threads.
+/// Finds the cuts. Keeps no state of a file, so all threads can share one.
 #[derive(Clone)]
 pub struct Chunker {
     table: Box<[u64; 256]>,
 }
 
 impl Chunker {
-    /// A chunker with the domain's table.
+    /// A chunker with the domain's secret table.
     #[must_use]
     pub fn new(table: &[u64; 256]) -> Self {
         Self {
@@ -30,8 +32,8 @@ impl Chunker {
         }
     }
 
-    /// The length of the first chunk of `data`, which starts where a chunk starts. `last`: no bytes follow these. None:
-    /// more bytes are needed to tell, at most until there are `CHUNK_MAX`, or there is nothing to cut.
+    /// The length of the first chunk of `data`, which must start where a chunk starts. `last` says that no bytes
+    /// follow. `None` if more bytes are needed (never with `CHUNK_MAX` bytes or more), or if `data` is empty.
     #[must_use]
     pub fn cut(&self, data: &[u8], last: bool) -> Option<usize> {
         let window = &data[..data.len().min(CHUNK_MAX)];
@@ -53,10 +55,10 @@ impl Chunker {
     fn scan(&self, data: &[u8]) -> Option<usize> {
         let mut at = CHUNK_MIN - 1;
         let mut h = self.hash(0, &data[CHUNK_MIN - WINDOW..at]);
-        // Block by block while there is no cut in it, then byte by byte.
+        // Block by block as long as a block has no cut, then byte by byte.
         while let Some(end) = data.get(at..).and_then(|rest| self.pass(h, rest)) {
             h = end;
-            at += LANES * LANE;
+            at += HASHES * PART;
         }
         for (i, &byte) in data[at..].iter().enumerate() {
             h = self.step(h, byte);
@@ -76,26 +78,28 @@ impl Chunker {
         bytes.iter().fold(h, |h, &byte| self.step(h, byte))
     }
 
-    /// `h` behind the block at the front of `data`, if there is no cut in it. Each step of the hash waits for the one
-    /// before, and the processor with it; four hashes in step with each other, over the four parts of a block, keep it
-    /// busy. Each of the later ones starts a window before its part, so it is what one hash over all would be.
+    /// The value of `h` after the block at the front of `data`, or `None` if the block is too short or has a cut in it.
+    ///
+    /// Each step of a hash depends on the step before, so one hash alone leaves the processor waiting. Four hashes at
+    /// the same time, over the four parts of the block, keep it busy. The second to fourth start one window before
+    /// their part, so they have the same value there as a single hash over the whole block.
     #[inline(never)]
     fn pass(&self, h: u64, data: &[u8]) -> Option<u64> {
-        let block = data.get(..LANES * LANE)?;
+        let block = data.get(..HASHES * PART)?;
         let table = &*self.table;
-        let mut hashes = [h; LANES];
-        for (lane, h) in hashes.iter_mut().enumerate().skip(1) {
-            *h = self.hash(0, &block[lane * LANE - WINDOW + 1..lane * LANE]);
+        let mut hashes = [h; HASHES];
+        for (part, h) in hashes.iter_mut().enumerate().skip(1) {
+            *h = self.hash(0, &block[part * PART - WINDOW + 1..part * PART]);
         }
-        for i in 0..LANE {
-            for (lane, h) in hashes.iter_mut().enumerate() {
-                *h = (*h << 1).wrapping_add(table[usize::from(block[lane * LANE + i])]);
+        for i in 0..PART {
+            for (part, h) in hashes.iter_mut().enumerate() {
+                *h = (*h << 1).wrapping_add(table[usize::from(block[part * PART + i])]);
                 if *h < CUT_BELOW {
                     return None;
                 }
             }
         }
-        Some(hashes[LANES - 1])
+        Some(hashes[HASHES - 1])
     }
 }
 
@@ -112,7 +116,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// Numbers that look random.
+    /// A generator of numbers that look random.
     fn noise(seed: u64) -> impl FnMut() -> u64 {
         let mut state = seed;
         move || {
@@ -139,7 +143,7 @@ mod tests {
         bytes
     }
 
-    /// The rule as it is written down: for every length the hash of all bytes, from the start.
+    /// The rule as the module's documentation states it, with one hash over all bytes from the start.
     fn plain_cut(table: &[u64; 256], data: &[u8]) -> usize {
         let mut h = 0_u64;
         for (i, &byte) in data.iter().enumerate() {
@@ -229,7 +233,7 @@ mod tests {
         for _ in 0..5 {
             let begun = std::time::Instant::now();
             let cuts = cuts(&chunker, &data);
-            // The first CHUNK_MIN bytes of each are skipped.
+            // The first CHUNK_MIN bytes of each chunk are not hashed.
             let scanned = data.len() - cuts.len() * CHUNK_MIN;
             let seconds = begun.elapsed().as_secs_f64();
             eprintln!(

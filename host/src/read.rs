@@ -1,6 +1,6 @@
-//! Reads the content of one file of the source, relative to its folder. The hasher's readers call it, each on its own
-//! thread; the restore compares existing files by it. Symbolic links are not followed, a fifo that took the file's place
-//! does not block, access times stay where that is permitted.
+//! Reads the content of one file, opened by its name in a folder. The hasher's reader threads read the source with it;
+//! the restore compares existing files with it. Symbolic links are not followed, a fifo in the place of the file does
+//! not block, and access times do not change where the system permits that.
 
 use std::io;
 use std::ops::Range;
@@ -9,10 +9,10 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{Mode, OFlags, SeekFrom, openat, seek};
 use rustix::io::Errno;
 
+use crate::folder::Folder;
 use crate::stat::Stat;
-use crate::walk::Folder;
 
-/// A file, opened.
+/// An open regular file.
 #[derive(Debug)]
 pub struct OpenedFile {
     handle: OwnedFd,
@@ -21,10 +21,10 @@ pub struct OpenedFile {
 }
 
 impl OpenedFile {
-    /// Opens a file of a folder.
+    /// Opens the file `name` of a folder.
     ///
     /// # Errors
-    /// What the system said; `InvalidInput` where it is no regular file (any more).
+    /// `InvalidInput` if `name` is not, or no longer, a regular file; else the system's error.
     pub fn open(folder: &Folder, name: &[u8]) -> io::Result<Self> {
         let mut file = Self::open_in(folder.handle(), name)?;
         folder.map_device(&mut file.stat);
@@ -35,7 +35,7 @@ impl OpenedFile {
         let handle = open_handle(folder, name)?;
         let stat = Stat::of(handle.as_fd())?;
         if !stat.is_file() {
-            return Err(no_file());
+            return Err(not_a_file());
         }
         Ok(Self {
             handle,
@@ -44,17 +44,18 @@ impl OpenedFile {
         })
     }
 
-    /// Opens a small file and reads all of it into the front of `room`, if it still is what the walk saw, `seen`, after
-    /// that: three calls in all. `room` must be longer than the file by a byte at least. None: it is another one by now.
+    /// Opens a small file and reads all of it into the front of `room`, with three system calls. Returns `None` if the
+    /// file is, after that, not the one that the walk saw, `seen`. `room` must be at least one byte longer than the
+    /// file.
     ///
     /// # Errors
-    /// What the system said.
+    /// The system's error.
     pub fn read_whole(folder: &Folder, name: &[u8], seen: &Stat, room: &mut [u8]) -> io::Result<Option<Self>> {
         let handle = open_handle(folder.handle(), name)?;
         let read = loop {
             match rustix::io::pread(&handle, &mut *room, 0) {
                 Err(Errno::INTR) => {}
-                // It is no file any more: who opens it with more care will say so.
+                // It is no longer a regular file; `open` reports that.
                 Err(Errno::AGAIN | Errno::ISDIR | Errno::SPIPE | Errno::NXIO) => return Ok(None),
                 read => break read?,
             }
@@ -70,17 +71,17 @@ impl OpenedFile {
         }))
     }
 
-    /// Its attributes when it was opened.
+    /// The file's attributes at the time it was opened.
     #[must_use]
     pub fn stat(&self) -> &Stat {
         &self.stat
     }
 
-    /// The first run of data at or behind `from`; what lies between is a hole. None: there is no more, up to the size
-    /// it had when it was opened.
+    /// The first run of data at or after `from`; the bytes between `from` and its start are a hole. `None` if only a
+    /// hole follows, up to the size that the file had when it was opened.
     ///
     /// # Errors
-    /// What the system said.
+    /// The system's error.
     pub fn next_data(&mut self, from: u64) -> io::Result<Option<Range<u64>>> {
         let size = self.stat.size;
         if from >= size {
@@ -92,7 +93,7 @@ impl OpenedFile {
         let start = match seek(&self.handle, SeekFrom::Data(from)) {
             Ok(start) => start,
             Err(Errno::NXIO) => return Ok(None),
-            // The file system does not know holes.
+            // The file system does not report holes.
             Err(Errno::INVAL | Errno::OPNOTSUPP) => {
                 self.has_holes = false;
                 return Ok(Some(from..size));
@@ -104,17 +105,17 @@ impl OpenedFile {
         }
         let end = match seek(&self.handle, SeekFrom::Hole(start)) {
             Ok(end) => end.min(size),
-            // It was cut off meanwhile: the read will tell.
+            // The file was shortened in the meantime; reading it will show that.
             Err(Errno::NXIO) => size,
             Err(error) => return Err(error.into()),
         };
         Ok(Some(start..end))
     }
 
-    /// Reads at an offset; may give less than asked for, and nothing at the end.
+    /// Reads at an offset and returns the number of bytes read: possibly fewer than the buffer holds, 0 at the end.
     ///
     /// # Errors
-    /// What the system said.
+    /// The system's error.
     pub fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
         loop {
             match rustix::io::pread(&self.handle, &mut *buffer, offset) {
@@ -124,10 +125,10 @@ impl OpenedFile {
         }
     }
 
-    /// Reads at an offset until the buffer is full or the file ends; returns how much that was.
+    /// Reads at an offset until the buffer is full or the file ends, and returns the number of bytes read.
     ///
     /// # Errors
-    /// What the system said.
+    /// The system's error.
     pub fn read_full_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
         let mut filled = 0;
         while filled < buffer.len() {
@@ -139,10 +140,10 @@ impl OpenedFile {
         Ok(filled)
     }
 
-    /// Has it changed since it was opened: size, mtime or ctime?
+    /// Whether the file's size, mtime or ctime has changed since it was opened.
     ///
     /// # Errors
-    /// What the system said.
+    /// The system's error.
     pub fn changed_since_open(&self) -> io::Result<bool> {
         let now = Stat::of(self.handle.as_fd())?;
         Ok(version(&now) != version(&self.stat))
@@ -158,25 +159,31 @@ impl AsFd for OpenedFile {
 fn open_handle(folder: BorrowedFd<'_>, name: &[u8]) -> io::Result<OwnedFd> {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
     match openat(folder, name, flags | OFlags::NOATIME, Mode::empty()) {
-        // Only the owner may ask for that.
+        // Only the owner may ask the system to keep the access time.
         Err(Errno::PERM) => openat(folder, name, flags, Mode::empty()),
-        // Another program holds a lease: wait until the kernel has taken it back. For no other regular file does
-        // opening block, and a fifo answers differently.
+        // Another program holds a lease on the file: wait until the kernel has taken it back. Opening a regular file
+        // blocks in no other case, and a fifo returns another error.
         Err(Errno::WOULDBLOCK) if Stat::at(folder, name)?.is_file() => {
             openat(folder, name, flags & !OFlags::NONBLOCK, Mode::empty())
         }
         opened => opened,
     }
-    .map_err(|error| if error == Errno::LOOP { no_file() } else { error.into() })
+    .map_err(|error| {
+        if error == Errno::LOOP {
+            not_a_file()
+        } else {
+            error.into()
+        }
+    })
 }
 
-/// What changes when a file's content does.
+/// The attributes that change when a file's content changes.
 fn version(stat: &Stat) -> (u64, i64, u32, i64, u32) {
     (stat.size, stat.mtime_s, stat.mtime_ns, stat.ctime_s, stat.ctime_ns)
 }
 
-fn no_file() -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file any more")
+fn not_a_file() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, "it is no longer a regular file")
 }
 
 #[cfg(test)]

@@ -1,5 +1,4 @@
-//! What the system knows of an entry without opening it. The walk, the reader and the writer share it; one `statx`
-//! fills it.
+//! An entry's attributes, filled by one `statx`, without opening the entry. The walk, the reader and the writer use it.
 
 use std::io;
 use std::os::fd::BorrowedFd;
@@ -7,45 +6,45 @@ use std::os::fd::BorrowedFd;
 use lockstone_proto::vault::EntryKind;
 use rustix::fs::{AtFlags, FileType, Statx, StatxFlags, makedev, statx};
 
-/// An entry's attributes, as the file system gives them.
+/// An entry's attributes, as the file system reports them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stat {
     /// Type and permission bits (`st_mode`).
     pub mode: u32,
-    /// Owner.
+    /// The owner's user id.
     pub uid: u32,
-    /// Group.
+    /// The owning group's id.
     pub gid: u32,
-    /// Bytes, of a file; the file system's own idea for others.
+    /// Size in bytes. For entries that are not files, whatever the file system reports.
     pub size: u64,
     /// Last change of the content: seconds since the epoch.
     pub mtime_s: i64,
-    /// And nanoseconds, below 10⁹.
+    /// Last change of the content: the nanoseconds, below 10⁹.
     pub mtime_ns: u32,
     /// Last change of the inode: seconds since the epoch.
     pub ctime_s: i64,
-    /// And nanoseconds, below 10⁹.
+    /// Last change of the inode: the nanoseconds, below 10⁹.
     pub ctime_ns: u32,
-    /// Inode number.
+    /// Inode number, unique within the device.
     pub inode: u64,
-    /// `st_dev` of the source: where the entry is read from a snapshot, that of what the snapshot was taken of.
+    /// `st_dev` in the source: if the entry is read from a snapshot, the `st_dev` of what the snapshot was taken of.
     pub device: u64,
     /// `st_dev` where the entry is read.
     pub device_raw: u64,
-    /// Hard links.
+    /// Number of hard links.
     pub links: u64,
-    /// Of a device: major number.
+    /// Major number, if the entry is a device.
     pub rdev_major: u32,
-    /// Of a device: minor number.
+    /// Minor number, if the entry is a device.
     pub rdev_minor: u32,
-    /// Space taken, in units of 512 bytes.
+    /// Space on the disk, in units of 512 bytes.
     pub blocks: u64,
-    /// The mount it was reached through; 0 where the kernel does not say.
+    /// The mount through which the entry was reached; 0 if the kernel does not report it.
     pub mount_id: u64,
 }
 
 impl Stat {
-    /// Of an entry of a folder; symbolic links are not followed, automounts not triggered.
+    /// The attributes of an entry of a folder. Does not follow a symbolic link, nor trigger an automount.
     pub(crate) fn at<P: rustix::path::Arg>(folder: BorrowedFd<'_>, name: P) -> io::Result<Self> {
         let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT;
         Ok(Self::new(&statx(
@@ -56,10 +55,10 @@ impl Stat {
         )?))
     }
 
-    /// Of what a handle stands for (an `O_PATH` one will do).
+    /// The attributes of an open file or folder. An `O_PATH` handle is enough.
     ///
     /// # Errors
-    /// What the system answered.
+    /// The system's error.
     pub fn of(handle: BorrowedFd<'_>) -> io::Result<Self> {
         Ok(Self::new(&statx(
             handle,
@@ -104,7 +103,7 @@ impl Stat {
         self.mode & 0o7777
     }
 
-    /// Which kind of entry a recovery point keeps it as; unspecified for sockets and what nobody knows.
+    /// The kind of entry in a recovery point; `Unspecified` for sockets and unknown types.
     #[must_use]
     pub fn kind(&self) -> EntryKind {
         match self.file_type() {
@@ -118,19 +117,19 @@ impl Stat {
         }
     }
 
-    /// Is it a folder?
+    /// Whether the entry is a folder.
     #[must_use]
     pub fn is_folder(&self) -> bool {
         self.file_type() == FileType::Directory
     }
 
-    /// Is it a regular file?
+    /// Whether the entry is a regular file.
     #[must_use]
     pub fn is_file(&self) -> bool {
         self.file_type() == FileType::RegularFile
     }
 
-    /// Does it take less space than its size says, so that it may have holes?
+    /// Whether the file takes less space than its size, and so may have holes.
     #[must_use]
     pub fn may_have_holes(&self) -> bool {
         self.blocks.saturating_mul(512) < self.size

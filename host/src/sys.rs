@@ -1,6 +1,7 @@
-//! The system calls that `rustix` does not wrap, and the only `unsafe` of the house: owner names by the C library, the
-//! `ioctl`s of btrfs (`linux/btrfs.h`) and the priorities of I/O (`linux/ioprio.h`). Every caller is in this crate.
-#![allow(unsafe_code, reason = "the one place for it; each use has its proof")]
+//! The system calls that `rustix` does not wrap: owner names by the C library, the `ioctl`s of btrfs (`linux/btrfs.h`),
+//! I/O priorities (`linux/ioprio.h`) and the allocator's settings. All callers are in this crate, and this is the only
+//! file of the project with `unsafe`.
+#![allow(unsafe_code, reason = "this is the one file for it; each use has its proof")]
 
 use std::ffi::CString;
 use std::io;
@@ -11,7 +12,7 @@ use rustix::process::Pid;
 
 // ---- Owner names ---------------------------------------------------------------------------------------------------
 
-/// Most bytes a record of the user or group data base may take; beyond it the id counts as nameless.
+/// The largest record of the user or group database that is read, in bytes. An owner with a larger one has no name.
 const OWNER_RECORD_MAX: usize = 1024 * 1024;
 
 /// Calls with a growing buffer until `call` no longer answers `ERANGE`.
@@ -27,7 +28,7 @@ fn with_buffer<T>(mut call: impl FnMut(&mut [libc::c_char]) -> Result<Option<T>,
     }
 }
 
-/// A C string's bytes. A macro would hide that the pointer must be checked: null gives nothing.
+/// The bytes of a C string, `None` for a null pointer.
 ///
 /// # Safety
 /// `text` is null or points to a string that ends with 0 and lives while this runs.
@@ -39,101 +40,72 @@ unsafe fn bytes_of(text: *const libc::c_char) -> Option<Vec<u8>> {
     Some(unsafe { std::ffi::CStr::from_ptr(text) }.to_bytes().to_vec())
 }
 
-/// Which record of the user data base is wanted.
-enum Who<'a> {
-    Id(u32),
-    Name(&'a CString),
-}
+/// A function of the C library that finds a record of type `R` by a key, such as `getpwuid_r(3)`.
+type Lookup<K, R> = unsafe extern "C" fn(K, *mut R, *mut libc::c_char, libc::size_t, *mut *mut R) -> libc::c_int;
 
-fn find_user<T>(who: &Who<'_>, take: impl Fn(&libc::passwd) -> Option<T>) -> Option<T> {
+/// Finds a record and takes something from it; `None` if there is no such record.
+///
+/// # Safety
+/// `lookup` is one of `getpwuid_r`, `getpwnam_r`, `getgrgid_r` and `getgrnam_r`. If `key` is a pointer, it points to a
+/// string that ends with 0 and lives during the call.
+unsafe fn find<K: Copy, R, T>(lookup: Lookup<K, R>, key: K, take: impl Fn(&R) -> Option<T>) -> Option<T> {
     with_buffer(|buffer| {
-        let mut record = std::mem::MaybeUninit::<libc::passwd>::uninit();
+        let mut record = std::mem::MaybeUninit::<R>::uninit();
         let mut found = std::ptr::null_mut();
-        // SAFETY: the record, the buffer with its true length and the result pointer are live and writable for the
-        // whole call, and the name ends with 0.
+        // SAFETY: the record, the buffer with its true length and the result pointer are live and writable during the
+        // whole call; the key is valid by this function's condition.
         let answer = unsafe {
-            match who {
-                Who::Id(id) => libc::getpwuid_r(
-                    *id,
-                    record.as_mut_ptr(),
-                    buffer.as_mut_ptr(),
-                    buffer.len(),
-                    &raw mut found,
-                ),
-                Who::Name(name) => libc::getpwnam_r(
-                    name.as_ptr(),
-                    record.as_mut_ptr(),
-                    buffer.as_mut_ptr(),
-                    buffer.len(),
-                    &raw mut found,
-                ),
-            }
+            lookup(
+                key,
+                record.as_mut_ptr(),
+                buffer.as_mut_ptr(),
+                buffer.len(),
+                &raw mut found,
+            )
         };
         match answer {
             0 if found.is_null() => Ok(None),
-            // SAFETY: on success with a result, `found` points to `record`, filled in, whose strings lie in `buffer`;
-            // both outlive the borrow.
+            // SAFETY: on success with a result, `found` points to `record`, which is filled in and whose strings lie in
+            // `buffer`; both outlive the borrow.
             0 => Ok(take(unsafe { &*found })),
             error => Err(error),
         }
     })
 }
 
-fn find_group<T>(who: &Who<'_>, take: impl Fn(&libc::group) -> Option<T>) -> Option<T> {
-    with_buffer(|buffer| {
-        let mut record = std::mem::MaybeUninit::<libc::group>::uninit();
-        let mut found = std::ptr::null_mut();
-        // SAFETY: as in `find_user`.
-        let answer = unsafe {
-            match who {
-                Who::Id(id) => libc::getgrgid_r(
-                    *id,
-                    record.as_mut_ptr(),
-                    buffer.as_mut_ptr(),
-                    buffer.len(),
-                    &raw mut found,
-                ),
-                Who::Name(name) => libc::getgrnam_r(
-                    name.as_ptr(),
-                    record.as_mut_ptr(),
-                    buffer.as_mut_ptr(),
-                    buffer.len(),
-                    &raw mut found,
-                ),
-            }
-        };
-        match answer {
-            0 if found.is_null() => Ok(None),
-            // SAFETY: as in `find_user`.
-            0 => Ok(take(unsafe { &*found })),
-            error => Err(error),
-        }
-    })
-}
-
-/// The name of a user id; none if it has none.
+/// The name of a user id, `None` if it has no name.
 pub(crate) fn user_name(uid: u32) -> Option<Vec<u8>> {
-    // SAFETY: the record's name is null or a string in the buffer that lives while the closure runs.
-    find_user(&Who::Id(uid), |user| unsafe { bytes_of(user.pw_name) })
+    // SAFETY: an id needs no string. The record's name is null or a string in the buffer that lives while the closure
+    // runs.
+    unsafe { find(libc::getpwuid_r, uid, |user: &libc::passwd| bytes_of(user.pw_name)) }
 }
 
-/// The name of a group id; none if it has none.
+/// The name of a group id, `None` if it has no name.
 pub(crate) fn group_name(gid: u32) -> Option<Vec<u8>> {
     // SAFETY: as in `user_name`.
-    find_group(&Who::Id(gid), |group| unsafe { bytes_of(group.gr_name) })
+    unsafe { find(libc::getgrgid_r, gid, |group: &libc::group| bytes_of(group.gr_name)) }
 }
 
-/// The id of a user by name.
+/// The id of the user with this name.
 pub(crate) fn user_id(name: &[u8]) -> Option<u32> {
-    find_user(&Who::Name(&CString::new(name).ok()?), |user| Some(user.pw_uid))
+    let name = CString::new(name).ok()?;
+    // SAFETY: the name ends with 0 and lives until the end of this function.
+    unsafe { find(libc::getpwnam_r, name.as_ptr(), |user: &libc::passwd| Some(user.pw_uid)) }
 }
 
-/// The id of a group by name.
+/// The id of the group with this name.
 pub(crate) fn group_id(name: &[u8]) -> Option<u32> {
-    find_group(&Who::Name(&CString::new(name).ok()?), |group| Some(group.gr_gid))
+    let name = CString::new(name).ok()?;
+    // SAFETY: as in `user_id`.
+    unsafe {
+        find(libc::getgrnam_r, name.as_ptr(), |group: &libc::group| {
+            Some(group.gr_gid)
+        })
+    }
 }
 
-// ---- btrfs -----------------------------------------------------------------------------------------------------------
+// ---- btrfs
+// -----------------------------------------------------------------------------------------------------------
 
 /// Inode of every subvolume's root folder (`BTRFS_FIRST_FREE_OBJECTID`).
 pub(crate) const SUBVOLUME_ROOT_INODE: u64 = 256;
@@ -141,11 +113,11 @@ pub(crate) const SUBVOLUME_ROOT_INODE: u64 = 256;
 const ARGS_LEN: usize = 4096;
 /// `BTRFS_SUBVOL_RDONLY`.
 const READ_ONLY: u64 = 1 << 1;
-/// The tree of tree roots, and the type of the items there that list a tree's nested subvolumes.
+/// The tree of tree roots, and the type of its items that list the subvolumes nested in a tree.
 const ROOT_TREE: u64 = 1;
 const ROOT_REF_KEY: u32 = 156;
 
-/// The argument of all btrfs calls here is 4096 bytes; fields are written and read at their offsets.
+/// The argument of the btrfs calls here: 4096 bytes, whose fields are written and read at their offsets.
 #[repr(C, align(8))]
 struct Args([u8; ARGS_LEN]);
 
@@ -162,7 +134,7 @@ impl Args {
         self.0[at..at + 4].copy_from_slice(&value.to_ne_bytes());
     }
 
-    /// Puts a string that ends with 0 into the rest from `at`.
+    /// Writes a file name at an offset; the bytes after it are already 0, which ends the string.
     fn put_name(&mut self, at: usize, name: &[u8]) -> io::Result<()> {
         if name.is_empty() || name.len() > 255 || name.contains(&0) || name.contains(&b'/') {
             return Err(io::Error::from(io::ErrorKind::InvalidInput));
@@ -184,7 +156,8 @@ fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
     Some(u32::from_ne_bytes(*bytes.get(at..)?.first_chunk()?))
 }
 
-/// A request number: `_IOC(direction, 0x94, number, size)`; direction 1 writes to the kernel, 2 reads from it.
+/// A request number: `_IOC(direction, 0x94, number, size)`. Direction 1 writes to the kernel, 2 reads from it, 3 does
+/// both.
 const fn request(direction: u64, number: u64, size: u64) -> u64 {
     direction << 30 | size << 16 | 0x94 << 8 | number
 }
@@ -195,11 +168,11 @@ const INO_LOOKUP: u64 = request(3, 18, ARGS_LEN as u64);
 const SNAP_CREATE_V2: u64 = request(1, 23, ARGS_LEN as u64);
 const SUBVOL_GETFLAGS: u64 = request(2, 25, 8);
 
-/// `request` is one of the four above whose argument is `ARGS_LEN` bytes.
+/// Makes a btrfs call. `request` must be one of the four above with an argument of `ARGS_LEN` bytes.
 fn call(fd: BorrowedFd<'_>, request: u64, args: &mut Args) -> io::Result<()> {
-    // SAFETY: the request number says that the kernel reads and writes at most `ARGS_LEN` bytes behind the pointer,
-    // which is what `Args` has, aligned as its structs want; it keeps no pointer after the call, and the arguments
-    // hold none (flags that would make it read one are not set).
+    // SAFETY: by the request number the kernel reads and writes at most `ARGS_LEN` bytes from the pointer on. `Args`
+    // has that many, aligned as the kernel's structs need. The kernel keeps no pointer after the call, and the argument
+    // holds no pointer itself, because no flag is set that would make the kernel read one.
     let answer = unsafe { libc::ioctl(fd.as_raw_fd(), request as libc::Ioctl, std::ptr::from_mut(args)) };
     if answer < 0 {
         Err(io::Error::last_os_error())
@@ -224,7 +197,7 @@ pub(crate) fn btrfs_destroy(parent: BorrowedFd<'_>, name: &[u8]) -> io::Result<(
     call(parent, SNAP_DESTROY, &mut args)
 }
 
-/// The id of the subvolume that `fd` lies in.
+/// The id of the subvolume that holds the file or folder `fd`.
 pub(crate) fn btrfs_tree_id(fd: BorrowedFd<'_>) -> io::Result<u64> {
     let mut args = Args::new();
     args.put_u64(8, SUBVOLUME_ROOT_INODE);
@@ -232,7 +205,8 @@ pub(crate) fn btrfs_tree_id(fd: BorrowedFd<'_>) -> io::Result<u64> {
     Ok(args.u64(0))
 }
 
-/// The path of a folder's inode in the subvolume `tree`, from its root: empty for the root, else with a `/` at the end.
+/// The path of the folder with inode `folder` in the subvolume `tree`, relative to the subvolume's root folder. The
+/// root folder's path is empty; any other path ends with `/`.
 pub(crate) fn btrfs_path_of(fd: BorrowedFd<'_>, tree: u64, folder: u64) -> io::Result<Vec<u8>> {
     if folder == SUBVOLUME_ROOT_INODE {
         return Ok(Vec::new());
@@ -244,10 +218,10 @@ pub(crate) fn btrfs_path_of(fd: BorrowedFd<'_>, tree: u64, folder: u64) -> io::R
     Ok(args.0[16..].iter().copied().take_while(|&byte| byte != 0).collect())
 }
 
-/// Is the subvolume whose root folder is `fd` read-only?
+/// Whether the subvolume with the root folder `fd` is read-only.
 pub(crate) fn btrfs_is_read_only(fd: BorrowedFd<'_>) -> io::Result<bool> {
     let mut flags = 0_u64;
-    // SAFETY: the request writes 8 bytes behind the pointer, which is a live `u64`.
+    // SAFETY: the request writes 8 bytes from the pointer on, which points to a live `u64`.
     let answer = unsafe { libc::ioctl(fd.as_raw_fd(), SUBVOL_GETFLAGS as libc::Ioctl, &raw mut flags) };
     if answer < 0 {
         Err(io::Error::last_os_error())
@@ -256,14 +230,14 @@ pub(crate) fn btrfs_is_read_only(fd: BorrowedFd<'_>) -> io::Result<bool> {
     }
 }
 
-/// A subvolume as its parent lists it.
+/// A nested subvolume, as the one around it lists it.
 #[derive(Debug)]
 pub(crate) struct NestedSubvolume {
-    /// Its own id.
+    /// The id of the nested subvolume.
     pub(crate) tree: u64,
-    /// Inode of the folder it stands in, in the parent.
+    /// Inode of the folder that holds it, in the subvolume around it.
     pub(crate) folder: u64,
-    /// Its name there.
+    /// Its name in that folder.
     pub(crate) name: Vec<u8>,
 }
 
@@ -308,18 +282,23 @@ pub(crate) fn btrfs_nested(fd: BorrowedFd<'_>, tree: u64) -> io::Result<Vec<Nest
                     name,
                 })
             })();
-            let item = item.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "odd answer of btrfs"))?;
+            let item = item.ok_or_else(|| {
+                io::Error::new(
+                    io::ErrorKind::InvalidData,
+                    "btrfs returned a malformed list of subvolumes",
+                )
+            })?;
             from = item.tree + 1;
             found.push(item);
         }
     }
 }
 
-/// Tells the C library's allocator to take large pieces from the system one by one and give them back at once, and to
-/// keep few arenas; see [`crate::give_memory_back`].
+/// Makes the C library's allocator map each piece of at least `large` bytes by itself, return it to the system when it
+/// is freed, and keep at most `arenas` arenas; see [`crate::process::return_freed_memory`].
 #[cfg(target_env = "gnu")]
 pub(crate) fn tune_allocator(large: i32, arenas: i32) -> bool {
-    // SAFETY: mallopt only stores two numbers for later allocations; it takes no pointer, and any number is allowed.
+    // SAFETY: mallopt only stores a number for later allocations. It takes no pointer and allows any number.
     unsafe { libc::mallopt(libc::M_MMAP_THRESHOLD, large) == 1 && libc::mallopt(libc::M_ARENA_MAX, arenas) == 1 }
 }
 
@@ -329,23 +308,23 @@ pub(crate) fn tune_allocator(_large: i32, _arenas: i32) -> bool {
     false
 }
 
-// ---- Priorities of I/O -----------------------------------------------------------------------------------------------
+// ---- I/O priorities -------------------------------------------------------------------------------------------------
 
 const WHO_PROCESS: libc::c_int = 1;
 const CLASS_SHIFT: u32 = 13;
 
-/// Sets the class and level with which a thread reads and writes.
+/// Sets the I/O class and level of a thread.
 pub(crate) fn set_io_priority(thread: Pid, class: u8, level: u8) -> Result<(), Errno> {
     let value = libc::c_int::from(class) << CLASS_SHIFT | libc::c_int::from(level);
-    // SAFETY: the call takes numbers only.
+    // SAFETY: the call takes numbers only, no pointer.
     let set = unsafe { libc::syscall(libc::SYS_ioprio_set, WHO_PROCESS, thread.as_raw_nonzero().get(), value) };
     if set == 0 { Ok(()) } else { Err(last_error()) }
 }
 
-/// The class and level of a thread.
+/// The I/O class and level of a thread.
 #[cfg(test)]
 pub(crate) fn io_priority(thread: Pid) -> Result<(u8, u8), Errno> {
-    // SAFETY: the call takes numbers only.
+    // SAFETY: the call takes numbers only, no pointer.
     let found = unsafe { libc::syscall(libc::SYS_ioprio_get, WHO_PROCESS, thread.as_raw_nonzero().get()) };
     let part = |value: libc::c_long| u8::try_from(value).map_err(|_| last_error());
     Ok((part(found >> CLASS_SHIFT)?, part(found & 7)?))

@@ -1,12 +1,16 @@
-//! The file systems mounted on this server, from `/proc/self/mountinfo`. The `volumes` command shows them; the snapshots
-//! and the walk ask what lies where and which file systems hold nothing of their own.
+//! The file systems that are mounted on this server, from `/proc/self/mountinfo`. The `volumes` command shows them.
+//! Snapshots use them to find the mount of a source and the mounts below it, and the walk asks whether a file system is
+//! a view into the kernel.
 
 use std::ffi::OsString;
 use std::io;
+use std::os::fd::BorrowedFd;
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
-/// File systems that are views into the kernel, by the names `mountinfo` gives them. Nothing in them can be restored.
+use crate::stat::Stat;
+
+/// File systems that are views into the kernel, by their names in `mountinfo`. Nothing in them can be restored.
 const PSEUDO_NAMES: &[&str] = &[
     "anon_inodefs",
     "autofs",
@@ -44,7 +48,7 @@ const PSEUDO_NAMES: &[&str] = &[
     "xenfs",
 ];
 
-/// The same by `statfs.f_type` (`linux/magic.h` and the file systems' own sources).
+/// The same file systems by `statfs.f_type` (`linux/magic.h` and the file systems' own sources).
 const PSEUDO_MAGICS: &[u32] = &[
     0x0000_0187, // autofs
     0x0000_1cd1, // devpts
@@ -78,63 +82,71 @@ const PSEUDO_MAGICS: &[u32] = &[
     0xf97c_ff8c, // selinuxfs
 ];
 
-/// Is this `statfs` type a view into the kernel rather than a place for files?
-pub(crate) fn is_pseudo_magic(magic: u64) -> bool {
-    // The field is signed and of various widths; only 32 bits mean anything.
+/// Whether the file or folder behind a handle (an `O_PATH` one is enough) lies on a view into the kernel.
+///
+/// # Errors
+/// The system's error.
+pub(crate) fn is_pseudo_file_system(handle: BorrowedFd<'_>) -> io::Result<bool> {
+    let magic = rustix::fs::fstatfs(handle)?.f_type;
+    // The field is signed and its width differs between machines. The low 32 bits are the magic number.
     #[allow(
         clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        clippy::unnecessary_cast,
         reason = "only the low 32 bits are the magic number"
     )]
-    PSEUDO_MAGICS.contains(&(magic as u32))
+    let magic = magic as u32;
+    Ok(PSEUDO_MAGICS.contains(&magic))
 }
 
-/// A mounted file system as the `volumes` command shows it.
+/// A mounted file system, as the `volumes` command shows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Volume {
-    /// Where it is mounted.
+    /// The folder that it is mounted on.
     pub mount: PathBuf,
-    /// The device, or what stands in its place.
+    /// The device, or the word that `mountinfo` has in place of one.
     pub device: String,
-    /// The type of file system.
+    /// The type of file system, as `mountinfo` names it.
     pub fs: String,
     /// Whether it can be a source.
     pub eligible: bool,
-    /// Why, or why not.
+    /// Why it can be a source and how it is read, or why it cannot: in words.
     pub reason: String,
 }
 
 /// A line of `mountinfo`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mount {
-    /// The kernel's number for it: what `statx` gives as mount id.
+    /// The kernel's number of the mount, the one that `statx` returns as mount id.
     pub id: u64,
-    /// The folder of the file system that is mounted here.
+    /// The folder within the file system that is mounted here: `/` for the whole of it.
     pub root: PathBuf,
-    /// Where.
+    /// The folder that it is mounted on.
     pub point: PathBuf,
     /// The type of file system.
     pub fs: String,
-    /// The device, or what stands in its place.
+    /// The device, or the word that `mountinfo` has in place of one.
     pub device: String,
     /// Whether the mount, or the whole file system, is read-only.
     pub read_only: bool,
 }
 
 impl Mount {
-    /// Is it a view into the kernel?
+    /// Whether the file system is a view into the kernel.
     #[must_use]
     pub fn is_pseudo(&self) -> bool {
         PSEUDO_NAMES.contains(&self.fs.as_str())
     }
 
-    /// Does it live in memory only?
+    /// Whether the file system is in memory only.
     #[must_use]
     pub fn is_memory(&self) -> bool {
         matches!(self.fs.as_str(), "tmpfs" | "devtmpfs" | "ramfs")
     }
 }
 
-/// The volumes of this server, in order of their mount points; what is hidden under a later mount is left out.
+/// The volumes of this server, in the order of their mount points. A mount hidden by a later one on the same mount
+/// point is left out.
 ///
 /// # Errors
 /// `/proc/self/mountinfo` cannot be read.
@@ -171,7 +183,7 @@ fn describe(mount: Mount) -> Volume {
     }
 }
 
-/// The mounts this process sees, in the kernel's order.
+/// The mounts that this process sees, in the kernel's order.
 ///
 /// # Errors
 /// `/proc/self/mountinfo` cannot be read.
@@ -180,7 +192,7 @@ pub fn mounts() -> io::Result<Vec<Mount>> {
 }
 
 /// Parses `mountinfo` (proc(5)): id, parent, device, root, point, options, optional fields, `-`, type, source, options
-/// of the file system. Lines that are not of this form are left out.
+/// of the file system. Lines that do not have this form are left out.
 fn parse(text: &[u8]) -> Vec<Mount> {
     text.split(|&byte| byte == b'\n').filter_map(parse_line).collect()
 }
@@ -206,7 +218,7 @@ fn parse_line(line: &[u8]) -> Option<Mount> {
     })
 }
 
-/// Undoes the kernel's escapes: a backslash and three octal digits.
+/// Resolves the kernel's escapes: a backslash and three octal digits.
 fn unescape(field: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(field.len());
     let mut rest = field;
@@ -240,11 +252,11 @@ fn text(field: &[u8]) -> String {
     String::from_utf8_lossy(&unescape(field)).into_owned()
 }
 
-/// The mount that `path` is reached through.
+/// The mount through which `path` is reached.
 pub(crate) fn mount_of<'a>(mounts: &'a [Mount], path: &Path) -> io::Result<Option<&'a Mount>> {
-    let stat = crate::Stat::at(rustix::fs::CWD, path)?;
+    let stat = Stat::at(rustix::fs::CWD, path)?;
     Ok(if stat.mount_id == 0 {
-        // A kernel before 5.8: the longest mount point above it, the latest of equals.
+        // A kernel before 5.8 does not say: take the longest mount point above the path, and the last of equal ones.
         mounts
             .iter()
             .filter(|mount| path.starts_with(&mount.point))

@@ -37,7 +37,7 @@ use output::{Outcome, Output};
 pub(crate) fn run() -> ExitCode {
     std::panic::set_hook(Box::new(panicked));
     // If this fails, the process only uses a little more memory.
-    let _ = lockstone_host::give_memory_back();
+    let _ = lockstone_host::process::return_freed_memory();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => return ExitCode::from(misuse::explain(&error) as u8),

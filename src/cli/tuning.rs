@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clap::Args;
 use lockstone_actors::Tuning;
-use lockstone_host::manners::{self, IoPriority};
+use lockstone_host::process::{self, IoPriority};
 
 use crate::agent::settings::throttle::Overrides;
 use crate::failure::Failure;
@@ -64,10 +64,10 @@ impl TuningArgs {
             )
         };
         if let Some(nice) = self.nice {
-            manners::set_nice(nice).map_err(|error| failed("--nice", error))?;
+            process::set_nice(nice).map_err(|error| failed("--nice", error))?;
         }
         if let Some(priority) = self.ionice {
-            manners::set_io_priority(priority).map_err(|error| failed("--ionice", error))?;
+            process::set_io_priority(priority).map_err(|error| failed("--ionice", error))?;
         }
         Ok(())
     }

@@ -1,4 +1,5 @@
-//! What makes no sense, or cannot be done, gets a clear error with the right exit code; nothing is written, nothing lost.
+//! What makes no sense, or cannot be done, gets a clear error with the right exit code; nothing is written, nothing
+//! lost.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;

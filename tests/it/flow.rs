@@ -1,5 +1,5 @@
-//! The pipeline works with the least of everything: one thread, one message between stages, the smallest budget. Nothing
-//! in it may wait for itself.
+//! The pipeline works with the least of everything: one thread, one message between stages, the smallest budget.
+//! Nothing in it may wait for itself.
 
 use crate::support::lab::{LEAST, Lab, noise};
 use crate::support::tree::{self, assert_same, file};

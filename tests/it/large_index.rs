@@ -1,6 +1,6 @@
-//! A measurement, not run by default: what an index of 10 million chunks (about 10 TB) does to a backup's time and memory.
-//! `LOCKSTONE_TREE=/path cargo nextest run --release … --run-ignored all -E 'test(ten_million)' --no-capture`; needs
-//! `/usr/bin/time`, and room for about 1 GB of index in the temporary folder.
+//! A measurement, not run by default: what an index of 10 million chunks (about 10 TB) does to a backup's time and
+//! memory. `LOCKSTONE_TREE=/path cargo nextest run --release … --run-ignored all -E 'test(ten_million)' --no-capture`;
+//! needs `/usr/bin/time`, and room for about 1 GB of index in the temporary folder.
 
 use std::path::Path;
 use std::process::Command;

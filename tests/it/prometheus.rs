@@ -1,5 +1,5 @@
-//! A real Prometheus: it scrapes an agent and a backup that runs, takes the rules, and finds data for every query of every
-//! panel of every dashboard. Without `prometheus` and `promtool` these tests say that they are skipped.
+//! A real Prometheus: it scrapes an agent and a backup that runs, takes the rules, and finds data for every query of
+//! every panel of every dashboard. Without `prometheus` and `promtool` these tests say that they are skipped.
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -1,5 +1,5 @@
-//! Ceph, the distributed store: it keeps the promises of a store, holds a vault, and a disk that dies in the middle of a
-//! backup or a restore is not even noticed. One test, so that Ceph starts once.
+//! Ceph, the distributed store: it keeps the promises of a store, holds a vault, and a disk that dies in the middle of
+//! a backup or a restore is not even noticed. One test, so that Ceph starts once.
 
 use std::ffi::OsStr;
 

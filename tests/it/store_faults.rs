@@ -1,5 +1,5 @@
-//! Whatever a store or the way to it does, a backup ends with everything in the vault and exactly one recovery point, or says
-//! clearly why it did not, and the next run goes on.
+//! Whatever a store or the way to it does, a backup ends with everything in the vault and exactly one recovery point,
+//! or says clearly why it did not, and the next run goes on.
 
 use std::time::Duration;
 
@@ -141,8 +141,8 @@ fn a_job_whose_store_stays_away_fails_clearly_and_the_next_one_goes_on() {
     lab.check_clean();
 }
 
-/// A measurement: what failures cost where each request takes 50 ms longer. `LOCKSTONE_TREE=/path cargo nextest run --release …
-/// --run-ignored all -E 'test(tenth_request)' --no-capture`.
+/// A measurement: what failures cost where each request takes 50 ms longer. `LOCKSTONE_TREE=/path cargo nextest run
+/// --release … --run-ignored all -E 'test(tenth_request)' --no-capture`.
 #[test]
 #[ignore = "a measurement"]
 fn every_tenth_request_fails() {

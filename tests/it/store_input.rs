@@ -1,4 +1,5 @@
-//! What can be wrong with an object store and its settings: each a clear error, with what to do and the right exit code.
+//! What can be wrong with an object store and its settings: each a clear error, with what to do and the right exit
+//! code.
 
 use crate::support::fault_proxy::{Fault, Proxy};
 use crate::support::lab::{Lab, Ran};

@@ -1,4 +1,5 @@
-//! The throttle from outside: what is set is kept and shown, acts on a job that runs, and means something or is refused.
+//! The throttle from outside: what is set is kept and shown, acts on a job that runs, and means something or is
+//! refused.
 
 use std::fs;
 use std::process::Child;

@@ -1,7 +1,11 @@
-"""Sections 1 to 11 of docs/format.md: keys, slots, packs, segments, pages, log, signatures. Functions of bytes; no files here."""
+"""Sections 1 to 11 of docs/format.md: keys, slots, packs, segments, pages, log, signatures.
+
+Functions of bytes; no files here.
+"""
 
 import json
 import struct
+from itertools import pairwise
 
 import zstandard
 from argon2.low_level import Type, hash_secret_raw
@@ -214,9 +218,10 @@ def check_directory(directory, frames_end, what):
         require(sum(lens) == frame["raw_len"] <= 8 * MIB, f"{what}: chunks do not fill their frame")
         stored = frame["sealed_len"] == frame["raw_len"] + 16
         shorter = 16 < frame["sealed_len"] < frame["raw_len"] + 16
-        require(stored if frame["codec"] == 0 else shorter and frame["codec"] == 1, f"{what}: a frame's length is wrong")
+        right = stored if frame["codec"] == 0 else shorter and frame["codec"] == 1
+        require(right, f"{what}: a frame's length is wrong")
         at, chunks = at + frame["sealed_len"], chunks + len(lens)
-    require(directory["frames"] and len(directory["frames"]) <= 65536 and chunks <= 262144, f"{what}: too much or nothing")
+    require(0 < len(directory["frames"]) <= 65536 and chunks <= 262144, f"{what}: too much or nothing")
     require(at == frames_end, f"{what}: frames do not fill the pack")
 
 
@@ -233,7 +238,8 @@ def open_segment(keys, segment_id, data):
     payload = unseal(key, 0, data[:80] + keys.domain, data[80:], what)
     segment = message(proto.SEGMENT, unzstd(payload, raw_len, what), what)
     for pack in segment["packs"]:
-        require(len(pack["pack_id"]) == 32 and pack["kind"] in (DATA, TREE) and pack["directory"], f"{what}: a pack is wrong")
+        right = len(pack["pack_id"]) == 32 and pack["kind"] in (DATA, TREE) and pack["directory"]
+        require(right, f"{what}: a pack is wrong")
         frames_end = 80 + sum(frame["sealed_len"] for frame in pack["directory"]["frames"])
         require(frames_end + 24 <= pack["len"] <= 256 * MIB, f"{what}: a pack's length is wrong")
         check_directory(pack["directory"], frames_end, what)
@@ -247,7 +253,7 @@ def check_page(page, what):
     require(page["level"] <= 8 and bool(page["entries"]) == (page["level"] == 0), f"{what}: it is no page")
     require(bool(page["children"]) == (page["level"] > 0), f"{what}: it is no page")
     names = [entry["name"] for entry in page["entries"]] or [child["first"] for child in page["children"]]
-    require(all(a < b for a, b in zip(names, names[1:])), f"{what}: names are out of order")
+    require(all(a < b for a, b in pairwise(names)), f"{what}: names are out of order")
     for name in names:
         legal = 1 <= len(name) <= 4095 and name not in (b".", b"..") and not set(name) & {0, 0x2F}
         require(legal, f"{what}: an impossible name")
@@ -262,7 +268,8 @@ def check_page(page, what):
 
 def file_parts(content, base, read_list, what):
     """The file's chunks and holes in order: (offset, length, chunk id or None)."""
-    require(content["level"] <= 8 and len(content["ids"]) == 32 * len(content["lens"]), f"{what}: its content list is wrong")
+    right = content["level"] <= 8 and len(content["ids"]) == 32 * len(content["lens"])
+    require(right, f"{what}: its content list is wrong")
     require(len(content["lens"]) <= 4096 and len(content["holes"]) <= 4096, f"{what}: its content list is too long")
     at, holes = base, list(reversed(content["holes"]))
     require(content["level"] == 0 or not holes, f"{what}: its content list is wrong")

@@ -138,10 +138,11 @@ class Domain:
         what = f"page {page_id.hex()}"
         page = message(proto.PAGE, self.chunk(TREE, page_id), what)
         names = check_page(page, what)
-        require(level in (None, page["level"]) and first in (None, names[0]), f"{what}: it is not what its parent promises")
+        promised = level in (None, page["level"]) and first in (None, names[0])
+        require(promised, f"{what}: it is not what its parent promises")
         yield from page["entries"]
-        bounds = names[1:] + [None]
-        for child, bound in zip(page["children"], bounds):
+        bounds = [*names[1:], None]
+        for child, bound in zip(page["children"], bounds, strict=False):
             require(len(child["id"]) == 32, f"{what}: a child without id")
             for entry in self.folder_entries(child["id"], page["level"] - 1, child["first"]):
                 require(bound is None or entry["name"] < bound, f"{what}: its children overlap")
@@ -212,7 +213,7 @@ def choose(domains, wanted):
 
 
 def when(seconds):
-    return datetime.datetime.fromtimestamp(seconds, datetime.timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return datetime.datetime.fromtimestamp(seconds, datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def show_points(domains):
@@ -229,7 +230,8 @@ def show_entries(domain, point):
     for path, entry in domain.walk(point["body"]["root"]):
         kind = {2: "d", 3: "l", 4: "p", 5: "c", 6: "b"}.get(entry["kind"], "-")
         target = b" -> " + entry["link_target"] if entry["link_target"] else b""
-        line = f"{kind}{entry['mode']:04o} {entry['uid']:5} {entry['gid']:5} {entry['size']:12} {when(entry['mtime_s'])} "
+        line = f"{kind}{entry['mode']:04o} {entry['uid']:5} {entry['gid']:5} {entry['size']:12} "
+        line += f"{when(entry['mtime_s'])} "
         sys.stdout.buffer.write(line.encode() + path + target + b"\n")
 
 

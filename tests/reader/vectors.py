@@ -111,7 +111,8 @@ def check_nested(keys, top, lists, same):
     at = 0
     for length, shown in zip(top["lens"], lists, strict=True):
         ids = b"".join(keys.chunk_id(DATA, u32(n)) for n in range(at, at + length))
-        encoded = b"\x12" + proto.encode_varint(len(ids)) + ids + b"\x1a" + proto.encode_varint(length) + b"\x01" * length
+        encoded = b"\x12" + proto.encode_varint(len(ids)) + ids
+        encoded += b"\x1a" + proto.encode_varint(length) + b"\x01" * length
         same((keys.chunk_id(TREE, encoded).hex(), len(encoded)), (shown["id"], shown["len"]), "a content list")
         at += length
 

@@ -2,9 +2,9 @@
 # A small Ceph on loopback for a test: a monitor, a manager, three OSDs and an S3 gateway with a bucket.
 # `ceph.sh FOLDER PORT KEY SECRET BUCKET`.
 #
-# Keeps all of its data in FOLDER, three copies of each object, and goes on with two. Ports from PORT on: the gateway's, then
-# the monitor's; the others choose their own. Says `ready` when S3 answers, then obeys lines on standard input, `stop N`
-# and `start N` for OSD N, each answered by `done`. Ends, with all of its processes, when standard input does.
+# Keeps all of its data in FOLDER, three copies of each object, and goes on with two. Ports from PORT on: the gateway's,
+# then the monitor's; the others choose their own. Says `ready` when S3 answers, then obeys lines on standard input,
+# `stop N` and `start N` for OSD N, each answered by `done`. Ends, with all of its processes, when standard input does.
 set -euo pipefail
 folder=$1 port=$2 key=$3 secret=$4 bucket=$5
 mkdir -p "$folder"
@@ -146,5 +146,5 @@ while read -r what n; do
       ;;
     *) echo "ceph.sh: what is $what?" >&2 ;;
   esac
-  echo done
+  echo "done"
 done

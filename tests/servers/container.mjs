@@ -1,5 +1,5 @@
-// Makes a container in Azurite, which has no tool for it: `node container.mjs ENDPOINT ACCOUNT KEY CONTAINER`. The request is
-// signed with the account's shared key, as Azure's documentation says.
+// Makes a container in Azurite, which has no tool for it: `node container.mjs ENDPOINT ACCOUNT KEY CONTAINER`. The
+// request is signed with the account's shared key, as Azure's documentation says.
 import { createHmac } from "node:crypto";
 
 const [endpoint, account, key, container] = process.argv.slice(2);

@@ -1,6 +1,6 @@
 #!/bin/bash
-# Runs a server for a test: `run.sh SECONDS COMMAND…`. It ends when standard input ends (so with the test, however that ends),
-# when the time is up, or by itself.
+# Runs a server for a test: `run.sh SECONDS COMMAND…`. It ends when standard input ends (so with the test, however that
+# ends), when the time is up, or by itself.
 set -u
 limit=$1
 shift

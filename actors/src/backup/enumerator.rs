@@ -9,7 +9,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use lockstone_host::metadata::capture;
+use lockstone_host::metadata::{CaptureFrom, capture};
 use lockstone_host::snapshot::FrozenSource;
 use lockstone_host::walk::{Folder, SkipReason, Stat, WalkEvent, Walker};
 use lockstone_proto::ids::{ChunkId, PointId};
@@ -186,7 +186,7 @@ impl Enumerator {
         let (folder, stat) = Folder::open(path).map_err(gone)?;
         let mut problems = Vec::new();
         let names = &self.context.job.owner_names;
-        let entry = capture(Some(folder.handle()), &folder, b"", &stat, names, &mut problems).map_err(gone)?;
+        let entry = capture(CaptureFrom::Handle(folder.handle(), b""), &stat, names, &mut problems).map_err(gone)?;
         for problem in problems {
             self.context.job.warnings.add(os_bytes(path), problem);
         }
@@ -288,9 +288,7 @@ impl Enumerator {
         let job = &self.context.job;
         let mut problems = Vec::new();
         let captured = capture(
-            Some(folder.handle()),
-            folder,
-            b"",
+            CaptureFrom::Handle(folder.handle(), b""),
             stat,
             &job.owner_names,
             &mut problems,
@@ -351,7 +349,7 @@ impl Enumerator {
         );
         if !is_file {
             let mut problems = Vec::new();
-            let captured = capture(None, folder, &name, &stat, &job.owner_names, &mut problems);
+            let captured = capture(CaptureFrom::Name(folder, &name), &stat, &job.owner_names, &mut problems);
             for problem in problems {
                 job.warnings.add(folder.join(&name), problem);
             }

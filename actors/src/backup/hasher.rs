@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use lockstone_host::chunk::Chunker;
-use lockstone_host::metadata::capture;
+use lockstone_host::metadata::{CaptureFrom, capture};
 use lockstone_host::read::OpenedFile;
 use lockstone_proto::ids::ChunkId;
 use lockstone_proto::limits::{CHUNK_MAX, CHUNK_MIN};
@@ -352,7 +352,12 @@ impl Hasher {
         let mut problems = Vec::new();
         let stat = file.stat();
         let names = &self.context.job.owner_names;
-        let entry = capture(Some(file.as_fd()), &task.folder, &task.name, stat, names, &mut problems)?;
+        let entry = capture(
+            CaptureFrom::Handle(file.as_fd(), &task.name),
+            stat,
+            names,
+            &mut problems,
+        )?;
         for problem in problems {
             self.warn(task, &problem);
         }

@@ -201,7 +201,7 @@ pub(crate) struct Generation {
     root: OnceLock<Option<ChunkId>>,
     tally: Tally,
     /// Snapshots that live as long as the generation reads from them.
-    frozen: Mutex<Vec<Box<dyn Frozen>>>,
+    frozen: Mutex<Vec<Frozen>>,
 }
 
 impl Generation {

@@ -1,10 +1,16 @@
-//! Gives attributes back, in the one order that works and is safe: owner (which clears setuid and capabilities), extended
-//! attributes, ACLs, capabilities, times, harmless inode flags, and then the mode: it may be what marks a file as not whole. (Its
-//! group rights are the mask of an ACL: setting them after it changes nothing.) What forbids further changes, immutable and
-//! append-only, is set by [`protect`] when the entry has its final name and all of its links.
+//! Sets attributes on a restored entry, in the one order that works and is safe:
 //!
-//! Without root an owner may not be given away: then setuid and setgid bits are left off as well, since they would be
-//! another user's.
+//! 1. the owner, because a change of owner clears setuid bits and capabilities;
+//! 2. extended attributes, then ACLs and capabilities;
+//! 3. times;
+//! 4. inode flags that do not forbid further changes;
+//! 5. the mode, because until then it may mark the file as unfinished. (The mode's group bits are the mask of an ACL;
+//!    setting them after the ACL does not change it.)
+//!
+//! [`protect`] sets the immutable and append-only flags, when the entry has its final name and all of its links.
+//!
+//! Without root, an entry cannot be given to another owner. Its setuid and setgid bits are then not set either, because
+//! they would give the rights of the wrong user.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -19,37 +25,37 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
-use super::capture::{From, xattr_names};
+use super::capture::{Reach, xattr_names};
 use super::{ACL_ACCESS, ACL_DEFAULT, CAPABILITY, OwnerNames, PROTECTING_FLAGS, path_by_handle, path_of_handle};
 
-/// What attributes are given to.
+/// The restored entry that gets the attributes.
 #[derive(Debug, Clone, Copy)]
 pub enum ApplyTo<'a> {
-    /// An open file, or an open folder once its content is complete.
+    /// An open file, or an open folder whose content is complete.
     Handle(BorrowedFd<'a>),
-    /// A regular file that was just made in a folder, where such files are born like that: what it is already is not
-    /// asked for again.
+    /// A regular file that was just created, and the attributes that new files have in its folder. Attributes that are
+    /// already right are not set again.
     Newborn(BorrowedFd<'a>, &'a Born),
-    /// A symbolic link, fifo or device, by its name in a folder.
+    /// A symbolic link, fifo or device, by its name in an open folder.
     Name(BorrowedFd<'a>, &'a [u8]),
 }
 
-/// What a regular file is like that was just made in a folder: whom it belongs to, and what it inherited. All of a folder are
-/// born alike, so one is looked at, and the others need only what differs.
+/// The attributes of a regular file that was just created in a folder: its owner, and what it inherited. All new files
+/// of a folder have the same ones, so it is enough to look at the first.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Born {
     uid: u32,
     gid: u32,
-    /// With what the file system kept of the mode that was asked for.
+    /// The mode, with those bits of the requested mode that the file system kept.
     pub(crate) mode: u32,
-    /// No attribute was inherited that `remove_others` would look at.
+    /// The file inherited no extended attribute.
     bare: bool,
-    /// `None`: the file system has none.
+    /// `None` if the file system has no inode flags.
     flags: Option<u32>,
 }
 
 impl Born {
-    /// Looks at a file that was just made. `None`: it cannot be known.
+    /// The attributes of a file that was just created; `None` if they cannot be read.
     #[must_use]
     pub fn of(file: BorrowedFd<'_>) -> Option<Self> {
         let stat = fstat(file).ok()?;
@@ -62,18 +68,18 @@ impl Born {
             uid: stat.st_uid,
             gid: stat.st_gid,
             mode: stat.st_mode,
-            bare: xattr_names(&From::Handle(file)).ok()?.is_empty(),
+            bare: xattr_names(&Reach::Handle(file)).ok()?.is_empty(),
             flags,
         })
     }
 }
 
-/// Which attributes are given back, and how.
+/// Which attributes a restore sets, and how.
 #[derive(Debug, Clone, Copy)]
 pub struct ApplyOptions {
-    /// POSIX ACLs too.
+    /// Also set POSIX ACLs.
     pub acls: bool,
-    /// Owners by their names where this machine knows them, else by their numbers. Off: always by the numbers.
+    /// Set owners by name if this machine knows the name, else by number. If false, always by number.
     pub owners_by_name: bool,
 }
 
@@ -86,11 +92,11 @@ impl Default for ApplyOptions {
     }
 }
 
-/// Gives `entry`'s attributes to what was restored of it, but for the protecting inode flags. What cannot be given is
-/// told in `warnings`, without the path.
+/// Sets `entry`'s attributes on what was restored of it, except for the flags that [`protect`] sets. Pushes a line to
+/// `warnings`, without the path, for each thing that cannot be set.
 ///
 /// # Errors
-/// The mode or the times could not be set for another reason than permission: the entry is not there, or the file system
+/// The mode or the times cannot be set for another reason than permission: the entry does not exist, or the file system
 /// fails.
 pub fn apply(
     to: ApplyTo<'_>,
@@ -121,7 +127,7 @@ pub fn apply(
         ApplyTo::Handle(fd) | ApplyTo::Newborn(fd, _) => set_flags(fd, mask, entry.flags, warnings),
         ApplyTo::Name(..) => {}
     }
-    // There is no mode of a symbolic link.
+    // A symbolic link has no mode.
     if entry.kind() != EntryKind::Symlink {
         let mut mode = entry.mode & 0o7777;
         if !owned && mode & 0o6000 != 0 {
@@ -133,17 +139,18 @@ pub fn apply(
     Ok(())
 }
 
-/// Sets the flags that forbid further changes, where `entry` has them: last of all.
+/// Sets the inode flags that forbid further changes, if `entry` has them. Must be the last step.
 pub fn protect(fd: BorrowedFd<'_>, entry: &Entry, warnings: &mut Vec<String>) {
     if entry.flags & PROTECTING_FLAGS != 0 {
         set_flags(fd, PROTECTING_FLAGS, entry.flags, warnings);
     }
 }
 
-/// Takes the flags off that forbid changes, and says which there were: for a file that has to be replaced or linked.
+/// Clears the inode flags that forbid changes, so that the entry can be replaced or linked. Returns those that were
+/// set.
 ///
 /// # Errors
-/// That is not permitted.
+/// This process may not clear them.
 pub fn unprotect(fd: BorrowedFd<'_>) -> io::Result<u32> {
     let flags = match ioctl_getflags(fd) {
         Ok(flags) => flags,
@@ -157,7 +164,7 @@ pub fn unprotect(fd: BorrowedFd<'_>) -> io::Result<u32> {
     Ok(protecting)
 }
 
-/// Sets the flags within `mask` to those of `flags`.
+/// Sets the inode flags within `mask` to those of `flags`.
 fn set_flags(fd: BorrowedFd<'_>, mask: u32, flags: u32, warnings: &mut Vec<String>) {
     let wanted = flags & mask;
     let set = || {
@@ -168,14 +175,14 @@ fn set_flags(fd: BorrowedFd<'_>, mask: u32, flags: u32, warnings: &mut Vec<Strin
         ioctl_setflags(fd, IFlags::from_bits_retain(now & !mask | wanted))
     };
     match set() {
-        // Nothing was wanted of a file system that has no flags.
+        // The file system has no flags, and none was wanted.
         Err(Errno::NOTTY | Errno::OPNOTSUPP | Errno::INVAL | Errno::NOSYS) if wanted == 0 => {}
         Err(error) => warnings.push(format!("its inode flags could not be set: {error}")),
         Ok(()) => {}
     }
 }
 
-/// Whether the owner is as it should be.
+/// Sets the owner and returns whether the entry now has the right one.
 fn set_owner(
     to: ApplyTo<'_>,
     entry: &Entry,
@@ -197,7 +204,7 @@ fn set_owner(
     {
         return true;
     }
-    // The highest id means "leave it": nothing can be owned by it.
+    // The system takes the highest id for "do not change"; no entry can have it as its owner.
     let as_uid = (uid != u32::MAX).then(|| Uid::from_raw(uid));
     let as_gid = (gid != u32::MAX).then(|| Gid::from_raw(gid));
     let chown = |uid, gid| match to {
@@ -207,7 +214,7 @@ fn set_owner(
     let Err(error) = chown(as_uid, as_gid) else {
         return as_uid.is_some() && as_gid.is_some();
     };
-    // The group alone may be one of the user's own.
+    // Without root, the group can still be set if this user belongs to it.
     let group = chown(None, as_gid).map_or("", |()| "; its group was");
     warnings.push(format!("its owner {uid}:{gid} could not be set{group}: {error}"));
     false
@@ -228,7 +235,7 @@ fn set_mode(to: ApplyTo<'_>, mode: u32, warnings: &mut Vec<String>) -> io::Resul
     }
 }
 
-/// Older kernels follow symbolic links here; by way of a handle nothing can be put in the entry's place.
+/// Sets the mode through a handle, because older kernels follow symbolic links when they get a name.
 fn chmod_by_name(folder: BorrowedFd<'_>, name: &[u8], mode: Mode) -> Result<(), Errno> {
     let handle = openat(
         folder,
@@ -261,7 +268,7 @@ fn set_times(to: ApplyTo<'_>, entry: &Entry) -> io::Result<()> {
 }
 
 fn set_xattr(to: ApplyTo<'_>, xattr: &Xattr, warnings: &mut Vec<String>) {
-    // The kernel reads names as C strings: what has a 0 within is none.
+    // The kernel reads names as C strings; a name with a 0 in it is refused.
     let name = &xattr.name[..];
     let set = match to {
         ApplyTo::Handle(fd) | ApplyTo::Newborn(fd, _) => fsetxattr(fd, name, &xattr.value, XattrFlags::empty()),
@@ -275,31 +282,31 @@ fn set_xattr(to: ApplyTo<'_>, xattr: &Xattr, warnings: &mut Vec<String>) {
     }
 }
 
-/// Takes off what the entry does not have: ACLs inherited from the folder above, and, of something that was there before,
-/// the user's attributes. Labels of the machine's own security are left alone.
+/// Removes extended attributes that the entry does not have: ACLs that were inherited from the folder around it, and
+/// the user's attributes of an entry that existed before. Security labels of this machine are left alone.
 fn remove_others(to: ApplyTo<'_>, entry: &Entry, options: &ApplyOptions, warnings: &mut Vec<String>) {
     let from = match to {
         ApplyTo::Newborn(_, born) if born.bare => return,
-        ApplyTo::Handle(fd) | ApplyTo::Newborn(fd, _) => From::Handle(fd),
-        ApplyTo::Name(folder, name) => From::Path {
+        ApplyTo::Handle(fd) | ApplyTo::Newborn(fd, _) => Reach::Handle(fd),
+        ApplyTo::Name(folder, name) => Reach::Path {
             path: path_by_handle(folder, name),
             follow: false,
         },
     };
-    // Where they cannot be listed, none was inherited.
+    // If they cannot be listed, none was inherited.
     for name in xattr_names(&from).unwrap_or_default() {
         let is_acl = name == ACL_ACCESS || name == ACL_DEFAULT;
-        let is_ours = if is_acl {
+        let may_be_removed = if is_acl {
             options.acls
         } else {
             name.starts_with(b"user.") || name == CAPABILITY
         };
-        if !is_ours || entry.xattrs.iter().any(|xattr| xattr.name == name) {
+        if !may_be_removed || entry.xattrs.iter().any(|xattr| xattr.name == name) {
             continue;
         }
         let removed = match &from {
-            From::Handle(fd) => fremovexattr(fd, &name[..]),
-            From::Path { path, .. } => lremovexattr(&path[..], &name[..]),
+            Reach::Handle(fd) => fremovexattr(fd, &name[..]),
+            Reach::Path { path, .. } => lremovexattr(&path[..], &name[..]),
         };
         if let Err(error) = removed
             && error != Errno::NODATA

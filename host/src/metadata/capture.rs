@@ -1,5 +1,5 @@
-//! Takes an entry's attributes from the source. Cheap where there is nothing out of the ordinary: for an open file one
-//! call for the list of extended attributes and one for the inode flags.
+//! Reads an entry's attributes from the source. For an ordinary open file this takes two system calls: one for the list
+//! of extended attributes, one for the inode flags.
 
 use std::io;
 use std::os::fd::BorrowedFd;
@@ -11,24 +11,30 @@ use rustix::fs::{fgetxattr, flistxattr, getxattr, ioctl_getflags, lgetxattr, lis
 use rustix::io::Errno;
 
 use super::{OwnerNames, XATTR_VALUE_MAX, XATTRS_MAX, path_by_handle, path_of_handle};
+use crate::folder::Folder;
 use crate::stat::Stat;
-use crate::walk::Folder;
 
-/// The attributes of an entry, without content or page. `fd` is the open file or folder, where there is one; without it
-/// the entry is reached as `name` in `folder` and not followed. `stat` must be of the same entry. What cannot be taken is
-/// told in `warnings`, without the path.
+/// The entry whose attributes are captured.
+#[derive(Debug, Clone, Copy)]
+pub enum CaptureFrom<'a> {
+    /// An open file or folder, and its name.
+    Handle(BorrowedFd<'a>, &'a [u8]),
+    /// An entry that is not opened, by its name in a folder. A symbolic link is not followed.
+    Name(&'a Folder, &'a [u8]),
+}
+
+/// The attributes of an entry, without content or page. `stat` must belong to the same entry. Pushes a line to
+/// `warnings`, without the path, for each thing that cannot be read.
 ///
-/// # Errors
-/// A symbolic link cannot be read: without its target there is nothing to keep. `InvalidInput` for kinds that are not
-/// kept.
+/// # Errors The target of a symbolic link cannot be read: without it nothing is left to keep. `InvalidInput` for kinds
+/// of entries that are not backed up.
 pub fn capture(
-    fd: Option<BorrowedFd<'_>>,
-    folder: &Folder,
-    name: &[u8],
+    from: CaptureFrom<'_>,
     stat: &Stat,
     names: &OwnerNames,
     warnings: &mut Vec<String>,
 ) -> io::Result<Entry> {
+    let (CaptureFrom::Handle(_, name) | CaptureFrom::Name(_, name)) = from;
     let kind = stat.kind();
     if kind == EntryKind::Unspecified {
         return Err(io::Error::new(
@@ -57,25 +63,32 @@ pub fn capture(
     }
     match kind {
         EntryKind::File => entry.size = stat.size,
-        EntryKind::Symlink => entry.link_target = readlinkat(folder.handle(), name, Vec::new())?.into_bytes().into(),
+        EntryKind::Symlink => {
+            let target = match from {
+                CaptureFrom::Handle(fd, _) => readlinkat(fd, c"", Vec::new())?,
+                CaptureFrom::Name(folder, name) => readlinkat(folder.handle(), name, Vec::new())?,
+            };
+            entry.link_target = target.into_bytes().into();
+        }
         EntryKind::CharDevice | EntryKind::BlockDevice => {
             entry.rdev_major = stat.rdev_major;
             entry.rdev_minor = stat.rdev_minor;
         }
         _ => {}
     }
-    let from = match fd {
-        Some(fd) => From::Handle(fd),
-        None => From::Path {
+    let reach = match from {
+        CaptureFrom::Handle(fd, _) => Reach::Handle(fd),
+        CaptureFrom::Name(folder, name) => Reach::Path {
             path: path_by_handle(folder.handle(), name),
             follow: false,
         },
     };
-    entry.xattrs = xattrs(from, warnings);
-    if let Some(fd) = fd {
+    entry.xattrs = xattrs(reach, warnings);
+    if let CaptureFrom::Handle(fd, _) = from {
         match ioctl_getflags(fd) {
             Ok(flags) => entry.flags = flags.bits() & KEPT_INODE_FLAGS,
-            // The file system has none; or the handle is of a folder that may not be read, which is warned about.
+            // The file system has no inode flags; or this process may not read the folder, for which there is a warning
+            // already.
             Err(Errno::NOTTY | Errno::OPNOTSUPP | Errno::INVAL | Errno::NOSYS | Errno::BADF) => {}
             Err(error) => warnings.push(format!("its inode flags could not be read: {error}")),
         }
@@ -83,17 +96,17 @@ pub fn capture(
     Ok(entry)
 }
 
-/// How an entry's extended attributes are reached.
-pub(super) enum From<'a> {
-    /// By the open file or folder.
+/// How the extended attributes of an entry are reached.
+pub(super) enum Reach<'a> {
+    /// Through the open file or folder.
     Handle(BorrowedFd<'a>),
-    /// By a path, whose last component is followed or not.
+    /// By a path. `follow` tells whether a symbolic link in the last component is followed.
     Path { path: Vec<u8>, follow: bool },
 }
 
 type Filled = usize;
 
-impl From<'_> {
+impl Reach<'_> {
     fn list(&self, buffer: &mut [u8]) -> Result<Filled, Errno> {
         Ok(match self {
             Self::Handle(fd) => flistxattr(fd, buffer)?,
@@ -111,7 +124,7 @@ impl From<'_> {
     }
 }
 
-/// Fills a buffer that is first small and then as large as it can get. Nothing is allocated where there is nothing.
+/// Calls with a small buffer on the stack and, if that is too small, with the largest that the kernel may need.
 fn fill(call: impl Fn(&mut [u8]) -> Result<Filled, Errno>) -> Result<Vec<u8>, Errno> {
     let mut small = [0_u8; 512];
     match call(&mut small) {
@@ -126,9 +139,9 @@ fn fill(call: impl Fn(&mut [u8]) -> Result<Filled, Errno>) -> Result<Vec<u8>, Er
     }
 }
 
-/// The names of an entry's extended attributes, in byte order; none where the file system knows none.
-pub(super) fn xattr_names(from: &From<'_>) -> Result<Vec<Vec<u8>>, Errno> {
-    let list = match fill(|buffer| from.list(buffer)) {
+/// The names of an entry's extended attributes, in byte order. Empty if the file system has no extended attributes.
+pub(super) fn xattr_names(reach: &Reach<'_>) -> Result<Vec<Vec<u8>>, Errno> {
+    let list = match fill(|buffer| reach.list(buffer)) {
         Ok(list) => list,
         Err(Errno::OPNOTSUPP | Errno::NOSYS) => return Ok(Vec::new()),
         Err(error) => return Err(error),
@@ -143,15 +156,15 @@ pub(super) fn xattr_names(from: &From<'_>) -> Result<Vec<Vec<u8>>, Errno> {
     Ok(names)
 }
 
-fn xattrs(mut from: From<'_>, warnings: &mut Vec<String>) -> Vec<Xattr> {
-    let mut names = xattr_names(&from);
-    if let (Err(Errno::BADF), From::Handle(fd)) = (&names, &from) {
-        // A handle for attributes only: these calls want a path to it.
-        from = From::Path {
+fn xattrs(mut reach: Reach<'_>, warnings: &mut Vec<String>) -> Vec<Xattr> {
+    let mut names = xattr_names(&reach);
+    if let (Err(Errno::BADF), Reach::Handle(fd)) = (&names, &reach) {
+        // The handle is `O_PATH`; for such a handle these calls need a path to it.
+        reach = Reach::Path {
             path: path_of_handle(*fd),
             follow: true,
         };
-        names = xattr_names(&from);
+        names = xattr_names(&reach);
     }
     let names = match names {
         Ok(names) => names,
@@ -163,7 +176,7 @@ fn xattrs(mut from: From<'_>, warnings: &mut Vec<String>) -> Vec<Xattr> {
     let mut found = Vec::with_capacity(names.len());
     let mut total = 0;
     for name in names {
-        match fill(|buffer| from.get(&name, buffer)) {
+        match fill(|buffer| reach.get(&name, buffer)) {
             Ok(value) => {
                 total += name.len() + value.len();
                 found.push(Xattr {
@@ -171,7 +184,7 @@ fn xattrs(mut from: From<'_>, warnings: &mut Vec<String>) -> Vec<Xattr> {
                     value: value.into(),
                 });
             }
-            // Gone meanwhile, or listed by a file system that then does not know it.
+            // The attribute was removed in the meantime, or the file system lists it but cannot return it.
             Err(Errno::NODATA | Errno::OPNOTSUPP) => {}
             Err(error) => {
                 let name = name.escape_ascii();

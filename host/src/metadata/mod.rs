@@ -1,6 +1,6 @@
-//! What a file is besides its content: owner, mode, times, extended attributes, ACLs, inode flags, link target, device
-//! number. [`capture()`] takes it from the source, [`apply()`] gives it back to a restored file. What cannot be taken or
-//! given back is said in a warning, never dropped in silence.
+//! Everything about a file but its content: owner, mode, times, extended attributes, ACLs, inode flags, link target,
+//! device number. [`capture()`] reads it from the source; [`apply()`] sets it on a restored file. What cannot be read
+//! or set is reported as a warning and never dropped in silence.
 
 use std::os::fd::{AsRawFd, BorrowedFd};
 
@@ -11,32 +11,32 @@ mod owners;
 mod tests;
 
 pub use self::apply::{ApplyOptions, ApplyTo, Born, apply, protect, unprotect};
-pub use self::capture::capture;
+pub use self::capture::{CaptureFrom, capture};
 pub use self::owners::OwnerNames;
 
-/// Extended attributes of one entry that are more than this in all, names and values, are left out with a warning: they
-/// must fit in a page of a tree beside the rest.
+/// The most bytes that the extended attributes of one entry may have, names and values together. If there are more, all
+/// are left out with a warning: they must fit in a page of a tree beside the rest of the entry.
 pub const XATTRS_MAX: usize = 512 * 1024;
 
-/// The POSIX ACLs, as extended attributes.
+/// The extended attributes that hold the POSIX ACLs.
 const ACL_ACCESS: &[u8] = b"system.posix_acl_access";
 const ACL_DEFAULT: &[u8] = b"system.posix_acl_default";
-/// File capabilities: a change of owner drops them.
+/// The extended attribute that holds file capabilities. A change of owner removes it.
 const CAPABILITY: &[u8] = b"security.capability";
-/// No value is larger, by the kernel (`XATTR_SIZE_MAX`); nor a list of names (`XATTR_LIST_MAX`).
+/// The kernel's limit for a value (`XATTR_SIZE_MAX`) and for a list of names (`XATTR_LIST_MAX`), in bytes.
 const XATTR_VALUE_MAX: usize = 64 * 1024;
 
-/// Flags that forbid even what is needed to finish a restore: immutable and append-only (`linux/fs.h`).
+/// Inode flags that forbid further changes: immutable and append-only (`linux/fs.h`). A restore sets them last.
 const PROTECTING_FLAGS: u32 = 0x10 | 0x20;
-/// No copy-on-write: can be set only while a file is empty.
+/// The inode flag against copy-on-write. It can be set only while a file is empty.
 pub(crate) const NO_COW_FLAG: u32 = 0x0080_0000;
 
-/// A path that leads to what a handle stands for, for the calls that know paths only.
+/// A path to the open file or folder, for the calls that take paths only.
 fn path_of_handle(handle: BorrowedFd<'_>) -> Vec<u8> {
     format!("/proc/self/fd/{}", handle.as_raw_fd()).into_bytes()
 }
 
-/// A path that leads to an entry of a folder.
+/// A path to an entry of an open folder.
 fn path_by_handle(folder: BorrowedFd<'_>, name: &[u8]) -> Vec<u8> {
     [&path_of_handle(folder), &b"/"[..], name].concat()
 }

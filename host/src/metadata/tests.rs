@@ -27,21 +27,16 @@ fn captured(folder: &Path, name: &str) -> (Entry, Vec<String>) {
     let entry = match stat.kind() {
         EntryKind::File => {
             let file = OpenedFile::open(&folder, name_bytes).unwrap();
-            capture(
-                Some(file.as_fd()),
-                &folder,
-                name_bytes,
-                file.stat(),
-                &names,
-                &mut warnings,
-            )
+            let from = CaptureFrom::Handle(file.as_fd(), name_bytes);
+            capture(from, file.stat(), &names, &mut warnings)
         }
         EntryKind::Folder => {
             let path = folder.join(name_bytes);
             let (inner, stat) = Folder::open(Path::new(std::ffi::OsStr::from_bytes(&path))).unwrap();
-            capture(Some(inner.handle()), &inner, name_bytes, &stat, &names, &mut warnings)
+            let from = CaptureFrom::Handle(inner.handle(), name_bytes);
+            capture(from, &stat, &names, &mut warnings)
         }
-        _ => capture(None, &folder, name_bytes, &stat, &names, &mut warnings),
+        _ => capture(CaptureFrom::Name(&folder, name_bytes), &stat, &names, &mut warnings),
     };
     (entry.unwrap(), warnings)
 }

@@ -1,62 +1,63 @@
-//! Read-only snapshots of btrfs subvolumes, by `ioctl`: of the subvolume a source lies in, and of those nested in it
-//! below the source, which a snapshot shows as empty folders only. Subvolumes that are read-only already are read where
-//! they are. Needs root. The snapshots of several subvolumes are not of one moment; that of each is.
+//! Read-only snapshots of btrfs subvolumes, by `ioctl`: of the subvolume that a source lies in, and of those nested in
+//! it below the source, because a snapshot shows nested subvolumes as empty folders. A subvolume that is already
+//! read-only is read where it is. Needs root. Each subvolume is frozen at one moment, but several subvolumes not at the
+//! same moment.
 //!
-//! They lie in a folder `.lockstone-snapshots-<16 hex digits>` at the top of the mount, named `0`, `1`, …. Before it is
-//! made, its path is written to a record, `<state>/snapshots/<the same digits>`, which stays locked (`flock`) as long as
-//! this process lives: a record that can be locked is a dead run's. Folder and record are removed in that order, so a
-//! crash at any moment leaves a record of what is left.
+//! The snapshots lie in a folder `.lockstone-snapshots-<id>` at the top of the mount, named `0`, `1`, …. The id is that
+//! of the record (`leftovers.rs`) that is written before the folder is made and deleted after the folder is removed.
 
 use std::collections::HashMap;
-use std::fs::File;
-use std::hash::{BuildHasher, Hasher};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{
-    AtFlags, CWD, Dir, FlockOperation, Mode, OFlags, Timespec, Timestamps, UTIME_OMIT, flock, futimens, mkdirat,
-    openat, unlinkat,
+    AtFlags, CWD, Dir, Mode, OFlags, Timespec, Timestamps, UTIME_OMIT, futimens, mkdirat, openat, unlinkat,
 };
 use rustix::io::Errno;
 
-use super::{Consistency, Inside, Part, Provider, SNAPSHOT_FOLDER_PREFIX, SnapshotError};
+use super::leftovers::{Record, Records};
+use super::provider::{Consistency, Inside, Leftover, Part, Provider, SnapshotError};
+use crate::process::is_root;
 use crate::stat::Stat;
 use crate::sys;
 use crate::volumes::Mount;
 
-/// Nested subvolumes that are looked at for one source at most.
+/// Folders whose names begin like this hold snapshots of this program. The walk never enters one.
+pub const SNAPSHOT_FOLDER_PREFIX: &str = ".lockstone-snapshots-";
+
+/// The provider's name, which is also the file system's in `mountinfo`.
+const NAME: &str = "btrfs";
+
+/// At most this many nested subvolumes are frozen for one source.
 const NESTED_MAX: usize = 100_000;
 
 /// The provider for btrfs.
 #[derive(Debug)]
-pub struct Btrfs {
-    records: PathBuf,
-    /// By mount point.
+pub(super) struct Btrfs {
+    records: Records,
+    /// The folders made so far, by mount point.
     folders: HashMap<PathBuf, SnapshotFolder>,
-    /// By the live subvolume's `st_dev`: its snapshot, and the `st_dev` there.
+    /// The snapshots taken so far, by the live subvolume's `st_dev`: the snapshot's path and its own `st_dev`.
     taken: HashMap<u64, (PathBuf, u64)>,
 }
 
-/// A folder with snapshots in it.
+/// A folder at the top of a mount that holds snapshots.
 #[derive(Debug)]
 struct SnapshotFolder {
     path: PathBuf,
     handle: OwnedFd,
-    record: PathBuf,
-    /// Locked; none once all is removed.
-    lock: Option<File>,
+    /// `None` once the folder is removed.
+    record: Option<Record>,
+    /// How many snapshots were taken into it; also the name of the next one.
     count: usize,
 }
 
 impl Btrfs {
-    /// A provider that keeps its records in `<state_dir>/snapshots`.
-    #[must_use]
-    pub fn new(state_dir: &Path) -> Self {
+    pub(super) fn new(records: Records) -> Self {
         Self {
-            records: records(state_dir),
+            records,
             folders: HashMap::new(),
             taken: HashMap::new(),
         }
@@ -67,7 +68,8 @@ impl Btrfs {
         let handle = open(&top)?;
         let tree = sys::btrfs_tree_id(handle.as_fd())?;
         let nested = nested_below(&top, &handle, tree, path)?;
-        let (snapshot, mut devices) = self.take(&top, &handle, mount)?;
+        let (snapshot, device) = self.take(&top, &handle, mount)?;
+        let mut devices = vec![device];
         let mut inside = Vec::new();
         for place in nested {
             let handle = match open(&place.path) {
@@ -75,15 +77,15 @@ impl Btrfs {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
                 Err(error) => return Err(error),
             };
-            // What is mounted over it hides it.
+            // Something else is mounted over the subvolume and hides it.
             if sys::btrfs_tree_id(handle.as_fd()).ok() != Some(place.tree) {
                 continue;
             }
             let read_from = if sys::btrfs_is_read_only(handle.as_fd())? {
                 place.path.clone()
             } else {
-                let (snapshot, more) = self.take(&place.path, &handle, mount)?;
-                devices.extend(more);
+                let (snapshot, device) = self.take(&place.path, &handle, mount)?;
+                devices.push(device);
                 snapshot
             };
             inside.push(Inside {
@@ -106,11 +108,12 @@ impl Btrfs {
         })
     }
 
-    /// The snapshot of a subvolume, taken now if it was not yet.
-    fn take(&mut self, top: &Path, handle: &OwnedFd, mount: &Mount) -> io::Result<(PathBuf, Vec<(u64, u64)>)> {
+    /// The snapshot of the subvolume with its root folder at `top`, taken now unless there is one already; and the pair
+    /// of `st_dev` that goes with it.
+    fn take(&mut self, top: &Path, handle: &OwnedFd, mount: &Mount) -> io::Result<(PathBuf, (u64, u64))> {
         let live = Stat::of(handle.as_fd())?.device_raw;
         if let Some((snapshot, device)) = self.taken.get(&live) {
-            return Ok((snapshot.clone(), vec![(*device, live)]));
+            return Ok((snapshot.clone(), (*device, live)));
         }
         if !self.folders.contains_key(&mount.point) {
             let folder = SnapshotFolder::make(&mount.point, &self.records)?;
@@ -126,21 +129,21 @@ impl Btrfs {
         let device = Stat::at(CWD, &*snapshot)?.device_raw;
         tracing::debug!(of = %top.display(), at = %snapshot.display(), "took a snapshot");
         self.taken.insert(live, (snapshot.clone(), device));
-        Ok((snapshot, vec![(device, live)]))
+        Ok((snapshot, (device, live)))
     }
 }
 
 impl Provider for Btrfs {
     fn name(&self) -> &'static str {
-        "btrfs"
+        NAME
     }
 
     fn offers(&self, mount: &Mount) -> Result<(), String> {
-        if mount.fs != "btrfs" {
+        if mount.fs != NAME {
             Err(format!("no snapshots can be taken of {}", mount.fs))
         } else if mount.read_only {
             Err("it is mounted read-only, so that no snapshot can be made there".to_owned())
-        } else if !crate::is_root() {
+        } else if !is_root() {
             Err("only root may take and remove snapshots".to_owned())
         } else {
             Ok(())
@@ -165,64 +168,75 @@ impl Provider for Btrfs {
             };
             outcome = outcome.and(removed.map_err(failed));
         }
-        self.folders.retain(|_, folder| folder.lock.is_some());
+        self.folders.retain(|_, folder| folder.record.is_some());
         outcome
     }
-}
 
-impl Drop for Btrfs {
-    fn drop(&mut self) {
-        if let Err(error) = self.release() {
-            tracing::warn!("{error}");
+    fn remove_leftover(&self, leftover: &Leftover) -> io::Result<()> {
+        let Leftover { id, place } = leftover;
+        // Only a folder with this name is ever removed. A record that was cut short names another one: it was written
+        // before its folder was made.
+        let expected = format!("{SNAPSHOT_FOLDER_PREFIX}{id}");
+        if place
+            .file_name()
+            .is_none_or(|name| name.as_bytes() != expected.as_bytes())
+        {
+            return Ok(());
+        }
+        match remove_folder(place) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let is_btrfs = |above: &Path| open(above).and_then(|above| sys::btrfs_tree_id(above.as_fd())).is_ok();
+                if place.parent().is_some_and(is_btrfs) {
+                    Ok(())
+                } else {
+                    Err(io::Error::other(format!("{} is not mounted", place.display())))
+                }
+            }
+            Err(error) => Err(error),
+            Ok(()) => {
+                tracing::info!(folder = %place.display(), "removed the snapshots of an interrupted run");
+                Ok(())
+            }
         }
     }
 }
 
 impl SnapshotFolder {
-    fn make(mount_point: &Path, records: &Path) -> io::Result<Self> {
-        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(records)?;
-        let id = format!("{:016x}", std::hash::RandomState::new().build_hasher().finish());
-        let path = mount_point.join(format!("{SNAPSHOT_FOLDER_PREFIX}{id}"));
-        let record = records.join(&id);
-        let file = File::options().write(true).create_new(true).mode(0o600).open(&record)?;
-        let made = (|| {
-            flock(&file, FlockOperation::NonBlockingLockExclusive)?;
-            io::Write::write_all(&mut &file, path.as_os_str().as_bytes())?;
-            file.sync_all()?;
-            File::open(records)?.sync_all()?;
-            unseen(mount_point, |top| {
-                mkdirat(top, path.file_name().unwrap_or_default(), Mode::RWXU)
-            })?;
-            open(&path)
-        })();
+    fn make(mount_point: &Path, records: &Records) -> io::Result<Self> {
+        let place = |id: &str| mount_point.join(format!("{SNAPSHOT_FOLDER_PREFIX}{id}"));
+        let (record, path) = records.write(NAME, place)?;
+        let made = keep_mtime(mount_point, |top| {
+            mkdirat(top, path.file_name().unwrap_or_default(), Mode::RWXU)
+        })
+        .and_then(|()| open(&path));
         match made {
             Ok(handle) => Ok(Self {
                 path,
                 handle,
-                record,
-                lock: Some(file),
+                record: Some(record),
                 count: 0,
             }),
             Err(error) => {
                 let _ = std::fs::remove_dir(&path);
-                let _ = std::fs::remove_file(&record);
+                let _ = record.delete();
                 Err(error)
             }
         }
     }
 
+    /// Removes the folder with its snapshots, then the record. Does nothing if that is already done.
     fn remove(&mut self) -> io::Result<()> {
-        if self.lock.is_some() {
+        if let Some(record) = &self.record {
             remove_folder(&self.path)?;
-            std::fs::remove_file(&self.record)?;
-            self.lock = None;
+            record.delete()?;
+            self.record = None;
         }
         Ok(())
     }
 }
 
-/// Does something in a folder that must not be seen in its modification time: it may be (in) the source.
-fn unseen(folder: &Path, change: impl FnOnce(&OwnedFd) -> Result<(), Errno>) -> io::Result<()> {
+/// Changes a folder and gives it back the modification time that it had before: the folder may belong to the source.
+fn keep_mtime(folder: &Path, change: impl FnOnce(&OwnedFd) -> Result<(), Errno>) -> io::Result<()> {
     let handle = open(folder)?;
     let before = Stat::of(handle.as_fd())?;
     change(&handle)?;
@@ -239,7 +253,7 @@ fn unseen(folder: &Path, change: impl FnOnce(&OwnedFd) -> Result<(), Errno>) -> 
     Ok(futimens(&handle, &times)?)
 }
 
-/// Removes a folder of snapshots with all that is in it.
+/// Removes a folder of snapshots with the snapshots in it.
 fn remove_folder(path: &Path) -> io::Result<()> {
     let handle = open(path)?;
     for entry in Dir::read_from(&handle)? {
@@ -253,65 +267,7 @@ fn remove_folder(path: &Path) -> io::Result<()> {
     let (Some(above), Some(name)) = (path.parent(), path.file_name()) else {
         return Err(io::Error::from(io::ErrorKind::InvalidInput));
     };
-    unseen(above, |above| unlinkat(above, name, AtFlags::REMOVEDIR))
-}
-
-fn records(state_dir: &Path) -> PathBuf {
-    state_dir.join("snapshots")
-}
-
-/// See [`super::cleanup_leftovers`].
-pub(super) fn cleanup(state_dir: &Path) -> Vec<String> {
-    let records = match std::fs::read_dir(records(state_dir)) {
-        Ok(records) => records,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Vec::new(),
-        Err(error) => return vec![format!("the records of snapshots could not be read: {error}")],
-    };
-    let mut problems = Vec::new();
-    for record in records {
-        let cleaned = record.and_then(|record| {
-            let record = record.path();
-            cleanup_record(&record).map_err(|error| io::Error::other(format!("{}: {error}", record.display())))
-        });
-        if let Err(error) = cleaned {
-            problems.push(format!("snapshots of an interrupted run could not be removed: {error}"));
-        }
-    }
-    problems
-}
-
-fn cleanup_record(record: &Path) -> io::Result<()> {
-    let file = match File::open(record) {
-        Ok(file) => file,
-        // Its run has ended just now.
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(error),
-    };
-    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-        // Its run is going on.
-        Err(Errno::WOULDBLOCK) => return Ok(()),
-        locked => locked?,
-    }
-    let path = PathBuf::from(std::ffi::OsString::from_vec(std::fs::read(record)?));
-    // Nothing but a folder of ours is ever removed. A record cut short was written before its folder was made.
-    let expected = record
-        .file_name()
-        .map(|id| [SNAPSHOT_FOLDER_PREFIX.as_bytes(), id.as_bytes()].concat());
-    if path.file_name().map(|name| name.as_bytes().to_vec()) == expected {
-        match remove_folder(&path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                let is_btrfs = |above: &Path| open(above).and_then(|above| sys::btrfs_tree_id(above.as_fd())).is_ok();
-                if !path.parent().is_some_and(is_btrfs) {
-                    return Err(io::Error::other(format!("{} is not mounted", path.display())));
-                }
-            }
-            removed => {
-                removed?;
-                tracing::info!(folder = %path.display(), "removed the snapshots of an interrupted run");
-            }
-        }
-    }
-    std::fs::remove_file(record)
+    keep_mtime(above, |above| unlinkat(above, name, AtFlags::REMOVEDIR))
 }
 
 fn open(folder: &Path) -> io::Result<OwnedFd> {
@@ -319,7 +275,7 @@ fn open(folder: &Path) -> io::Result<OwnedFd> {
     Ok(openat(CWD, folder, flags, Mode::empty())?)
 }
 
-/// The root folder of the subvolume that `path` lies in.
+/// The path of the root folder of the subvolume that `path` lies in.
 fn subvolume_of(path: &Path) -> io::Result<PathBuf> {
     let start = Stat::at(CWD, path)?;
     for above in path.ancestors() {
@@ -334,12 +290,14 @@ fn subvolume_of(path: &Path) -> io::Result<PathBuf> {
     Err(io::Error::other("the root of its subvolume is not mounted"))
 }
 
+/// A nested subvolume: the id of its tree and the path of its root folder.
 struct Nested {
     tree: u64,
     path: PathBuf,
 }
 
-/// The subvolumes nested in the one at `top`, to any depth, that lie below `source`; those above are listed first.
+/// The subvolumes nested in the one at `top`, at any depth, that lie below `source`. A subvolume comes before those
+/// nested in it.
 fn nested_below(top: &Path, handle: &OwnedFd, tree: u64, source: &Path) -> io::Result<Vec<Nested>> {
     let mut found = Vec::new();
     let mut open_trees = vec![Nested {
@@ -352,9 +310,14 @@ fn nested_below(top: &Path, handle: &OwnedFd, tree: u64, source: &Path) -> io::R
             let mut path = parent.path.clone();
             path.push(std::ffi::OsStr::from_bytes(&folder));
             path.push(std::ffi::OsStr::from_bytes(&nested.name));
-            let is_ours = |part: &std::ffi::OsStr| part.as_bytes().starts_with(SNAPSHOT_FOLDER_PREFIX.as_bytes());
-            let leads_there = path.starts_with(source) || source.starts_with(&path);
-            if !leads_there || path.strip_prefix(top).is_ok_and(|below| below.iter().any(is_ours)) {
+            let is_snapshot_folder =
+                |part: &std::ffi::OsStr| part.as_bytes().starts_with(SNAPSHOT_FOLDER_PREFIX.as_bytes());
+            let is_relevant = path.starts_with(source) || source.starts_with(&path);
+            if !is_relevant
+                || path
+                    .strip_prefix(top)
+                    .is_ok_and(|below| below.iter().any(is_snapshot_folder))
+            {
                 continue;
             }
             if found.len() >= NESTED_MAX {
@@ -362,7 +325,7 @@ fn nested_below(top: &Path, handle: &OwnedFd, tree: u64, source: &Path) -> io::R
                     "there are more than {NESTED_MAX} nested subvolumes"
                 )));
             }
-            // One that the source itself lies in is another subvolume's business: it is not below the source.
+            // A subvolume that the source itself lies in is only passed through: it is not below the source.
             if path.starts_with(source) && path != source {
                 found.push(Nested {
                     tree: nested.tree,

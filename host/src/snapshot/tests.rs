@@ -9,7 +9,7 @@ use super::*;
 use crate::testing::{Mounted, root_for, run};
 use crate::walk::{Rules, WalkEvent, Walker};
 
-/// A btrfs file system in a file, with `top` a subvolume of it mounted, and a state folder beside.
+/// A btrfs file system in a file, mounted at `at`, and a state folder beside it.
 struct Lab {
     _mounted: Vec<Mounted>,
     at: PathBuf,
@@ -68,7 +68,7 @@ impl Lab {
         );
     }
 
-    fn freeze(&self, source: &Path) -> Box<dyn Frozen> {
+    fn freeze(&self, source: &Path) -> Frozen {
         freeze(SnapshotMode::Require, &[source.to_owned()], &self.state, false).unwrap()
     }
 
@@ -137,7 +137,7 @@ fn nested_subvolumes_are_frozen_with_their_devices_and_times() {
     std::fs::write(lab.at.join("later"), b"").unwrap();
     let source = &frozen.sources()[0];
     assert_eq!(source.consistency, Consistency::Snapshot);
-    // Same paths, inodes, devices of the source, times, content: as it was before.
+    // Paths, inodes, devices, times and content are those from before the changes.
     assert_eq!(content(source), live);
     frozen.release().unwrap();
     frozen.release().unwrap();
@@ -178,7 +178,7 @@ fn a_crashed_runs_snapshots_are_removed_and_a_running_ones_are_not() {
     let count = lab.subvolumes();
     assert_eq!(cleanup_leftovers(&lab.state), [""; 0]);
     assert_eq!((lab.subvolumes(), lab.hidden()), (count, 1));
-    // A crash: nothing is released, the lock is gone, the record and the snapshots are there.
+    // A crash: the lock is gone, but the record and the snapshots still exist.
     let record = std::fs::read_dir(lab.state.join("snapshots"))
         .unwrap()
         .next()
@@ -207,7 +207,7 @@ fn a_crashed_runs_snapshots_are_removed_and_a_running_ones_are_not() {
     assert_eq!(cleanup_leftovers(&lab.state), [""; 0]);
     assert_eq!((lab.subvolumes(), lab.hidden(), lab.records()), (3, 0, 0));
     drop(running);
-    // A record that names anything else removes nothing.
+    // A record that names any other folder removes nothing.
     std::fs::create_dir(&elsewhere).unwrap();
     std::fs::create_dir_all(lab.state.join("snapshots")).unwrap();
     std::fs::write(lab.state.join("snapshots/0123"), elsewhere.as_os_str().as_bytes()).unwrap();
@@ -311,4 +311,25 @@ fn what_cannot_be_frozen_is_read_live_or_refused() {
     assert!(matches!(gone, SnapshotError::Source { .. }), "{gone}");
     assert!(!state.exists());
     assert_eq!(cleanup_leftovers(&state), [""; 0]);
+}
+
+#[test]
+fn a_record_is_cleaned_up_by_the_provider_that_it_names() {
+    let top = tempfile::tempdir().unwrap();
+    let records = top.path().join("snapshots");
+    std::fs::create_dir(&records).unwrap();
+    // Cut short, of this version and of one whose records did not name their provider.
+    std::fs::write(records.join("btrfs-0123456789abcdef"), b"/cut/sh").unwrap();
+    std::fs::write(records.join("0123456789abcdef"), b"").unwrap();
+    assert_eq!(cleanup_leftovers(top.path()), [""; 0]);
+    assert_eq!(std::fs::read_dir(&records).unwrap().count(), 0);
+    // A record of a provider that only a later version has is kept and reported.
+    let unknown = records.join("unknown-0123456789abcdef");
+    std::fs::write(&unknown, b"/anything").unwrap();
+    let problems = cleanup_leftovers(top.path());
+    assert!(
+        problems.len() == 1 && problems[0].contains("\"unknown\""),
+        "{problems:?}"
+    );
+    assert!(unknown.exists());
 }

@@ -1,62 +1,63 @@
-//! What a walk tells whoever drives it.
+//! What a walk reports to its caller.
 
 use std::io;
 use std::sync::Arc;
 
-use super::{Folder, Stat};
+use crate::folder::Folder;
+use crate::stat::Stat;
 
-/// What the walk meets.
+/// One thing that the walk reports.
 #[derive(Debug)]
 pub enum WalkEvent {
-    /// A folder begins: the source itself, or one in the folder entered last. Its entries follow, then its `Leave`.
+    /// A folder begins: the source itself, or a folder in the one entered last. Its entries follow, then its `Leave`.
     Enter {
-        /// Its name; the source's own is the last component of its path, empty for `/`.
+        /// The folder's name. The source's name is the last component of its path, and empty for `/`.
         name: Vec<u8>,
-        /// Its attributes.
+        /// The folder's attributes.
         stat: Stat,
-        /// Its handle.
+        /// The open folder itself.
         folder: Arc<Folder>,
     },
     /// A file, symbolic link, fifo or device.
     Entry {
-        /// The folder it is in; for a source that is no folder, the one around it.
+        /// The folder that holds the entry. For a source that is not a folder, the folder around it.
         folder: Arc<Folder>,
-        /// Its name there.
+        /// The entry's name in that folder.
         name: Vec<u8>,
-        /// Its attributes.
+        /// The entry's attributes.
         stat: Stat,
     },
-    /// The folder entered last is done.
+    /// The folder entered last has no more entries.
     Leave,
-    /// Something was left out on purpose: an entry, or what is in a folder.
+    /// An entry, or the content of a folder, was left out on purpose.
     Skipped {
-        /// Absolute, in the source.
+        /// Its absolute path in the source.
         path: Vec<u8>,
-        /// Why.
+        /// The reason.
         what: SkipReason,
     },
-    /// An entry, or what is in a folder, cannot be read.
+    /// An entry, or the content of a folder, cannot be read.
     Problem {
-        /// Absolute, in the source.
+        /// Its absolute path in the source.
         path: Vec<u8>,
-        /// What the system said.
+        /// The system's error.
         error: io::Error,
     },
 }
 
-/// Why something was left out.
+/// Why an entry, or the content of a folder, was left out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SkipReason {
-    /// A socket: it means nothing without the program that listens.
+    /// A socket: it is useless without the program that listens on it.
     Socket,
-    /// By a glob.
+    /// A glob matches it.
     Excluded,
-    /// The content of a folder where another file system is mounted.
+    /// Another file system is mounted on the folder, and the rules say not to enter one.
     OtherFileSystem,
-    /// The content of a folder where a view into the kernel is mounted.
+    /// A view into the kernel (`proc`, `sysfs`, …) is mounted on the folder.
     PseudoFileSystem,
-    /// The content, but for the tag, of a folder with a valid `CACHEDIR.TAG`.
+    /// The folder has a valid `CACHEDIR.TAG`; only the tag is kept.
     CacheDir,
-    /// A folder left out by [`Rules::exclude_folder`](super::Rules::exclude_folder).
+    /// The folder was given to [`Rules::exclude_folder`](super::Rules::exclude_folder).
     Forbidden,
 }

@@ -1,104 +1,63 @@
 //! Walks a source: depth first, every folder's entries in byte order of their names, by handles only (`getdents64` and
-//! `statx`), so that neither long paths nor entries swapped meanwhile lead it astray. The enumerator drives it, on one
-//! thread.
+//! `statx`). So paths may be longer than the system's limit, and an entry that is swapped during the walk cannot lead
+//! the walk elsewhere. The Enumerator stage drives it, on one thread.
 //!
-//! What it promises: no symbolic link is followed; what the rules leave out is not looked into; views into the kernel
-//! (`proc`, `sysfs`, …) and, where asked for, other file systems are kept as empty folders; what cannot be read is
-//! reported and the walk goes on. It holds at most [`MAX_OPEN`] handles itself: of the folders further up only numbers
-//! are kept, and they are opened again from below by `..`, or from above by their names, if device and inode agree.
+//! # What it promises
+//!
+//! No symbolic link is followed. A folder that the rules leave out is not entered. Views into the kernel (`proc`,
+//! `sysfs`, …) are kept as empty folders, and other file systems too if the rules say so. What cannot be read is
+//! reported, and the walk continues.
+//!
+//! # Handles
+//!
+//! The walker itself holds at most [`MAX_OPEN`] handles. Of the folders further up it keeps only the identity, device
+//! and inode, and opens them again on the way back: by `..` from below, or by their names from the lowest folder that
+//! is still open. A folder found in this way must have the same identity.
 
 mod event;
-mod folder;
+mod frame;
 mod names;
 mod rules;
+mod source;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashMap;
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use lockstone_proto::limits::TREE_MAX_DEPTH;
-use rustix::fs::{CWD, FileType, fstatfs};
+use lockstone_proto::vault::EntryKind;
+use rustix::fs::CWD;
 
 pub use self::event::{SkipReason, WalkEvent};
-pub use self::folder::Folder;
-use self::folder::{open_folder, open_path};
-use self::names::{Hint, Mark, Names};
+use self::frame::{Frame, Listing, Notice};
+use self::names::{Hint, Names};
 pub use self::rules::{BadGlob, Rules};
 use self::rules::{CACHE_TAG, has_cache_tag};
+use self::source::{Places, Start};
+pub use crate::folder::Folder;
+use crate::folder::{open_folder, open_path};
 use crate::snapshot::{FrozenSource, SNAPSHOT_FOLDER_PREFIX};
 pub use crate::stat::Stat;
-use crate::volumes::is_pseudo_magic;
+use crate::volumes::is_pseudo_file_system;
 
-/// Handles of folders that the walker itself holds at most, but for those above a nested snapshot.
+/// The most folders that the walker itself holds open, apart from those above a nested snapshot.
 pub const MAX_OPEN: usize = 64;
-/// No deeper below the source, so that the tree can be read back: folders above the source count as well.
+/// The walk goes at most this deep below a source. It leaves room for the folders above the source, which a tree also
+/// holds, so that the tree can be read back.
 const MAX_DEPTH: usize = TREE_MAX_DEPTH - 4096;
 
-/// A folder on the way down.
-struct Frame {
-    /// None while it is closed.
-    folder: Option<Arc<Folder>>,
-    /// Must stay open: `..` does not lead back to it, or there is nothing above it.
-    pinned: bool,
-    stat: Stat,
-    mark: Mark,
-    /// The next name, in `Names`.
-    next: usize,
-    listing: Listing,
-    /// What to report before its entries.
-    notice: Option<Notice>,
-    /// Keep only the tag of a cache.
-    tag_only: bool,
-    /// Length of its path in `Walker::path`.
-    path_len: usize,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Listing {
-    /// Not read yet.
-    Unread,
-    /// There are names behind those read.
-    Partial,
-    /// All read, or not to be read.
-    Done,
-}
-
-enum Notice {
-    Skipped(SkipReason),
-    Problem(io::Error),
-}
-
-enum Start {
-    Folder {
-        name: Vec<u8>,
-        stat: Stat,
-        folder: Arc<Folder>,
-        notice: Option<Notice>,
-    },
-    File {
-        folder: Arc<Folder>,
-        name: Vec<u8>,
-        stat: Stat,
-    },
-    Forbidden,
-    Started,
-}
-
-/// The walk of one source.
+/// The walk of one source: an iterator of [`WalkEvent`]s.
 pub struct Walker {
     rules: Rules,
-    devices: Vec<(u64, u64)>,
-    /// Where to read instead, by path; and whether that is a mount of its own.
-    inside: HashMap<Vec<u8>, (PathBuf, bool)>,
+    places: Places,
     start: Start,
+    /// The folders on the way down, the source first.
     frames: Vec<Frame>,
     names: Names,
-    /// Of the entry looked at, absolute, in the source.
+    /// The absolute path in the source of the entry that the walk looks at.
     path: Vec<u8>,
 }
 
@@ -112,91 +71,22 @@ impl Walker {
         if path == b"/" {
             path.clear();
         }
-        let mut walker = Self {
+        let places = Places::new(frozen);
+        Ok(Self {
+            start: Start::open(frozen, rules, &places, &path)?,
             rules: rules.clone(),
-            devices: frozen.devices.clone(),
-            inside: frozen
-                .inside
-                .iter()
-                .map(|part| {
-                    (
-                        part.path.as_os_str().as_bytes().to_vec(),
-                        (part.read_from.clone(), part.is_mount),
-                    )
-                })
-                .collect(),
-            start: Start::Started,
+            places,
             frames: Vec::new(),
             names: Names::new(),
             path,
-        };
-        walker.start = walker.open_source(frozen)?;
-        Ok(walker)
+        })
     }
 
-    fn open_source(&self, frozen: &FrozenSource) -> io::Result<Start> {
-        let mut stat = Stat::at(CWD, &*frozen.read_from)?;
-        self.map_device(&mut stat);
-        if self.rules.forbid_source(&frozen.source) || (stat.is_folder() && self.rules.forbid(&self.path, &stat)) {
-            return Ok(Start::Forbidden);
-        }
-        let name = frozen
-            .source
-            .file_name()
-            .map(|name| name.as_bytes().to_vec())
-            .unwrap_or_default();
-        if stat.is_folder() {
-            let (handle, denied) = open_folder(CWD, &*frozen.read_from)?;
-            let mut stat = Stat::of(handle.as_fd())?;
-            self.map_device(&mut stat);
-            let notice = if is_pseudo_magic(magic(&fstatfs(&handle)?)) {
-                Some(Notice::Skipped(SkipReason::PseudoFileSystem))
-            } else {
-                denied.map(Notice::Problem)
-            };
-            return Ok(Start::Folder {
-                name,
-                stat,
-                folder: Folder::new(handle, &self.path, &stat),
-                notice,
-            });
-        }
-        let above = |path: &std::path::Path| path.parent().map(PathBuf::from).unwrap_or_else(|| "/".into());
-        let (handle, _) = open_folder(CWD, &*above(&frozen.read_from))?;
-        let mut around = Stat::of(handle.as_fd())?;
-        self.map_device(&mut around);
-        let folder = Folder::new(handle, above(&frozen.source).as_os_str().as_bytes(), &around);
-        Ok(Start::File { folder, name, stat })
-    }
-
-    /// Is the source something else than a folder? Then its only event is an `Entry`.
-    #[must_use]
-    pub fn root_is_file(&self) -> bool {
-        matches!(self.start, Start::File { .. })
-    }
-
-    fn map_device(&self, stat: &mut Stat) {
-        if let Some((_, source)) = self.devices.iter().find(|(seen, _)| *seen == stat.device_raw) {
-            stat.device = *source;
-        }
-    }
-
-    /// The first event.
+    /// The first event, once.
     fn begin(&mut self) -> Option<WalkEvent> {
-        match std::mem::replace(&mut self.start, Start::Started) {
-            Start::Started => None,
-            Start::Forbidden => Some(WalkEvent::Skipped {
-                path: self.path.clone(),
-                what: SkipReason::Forbidden,
-            }),
-            Start::File { folder, name, stat } => Some(if stat.file_type() == FileType::Socket {
-                WalkEvent::Skipped {
-                    path: self.path.clone(),
-                    what: SkipReason::Socket,
-                }
-            } else {
-                WalkEvent::Entry { folder, name, stat }
-            }),
+        match std::mem::replace(&mut self.start, Start::Begun) {
+            Start::Begun => None,
+            Start::Entry(event) => Some(event),
             Start::Folder {
                 name,
                 stat,
@@ -206,7 +96,7 @@ impl Walker {
         }
     }
 
-    /// Puts a folder on the way down. `pinned`: it must stay open.
+    /// Adds a folder to the way down. A `pinned` folder stays open.
     fn enter(
         &mut self,
         name: Vec<u8>,
@@ -240,7 +130,7 @@ impl Walker {
         WalkEvent::Enter { name, stat, folder }
     }
 
-    /// Reads a folder's names, the first or further ones.
+    /// Reads the next batch of a folder's names.
     fn list(&mut self, top: usize) {
         let frame = &mut self.frames[top];
         let is_first = frame.listing == Listing::Unread;
@@ -259,7 +149,7 @@ impl Walker {
         };
         frame.notice = batch.error.map(Notice::Problem);
         if is_first && batch.has_wanted && self.rules.honour_cachedir_tag && top > 0 {
-            // A tag that cannot be read is none; the reader will say so.
+            // A tag that cannot be read does not count; the reader reports it.
             if has_cache_tag(&folder).unwrap_or(false) {
                 frame.tag_only = true;
                 frame.notice = Some(Notice::Skipped(SkipReason::CacheDir));
@@ -267,7 +157,7 @@ impl Walker {
         }
     }
 
-    /// The folder entered last is done.
+    /// Leaves the folder entered last.
     fn leave(&mut self) -> WalkEvent {
         if let Some(done) = self.frames.pop() {
             self.names.truncate(done.mark);
@@ -279,8 +169,8 @@ impl Walker {
         WalkEvent::Leave
     }
 
-    /// Opens the folder that is now the last again: by `..` from the one just left, or by names from the lowest that is
-    /// open. Where neither leads to the same folder, the rest of it is given up.
+    /// Opens the last folder again: by `..` from the folder just left, `below`, or by its name from the lowest folder
+    /// that is open. If neither leads to the same folder, reports that and leaves out the rest of its entries.
     fn reopen(&mut self, below: Option<&Folder>) {
         let top = self.frames.len() - 1;
         let by_parent = below.and_then(|below| self.reopened(top, below, b"..").ok());
@@ -317,7 +207,7 @@ impl Walker {
         }
     }
 
-    /// The folder of a frame, opened again, if it is still that.
+    /// Opens the folder of a frame again, as `name` in the folder `from`, and checks that it is the same folder.
     fn reopened(&self, at: usize, from: &Folder, name: &[u8]) -> io::Result<Arc<Folder>> {
         let frame = &self.frames[at];
         let (handle, denied) = open_folder(from.handle(), name)?;
@@ -331,7 +221,7 @@ impl Walker {
         Ok(Folder::new(handle, &self.path[..frame.path_len], &frame.stat))
     }
 
-    /// Looks at one name of the last folder. None: nothing to tell.
+    /// Looks at one name of the last folder. Returns `None` if there is nothing to report.
     fn look(&mut self, top: usize, at: usize) -> Option<WalkEvent> {
         let (name, hint) = self.names.get(at);
         let frame = &self.frames[top];
@@ -344,7 +234,7 @@ impl Walker {
         let folder = Arc::clone(frame.folder.as_ref()?);
         let stat = |this: &Self| {
             let mut stat = Stat::at(folder.handle(), name)?;
-            this.map_device(&mut stat);
+            this.places.map_device(&mut stat);
             Ok(stat)
         };
         let mut known: Option<io::Result<Stat>> = None;
@@ -374,7 +264,7 @@ impl Walker {
                     .unwrap_or_else(|error| self.problem(error)),
             );
         }
-        Some(if stat.kind() == lockstone_proto::vault::EntryKind::Unspecified {
+        Some(if stat.kind() == EntryKind::Unspecified {
             WalkEvent::Skipped {
                 path: self.path.clone(),
                 what: SkipReason::Socket,
@@ -395,20 +285,16 @@ impl Walker {
         }
     }
 
-    /// Enters a folder, or says why not.
+    /// Enters a folder, or reports why not.
     fn look_into(&mut self, top: usize, at: usize, above: &Folder, mut stat: Stat) -> io::Result<WalkEvent> {
         let name = self.names.get(at).0.to_vec();
         if self.frames.len() >= MAX_DEPTH {
             return Err(io::Error::other("it lies too deep"));
         }
-        let redirect = if self.inside.is_empty() {
-            None
-        } else {
-            self.inside.get(&self.path).cloned()
-        };
-        if let Some((read_from, _)) = &redirect {
-            stat = Stat::at(CWD, read_from)?;
-            self.map_device(&mut stat);
+        let redirect = self.places.redirect(&self.path);
+        if let Some(redirect) = redirect {
+            stat = Stat::at(CWD, &redirect.read_from)?;
+            self.places.map_device(&mut stat);
         }
         if self.rules.forbid(&self.path, &stat) {
             return Ok(WalkEvent::Skipped {
@@ -417,41 +303,46 @@ impl Walker {
             });
         }
         let around = &self.frames[top].stat;
-        let crosses = stat.device_raw != around.device_raw || redirect.is_some();
-        let (at, name_there) = match &redirect {
-            Some((read_from, _)) => (CWD, read_from.as_os_str().as_bytes()),
+        let (at, name_there) = match redirect {
+            Some(redirect) => (CWD, redirect.read_from.as_os_str().as_bytes()),
             None => (above.handle(), &name[..]),
         };
-        let (handle, notice) = if crosses {
-            // Asked for its attributes only, an automount stays unmounted and a dead server unasked.
-            let handle = open_path(at, name_there)?;
-            let is_mount = match &redirect {
-                Some((_, is_mount)) => *is_mount,
-                // A nested subvolume has a device of its own, yet it is no mount.
+        let is_redirected = redirect.is_some();
+        let (handle, notice) = if is_redirected || stat.device_raw != around.device_raw {
+            let is_mount = match redirect {
+                Some(redirect) => redirect.is_mount,
+                // A nested subvolume has a device number of its own but is not a mount.
                 None => stat.mount_id == 0 || stat.mount_id != around.mount_id,
             };
-            if is_pseudo_magic(magic(&fstatfs(&handle)?)) {
-                (handle, Some(Notice::Skipped(SkipReason::PseudoFileSystem)))
-            } else if self.rules.one_file_system && is_mount {
-                (handle, Some(Notice::Skipped(SkipReason::OtherFileSystem)))
-            } else {
-                let (handle, denied) = open_folder(handle.as_fd(), c".")?;
-                (handle, denied.map(Notice::Problem))
-            }
+            // Opened for its attributes first, so that an automount is not mounted and a server that is down is not
+            // asked.
+            self.open_other_device(open_path(at, name_there)?, is_mount)?
         } else {
             let (handle, denied) = open_folder(at, name_there)?;
             (handle, denied.map(Notice::Problem))
         };
         let mut opened = Stat::of(handle.as_fd())?;
-        self.map_device(&mut opened);
+        self.places.map_device(&mut opened);
         if opened.device_raw != stat.device_raw {
             return Err(io::Error::other("something was mounted on it while it was walked"));
         }
-        if redirect.is_some() {
+        if is_redirected {
             self.frames[top].pinned = true;
         }
         let folder = Folder::new(handle, &self.path, &opened);
         Ok(self.enter(name, opened, folder, notice, false))
+    }
+
+    /// Opens a folder on another device than the one around it, unless its content is to be left out.
+    fn open_other_device(&self, handle: OwnedFd, is_mount: bool) -> io::Result<(OwnedFd, Option<Notice>)> {
+        if is_pseudo_file_system(handle.as_fd())? {
+            return Ok((handle, Some(Notice::Skipped(SkipReason::PseudoFileSystem))));
+        }
+        if self.rules.one_file_system && is_mount {
+            return Ok((handle, Some(Notice::Skipped(SkipReason::OtherFileSystem))));
+        }
+        let (handle, denied) = open_folder(handle.as_fd(), c".")?;
+        Ok((handle, denied.map(Notice::Problem)))
     }
 }
 
@@ -471,10 +362,7 @@ impl Iterator for Walker {
                 } else {
                     self.path.clone()
                 };
-                return Some(match notice {
-                    Notice::Skipped(what) => WalkEvent::Skipped { path, what },
-                    Notice::Problem(error) => WalkEvent::Problem { path, error },
-                });
+                return Some(notice.about(path));
             }
             if frame.listing == Listing::Unread {
                 self.list(top);
@@ -491,14 +379,4 @@ impl Iterator for Walker {
             }
         }
     }
-}
-
-/// A `statfs` type as a number: the field's own type differs between machines.
-#[allow(
-    clippy::cast_sign_loss,
-    clippy::unnecessary_cast,
-    reason = "only the bits are compared"
-)]
-fn magic(stat: &rustix::fs::StatFs) -> u64 {
-    stat.f_type as u64
 }

@@ -1,22 +1,23 @@
 //! The names of the folders on the way down, sorted in byte order, in one arena that works as a stack: a folder's names
-//! lie on top of those of the folders it is in, and are dropped with it. No allocation a name.
+//! lie on top of those of the folders around it, and are dropped when the walk leaves the folder. No name is allocated
+//! by itself.
 //!
-//! Memory is bounded whatever a folder holds: what does not fit in a batch is left for the next reading of the folder,
-//! which takes up the names behind the last one. A folder of a million entries fits.
+//! Memory is bounded, however many entries a folder has. Names that do not fit in a batch are left out; the folder is
+//! then read again for the names after the last one of the batch. A folder of a million entries fits in one batch.
 
 use std::io;
 use std::os::fd::BorrowedFd;
 
 use rustix::fs::{FileType, RawDir, SeekFrom, seek};
 
-/// A batch holds at most this many bytes of names …
+/// The most bytes of names in a batch.
 const BATCH_BYTES: usize = 24 * 1024 * 1024;
-/// … and this many names.
+/// The most names in a batch.
 const BATCH_NAMES: usize = 1536 * 1024;
-/// What one `getdents64` may fill.
+/// Bytes of the buffer that one `getdents64` fills.
 const BUFFER: usize = 64 * 1024;
 
-/// What the listing says of an entry; not all file systems say.
+/// The type of an entry by the listing. Some file systems do not report it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Hint {
     Folder,
@@ -31,7 +32,7 @@ struct Name {
     hint: Hint,
 }
 
-/// Where a folder's names begin.
+/// Where a folder's names begin in the stack.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Mark {
     bytes: usize,
@@ -47,14 +48,14 @@ pub(super) struct Names {
     limits: (usize, usize),
 }
 
-/// What a reading found.
+/// The result of reading a folder.
 #[derive(Debug, Default)]
 pub(super) struct Batch {
-    /// Names were left for another reading, behind the last one of this.
+    /// Names after the last one of this batch are still to be read.
     pub(super) more: bool,
-    /// The folder holds a name that is looked for.
+    /// The folder has the wanted name.
     pub(super) has_wanted: bool,
-    /// Why the listing ended early.
+    /// Why the listing ended early, if it did.
     pub(super) error: Option<io::Error>,
 }
 
@@ -93,8 +94,8 @@ impl Names {
         (slice(&self.bytes, name), name.hint)
     }
 
-    /// Reads a folder's names onto the top of the stack: those behind `after`, in order, as many as fit. `wanted` is
-    /// looked for among all.
+    /// Reads a folder's names onto the top of the stack: those after `after`, in order, as many as fit. Looks for
+    /// `wanted` among all names of the folder.
     pub(super) fn read(&mut self, folder: BorrowedFd<'_>, after: Option<&[u8]>, wanted: &[u8]) -> Batch {
         let mut batch = Batch::default();
         if after.is_some()
@@ -104,7 +105,7 @@ impl Names {
             return batch;
         }
         let mark = self.mark();
-        // Names from here on are left for another reading.
+        // The last name that this batch has room for; later ones are left to the next batch.
         let mut bound: Option<Vec<u8>> = None;
         let mut listing = RawDir::new(folder, self.buffer.spare_capacity_mut());
         while let Some(entry) = listing.next() {
@@ -178,7 +179,7 @@ fn keep_lower_half(bytes: &mut Vec<u8>, index: &mut Vec<Name>, mark: Mark) -> Op
     for name in &mut index[mark.index..] {
         let start = mark.bytes + compact.len();
         compact.extend_from_slice(slice(bytes, *name));
-        // It only gets smaller.
+        // The new start is never larger than the old one, so it fits.
         name.start = u32::try_from(start).unwrap_or(u32::MAX);
     }
     bytes.truncate(mark.bytes);
@@ -206,7 +207,7 @@ mod tests {
         for limits in [(usize::MAX, usize::MAX), (usize::MAX, 64), (200, usize::MAX), (1, 1)] {
             let mut names = Names::with_limits(limits.0, limits.1);
             let mut found: Vec<Vec<u8>> = Vec::new();
-            // Something lies below on the stack.
+            // Other names are on the stack already.
             names.read(handle.as_fd(), Some(b"fffffff"), b"");
             seek(&handle, SeekFrom::Start(0)).unwrap();
             let mark = names.mark();

@@ -1,4 +1,4 @@
-//! What a walk leaves out, as the user asked for it. Paths are matched as the source has them, not as a snapshot does.
+//! What a walk leaves out at the user's request. Rules see paths as they are in the source, not in a snapshot of it.
 
 use std::io;
 use std::os::unix::ffi::OsStrExt;
@@ -7,27 +7,30 @@ use std::sync::Arc;
 
 use ignore::gitignore::{Gitignore, GitignoreBuilder};
 
-use super::Stat;
+use crate::folder::Folder;
+use crate::read::OpenedFile;
+use crate::stat::Stat;
 
-/// A glob that cannot be understood.
+/// An exclude pattern with a mistake in it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the exclude pattern \"{glob}\" cannot be understood: {reason}")]
 pub struct BadGlob {
-    /// As it was given.
+    /// The pattern, as the user gave it.
     pub glob: String,
-    /// What is wrong with it.
+    /// The mistake, in words.
     pub reason: String,
 }
 
-/// What to leave out.
+/// The rules of one walk.
 #[derive(Debug, Clone)]
 pub struct Rules {
     globs: Arc<Gitignore>,
-    /// Do not cross into other file systems; their mount points are kept as empty folders.
+    /// Do not enter other file systems: their mount points are kept as empty folders.
     pub one_file_system: bool,
-    /// Of a folder with a valid `CACHEDIR.TAG`, keep only that file (<https://bford.info/cachedir/>). The source itself
-    /// is exempt: who names a cache wants it.
+    /// Keep only the tag of a folder with a valid `CACHEDIR.TAG` (<https://bford.info/cachedir/>). The source itself is
+    /// exempt: a user who names a cache as a source wants its content.
     pub honour_cachedir_tag: bool,
+    /// Folders that are left out in any case: the path, and device and inode if the folder exists.
     folders: Vec<(PathBuf, Option<(u64, u64)>)>,
 }
 
@@ -43,12 +46,12 @@ impl Default for Rules {
 }
 
 impl Rules {
-    /// Rules with these globs, written as the lines of a `.gitignore` that stands in `/`: a later one wins, `!` takes
-    /// back, `dir/` is for folders only, and a pattern with a slash before its end is anchored at `/`. Empty lines and
-    /// comments (`#`) are allowed.
+    /// Rules with these globs, which have the syntax of a `.gitignore` in `/`: a later glob overrides an earlier one,
+    /// `!` includes again, `dir/` matches folders only, and a glob with a slash before its end is anchored at `/`.
+    /// Empty lines and comments (`#`) are allowed.
     ///
     /// # Errors
-    /// A glob cannot be understood.
+    /// A glob has a mistake in it.
     pub fn new<S: AsRef<str>>(globs: &[S]) -> Result<Self, BadGlob> {
         let mut builder = GitignoreBuilder::new("/");
         for glob in globs {
@@ -68,8 +71,8 @@ impl Rules {
         })
     }
 
-    /// Leaves a folder out whatever the globs say, with all that is in it: the vault, the cache folder. It is known by
-    /// its path, and where it exists by device and inode too, so that no other path leads into it.
+    /// Leaves a folder out with everything in it, whatever the globs say: for the vault and the cache folder. The
+    /// folder is recognised by its path and, if it exists, by device and inode too, so no other path leads into it.
     pub fn exclude_folder(&mut self, folder: impl Into<PathBuf>) {
         let folder = folder.into();
         let identity = Stat::at(rustix::fs::CWD, &*folder)
@@ -82,40 +85,33 @@ impl Rules {
         !self.globs.is_empty()
     }
 
-    /// Do the globs leave this path out? `path` is absolute.
+    /// Whether the globs leave this absolute path out.
     pub(super) fn exclude(&self, path: &[u8], is_folder: bool) -> bool {
         self.globs
             .matched(Path::new(std::ffi::OsStr::from_bytes(path)), is_folder)
             .is_ignore()
     }
 
-    /// Is this one of the folders left out?
+    /// Whether this is one of the folders of [`Rules::exclude_folder`].
     pub(super) fn forbid(&self, path: &[u8], stat: &Stat) -> bool {
         self.folders.iter().any(|(folder, identity)| {
             *identity == Some((stat.device, stat.inode)) || folder.as_os_str().as_bytes() == path
         })
     }
 
-    /// Is this path one of the folders left out, or inside one?
+    /// Whether this path is one of those folders or lies in one.
     pub(super) fn forbid_source(&self, source: &Path) -> bool {
         self.folders.iter().any(|(folder, _)| source.starts_with(folder))
     }
 }
 
-/// `CACHEDIR.TAG`, and what a valid one begins with.
+/// The name of a cache tag. A valid one begins with [`CACHE_SIGNATURE`].
 pub(super) const CACHE_TAG: &[u8] = b"CACHEDIR.TAG";
 const CACHE_SIGNATURE: &[u8] = b"Signature: 8a477f597d28d172789f06886806bc55";
 
-/// Does the folder hold a valid tag?
-pub(super) fn has_cache_tag(folder: &super::Folder) -> io::Result<bool> {
-    let tag = crate::read::OpenedFile::open(folder, CACHE_TAG)?;
+/// Whether the folder holds a valid cache tag.
+pub(super) fn has_cache_tag(folder: &Folder) -> io::Result<bool> {
+    let tag = OpenedFile::open(folder, CACHE_TAG)?;
     let mut start = [0; CACHE_SIGNATURE.len()];
-    let mut filled = 0;
-    while filled < start.len() {
-        match tag.read_at(&mut start[filled..], filled as u64)? {
-            0 => return Ok(false),
-            n => filled += n,
-        }
-    }
-    Ok(start == CACHE_SIGNATURE)
+    Ok(tag.read_full_at(&mut start, 0)? == start.len() && start == CACHE_SIGNATURE)
 }

@@ -1,17 +1,21 @@
 //! Writes restored files beneath one folder, and nowhere else. The restore's stages call it from many threads.
 //!
-//! What keeps names of a hostile vault inside: a [`Dir`] is a handle, every name is one component and checked, folders
-//! are opened by `openat2` beneath their parent without symbolic or magic links, and new entries are created under names
-//! of our own that must not exist. Nothing ever resolves a path of several components.
+//! # Names from a hostile vault cannot lead outside
 //!
-//! What keeps half a file from being taken for a whole one: it is made under a temporary name
-//! (`.lockstone-<16 hex digits>.part`), gets its content and attributes there, and is renamed last. A part that is dropped
-//! unfinished is removed.
+//! A [`Dir`] is a handle. Every name is checked to be one path component. Folders are opened by `openat2` beneath the
+//! folder around them, without symbolic or magic links, and new entries are created under names that must not exist
+//! yet. No path of several components is ever resolved.
 //!
-//! For small files the renaming is a third of the kernel's work. So in a folder that was made here, where nobody looks for
-//! anything yet, a file that is written by one call has its own name from the start, and a mode that no other file has
-//! until all else is done. What a killed restore leaves is known by such modes ([`is_unfinished`]), and the next one
-//! replaces it. `docs/decisions/0009` weighs it.
+//! # An unfinished file is never taken for a finished one
+//!
+//! A file is created under a temporary name (`.lockstone-<16 hex digits>.part`), gets its content and attributes there,
+//! and is renamed last. A part that is dropped unfinished is removed.
+//!
+//! For small files the renaming would be a third of the kernel's work. In a folder that the restore made itself, no
+//! other program expects any file yet. There, a file that is written by one call has its own name from the start, and a
+//! mode that no finished file has until everything else is done. By such a mode ([`is_unfinished`]) the next restore
+//! recognises what a killed restore left, and replaces it. The reasons are in
+//! `docs/decisions/0009-marked-until-whole.md`.
 
 mod part;
 #[cfg(test)]
@@ -32,18 +36,19 @@ pub use self::part::PartFile;
 pub use crate::metadata::ApplyOptions;
 use crate::metadata::{ApplyTo, Born, OwnerNames, apply, protect, unprotect};
 use crate::read::OpenedFile;
-use crate::walk::Stat;
+use crate::stat::Stat;
 
-/// The sticky bit: with it, and without any right for others, files and folders are made, and get their own mode last.
+/// The sticky bit. Unfinished files and folders have it, and no rights for group and others; they get their own mode
+/// last.
 const UNFINISHED: Mode = Mode::SVTX;
 
-/// Whether a restore was killed before this file or folder was whole. `mode`: that of what stands there; `wanted`: what the
-/// entry that is to be restored has, for there may be one that really is like that.
+/// Whether a restore was killed before this file or folder was finished. `mode` is the mode of the existing file or
+/// folder, `wanted` that of the entry to restore: if the entry itself has such a mode, the mode tells nothing.
 #[must_use]
 pub fn is_unfinished(mode: u32, is_folder: bool, wanted: u32) -> bool {
     let rights = if is_folder { Mode::RWXU } else { Mode::RUSR | Mode::WUSR };
     let marked = (UNFINISHED | rights).as_raw_mode();
-    // A folder may inherit setgid from the one above.
+    // A folder may have inherited setgid from the folder around it.
     let is_marked = |mode: u32| mode & 0o5777 == marked;
     is_marked(mode) && !is_marked(wanted)
 }
@@ -52,41 +57,41 @@ pub fn is_unfinished(mode: u32, is_folder: bool, wanted: u32) -> bool {
 #[derive(Debug, Clone)]
 pub struct Dir {
     handle: Arc<OwnedFd>,
-    /// It was made here, and belongs to nobody else before it is whole.
-    is_ours: bool,
+    /// The restore made this folder, so no other program expects anything in it before it is finished.
+    is_new: bool,
     names: Arc<OwnerNames>,
-    /// What files made in it are like, once one was; the inner `None`: that cannot be known.
+    /// The attributes of new files in this folder, once one has been created; the inner `None` if they cannot be read.
     born: Arc<OnceLock<Option<Born>>>,
 }
 
 impl Dir {
-    /// Opens the folder beneath which everything is written, making it and those above it where they are missing. This
-    /// path is the user's own: symbolic links in it are followed.
+    /// Opens the folder beneath which everything is written. Creates it and the folders above it if they are missing.
+    /// The path comes from the user, so symbolic links in it are followed.
     ///
     /// # Errors
-    /// It cannot be made or opened.
+    /// The folder cannot be created or opened.
     pub fn open_root(path: &Path) -> io::Result<Self> {
         std::fs::create_dir_all(path)?;
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let handle = rustix::fs::open(path, flags, Mode::empty())?;
         Ok(Self {
             handle: Arc::new(handle),
-            is_ours: false,
+            is_new: false,
             names: Arc::new(OwnerNames::default()),
             born: Arc::default(),
         })
     }
 
-    /// The handle.
+    /// The folder's handle.
     #[must_use]
     pub fn handle(&self) -> BorrowedFd<'_> {
         self.handle.as_fd()
     }
 
-    /// What stands under a name, if anything; a symbolic link is not followed.
+    /// The attributes of the entry with this name, `None` if there is no such entry. Does not follow a symbolic link.
     ///
     /// # Errors
-    /// The name is no name, or the system's error.
+    /// `InvalidInput` if the name is not one path component, or the system's error.
     pub fn lookup(&self, name: &[u8]) -> io::Result<Option<Stat>> {
         match Stat::at(self.handle(), check(name)?) {
             Ok(stat) => Ok(Some(stat)),
@@ -95,35 +100,35 @@ impl Dir {
         }
     }
 
-    /// Opens a folder that is there.
+    /// Opens an existing folder.
     ///
-    /// # Errors
-    /// There is none, or a symbolic link or a file stands there, or it may not be opened.
+    /// # Errors There is no entry with this name, it is not a folder (a symbolic link is not followed), or this process
+    /// may not open it.
     pub fn open_folder(&self, name: &[u8]) -> io::Result<Self> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let handle = open_beneath(self.handle(), check(name)?, flags)?;
         Ok(Self {
             handle: Arc::new(handle),
-            is_ours: false,
+            is_new: false,
             names: Arc::clone(&self.names),
             born: Arc::default(),
         })
     }
 
-    /// Makes a folder that only its owner may enter, until it gets its attributes, and opens it.
+    /// Creates a folder and opens it. Only its owner may enter it until it gets its attributes.
     ///
     /// # Errors
-    /// `AlreadyExists` where something stands there, or the system's error.
+    /// `AlreadyExists` if there is an entry with this name, or the system's error.
     pub fn make_folder(&self, name: &[u8]) -> io::Result<Self> {
         rustix::fs::mkdirat(self.handle(), check(name)?, Mode::RWXU | UNFINISHED)?;
         let made = self.open_folder(name)?;
-        Ok(Self { is_ours: true, ..made })
+        Ok(Self { is_new: true, ..made })
     }
 
-    /// Removes what a killed restore left under temporary names in a folder that [`is_unfinished`].
+    /// Removes the temporary files that a killed restore left in a folder that [`is_unfinished`].
     ///
     /// # Errors
-    /// It cannot be listed, or one cannot be removed.
+    /// The folder cannot be listed, or a file cannot be removed.
     pub fn remove_leftovers(&self) -> io::Result<()> {
         for entry in rustix::fs::Dir::read_from(self.handle())? {
             let entry = entry?;
@@ -135,7 +140,7 @@ impl Dir {
         Ok(())
     }
 
-    /// Removes something that is no folder, also if it is protected by its inode flags.
+    /// Removes an entry that is not a folder, even if inode flags protect it.
     ///
     /// # Errors
     /// `IsADirectory` for a folder, or the system's error.
@@ -150,10 +155,10 @@ impl Dir {
         }
     }
 
-    /// Opens a regular file that is there, to read it.
+    /// Opens an existing regular file for reading.
     ///
     /// # Errors
-    /// There is none, or it may not be opened.
+    /// There is no regular file with this name, or this process may not open it.
     pub fn open_file(&self, name: &[u8]) -> io::Result<OpenedFile> {
         OpenedFile::open_in(self.handle(), check(name)?)
     }
@@ -161,25 +166,25 @@ impl Dir {
     /// The target of a symbolic link.
     ///
     /// # Errors
-    /// There is none.
+    /// There is no symbolic link with this name.
     pub fn read_link(&self, name: &[u8]) -> io::Result<Vec<u8>> {
         Ok(rustix::fs::readlinkat(self.handle(), check(name)?, Vec::new())?.into_bytes())
     }
 
-    /// Begins the file that is to be called `name`: `entry` says what must be known before its first byte.
+    /// Begins the file `name`. `entry` gives the attributes that must be known before the first byte is written.
     ///
     /// # Errors
-    /// It cannot be made, or the name is no name.
+    /// The file cannot be created, or the name is not one path component.
     pub fn create_part(&self, name: &Bytes, entry: &Entry) -> io::Result<PartFile> {
         check(name)?;
         PartFile::create(self, name, entry)
     }
 
-    /// Makes a symbolic link, fifo or device with its attributes. `replace`: what stands under `name` may go, if it is
-    /// no folder. What could not be given back is told in `warnings`.
+    /// Creates a symbolic link, fifo or device with its attributes. With `replace`, an existing entry `name` that is
+    /// not a folder is replaced. Pushes a line to `warnings` for each attribute that cannot be set.
     ///
     /// # Errors
-    /// `AlreadyExists` without `replace`, or the system's error: without root there are no devices.
+    /// `AlreadyExists` without `replace`, or the system's error: only root can create devices.
     pub fn make_special(
         &self,
         name: &[u8],
@@ -191,7 +196,7 @@ impl Dir {
         check(name)?;
         let node = |part: &[u8], kind, device| rustix::fs::mknodat(self.handle(), part, kind, Mode::RUSR, device);
         let device = rustix::fs::makedev(entry.rdev_major, entry.rdev_minor);
-        // Nothing about it could tell that its attributes are still missing.
+        // Always under a temporary name: such an entry cannot be marked as unfinished by its mode.
         let (part, ()) = Part::create_beside(self, |part| match entry.kind() {
             EntryKind::Symlink => rustix::fs::symlinkat(&entry.link_target[..], self.handle(), part),
             EntryKind::Fifo => node(part, FileType::Fifo, 0),
@@ -209,16 +214,16 @@ impl Dir {
         part.publish(name, replace)
     }
 
-    /// Gives a file that is already restored, `of_name` in the folder `of`, another name. What stands there, if no
-    /// folder, is replaced.
+    /// Gives a restored file, `of_name` in the folder `of`, the further name `name` in this folder. An existing entry
+    /// `name` that is not a folder is replaced.
     ///
     /// # Errors
-    /// The file is not there, or lies on another file system, or its links are too many.
+    /// The file does not exist, is on another file system, or has too many links.
     pub fn hard_link(&self, of: &Self, of_name: &[u8], name: &[u8]) -> io::Result<()> {
         let (of_name, name) = (check(of_name)?, check(name)?);
         let make = || {
             let link = |part: &[u8]| rustix::fs::linkat(of.handle(), of_name, self.handle(), part, AtFlags::empty());
-            if self.is_ours && link(name) == Ok(()) {
+            if self.is_new && link(name) == Ok(()) {
                 return Ok(());
             }
             let (mut part, ()) = Part::create_beside(self, link)?;
@@ -227,7 +232,7 @@ impl Dir {
         };
         match make() {
             Err(error) if error.raw_os_error() == Some(Errno::PERM.raw_os_error()) => {
-                // A protected file takes no further names.
+                // A file with protecting inode flags cannot get further names.
                 let (file, flags) = of.unprotect(of_name)?.ok_or(error)?;
                 let made = make();
                 let mut warnings = Vec::new();
@@ -246,10 +251,10 @@ impl Dir {
         }
     }
 
-    /// Gives a file, or anything else that is there and no folder, `entry`'s attributes.
+    /// Sets `entry`'s attributes on an existing entry of the same kind that is not a folder.
     ///
     /// # Errors
-    /// It is not there, or of another kind, or the file system fails.
+    /// There is no such entry, it is of another kind, or the file system fails.
     pub fn apply(
         &self,
         name: &[u8],
@@ -278,7 +283,7 @@ impl Dir {
         Ok(())
     }
 
-    /// Gives the folder itself `entry`'s attributes: when all that belongs in it is there.
+    /// Sets `entry`'s attributes on the folder itself. Call it when the folder's content is complete.
     ///
     /// # Errors
     /// The file system fails.
@@ -289,11 +294,11 @@ impl Dir {
         Ok(())
     }
 
-    /// Takes protecting flags off a file; gives it with those it had.
+    /// Clears the protecting inode flags of a file. Returns the file with the flags that were set.
     fn unprotect(&self, name: &[u8]) -> io::Result<Option<(OpenedFile, u32)>> {
         let file = match OpenedFile::open_in(self.handle(), name) {
             Ok(file) => file,
-            // Only regular files and folders have them.
+            // Only regular files and folders have inode flags.
             Err(error) if error.kind() == io::ErrorKind::InvalidInput => return Ok(None),
             Err(error) => return Err(error),
         };
@@ -302,17 +307,17 @@ impl Dir {
     }
 }
 
-/// Something that is not whole yet; removed unless it is published.
+/// An entry that is not finished yet. Dropping it removes the entry, unless it was published.
 #[derive(Debug)]
 pub(crate) struct Part {
     dir: Dir,
-    /// A temporary one, or its own in a folder that was made here.
+    /// A temporary name, or the entry's own name in a folder that the restore made.
     name: Bytes,
     published: bool,
     is_link: bool,
 }
 
-/// Temporary names: these around 16 hexadecimal digits.
+/// A temporary name is a prefix, 16 hexadecimal digits, and a suffix.
 const PREFIX: &str = ".lockstone-";
 const SUFFIX: &str = ".part";
 
@@ -323,14 +328,14 @@ fn is_temporary(name: &[u8]) -> bool {
     digits.is_some_and(|digits| digits.len() == 16 && digits.iter().all(u8::is_ascii_hexdigit))
 }
 
-/// How often a fresh temporary name may be taken before something is wrong.
+/// How many temporary names are tried before the creation fails.
 const TRIES: usize = 100;
 
 impl Part {
-    /// Makes it under a free temporary name.
+    /// Creates an entry under a free temporary name.
     fn create_beside<T>(dir: &Dir, make: impl Fn(&[u8]) -> Result<T, Errno>) -> io::Result<(Self, T)> {
         for _ in 0..TRIES {
-            // Keys of a new hasher are random enough for a name that nobody has to guess.
+            // The keys of a new hasher are random enough: the name only has to be free, not secret.
             let random = std::hash::RandomState::new().build_hasher().finish();
             let name = Bytes::from(format!("{PREFIX}{random:016x}{SUFFIX}"));
             if let Some(made) = Self::try_name(dir, name, &make)? {
@@ -340,7 +345,7 @@ impl Part {
         Err(io::Error::from(io::ErrorKind::AlreadyExists))
     }
 
-    /// `None`: the name is taken.
+    /// Creates an entry under this name. `None` if the name exists already.
     fn try_name<T>(dir: &Dir, name: Bytes, make: impl Fn(&[u8]) -> Result<T, Errno>) -> io::Result<Option<(Self, T)>> {
         match make(&name) {
             Ok(made) => {
@@ -357,7 +362,7 @@ impl Part {
         }
     }
 
-    /// Gives it its final name.
+    /// Gives the entry its final name.
     fn publish(mut self, name: &[u8], replace: bool) -> io::Result<()> {
         if self.name == name {
             self.published = true;
@@ -369,7 +374,7 @@ impl Part {
                 rustix::fs::renameat(at, &self.name[..], at, name)
             } else {
                 match rustix::fs::renameat_with(at, &self.name[..], at, name, RenameFlags::NOREPLACE) {
-                    // The file system cannot do it in one step.
+                    // The file system cannot check and rename in one step.
                     Err(Errno::INVAL) => match Stat::at(at, name) {
                         Ok(_) => Err(Errno::EXIST),
                         Err(_) => rustix::fs::renameat(at, &self.name[..], at, name),
@@ -385,7 +390,8 @@ impl Part {
             }
             renamed => renamed?,
         }
-        // Renaming one name of a file over another of the same file leaves both, says POSIX. (Dropping removes ours.)
+        // By POSIX, renaming one name of a file over another name of the same file leaves both. Dropping then removes
+        // the temporary one.
         self.published = !self.is_link || Stat::at(at, &self.name[..]).is_err();
         Ok(())
     }
@@ -399,11 +405,11 @@ impl Drop for Part {
     }
 }
 
-/// One path component, as the kernel takes it.
+/// Checks that a name is one path component: not empty, `.` or `..`, and without `/` and 0.
 fn check(name: &[u8]) -> io::Result<&[u8]> {
     let is_bad = name.is_empty() || name == b"." || name == b".." || name.iter().any(|&byte| byte == b'/' || byte == 0);
     if is_bad {
-        Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no file name"))
+        Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a file name"))
     } else {
         Ok(name)
     }
@@ -412,8 +418,8 @@ fn check(name: &[u8]) -> io::Result<&[u8]> {
 fn open_beneath(at: BorrowedFd<'_>, name: &[u8], flags: OFlags) -> io::Result<OwnedFd> {
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
     match rustix::fs::openat2(at, name, flags, Mode::empty(), resolve) {
-        // A kernel before 5.6, or a sandbox that does not know the call: the name is one checked component and the flags
-        // say NOFOLLOW, so this cannot lead elsewhere either.
+        // A kernel before 5.6 or a sandbox does not have the call. The name is one checked component and the flags
+        // contain NOFOLLOW, so this does not lead outside either.
         Err(Errno::NOSYS) => Ok(rustix::fs::openat(at, name, flags, Mode::empty())?),
         opened => Ok(opened?),
     }

@@ -1,5 +1,5 @@
-//! A regular file on its way to being whole. Chunks may be written in any order and by several threads; what is never
-//! written stays a hole.
+//! A regular file that is being restored. Chunks may be written in any order and by several threads; a range that is
+//! never written stays a hole.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -9,8 +9,8 @@ use std::sync::{Mutex, PoisonError};
 use bytes::Bytes;
 use lockstone_proto::vault::Entry;
 use rustix::fs::{
-    Advice, FallocateFlags, IFlags, Mode, OFlags, copy_file_range, fadvise, fallocate, fdatasync, ftruncate,
-    ioctl_ficlone, ioctl_getflags, ioctl_setflags, openat,
+    Advice, IFlags, Mode, OFlags, copy_file_range, fadvise, fdatasync, ftruncate, ioctl_getflags, ioctl_setflags,
+    openat,
 };
 use rustix::io::Errno;
 
@@ -18,28 +18,25 @@ use super::{ApplyOptions, Dir, Part, UNFINISHED};
 use crate::metadata::{ApplyTo, Born, NO_COW_FLAG, apply, protect};
 use crate::read::OpenedFile;
 
-/// Bytes copied at once where the kernel cannot copy by itself.
+/// Bytes that are copied at a time if the kernel cannot copy between the two files.
 const COPY_BUFFER: usize = 256 * 1024;
 
-/// A file that is not whole yet.
+/// A file that is not finished yet. Dropping it removes the file.
 #[derive(Debug)]
 pub struct PartFile {
     file: OwnedFd,
     part: Part,
-    /// The name it is to have.
+    /// The file's final name.
     name: Bytes,
-    /// How long it is by what was written; `UNKNOWN` after a clone.
+    /// The file's length by what was written so far.
     len: AtomicU64,
-    /// One thread writes at a time. The kernel has a lock of its own, but waits for it by spinning.
+    /// Held while a thread writes. The kernel has a lock of its own, but threads wait for that one by spinning.
     turn: Mutex<()>,
 }
 
-/// A length that no file has.
-const UNKNOWN: u64 = u64::MAX;
-
 impl PartFile {
     pub(super) fn create(dir: &Dir, name: &Bytes, entry: &Entry) -> io::Result<Self> {
-        // More than one chunk takes longer, and may come to nothing half-way.
+        // A file of several chunks takes longer to write, and the restore may end in the middle of it.
         let is_written_at_once = entry
             .content
             .as_ref()
@@ -55,7 +52,7 @@ impl PartFile {
         };
         dir.born.get_or_init(|| Born::of(file.as_fd()));
         if entry.flags & NO_COW_FLAG != 0 {
-            // Only an empty file takes it. Where it does not, applying the attributes says so.
+            // Only an empty file can get this flag. If that fails here, applying the attributes reports it.
             if let Ok(now) = ioctl_getflags(&file) {
                 let _ = ioctl_setflags(&file, IFlags::from_bits_retain(now.bits() | NO_COW_FLAG));
             }
@@ -71,24 +68,25 @@ impl PartFile {
         })
     }
 
-    /// Under its own name, where that may be seen: in a folder that was made here, on a file system that keeps the mark.
+    /// Creates the file under its own name, marked as unfinished by its mode. `None` if that is not possible: the
+    /// restore did not make the folder, the file system does not keep the mark, or the name is taken.
     fn create_marked(dir: &Dir, name: &Bytes) -> io::Result<Option<(Part, OwnedFd)>> {
         let keeps_mark = |born: &Option<Born>| {
             born.as_ref()
                 .is_some_and(|born| born.mode & UNFINISHED.as_raw_mode() != 0)
         };
-        if !dir.is_ours || dir.born.get().is_some_and(|born| !keeps_mark(born)) {
+        if !dir.is_new || dir.born.get().is_some_and(|born| !keeps_mark(born)) {
             return Ok(None);
         }
         let made = Part::try_name(dir, name.clone(), |name| open_new(dir, name, UNFINISHED))?;
-        // The first of a folder tells; if it tells that the mark is lost, it goes again.
+        // The first file of a folder shows whether the file system keeps the mark. If not, the file is removed again.
         Ok(made.filter(|(_, file)| keeps_mark(dir.born.get_or_init(|| Born::of(file.as_fd())))))
     }
 
     /// Writes all of `bytes` at an offset.
     ///
     /// # Errors
-    /// What the system said; then an unknown part of it was written.
+    /// The system's error. An unknown part of the bytes was then written.
     pub fn write_at(&self, mut bytes: &[u8], mut offset: u64) -> io::Result<()> {
         self.len
             .fetch_max(offset.saturating_add(bytes.len() as u64), Ordering::Relaxed);
@@ -107,10 +105,10 @@ impl PartFile {
         Ok(())
     }
 
-    /// Fills `bytes` with what was written at an offset.
+    /// Fills `bytes` with what the file has at an offset.
     ///
     /// # Errors
-    /// `UnexpectedEof` where the file ends before, or what the system said.
+    /// `UnexpectedEof` if the file ends before, or the system's error.
     pub fn read_exact_at(&self, mut bytes: &mut [u8], mut offset: u64) -> io::Result<()> {
         while !bytes.is_empty() {
             match rustix::io::pread(&self.file, &mut *bytes, offset) {
@@ -126,12 +124,13 @@ impl PartFile {
         Ok(())
     }
 
-    /// Sets the length: what lies behind the last byte written becomes a hole.
+    /// Sets the file's length. Everything after the last byte that was written becomes a hole. Call it when all writes
+    /// are done.
     ///
     /// # Errors
     /// The file system cannot hold a file of that size.
     pub fn set_len(&self, len: u64) -> io::Result<()> {
-        // Whoever says how long it is has seen all of its writes end.
+        // All writes are done, so the relaxed load sees the final length.
         if self.len.load(Ordering::Relaxed) != len {
             ftruncate(&self.file, len)?;
             self.len.store(len, Ordering::Relaxed);
@@ -139,11 +138,11 @@ impl PartFile {
         Ok(())
     }
 
-    /// Takes a range from an existing file to the same place in this one: by reference where the file system shares
-    /// blocks, else copied within the kernel, else by hand.
+    /// Copies a range from an existing file to the same place in this one. If the file system can share blocks, the
+    /// kernel shares them; else the kernel copies; if it cannot, this process does.
     ///
     /// # Errors
-    /// `UnexpectedEof` where the existing file ends before, or what the system said.
+    /// `UnexpectedEof` if the existing file ends before, or the system's error.
     pub fn copy_from(&self, from: &OpenedFile, offset: u64, len: u64) -> io::Result<()> {
         let (mut at, mut to, end) = (offset, offset, offset.saturating_add(len));
         self.len.fetch_max(end, Ordering::Relaxed);
@@ -176,72 +175,23 @@ impl PartFile {
         Ok(())
     }
 
-    /// Makes this file's content that of an existing one, sharing its blocks, before anything is written. False: the
-    /// file system cannot.
+    /// Writes the file's content to the disk and drops it from the page cache, so that the next read comes from the
+    /// disk.
     ///
     /// # Errors
-    /// What the system said.
-    pub fn clone_from_file(&self, from: &OpenedFile) -> io::Result<bool> {
-        self.len.store(UNKNOWN, Ordering::Relaxed);
-        match ioctl_ficlone(&self.file, from) {
-            Ok(()) => Ok(true),
-            Err(Errno::XDEV | Errno::INVAL | Errno::OPNOTSUPP | Errno::NOTTY | Errno::NOSYS | Errno::PERM) => Ok(false),
-            Err(error) => Err(error.into()),
-        }
-    }
-
-    /// Makes a range a hole, or zeros where the file system knows no holes: after [`PartFile::clone_from_file`].
-    ///
-    /// # Errors
-    /// What the system said.
-    pub fn punch_hole(&self, mut offset: u64, len: u64) -> io::Result<()> {
-        if len == 0 {
-            return Ok(());
-        }
-        match fallocate(
-            &self.file,
-            FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE,
-            offset,
-            len,
-        ) {
-            Err(Errno::OPNOTSUPP | Errno::NOSYS) => {
-                let zeros = vec![0; COPY_BUFFER];
-                let end = offset.saturating_add(len);
-                while offset < end {
-                    let n = usize::try_from(end - offset).unwrap_or(usize::MAX).min(COPY_BUFFER);
-                    self.write_at(&zeros[..n], offset)?;
-                    offset += n as u64;
-                }
-                Ok(())
-            }
-            punched => Ok(punched?),
-        }
-    }
-
-    /// Writes what is in memory to the disk and forgets it there, so that the next read asks the disk.
-    ///
-    /// # Errors
-    /// The disk could not take it.
+    /// The disk cannot store the content.
     pub fn drop_cached(&self) -> io::Result<()> {
-        self.sync()?;
-        // A wish; a file system in memory cannot grant it.
+        fdatasync(&self.file)?;
+        // This is only advice; a file system in memory cannot follow it.
         let _ = fadvise(&self.file, 0, None, Advice::DontNeed);
         Ok(())
     }
 
-    /// Writes what is in memory to the disk.
+    /// Sets the file's attributes and then its name. With `replace`, an existing entry of that name that is not a
+    /// folder is replaced. Pushes a line to `warnings` for each attribute that cannot be set.
     ///
-    /// # Errors
-    /// The disk could not take it.
-    pub fn sync(&self) -> io::Result<()> {
-        Ok(fdatasync(&self.file)?)
-    }
-
-    /// Gives the file its attributes and then its name. `replace`: what stands under the name may go, if it is no
-    /// folder. What could not be given back is told in `warnings`.
-    ///
-    /// # Errors
-    /// `AlreadyExists` without `replace`, `IsADirectory` with it, or the system's error; the part is then removed.
+    /// # Errors `AlreadyExists` without `replace`, `IsADirectory` with it, or the system's error. The unfinished file
+    /// is then removed.
     pub fn finish(
         self,
         entry: &Entry,
@@ -251,7 +201,7 @@ impl PartFile {
     ) -> io::Result<()> {
         let Self { file, part, name, .. } = self;
         let to = match part.dir.born.get() {
-            // One without copy-on-write is not as it was born any more.
+            // A file whose copy-on-write was switched off has other flags than a new file.
             Some(Some(born)) if entry.flags & NO_COW_FLAG == 0 => ApplyTo::Newborn(file.as_fd(), born),
             _ => ApplyTo::Handle(file.as_fd()),
         };
@@ -262,7 +212,7 @@ impl PartFile {
     }
 }
 
-/// Makes an empty file, which must not exist, that only its owner may open.
+/// Creates an empty file that only its owner may open. Nothing with this name may exist.
 fn open_new(dir: &Dir, name: &[u8], mark: Mode) -> Result<OwnedFd, Errno> {
     let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     openat(dir.handle(), name, flags, Mode::RUSR | Mode::WUSR | mark)

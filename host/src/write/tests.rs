@@ -110,7 +110,7 @@ fn symbolic_links_lead_nowhere() {
     let outside = lab.top.path().join("outside");
     std::fs::create_dir(&outside).unwrap();
     std::fs::write(outside.join("f"), b"untouched").unwrap();
-    // As a hostile vault would: first a link, then things through it.
+    // A hostile vault would do this: first a link, then entries through it.
     let options = ApplyOptions::default();
     let target = outside.as_os_str().as_encoded_bytes();
     lab.dir
@@ -175,7 +175,7 @@ fn in_a_folder_made_here_half_a_file_is_known_by_its_mode() {
     );
     drop(part);
     assert!(ours.lookup(b"f").unwrap().is_none());
-    // What is not written at once has no name before.
+    // A file that is not written by one call does not have its name before it is finished.
     let long = Entry {
         content: Some(Content {
             lens: vec![4, 4],
@@ -198,7 +198,7 @@ fn in_a_folder_made_here_half_a_file_is_known_by_its_mode() {
     };
     whole(b"whole", false).unwrap();
     assert_eq!(mode("ours/f") & 0o7777, 0o644);
-    // Where the name is taken after all, it goes on beside it.
+    // If the name is taken, the file is written under a temporary name.
     assert_eq!(
         whole(b"another", false).unwrap_err().kind(),
         io::ErrorKind::AlreadyExists
@@ -234,7 +234,7 @@ fn where_the_mark_is_lost_a_file_gets_its_name_last() {
     let ours = lab.dir.make_folder(b"ours").unwrap();
     drop(ours.create_part(&Bytes::from_static(b"f"), &file()).unwrap());
     let mut born = ours.born.get().unwrap().clone().unwrap();
-    // Of a file system that keeps no modes, such as vfat.
+    // As on a file system that does not keep modes, such as vfat.
     born.mode = 0o100_755;
     let lost = lab.dir.make_folder(b"lost").unwrap();
     lost.born.set(Some(born)).unwrap();
@@ -275,7 +275,7 @@ fn hard_links_replace_what_stands_there_and_leave_nothing_behind() {
     let below = lab.dir.make_folder(b"below").unwrap();
     std::fs::write(lab.path("below/two"), b"in the way").unwrap();
     below.hard_link(&lab.dir, b"one", b"two").unwrap();
-    // Again, when they are the same file already.
+    // Once more, now that both names are of the same file already.
     below.hard_link(&lab.dir, b"one", b"two").unwrap();
     lab.dir.hard_link(&lab.dir, b"one", b"one").unwrap();
     let stat = |name| std::fs::metadata(lab.path(name)).unwrap();
@@ -412,7 +412,7 @@ fn devices_and_fifos_replace_what_stands_there() {
             )
             .unwrap();
         assert_eq!(lab.dir.lookup(b"d").unwrap().unwrap().permissions(), 0o600);
-        // Another kind is not given its attributes.
+        // An entry of another kind does not get the attributes.
         assert!(lab.dir.apply(b"d", &link(b"x"), &options, &mut warnings).is_err());
     }
     assert_eq!(lab.names(), ["d"]);
@@ -443,9 +443,10 @@ fn blocks_are_shared_and_copy_on_write_is_off_where_the_file_system_can() {
     std::fs::write(at.join("t/old"), vec![7; 1 << 20]).unwrap();
     let old = dir.open_file(b"old").unwrap();
     let part = dir.create_part(&Bytes::from_static(b"new"), &file()).unwrap();
-    assert!(part.clone_from_file(&old).unwrap());
+    part.copy_from(&old, 0, 512 << 10).unwrap();
+    part.copy_from(&old, 768 << 10, 256 << 10).unwrap();
     part.write_at(b"new", 0).unwrap();
-    part.punch_hole(512 << 10, 256 << 10).unwrap();
+    part.drop_cached().unwrap();
     part.finish(&file(), &ApplyOptions::default(), false, &mut Vec::new())
         .unwrap();
     let new = std::fs::File::open(at.join("t/new")).unwrap();
@@ -454,6 +455,21 @@ fn blocks_are_shared_and_copy_on_write_is_off_where_the_file_system_can() {
     assert!(
         bytes.starts_with(b"new\x07") && bytes[512 << 10..768 << 10].iter().all(|&b| b == 0) && bytes.ends_with(&[7])
     );
+    let at_new = at.join("t/new");
+    let usage = ["filesystem", "du", "-s", "--raw"].map(AsRef::as_ref);
+    let usage = run("btrfs", &[&usage[..], &[at_new.as_os_str()]].concat());
+    let usage = String::from_utf8(usage).unwrap();
+    // Total, exclusive, shared, name: of 768 KiB all but the block that was written is shared.
+    let shared: u64 = usage
+        .lines()
+        .last()
+        .unwrap()
+        .split_whitespace()
+        .nth(2)
+        .unwrap()
+        .parse()
+        .unwrap();
+    assert!(shared >= 700 << 10, "{usage}");
     let nocow = Entry {
         flags: crate::metadata::NO_COW_FLAG,
         ..file()
@@ -469,7 +485,8 @@ fn blocks_are_shared_and_copy_on_write_is_off_where_the_file_system_can() {
     drop((old, dir, new));
 }
 
-/// What a folder hands down to new files is taken off the first file and every later one, though only the first is looked at.
+/// An ACL that new files inherit from their folder is removed from every file, although only the first file is looked
+/// at.
 #[test]
 fn files_born_with_an_inherited_acl_lose_it_each() {
     let lab = Lab::new();
@@ -492,7 +509,7 @@ fn files_born_with_an_inherited_acl_lose_it_each() {
     }
 }
 
-/// A file whose owner is the one that new files have and one whose owner is another get theirs alike.
+/// A file gets its owner whether new files have that owner already or not.
 #[test]
 fn owners_are_right_whether_files_are_born_with_them_or_not() {
     if !root_for("a file of another owner") {

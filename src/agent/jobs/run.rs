@@ -45,7 +45,7 @@ impl<'e> JobRun<'e> {
             metrics::show_seen(&environment.metrics, &seen);
         }
         // Batches of files that wait to be read hold their folders open.
-        if let Err(error) = lockstone_host::raise_open_files() {
+        if let Err(error) = lockstone_host::process::raise_open_files() {
             tracing::debug!(%error, "the limit of open files stays as it is");
         }
         record.save(state)?;

@@ -81,7 +81,7 @@ pub(crate) fn run(request: &Request, tools: &Tools<'_>) -> Result<Report, Failur
         figures: Vec::new(),
     };
     // The files that were found keep their folders open. If the limit cannot be raised, fewer of them fit.
-    let _ = lockstone_host::raise_open_files();
+    let _ = lockstone_host::process::raise_open_files();
     match measure(request, tools, &mut meter) {
         Err(_) if tools.cancel.is_cancelled() => return Err(Failure::cancelled()),
         measured => measured?,

@@ -1,5 +1,5 @@
-//! A proxy on loopback between the program and an object store that does what networks and stores do on bad days. It counts
-//! requests, and does harm by the count, so that each run meets the same faults.
+//! A proxy on loopback between the program and an object store that does what networks and stores do on bad days. It
+//! counts requests, and does harm by the count, so that each run meets the same faults.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -1,6 +1,6 @@
-//! Real object stores on loopback, each for one test: moto (S3), Azurite (Azure Blob) and Ceph's radosgw (S3). They listen on
-//! free ports and end with the test, however it ends (`tests/servers/run.sh`). Where one cannot be had, the test says loudly
-//! that it is skipped; `make setup-tests` installs them.
+//! Real object stores on loopback, each for one test: moto (S3), Azurite (Azure Blob) and Ceph's radosgw (S3). They
+//! listen on free ports and end with the test, however it ends (`tests/servers/run.sh`). Where one cannot be had, the
+//! test says loudly that it is skipped; `make setup-tests` installs them.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};

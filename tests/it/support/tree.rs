@@ -1,5 +1,5 @@
-//! Odd trees, and comparing two of them by everything that a restore promises: content, holes, types, permissions, owners,
-//! times, links, extended attributes, ACLs, inode flags.
+//! Odd trees, and comparing two of them by everything that a restore promises: content, holes, types, permissions,
+//! owners, times, links, extended attributes, ACLs, inode flags.
 
 use std::collections::BTreeMap;
 use std::ffi::{CString, OsStr, OsString};

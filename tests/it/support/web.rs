@@ -72,8 +72,8 @@ pub(crate) fn value(page: &str, series: &str) -> Option<f64> {
     line.parse().ok()
 }
 
-/// Asserts that each series belongs to a metric of the catalogue, which is said with its help and type, and that each label
-/// has a value of its set.
+/// Asserts that each series belongs to a metric of the catalogue, which is said with its help and type, and that each
+/// label has a value of its set.
 #[track_caller]
 pub(crate) fn assert_in_catalogue(page: &str) {
     for line in page.lines().filter(|line| !line.starts_with('#')) {

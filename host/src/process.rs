@@ -1,20 +1,54 @@
-//! Manners beside other programs: how soon this process gets the processor (`nice`) and the disks (`ionice`), for all of its
-//! threads at once. Linux keeps both for each thread; threads that start later have those of the thread that starts them.
+//! Settings of this process as a whole: the limit of open files, how the allocator returns memory, and the priorities
+//! for the processor (`nice`) and for the disks (`ionice`).
+//!
+//! Linux keeps both priorities for each thread. They are set for every thread that exists at the time of the call; a
+//! thread that starts later inherits those of the thread that starts it.
 
 use std::io;
 use std::str::FromStr;
 
 use rustix::io::Errno;
-use rustix::process::{Pid, setpriority_process};
+use rustix::process::{Pid, Resource, getrlimit, setpriority_process, setrlimit};
 
 use crate::sys;
 
-/// A class of the I/O scheduler, with its level (`ioprio_set(2)`). Schedulers without priorities take no notice.
+/// Raises the number of files that this process may hold open to the highest that the system allows, and returns that
+/// number. The walk holds few handles, but the files that wait to be read hold their folders open.
+///
+/// # Errors
+/// The system refuses to raise the limit; the old limit is still in force.
+pub fn raise_open_files() -> io::Result<u64> {
+    let mut limit = getrlimit(Resource::Nofile);
+    if limit.current != limit.maximum {
+        limit.current = limit.maximum;
+        setrlimit(Resource::Nofile, limit)?;
+    }
+    Ok(limit.current.unwrap_or(u64::MAX))
+}
+
+/// Makes the allocator return freed buffers to the system. By default the GNU C library keeps them in one arena for
+/// each thread, so a pipeline with many threads would hold a hundred MiB that it does not use. Call it once, before any
+/// thread is started. Returns false if the C library has no such setting.
+#[must_use]
+pub fn return_freed_memory() -> bool {
+    // Frames, read windows and packs are larger than this. Smaller pieces are soon used again by the arena they are in.
+    const LARGE_BYTES: i32 = 256 * 1024;
+    const ARENAS: i32 = 4;
+    sys::tune_allocator(LARGE_BYTES, ARENAS)
+}
+
+/// Whether this process runs with root's user id. Only then can it restore owners, devices and trusted attributes.
+#[must_use]
+pub fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
+/// A class of the I/O scheduler with its level (`ioprio_set(2)`). A scheduler without priorities ignores it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum IoPriority {
-    /// Only what nobody else wants.
+    /// Gets the disk only when no other program wants it.
     Idle,
-    /// By level: 0 goes first, 7 last; 4 is what everybody has.
+    /// Level 0 is served first, level 7 last; 4 is the level of every program by default.
     BestEffort(u8),
 }
 
@@ -26,25 +60,27 @@ impl FromStr for IoPriority {
             ("idle", _) if text == "idle" => Ok(Self::Idle),
             ("best-effort", level) => match level.parse() {
                 Ok(level @ 0..=7) => Ok(Self::BestEffort(level)),
-                _ => Err(format!("{level:?} is no level: 0 to 7")),
+                _ => Err(format!("{level:?} is not a level: use 0 to 7")),
             },
-            _ => Err(format!("{text:?} is no class: idle, or best-effort:0 to best-effort:7")),
+            _ => Err(format!(
+                "{text:?} is not a class: use idle, or best-effort:0 to best-effort:7"
+            )),
         }
     }
 }
 
-/// Sets the niceness, 0 to 19.
+/// Sets the niceness of every thread: 0 (normal) to 19 (gives way to every other program).
 ///
 /// # Errors
-/// Only root may become less nice.
+/// The niceness is below the current one and the process does not run as root.
 pub fn set_nice(nice: u8) -> io::Result<()> {
     each_thread(|thread| setpriority_process(Some(thread), nice.into()))
 }
 
-/// Sets the priority of reading and writing.
+/// Sets the priority with which every thread reads and writes.
 ///
 /// # Errors
-/// The kernel has no such priorities.
+/// The kernel has no I/O priorities.
 pub fn set_io_priority(priority: IoPriority) -> io::Result<()> {
     let (class, level) = match priority {
         IoPriority::BestEffort(level) => (2, level),
@@ -60,7 +96,7 @@ fn each_thread(set: impl Fn(Pid) -> Result<(), Errno>) -> io::Result<()> {
             continue;
         };
         match set(thread) {
-            // It has ended meanwhile.
+            // The thread has ended in the meantime.
             Ok(()) | Err(Errno::SRCH) => {}
             Err(error) => return Err(error.into()),
         }
@@ -84,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn every_thread_steps_back() {
+    fn every_thread_gets_the_priority() {
         let (stop, stopped) = std::sync::mpsc::channel::<()>();
         let (said, thread) = std::sync::mpsc::channel();
         let this = || {
@@ -99,7 +135,7 @@ mod tests {
         set_nice(7).unwrap();
         let nice = |thread: i32| {
             let stat = std::fs::read_to_string(format!("/proc/self/task/{thread}/stat")).unwrap();
-            // The name may have spaces; niceness is the 17th field behind it.
+            // The name may contain spaces. Niceness is the 17th field after the name.
             let fields: Vec<_> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
             fields[16].parse::<i32>().unwrap()
         };

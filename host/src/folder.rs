@@ -1,5 +1,5 @@
-//! A handle of a folder of the source, by which its files are opened: by the walker, and by readers on other threads
-//! who may hold it after the walk has left.
+//! An open folder of the source, through which its entries are reached. The walker opens it, readers on other threads
+//! open its files, and they may keep it after the walk has left the folder.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -10,19 +10,21 @@ use std::sync::Arc;
 use rustix::fs::{Mode, OFlags, openat};
 use rustix::io::Errno;
 
-use super::Stat;
+use crate::stat::Stat;
 
 /// An open folder of the source.
 #[derive(Debug)]
 pub struct Folder {
     handle: OwnedFd,
     path: Arc<[u8]>,
+    /// `st_dev` in the source.
     device: u64,
+    /// `st_dev` where the folder is read.
     device_raw: u64,
 }
 
 impl Folder {
-    pub(super) fn new(handle: OwnedFd, path: &[u8], stat: &Stat) -> Arc<Self> {
+    pub(crate) fn new(handle: OwnedFd, path: &[u8], stat: &Stat) -> Arc<Self> {
         let path = if path.is_empty() { b"/" } else { path };
         Arc::new(Self {
             handle,
@@ -32,18 +34,18 @@ impl Folder {
         })
     }
 
-    /// Opens a folder by its path, for its attributes: one above a source. Symbolic links above it are followed, it
-    /// itself must be a folder.
+    /// Opens a folder by its path, and returns its attributes too. Symbolic links in the path are followed, except in
+    /// its last component, which must be a folder.
     ///
     /// # Errors
-    /// It is not there, no folder, or may not be seen.
+    /// There is no such folder, or this process may not see it.
     pub fn open(path: &Path) -> io::Result<(Arc<Self>, Stat)> {
         let (handle, _) = open_folder(rustix::fs::CWD, path)?;
         let stat = Stat::of(handle.as_fd())?;
         Ok((Self::new(handle, path.as_os_str().as_bytes(), &stat), stat))
     }
 
-    /// The handle. Where the folder may not be read, it can only be asked for attributes (`O_PATH`).
+    /// The folder's handle. If this process may not read the folder, the handle serves for attributes only (`O_PATH`).
     pub fn handle(&self) -> BorrowedFd<'_> {
         self.handle.as_fd()
     }
@@ -53,13 +55,13 @@ impl Folder {
         &self.path
     }
 
-    /// The same, for those who keep it when the handle is closed.
+    /// The same path, shared, for a caller that keeps it longer than the handle.
     #[must_use]
     pub fn shared_path(&self) -> Arc<[u8]> {
         Arc::clone(&self.path)
     }
 
-    /// The path of an entry in it.
+    /// The absolute path in the source of the folder's entry `name`.
     #[must_use]
     pub fn join(&self, name: &[u8]) -> Vec<u8> {
         let mut path = Vec::with_capacity(self.path.len() + 1 + name.len());
@@ -71,7 +73,8 @@ impl Folder {
         path
     }
 
-    /// `st_dev` of the source for an entry read here: entries of a snapshot have the folder's.
+    /// Sets `stat.device` of an entry of this folder: an entry that is read from a snapshot gets the `st_dev` of the
+    /// source.
     pub(crate) fn map_device(&self, stat: &mut Stat) {
         if stat.device_raw == self.device_raw {
             stat.device = self.device;
@@ -79,15 +82,15 @@ impl Folder {
     }
 }
 
-/// Opens a folder for listing, without leaving a trace in its access time where that is permitted; where it may not be
-/// read, for its attributes only (the error tells why).
-pub(super) fn open_folder<P: rustix::path::Arg + Copy>(
+/// Opens a folder for listing, without a change of its access time where the system permits that. If this process may
+/// not read the folder, opens it for its attributes only, and returns the reason beside the handle.
+pub(crate) fn open_folder<P: rustix::path::Arg + Copy>(
     at: BorrowedFd<'_>,
     name: P,
 ) -> io::Result<(OwnedFd, Option<io::Error>)> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     match openat(at, name, flags | OFlags::NOATIME, Mode::empty()).or_else(|error| {
-        // Only the owner may ask for that.
+        // Only the owner may ask the system to keep the access time.
         if error == Errno::PERM {
             openat(at, name, flags, Mode::empty())
         } else {
@@ -100,8 +103,8 @@ pub(super) fn open_folder<P: rustix::path::Arg + Copy>(
     }
 }
 
-/// Opens a folder for its attributes only; mounts nothing.
-pub(super) fn open_path<P: rustix::path::Arg>(at: BorrowedFd<'_>, name: P) -> io::Result<OwnedFd> {
+/// Opens a folder for its attributes only. Does not trigger an automount.
+pub(crate) fn open_path<P: rustix::path::Arg>(at: BorrowedFd<'_>, name: P) -> io::Result<OwnedFd> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     Ok(openat(at, name, flags, Mode::empty())?)
 }
