@@ -43,7 +43,7 @@ pub(super) fn worst_second(slots: &[u64]) -> u64 {
 
 /// A change of the limit in the middle of a run, in bytes per second.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Change {
+pub(crate) struct Change {
     /// The limit before.
     pub(super) from: u64,
     /// The limit after; 0 is a pause, `None` means no limit.
