@@ -104,7 +104,7 @@ pub(crate) fn man(context: &Context, args: &ManArgs, command: clap::Command) -> 
 /// # Errors
 /// None but those of stdout.
 pub(crate) fn metrics_page(context: &Context) -> Outcome {
-    let page = lockstone_actors::metrics::catalogue::page();
+    let page = lockstone_actors::metrics::list::page();
     context.out.document(&json!({ "page": page }));
     context.out.text(&page);
     Ok(Exit::Done)
