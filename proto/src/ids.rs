@@ -1,15 +1,16 @@
-//! Typed ids. Each is a fixed number of bytes, written as lower-case hex; no id of one kind passes for another.
+//! Typed ids. Each has a fixed number of bytes and is written as lower-case hex. An id of one kind cannot be used in
+//! place of another.
 
 use std::fmt;
 use std::str::FromStr;
 
-/// A string or byte slice that is not an id of the wanted kind.
+/// The error for a text or byte slice that is not an id of the wanted kind.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("not a {kind} id: {bytes} bytes wanted, written as hex")]
 pub struct BadId {
-    /// Which kind of id was wanted.
+    /// The kind of id that was wanted, such as "vault".
     pub kind: &'static str,
-    /// How many bytes it has.
+    /// The number of bytes that an id of this kind has.
     pub bytes: usize,
 }
 
@@ -20,16 +21,16 @@ macro_rules! id {
         pub struct $name(pub [u8; $len]);
 
         impl $name {
-            /// Length in bytes.
+            /// The length of this kind of id, in bytes.
             pub const LEN: usize = $len;
 
-            /// The id's bytes.
+            /// The bytes of the id.
             #[must_use]
             pub fn as_bytes(&self) -> &[u8; $len] {
                 &self.0
             }
 
-            /// Lower-case hex.
+            /// The id as lower-case hex: two digits for each byte.
             #[must_use]
             pub fn hex(&self) -> String {
                 hex::encode(self.0)
@@ -87,15 +88,15 @@ macro_rules! id {
     };
 }
 
-id!(/** A vault. Random. */ VaultId, 16, "vault");
-id!(/** A domain: servers that share a key. Random. */ DomainId, 16, "domain");
-id!(/** A registered server. Random. */ ServerId, 16, "server");
-id!(/** A job. Random. */ JobId, 16, "job");
-id!(/** A recovery point. Random. */ PointId, 16, "recovery point");
-id!(/** A key slot. Random. */ SlotId, 16, "key slot");
-id!(/** A chunk: keyed BLAKE3 of its plaintext, with the subkey of its kind. */ ChunkId, 32, "chunk");
-id!(/** A pack. Random: it also derives the pack's key. */ PackId, 32, "pack");
-id!(/** A segment. Random: it also derives the segment's key. */ SegmentId, 32, "segment");
+id!(/** Names a vault. Random. */ VaultId, 16, "vault");
+id!(/** Names a domain: the servers that share a key. Random. */ DomainId, 16, "domain");
+id!(/** Names a registered server. Random. */ ServerId, 16, "server");
+id!(/** Names a job. Random. */ JobId, 16, "job");
+id!(/** Names a recovery point. Random. */ PointId, 16, "recovery point");
+id!(/** Names a key slot. Random. */ SlotId, 16, "key slot");
+id!(/** Names a chunk: keyed BLAKE3 of the plaintext, with the subkey of the chunk's kind. */ ChunkId, 32, "chunk");
+id!(/** Names a pack. Random; the pack's key is derived from it. */ PackId, 32, "pack");
+id!(/** Names a segment. Random; the segment's key is derived from it. */ SegmentId, 32, "segment");
 
 #[cfg(test)]
 mod tests {

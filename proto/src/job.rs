@@ -1,5 +1,5 @@
-//! Job records, generated from `proto/job.proto`, which states shapes and units; and the words by which the kinds and
-//! states of jobs are written in `--json`, in local records and in metrics.
+//! Job records, generated from `proto/job.proto`, which documents each field; and the words by which `--json`, local
+//! records and metrics name the kinds and states of jobs.
 
 use std::borrow::Cow;
 use std::fmt;

@@ -1,11 +1,11 @@
-//! What Lockstone writes down and what it says: the schemas of `proto/*.proto` as types, typed ids, and the limits of
-//! vault format 1. Everything else in the house imports this; this imports nothing of the house.
+//! The formats that Lockstone writes and sends: the schemas of `proto/*.proto` as types, typed ids, and the limits of
+//! vault format 1. Every other crate of the workspace imports this one; this one imports none of them.
 
 pub mod ids;
 pub mod job;
 pub mod limits;
 
-/// Records of a domain: packs, segments, trees, log, key slots. Shapes and units stand in `proto/vault.proto`.
+/// The objects of a domain: packs, segments, trees, log, key slots. `proto/vault.proto` documents each field.
 #[allow(
     missing_docs,
     clippy::doc_markdown,
@@ -15,7 +15,7 @@ pub mod vault {
     include!(concat!(env!("OUT_DIR"), "/lockstone.vault.v1.rs"));
 }
 
-/// Credentials and registrations. Shapes and units stand in `proto/access.proto`.
+/// Credentials and registrations. `proto/access.proto` documents each field.
 #[allow(
     missing_docs,
     clippy::doc_markdown,

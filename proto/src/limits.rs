@@ -1,7 +1,7 @@
-//! The numbers of vault format 1: what a writer keeps to, and what a reader refuses before it believes anything.
-//! `docs/format.md` states the same numbers; where they differ, that is a defect.
+//! The limits of vault format 1: those that a writer keeps, and those beyond which a reader refuses an object before it
+//! trusts anything in it. `docs/format.md` states the same numbers; a difference is a defect.
 
-/// The format this program writes and reads.
+/// The version of the vault format that this program writes and reads.
 pub const FORMAT_VERSION: u32 = 1;
 
 /// Bytes in a KiB.
@@ -11,67 +11,68 @@ pub const MIB: u64 = 1024 * 1024;
 /// Bytes in a GiB.
 pub const GIB: u64 = 1024 * 1024 * 1024;
 
-/// No chunk but the last of a file (or of a run between holes) is smaller. Files below it are one chunk.
+/// The smallest chunk, in bytes. Only the last chunk of a file, or of a run between holes, may be smaller; a smaller
+/// file is one chunk.
 pub const CHUNK_MIN: usize = 256 * 1024;
-/// Cuts come this often on average: the gear hash's mask has 20 bits.
+/// The average distance of two cuts, in bytes: the mask of the gear hash has 20 bits.
 pub const CHUNK_AVERAGE: usize = 1024 * 1024;
-/// No chunk is larger.
+/// The largest chunk, in bytes.
 pub const CHUNK_MAX: usize = 4 * 1024 * 1024;
 
-/// A frame is closed once it holds this many raw bytes.
+/// A writer closes a frame once it holds this many raw bytes.
 pub const FRAME_TARGET: usize = 1024 * 1024;
-/// No frame's raw length is larger; a reader refuses more.
+/// The largest raw length of a frame, in bytes. A reader refuses more.
 pub const FRAME_MAX_RAW: usize = 8 * 1024 * 1024;
-/// A frame never holds more chunks.
+/// The most chunks in a frame.
 pub const FRAME_MAX_CHUNKS: usize = 16 * 1024;
 
-/// A pack is closed once it would grow beyond this many bytes.
+/// A writer closes a pack before it would grow beyond this many bytes.
 pub const PACK_TARGET: usize = 32 * 1024 * 1024;
-/// A reader refuses larger packs.
+/// The largest pack that a reader accepts, in bytes.
 pub const PACK_MAX: u64 = 256 * MIB;
-/// A reader refuses larger pack directories.
+/// The largest directory of a pack that a reader accepts, in bytes.
 pub const DIRECTORY_MAX: usize = 64 * 1024 * 1024;
-/// A pack never holds more frames.
+/// The most frames in a pack.
 pub const PACK_MAX_FRAMES: usize = 64 * 1024;
-/// A pack never holds more chunks, so that its directory stays small however tiny the chunks are.
+/// The most chunks in a pack, so that its directory stays small even if the chunks are tiny.
 pub const PACK_MAX_CHUNKS: usize = 256 * 1024;
 
-/// A writer starts a new segment beyond this many chunks.
+/// A writer starts a new segment after this many chunks.
 pub const SEGMENT_TARGET_CHUNKS: usize = 128 * 1024;
-/// A reader refuses larger segment objects.
+/// The largest segment that a reader accepts, in bytes.
 pub const SEGMENT_MAX: u64 = 256 * MIB;
-/// A segment is never longer when opened and decompressed; a reader refuses more.
+/// The largest segment after opening and decompressing, in bytes. A reader refuses more.
 pub const SEGMENT_MAX_RAW: usize = 32 * 1024 * 1024;
 
-/// A tree page's encoded length never exceeds this.
+/// The largest encoded tree page, in bytes.
 pub const PAGE_MAX: usize = 1024 * 1024;
-/// A tree page never holds more entries, nor more children.
+/// The most entries, and the most children, of a tree page.
 pub const PAGE_MAX_ENTRIES: usize = 16 * 1024;
-/// A reader refuses trees that are deeper (folders within folders).
+/// The deepest tree that a reader accepts: this many folders within one another.
 pub const TREE_MAX_DEPTH: usize = 1 << 16;
-/// A reader refuses page and content levels above this.
+/// The highest level of pages and content lists that a reader accepts.
 pub const LEVEL_MAX: u32 = 8;
-/// A content list never holds more ids, nor more holes.
+/// The most ids, and the most holes, in a content list.
 pub const CONTENT_MAX_IDS: usize = 4096;
 
-/// A reader refuses larger log entries.
+/// The largest log entry that a reader accepts, in bytes.
 pub const LOG_ENTRY_MAX: u64 = 16 * MIB;
-/// A reader refuses larger key slots, registrations, job records and descriptors.
+/// The largest key slot, registration, job record or descriptor that a reader accepts, in bytes.
 pub const RECORD_MAX: u64 = MIB;
 
-/// Length of the AES-256-GCM tag behind every sealed piece.
+/// Length of the AES-256-GCM tag at the end of every sealed piece, in bytes.
 pub const TAG_LEN: usize = 16;
 
-/// Largest Argon2id memory a reader accepts, in KiB (2 GiB).
+/// The most Argon2id memory that a reader accepts, in KiB (2 GiB).
 pub const ARGON_MAX_MEMORY_KIB: u32 = 2 * 1024 * 1024;
-/// Most Argon2id passes a reader accepts.
+/// The most Argon2id passes that a reader accepts.
 pub const ARGON_MAX_PASSES: u32 = 16;
-/// Most Argon2id lanes a reader accepts.
+/// The most Argon2id lanes that a reader accepts.
 pub const ARGON_MAX_LANES: u32 = 16;
 
-/// Shortest passphrase, in characters.
+/// The length of the shortest passphrase, in characters.
 pub const PASSPHRASE_MIN: usize = 16;
 
-/// The inode flags that are kept: immutable 0x10, append-only 0x20, no-dump 0x40, no-copy-on-write 0x0080_0000
+/// The inode flags that a backup keeps: immutable 0x10, append-only 0x20, no-dump 0x40, no-copy-on-write 0x0080_0000
 /// (`linux/fs.h`: `FS_IMMUTABLE_FL`, `FS_APPEND_FL`, `FS_NODUMP_FL`, `FS_NOCOW_FL`).
 pub const KEPT_INODE_FLAGS: u32 = 0x10 | 0x20 | 0x40 | 0x0080_0000;

@@ -129,4 +129,10 @@ fn wide_comments_and_dead_citations_are_found() {
         rules::dead_links("docs/x.md", text, exists),
         ["docs/x.md:1: the link to `gone.md` leads nowhere"]
     );
+    let exists = |path: &str| path == "host/src/read.rs";
+    let text = "`host/src/read`, `host/src/read.rs`, `host/src/<name>.rs`, `host/src/gone.rs`, `other/x`";
+    assert_eq!(
+        rules::dead_paths("x.md", text, exists),
+        ["x.md:1: `host/src/gone.rs` does not exist"]
+    );
 }

@@ -25,6 +25,20 @@ const CRATE_FLOORS: [(&str, &[&str]); 5] = [
     ("src", &["proto/src", "vault/src", "host/src", "actors/src"]),
 ];
 
+/// The folders of the repository that documents name.
+const ROOT_FOLDERS: [&str; 10] = [
+    "proto",
+    "vault",
+    "host",
+    "actors",
+    "src",
+    "tests",
+    "benches",
+    "dashboards",
+    "scripts",
+    "docs",
+];
+
 /// The most lines of a file, and of a function from its `fn` to its closing brace.
 const MAX_FILE_LINES: usize = 500;
 const MAX_FUNCTION_LINES: usize = 100;
@@ -203,6 +217,22 @@ pub(crate) fn dead_links(path: &str, text: &str, exists: impl Fn(&str) -> bool) 
             }
             if !exists(&joined(folder, link)) {
                 problems.push(format!("{path}:{}: the link to `{link}` leads nowhere", number + 1));
+            }
+        }
+    }
+    problems
+}
+
+/// Paths in backticks of a Markdown file that begin with a folder of the repository and that `exists` does not know.
+/// The ending `.rs` may be left out. Paths with placeholders are not checked.
+pub(crate) fn dead_paths(path: &str, text: &str, exists: impl Fn(&str) -> bool) -> Vec<String> {
+    let belongs = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | '/');
+    let mut problems = Vec::new();
+    for (number, line) in text.lines().enumerate() {
+        for named in line.split('`').skip(1).step_by(2) {
+            let is_ours = ROOT_FOLDERS.iter().any(|folder| is_in(named, folder));
+            if is_ours && named.chars().all(belongs) && !exists(named) && !exists(&format!("{named}.rs")) {
+                problems.push(format!("{path}:{}: `{named}` does not exist", number + 1));
             }
         }
     }

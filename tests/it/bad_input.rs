@@ -1,5 +1,5 @@
-//! What makes no sense, or cannot be done, gets a clear error with the right exit code; nothing is written, nothing
-//! lost.
+//! A request that makes no sense, or that cannot be fulfilled, gets a clear error with the right exit code. Nothing is
+//! written and nothing is lost.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -93,7 +93,7 @@ fn credentials_are_looked_at_closely() {
     let lab = Lab::empty();
     lab.create_vault();
     let good = fs::read_to_string(lab.credentials()).unwrap();
-    // Any change of the text between its first and last line.
+    // Change the text anywhere between its first and last line.
     let lines: Vec<&str> = good.lines().collect();
     let middle = lines[lines.len() / 2];
     let swapped: String = middle.chars().rev().collect();
@@ -114,7 +114,7 @@ fn credentials_of_another_vault_are_refused() {
     lab.create_vault();
     let other = lab.path("other");
     lab.run(["vault", "create", other.to_str().unwrap()]).exits(0);
-    // The other vault is put where the first one was.
+    // Put the other vault in the place of the first.
     fs::rename(lab.vault(), lab.path("away")).unwrap();
     fs::rename(&other, lab.vault()).unwrap();
     lab.register("home", "server", &[]).exits(5);
@@ -181,11 +181,11 @@ fn the_vault_is_not_backed_up_into_itself() {
     lab.run(["backup", vault.to_str().unwrap()]).exits(1).says("vault");
     let domains = vault.join("domains");
     lab.run(["backup", domains.to_str().unwrap()]).exits(1).says("vault");
-    // The folder that holds vault, state folder and source.
+    // The source is the folder that holds vault, state folder and source.
     let root = lab.root.clone();
     let report = lab.run(["backup", "--json", root.to_str().unwrap()]).exits(3).json();
     assert_eq!(report["status"], "CompletedWithWarnings");
-    // The state folder is left out too, but that is no reason to warn at every backup of `/`.
+    // The state folder is left out too, but without a warning: every backup of `/` would have one.
     assert_eq!(report["warnings_total"], 1, "{report}");
     assert_eq!(report["warnings"][0]["path"].as_str(), lab.vault().to_str(), "{report}");
     let out = tempfile::tempdir().unwrap();
@@ -208,7 +208,7 @@ fn a_vault_that_cannot_be_written_is_said_to_be_so() {
     tree::plain(&lab.source());
     lab.backup();
     if rustix::process::geteuid().is_root() {
-        // Permissions do not stop root; a read-only mount does.
+        // Permissions do not stop root, but a read-only mount does.
         let bind = |args: &[&str]| {
             let done = std::process::Command::new("mount").args(args).arg(lab.vault()).status();
             done.is_ok_and(|status| status.success())

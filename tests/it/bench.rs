@@ -1,4 +1,4 @@
-//! `bench primitives` measures everything it names, and leaves nothing behind.
+//! `bench primitives` measures everything that it names, and leaves nothing behind.
 
 use std::fs;
 
@@ -45,7 +45,7 @@ fn what_cannot_be_measured_is_said() {
     lab.run(["bench", "primitives", "--seconds", "0"]).exits(2);
 }
 
-/// Folders may stay behind, objects may not.
+/// Whether only folders are left, and no objects.
 fn tree_is_empty(folder: &std::path::Path) -> bool {
     fs::read_dir(folder).unwrap().all(|entry| {
         let entry = entry.unwrap();

@@ -1,4 +1,4 @@
-//! `bench throttle` measures what it was asked to, leaves nothing behind, and says what it cannot do.
+//! `bench throttle` measures what it is asked to, leaves nothing behind, and reports what it cannot do.
 
 use std::fs;
 
@@ -62,7 +62,7 @@ fn every_combination_is_measured_and_written_down() {
     assert!(runs[0]["put_p99_seconds"].as_f64().unwrap() >= runs[0]["put_p50_seconds"].as_f64().unwrap());
     assert_eq!(said["cost"]["rounds"].as_array().unwrap().len(), 1);
     let csv = fs::read_to_string(lab.path("runs.csv")).unwrap();
-    // A head, the runs, and the two sides of the cost.
+    // One line of headings, one for each run, and two about the cost.
     assert_eq!(csv.lines().count(), 1 + 5 + 2, "{csv}");
     let svg = fs::read_to_string(lab.path("runs.svg")).unwrap();
     assert!(svg.starts_with("<svg ") && svg.ends_with("</svg>\n"), "{svg}");
@@ -72,7 +72,7 @@ fn every_combination_is_measured_and_written_down() {
 #[test]
 fn the_built_in_sink_needs_no_settings_and_heeds_none() {
     let mut lab = Lab::empty();
-    // Neither another endpoint nor a proxy gets a byte of what is for the sink.
+    // The bytes for the sink go neither to another endpoint nor to a proxy.
     lab.set("AWS_ENDPOINT_URL", "http://127.0.0.1:1");
     lab.set("HTTP_PROXY", "http://127.0.0.1:1");
     short(&lab, &["--changes", "none", "--cost-rounds", "0"]).exits(0);
@@ -162,7 +162,7 @@ fn a_signal_ends_it_and_nothing_is_left_in_the_vault() {
     ];
     let args = args.into_iter().chain(["--vault", vault.to_str().unwrap()]);
     let mut bench = Started(lab.spawn(args));
-    // Under way when something was put.
+    // The run is under way when an object was stored.
     let _first = crate::support::web::until("the first put", || {
         let runs = fs::read_dir(vault.join("bench")).ok()?.next()?.ok()?.path();
         fs::read_dir(runs.join("0")).ok()?.next()?.ok()

@@ -1,7 +1,6 @@
-//! The command line: help, completions, manual pages, JSON, exit codes, folders and files of its own.
+//! The command line: help, completions, manual pages, JSON, exit codes, passphrases.
 
 use std::fs;
-use std::os::unix::fs::MetadataExt;
 use std::process::Stdio;
 
 use crate::support::lab::{Lab, finish};
@@ -210,7 +209,7 @@ fn progress_can_be_read_by_a_program_or_not_at_all() {
             &crate::support::lab::noise(number, 1 << 20),
         );
     }
-    // Slow enough for a line or two.
+    // Slow enough for at least one line of progress.
     let ran = lab
         .backup_with(&["--progress", "json", "--upload-limit", "3MiB/s"])
         .exits(0);
@@ -228,24 +227,6 @@ fn progress_can_be_read_by_a_program_or_not_at_all() {
     );
     let quiet = lab.backup_with(&["-q"]).exits(0);
     assert_eq!(quiet.stderr, "");
-}
-
-#[test]
-fn the_state_folder_and_its_files_are_private() {
-    let lab = Lab::new();
-    tree::plain(&lab.source());
-    lab.backup();
-    let mode = |name: &str| fs::metadata(lab.path("home").join(name)).unwrap().mode() & 0o777;
-    assert_eq!(mode(""), 0o700);
-    assert_eq!(mode("agent.json"), 0o600);
-    assert_eq!(mode("machine.key"), 0o600);
-    let keys: Vec<_> = fs::read_dir(lab.path("home/operator"))
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .collect();
-    assert_eq!(keys.len(), 1);
-    assert_eq!(fs::metadata(&keys[0]).unwrap().mode() & 0o777, 0o600);
-    assert_eq!(fs::metadata(lab.credentials()).unwrap().mode() & 0o777, 0o600);
 }
 
 #[test]
@@ -303,21 +284,4 @@ fn a_reader_that_has_enough_may_go() {
     drop(child.stdout.take());
     let output = child.wait_with_output().unwrap();
     assert_eq!(String::from_utf8_lossy(&output.stderr), "");
-}
-
-#[test]
-fn the_cache_folder_can_be_rebuilt_and_moved() {
-    let lab = Lab::new();
-    tree::plain(&lab.source());
-    lab.backup();
-    lab.run(["cache", "check"]).exits(0);
-    lab.run(["cache", "rebuild"]).exits(0);
-    let moved = lab.path("moved/cache");
-    lab.run(["cache", "move", moved.to_str().unwrap()]).exits(0);
-    assert!(moved.exists() && !lab.path("home/cache").exists());
-    let second = lab.backup();
-    assert_eq!(second["bytes_new"], 0, "{second}");
-    let source = lab.source();
-    lab.run(["cache", "move", source.to_str().unwrap()]).exits(1);
-    assert!(source.join("a.txt").exists());
 }

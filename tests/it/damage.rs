@@ -1,4 +1,4 @@
-//! Whatever is damaged in a vault is detected and named, with what it costs; what is not damaged still comes back.
+//! Damage in a vault is detected and reported, together with what is lost by it; everything else can still be restored.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::support::lab::{Lab, flip, noise, replace};
 use crate::support::tree::{self, file, look};
 
-/// A vault with two points, and several packs.
+/// A vault with two points and several packs.
 fn two_points() -> Lab {
     let lab = Lab::new();
     tree::plain(&lab.source());
@@ -20,7 +20,7 @@ fn two_points() -> Lab {
     lab
 }
 
-/// One object of each kind, by the folder it lies in.
+/// One object of each kind, with the name of its folder.
 fn one_of_each(lab: &Lab) -> Vec<(&'static str, PathBuf)> {
     let objects = lab.objects();
     let mut chosen = Vec::new();
@@ -45,7 +45,7 @@ fn one_of_each(lab: &Lab) -> Vec<(&'static str, PathBuf)> {
     chosen
 }
 
-/// Checks with a cache folder that knows nothing, as another machine would.
+/// Checks with an empty cache folder, as another machine would.
 fn check(lab: &Lab) -> (Option<i32>, Value, String) {
     let _ = fs::remove_dir_all(lab.path("home/cache"));
     let ran = lab.run(["check", "--read-data", "--json"]);
@@ -56,7 +56,7 @@ fn object_name(lab: &Lab, path: &Path) -> String {
     path.strip_prefix(lab.vault()).unwrap().to_str().unwrap().to_owned()
 }
 
-/// The damaged object is named by the check.
+/// Asserts that the check reports the damaged object.
 #[track_caller]
 fn assert_named(lab: &Lab, path: &Path, what: &str) {
     let (code, report, stderr) = check(lab);
@@ -66,7 +66,7 @@ fn assert_named(lab: &Lab, path: &Path, what: &str) {
     assert!(said.contains(&name), "{what} {name} is not named: {report}\n{stderr}");
 }
 
-/// Every object, damaged in turn, and put back.
+/// Damages one object after another, each restored before the next.
 fn each_object(damage: impl Fn(&Path, usize), what: &str) {
     let lab = two_points();
     let mut tried = 0;
@@ -108,8 +108,8 @@ fn an_empty_object_is_found() {
 fn a_missing_pack_segment_or_log_entry_is_found() {
     let lab = two_points();
     for (kind, path) in one_of_each(&lab) {
-        // A job record or a key slot that is gone can't be told from one that never was; the last log entry neither,
-        // but for whoever remembers it: the state folder does.
+        // A missing job record or key slot cannot be told from one that never existed. The same holds for the last log
+        // entry, except on a server whose state folder remembers it.
         if !matches!(
             kind,
             "/packs/" | "/segments/" | "/log/" | "registration" | "lockstone.json"
@@ -134,7 +134,7 @@ fn what_is_not_damaged_still_comes_back_and_what_is_lost_is_named() {
     let known: Vec<PathBuf> = lab.objects();
     file(&lab.source().join("new/b"), &noise(2, 3_000_000));
     let second = lab.backup();
-    // The pack with the data of the second point: the largest new one.
+    // The pack with the data of the second point is the largest new one.
     let packs = lab
         .objects()
         .into_iter()

@@ -1,4 +1,4 @@
-//! The demo does what it says, and leaves nothing behind.
+//! The demo does what it announces, and leaves nothing behind.
 
 use std::fs;
 

@@ -1,5 +1,5 @@
-//! Whichever stage fails or panics, at whichever item: a job ends restarted and complete, or failed and clean. Never
-//! hung, never half committed. The fault points are in test builds only (feature `failpoints`).
+//! Whichever stage fails or panics, and at whichever item: the job is restarted and completes, or it fails and cleans
+//! up. It never hangs and is never half committed. Only test builds have the fault points (feature `failpoints`).
 
 use serde_json::Value;
 
@@ -20,7 +20,7 @@ const BACKUP_POINTS: [&str; 10] = [
 ];
 const RESTORE_POINTS: [&str; 4] = ["planner", "fetcher", "opener", "writer"];
 
-/// A source with more than one of everything: folders, small files, files of several windows, duplicates.
+/// A source with several folders, small files, files of several windows, and duplicates.
 fn source(lab: &Lab) {
     tree::plain(&lab.source());
     for number in 0..30 {
@@ -64,7 +64,7 @@ fn a_backup_that_fails_once_in_any_stage_begins_again_and_completes() {
             let faults = format!("{point}={skipped}*off->1*{action}(x)->off").replace("=0*off->", "=");
             let report = with_fault(&lab, &faults, &args).exits(0).json();
             assert_eq!(report["status"], "Completed", "{point} {action}: {report}");
-            // A short run may have no checkpoint before its Commit; every other point was passed.
+            // A short run may have no checkpoint before its Commit. It passes every other fault point.
             if point != "checkpoint" {
                 assert_eq!(report["restarts"], 1, "{point} {action}: {report}");
             }
@@ -83,7 +83,7 @@ fn a_backup_that_keeps_failing_ends_failed_and_clean() {
         source(&lab);
         let path = lab.source();
         let ran = with_fault(&lab, &format!("{point}=panic(x)"), &["backup", path.to_str().unwrap()]).exits(1);
-        // The bookkeeper commits.
+        // Only the bookkeeper commits.
         let stage = if point == "commit" { "bookkeeper" } else { point };
         assert!(
             ran.stderr.contains(stage),

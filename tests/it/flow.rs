@@ -1,5 +1,5 @@
-//! The pipeline works with the least of everything: one thread, one message between stages, the smallest budget.
-//! Nothing in it may wait for itself.
+//! The pipeline works with the smallest settings: one thread, one message between stages, the smallest budget. No stage
+//! may wait for itself.
 
 use crate::support::lab::{LEAST, Lab, noise};
 use crate::support::tree::{self, assert_same, file};
@@ -12,7 +12,8 @@ fn ten_thousand_files_pass_through_the_narrowest_pipeline() {
         let content = noise(number, usize::try_from(number % 3000).unwrap());
         file(&lab.source().join(format!("many/{}/{number}", number / 250)), &content);
     }
-    // Larger than the budget, and than a third of it: windows, whole packs, and what is carried between windows.
+    // Files larger than the budget, and larger than a third of it: they need windows, whole packs, and bytes carried
+    // from one window to the next.
     for number in 0..3 {
         file(
             &lab.source().join(format!("large/{number}")),

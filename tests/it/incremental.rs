@@ -1,4 +1,4 @@
-//! What did not change is not read again, and what is known is not stored again.
+//! Files that did not change are not read again, and content that the vault has is not stored again.
 
 use std::fs;
 
@@ -55,7 +55,7 @@ fn a_file_of_the_same_size_and_time_is_seen_to_have_changed() {
     let path = lab.source().join("f");
     file(&path, b"one");
     lab.backup();
-    // The same size and mtime; only the ctime tells.
+    // The size and mtime are the same; only the ctime differs.
     file(&path, b"two");
     let second = lab.backup();
     assert_eq!(number(&second, "files_changed"), 1, "{second}");
@@ -166,7 +166,7 @@ fn a_clock_that_was_set_back_loses_nothing() {
         .output()
         .is_ok_and(|o| o.status.success())
     {
-        // Without a false clock: a source whose times lie in the future says much the same to the comparison.
+        // The test cannot set the clock. A source with times in the future has much the same effect on the comparison.
         let lab = Lab::new();
         let path = lab.source().join("f");
         file(&path, b"later");

@@ -1,30 +1,15 @@
-//! Whatever ends a run, nothing that was committed is lost, and the next run goes on from there.
+//! However a run ends, nothing that was committed is lost, and the next run continues from there.
 
 use std::fs;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 
-use crate::support::lab::{Lab, noise};
-use crate::support::tree::{self, Seen, assert_like, assert_same, file, look};
+use crate::support::lab::Lab;
+use crate::support::running::{large, signal, until_it_stores};
+use crate::support::tree::{self, Seen, assert_like, assert_same, look};
 
-/// A source that takes long enough to be interrupted, also where it is read from memory.
-fn large(lab: &Lab, seed: u64) {
-    for number in 0..40 {
-        file(
-            &lab.source().join(format!("large/{seed}-{number}")),
-            &noise(seed * 1000 + number, 1 << 20),
-        );
-    }
-    for number in 0..500 {
-        file(
-            &lab.source().join(format!("small/{seed}/{number}")),
-            &noise(number, 500),
-        );
-    }
-}
-
-/// How often a run is killed. `LOCKSTONE_KILLS=50` for the bar.
+/// How often a run is killed; `LOCKSTONE_KILLS=50` for a long test.
 fn rounds() -> u64 {
     std::env::var("LOCKSTONE_KILLS")
         .ok()
@@ -39,7 +24,7 @@ fn a_backup_killed_at_any_instant_harms_nothing() {
     lab.backup();
     let first = look(&lab.source());
     large(&lab, 0);
-    // How long a whole run takes here says when to kill; it decides nothing else.
+    // How long a whole run takes here is used only to choose when to kill the next ones.
     let begun = Instant::now();
     lab.backup();
     let whole = begun.elapsed();
@@ -56,13 +41,13 @@ fn a_backup_killed_at_any_instant_harms_nothing() {
         std::thread::sleep(whole * part / 100);
         let _ = child.kill();
         child.wait().unwrap();
-        // Every earlier point is there.
+        // Every earlier point still exists.
         let points = lab.run(["points", "list", "--json"]).exits(0).json();
         assert!(
             points["points"].as_array().unwrap().len() > usize::try_from(round).unwrap() / 2,
             "{points}"
         );
-        // The next run makes it good.
+        // The next run completes the work.
         lab.backup();
         fs::remove_dir_all(lab.source().join("large")).unwrap();
     }
@@ -76,20 +61,6 @@ fn a_backup_killed_at_any_instant_harms_nothing() {
     assert_same(&lab.source(), &restored);
 }
 
-fn signal(child: &std::process::Child, signal: Signal) {
-    kill_process(Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap(), signal).unwrap();
-}
-
-/// Waits until the vault holds something that it did not hold before, or the program ends.
-fn until_it_stores(lab: &Lab, child: &mut std::process::Child, before: usize) {
-    for _ in 0..2000 {
-        if lab.objects().len() > before || child.try_wait().unwrap().is_some() {
-            return;
-        }
-        std::thread::sleep(Duration::from_millis(5));
-    }
-}
-
 #[test]
 fn a_cancelled_backup_ends_in_order_and_the_next_goes_on() {
     for kind in [Signal::INT, Signal::TERM] {
@@ -101,7 +72,7 @@ fn a_cancelled_backup_ends_in_order_and_the_next_goes_on() {
         }
         let before = lab.objects().len();
         let source = lab.source();
-        // Slow enough that it cannot be done before the signal comes.
+        // Slow enough that it cannot end before the signal arrives.
         let args = [
             "backup",
             source.to_str().unwrap(),
@@ -140,7 +111,7 @@ fn a_killed_restore_leaves_nothing_that_looks_whole_and_is_not_and_the_next_goes
         let to = format!("out-{round}");
         let target = lab.path(&to);
         let args = ["restore", "latest", "--target", target.to_str().unwrap()];
-        // Slow enough that it cannot be done before it is killed.
+        // Slow enough that it cannot end before it is killed.
         let mut child = lab.spawn(args.iter().chain(&["--download-limit", "20MiB/s"]));
         std::thread::sleep(Duration::from_millis(400 + round * 7919 % 2500));
         let _ = child.kill();
@@ -152,7 +123,7 @@ fn a_killed_restore_leaves_nothing_that_looks_whole_and_is_not_and_the_next_goes
                     ("file", 0o1600) | ("folder", 0o1700) => unfinished += 1,
                     _ if path.as_encoded_bytes().ends_with(b".part") => unfinished += 1,
                     _ => {
-                        // It may have further names, which are missing.
+                        // Further names of the file may still be missing.
                         let (links, same_as) = (whole[&path].links, whole[&path].same_as.clone());
                         assert_eq!(Seen { links, same_as, ..seen }, whole[&path], "{}", path.display());
                     }
@@ -188,7 +159,7 @@ fn what_a_checkpoint_has_is_neither_read_nor_stored_again() {
         "1",
     ];
     let mut child = lab.spawn(args);
-    // Two log entries: a checkpoint was written.
+    // The second log entry is the checkpoint.
     for _ in 0..4000 {
         let entries = lab
             .objects()
@@ -218,50 +189,6 @@ fn what_a_checkpoint_has_is_neither_read_nor_stored_again() {
     let (restored, _) = lab.restore("latest", "out");
     assert_same(&lab.source(), &restored);
     lab.check_clean();
-}
-
-#[test]
-fn two_jobs_do_not_run_at_once_and_one_can_be_cancelled_by_name() {
-    let lab = Lab::new();
-    large(&lab, 1);
-    let source = lab.source();
-    let source = source.to_str().unwrap();
-    let before = lab.objects().len();
-    let mut child = lab.spawn(["backup", source, "--upload-limit", "1MiB/s"]);
-    until_it_stores(&lab, &mut child, before);
-    assert!(
-        child.try_wait().unwrap().is_none(),
-        "forty megabytes took less than a moment at 1 MiB/s"
-    );
-    let busy = lab.run(["backup", source, "--json"]).exits(7).json();
-    assert_eq!(busy["error"]["code"], "busy");
-    lab.run(["check"]).exits(7);
-    // Looking is always possible.
-    lab.run(["points", "list"]).exits(0);
-    let jobs = lab.run(["jobs", "list", "--json"]).exits(0).json();
-    assert_eq!(jobs["jobs"][0]["status"], "Running");
-    let job = jobs["jobs"][0]["job"].as_str().unwrap();
-    lab.run(["jobs", "cancel", &job[..8]]).exits(0);
-    assert_eq!(child.wait().unwrap().code(), Some(4));
-    let shown = lab.run(["jobs", "show", job, "--json"]).exits(0).json();
-    assert_eq!(shown["status"], "Cancelled");
-    lab.run(["jobs", "cancel", job]).exits(1);
-    lab.run(["jobs", "show", "ffffffffffff"]).exits(1);
-}
-
-#[test]
-fn a_killed_job_is_shown_as_interrupted() {
-    let lab = Lab::new();
-    large(&lab, 1);
-    let source = lab.source();
-    let before = lab.objects().len();
-    let mut child = lab.spawn(["backup", source.to_str().unwrap(), "--upload-limit", "1MiB/s"]);
-    until_it_stores(&lab, &mut child, before);
-    child.kill().unwrap();
-    child.wait().unwrap();
-    let jobs = lab.run(["jobs", "list", "--json"]).exits(0).json();
-    assert_eq!(jobs["jobs"][0]["status"], "Failed");
-    assert_eq!(jobs["jobs"][0]["error"]["code"], "interrupted");
 }
 
 #[test]

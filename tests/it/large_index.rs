@@ -1,4 +1,4 @@
-//! A measurement, not run by default: what an index of 10 million chunks (about 10 TB) does to a backup's time and
+//! A measurement, not run by default: how an index of 10 million chunks (about 10 TB) changes a backup's time and
 //! memory. `LOCKSTONE_TREE=/path cargo nextest run --release … --run-ignored all -E 'test(ten_million)' --no-capture`;
 //! needs `/usr/bin/time`, and room for about 1 GB of index in the temporary folder.
 
@@ -33,7 +33,8 @@ fn fill(lab: &Lab) {
         index.add_packs(&packs, &[]).unwrap();
     }
     index.flush().unwrap();
-    // Such an index comes from days of backups, in which RocksDB has put it in order: until no file comes or goes.
+    // A real index of this size has grown for days, in which RocksDB has compacted it. So wait until RocksDB neither
+    // adds nor removes files.
     let files = || walk(&lab.path("home/cache"));
     let mut before = Vec::new();
     while before != files() {
@@ -77,7 +78,8 @@ fn ten_million_chunks_in_the_index() {
                 .success()
         );
         let what = if full { "10,000,000 chunks" } else { "an empty index" };
-        // The points come first: what is filled in has no log entries, and is kept beside theirs.
+        // The points come first, because the filled-in chunks have no log entries and are kept beside those of the
+        // points.
         std::thread::sleep(std::time::Duration::from_secs(2));
         timed(&lab, &copy, &format!("{what}: first"));
         if full {

@@ -1,4 +1,4 @@
-//! Lines on stderr: for people, for programs, for the journal; each says its job, and its stage where it has one.
+//! Lines on stderr, for people, for programs and for the journal. Each names its job, and its stage if it has one.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -43,7 +43,7 @@ fn every_line_of_a_job_is_json_with_job_and_stage() {
             stages.insert(stage.to_owned());
         }
     }
-    // The uploader's and the snapshotter's own lines, and those about the end of every stage.
+    // Lines that the uploader and the snapshotter write, and one about the end of every stage.
     for stage in ["snapshotter", "uploader", "bookkeeper", "hasher"] {
         assert!(stages.contains(stage), "{stage}: {stages:?}");
     }
@@ -67,7 +67,7 @@ fn a_stage_s_own_line_names_it_in_text_too() {
         line.contains(&format!("DEBUG job={job} ")) && line.contains(" stage=uploader "),
         "{line}"
     );
-    // Nothing is logged that nobody asked for, and what is asked for wrongly is refused.
+    // By default nothing is logged, and a wrong level is refused.
     assert!(!lab.backup_with(&[]).exits(0).stderr.contains("pack uploaded"));
     lab.backup_with(&["--log-level", "loud=very=much"])
         .exits(2)
@@ -101,7 +101,7 @@ fn where_stderr_is_the_journal_each_line_begins_with_its_level() {
             .all(|line| line.starts_with('<') && line.as_bytes()[2] == b'>'),
         "{text}"
     );
-    // The journal of somebody else.
+    // The journal of another program.
     let text = run(format!("{}:{}", found.dev(), found.ino() + 1));
     assert!(text.starts_with("error: ") || text.contains("\nerror: "), "{text}");
 

@@ -1,5 +1,5 @@
-//! What a user would do, end to end: the real program, run as a user runs it, in folders of its own. One file for each
-//! promise. No test waits for a time to pass to decide anything.
+//! End-to-end tests: they run the real program as a user does, each in folders of its own. There is one file for each
+//! promise. No test decides anything by waiting for a time to pass.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
 mod backup_restore;
@@ -9,10 +9,13 @@ mod bench_throttle;
 mod cli;
 mod damage;
 mod demo;
+mod excludes;
 #[cfg(feature = "failpoints")]
 mod faults;
 mod flow;
+mod folders;
 mod incremental;
+mod jobs;
 mod kill;
 mod large_index;
 mod logs;
@@ -22,6 +25,7 @@ mod points;
 mod prometheus;
 mod reader;
 mod restore;
+mod snapshots;
 mod store_ceph;
 mod store_faults;
 mod store_input;

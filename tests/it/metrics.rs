@@ -1,74 +1,16 @@
-//! Metrics: of a job while it runs, of one that has ended, of the agent; and what never is in them.
+//! Metrics of a running job, of a job that has ended, and of the agent; and what metrics never contain.
 
 use std::fs;
-use std::io::{BufRead, BufReader};
-use std::process::Stdio;
 
 use lockstone_actors::metrics::list;
 use lockstone_proto::limits;
 use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::support::lab::{Lab, finish, noise};
-use crate::support::tree::{self, file};
-use crate::support::web::{Started, ask, assert_in_catalogue, page, until, value};
-
-/// The agent of the lab, and where it gives its metrics.
-pub(crate) fn agent(lab: &Lab) -> (Started, String) {
-    let mut command = lab.command("home");
-    command
-        .args(["agent", "--json", "--metrics-listen", "127.0.0.1:0"])
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null());
-    let mut agent = Started(command.spawn().unwrap());
-    let mut line = String::new();
-    BufReader::new(agent.0.stdout.take().unwrap())
-        .read_line(&mut line)
-        .unwrap();
-    let said: Value = serde_json::from_str(&line).unwrap();
-    let address = said["metrics"].as_str().unwrap();
-    let address = address
-        .strip_prefix("http://")
-        .unwrap()
-        .strip_suffix("/metrics")
-        .unwrap();
-    (agent, address.to_owned())
-}
-
-/// A backup of the lab's source that goes on until it is cancelled, and where it gives its metrics.
-pub(crate) fn slow_backup(lab: &Lab) -> (Started, String) {
-    for number in 0..5 {
-        file(
-            &lab.source().join(format!("large/{number}")),
-            &noise(number + 1, 32 << 20),
-        );
-    }
-    let mut command = lab.command("home");
-    command
-        .args(["backup", "--metrics-listen", "127.0.0.1:0", "--progress", "none"])
-        // Small packs, and a checkpoint with each of them: there is something new every few seconds.
-        .args([
-            "--upload-limit",
-            "2MiB/s",
-            "--memory-budget",
-            "24MiB",
-            "--checkpoint-seconds",
-            "1",
-        ])
-        .arg(lab.source())
-        .stdout(Stdio::null())
-        .stderr(Stdio::piped());
-    let mut backup = Started(command.spawn().unwrap());
-    let mut lines = BufReader::new(backup.0.stderr.take().unwrap()).lines();
-    let address = lines.find_map(|line| {
-        let line = line.unwrap();
-        let address = line.strip_prefix("metrics at http://")?.strip_suffix("/metrics")?;
-        Some(address.to_owned())
-    });
-    // Whatever else it says must find a reader.
-    std::thread::spawn(move || lines.for_each(drop));
-    (backup, address.unwrap())
-}
+use crate::support::lab::{Lab, finish};
+use crate::support::running::{agent, slow_backup};
+use crate::support::tree;
+use crate::support::web::{ask, assert_in_catalogue, page, until, value};
 
 #[test]
 fn a_job_shows_its_metrics_while_it_runs() {
@@ -108,7 +50,7 @@ fn a_job_shows_its_metrics_while_it_runs() {
     assert_eq!(limit, Some(2.0 * 1024.0 * 1024.0));
     let used = value(&text, "lockstone_budget_used_bytes{lane=\"data\"}").unwrap();
     let budget = value(&text, "lockstone_budget_limit_bytes{lane=\"data\"}").unwrap();
-    // A frame that is sealed while all of it is taken goes beyond it.
+    // A frame that is being sealed when the whole budget is taken goes beyond the budget.
     assert!(
         used <= budget + 1.1 * limits::FRAME_MAX_RAW as f64,
         "{used} of {budget}"
@@ -123,7 +65,7 @@ fn a_job_shows_its_metrics_while_it_runs() {
     );
     assert_eq!(ask(&address, "/nothing").unwrap().0, 404);
 
-    // Time only goes on, and counters with it: each thread's is all accounted for.
+    // Time and counters only grow, and every thread's time is accounted for.
     let later = page(&address, "/metrics");
     for line in text.lines().filter(|line| line.contains("_total")) {
         if let Some((series, before)) = line.rsplit_once(' ').filter(|_| !line.starts_with('#')) {
@@ -162,7 +104,7 @@ fn a_textfile_says_how_the_job_ended_and_nothing_that_grows_old() {
     assert!(value(&text, "lockstone_newest_point_timestamp_seconds").unwrap() > 1e9);
     assert_eq!(value(&text, "lockstone_newest_point_age_seconds"), None);
 
-    // A job that does not even begin its work is one that failed.
+    // A job that ends before it begins its work counts as failed.
     fs::rename(lab.vault(), lab.path("away")).unwrap();
     fs::create_dir(lab.vault()).unwrap();
     lab.backup_with(&["--metrics-textfile", place.to_str().unwrap()])
@@ -189,7 +131,7 @@ fn the_agent_knows_the_jobs_from_their_records() {
     );
     assert!(value(&text, "lockstone_newest_point_age_seconds").unwrap() < 3600.0);
 
-    // What comes later is seen with the next scrape, each job once, also one that was killed.
+    // The next scrape shows later jobs, each of them once, including one that was killed.
     lab.restore("latest", "out");
     lab.run(["check"]).exits(0);
     let (mut backup, job) = slow_backup(&lab);
@@ -244,7 +186,7 @@ fn an_address_that_cannot_be_had_is_said_before_anything_begins() {
     lab.run(["agent", "--metrics-listen", &taken])
         .exits(1)
         .says("cannot listen on");
-    // No machine has this one: it is for documents.
+    // This address is reserved for documentation, so no machine has it.
     lab.backup_with(&["--metrics-listen", "192.0.2.1:9469"])
         .exits(1)
         .says("cannot listen on");

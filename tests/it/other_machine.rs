@@ -1,4 +1,4 @@
-//! When the machine is lost: its backups come back elsewhere, with the credentials and the passphrase.
+//! When a machine is lost, its backups can be restored elsewhere, with the credentials and the passphrase.
 
 use std::fs;
 use std::path::Path;
@@ -30,7 +30,7 @@ fn a_machine_that_never_saw_the_server_restores_it() {
     lab.backup();
     restore_elsewhere(&lab, crate::support::lab::PASSPHRASE, &[]).exits(0);
     assert_same(&lab.source(), &elsewhere(&lab));
-    // It is no registered machine for that, and nothing of the keys stays on it.
+    // The machine is not registered by that, and no keys stay on it.
     assert!(!lab.path("another-home/machine.key").exists());
     assert!(!lab.path("another-home/cache").exists());
     let mut look = lab.command("another-home");
@@ -182,7 +182,7 @@ fn servers_of_a_domain_share_what_they_store() {
     let backup = ["backup".as_ref(), "--json".as_ref(), copy.as_os_str()];
     let report = lab.run_in("second-home", backup).exits(0).json();
     assert_eq!(report["bytes_new"], 0, "{report}");
-    // Each sees the other's points, and `latest` is its own.
+    // Each server sees the other's points, and `latest` means its own.
     let points = lab.run(["points", "list", "--json"]).exits(0).json();
     assert_eq!(points["points"].as_array().unwrap().len(), 2);
     let mine = lab.run(["points", "ls", "latest", "--json"]).exits(0).json();
@@ -206,7 +206,7 @@ fn without_its_slot_a_machine_key_opens_nothing() {
     let lab = Lab::new();
     tree::plain(&lab.source());
     lab.backup();
-    // A thief's copy of the state folder.
+    // A copy of the state folder, as a thief would make it.
     let copied = std::process::Command::new("cp")
         .arg("-a")
         .arg(lab.path("home"))

@@ -1,4 +1,4 @@
-//! Recovery points: listed, looked into, compared, deleted and brought back.
+//! Recovery points can be listed, browsed, compared, deleted and undeleted.
 
 use std::fs;
 
@@ -198,7 +198,7 @@ fn what_was_deleted_can_be_brought_back() {
     lab.run(["points", "undelete", &second[..8]]).exits(0);
     let (restored, _) = lab.restore("latest", "second");
     assert_same(&lab.source(), &restored);
-    // Twice is once; and both at a time.
+    // Doing it twice has the same effect as once; and both points at a time.
     lab.run(["points", "undelete", &second]).exits(0);
     lab.run(["points", "delete", &first, &second, &first]).exits(0);
     lab.run(["restore", "latest", "--target", "none"]).exits(1);
@@ -214,7 +214,7 @@ fn the_operator_sees_points_and_jobs_but_needs_no_passphrase() {
     let report = lab.backup();
     let vault = lab.vault();
     let vault = vault.to_str().unwrap();
-    // A state folder and a passphrase that know nothing of this vault.
+    // A state folder and a passphrase that have nothing to do with this vault.
     let see = |what: &str, more: &[&str]| {
         let mut command = lab.command("elsewhere");
         command

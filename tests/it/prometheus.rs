@@ -1,5 +1,5 @@
-//! A real Prometheus: it scrapes an agent and a backup that runs, takes the rules, and finds data for every query of
-//! every panel of every dashboard. Without `prometheus` and `promtool` these tests say that they are skipped.
+//! A real Prometheus scrapes an agent and a running backup, loads the rules, and finds data for every query of every
+//! panel of every dashboard. Without `prometheus` and `promtool` these tests report that they are skipped.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -10,8 +10,8 @@ use std::process::{Command, Stdio};
 use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::metrics::{agent, slow_backup};
 use crate::support::lab::{Lab, finish};
+use crate::support::running::{agent, slow_backup};
 use crate::support::tree;
 use crate::support::web::{Started, ask, page, until};
 
@@ -61,7 +61,7 @@ fn every_query_of_every_panel_finds_data() {
     }
     let lab = Lab::new();
     tree::plain(&lab.source());
-    // A record of each kind of job.
+    // One record of each kind of job.
     lab.backup();
     lab.restore("latest", "out");
     lab.run(["check"]).exits(0);
@@ -82,7 +82,7 @@ fn every_query_of_every_panel_finds_data() {
     until("every query finds data", || {
         asked.retain(|_, text| !finds_data(&address, text));
         missing = format!("{asked:#?}");
-        // Where the job has ended without that, no waiting helps.
+        // If the job has ended without the value, waiting does not help.
         assert!(
             asked.is_empty() || ask(&at_job, "/").is_some(),
             "without data: {missing}"
@@ -103,7 +103,7 @@ fn every_query_of_every_panel_finds_data() {
     assert_eq!(agent.end_by(Signal::TERM), Some(0));
 }
 
-/// A Prometheus of the test's own, which scrapes these targets every second, as servers would be: one instance.
+/// A Prometheus of this test alone. It scrapes the targets every second, under one instance name.
 fn prometheus(lab: &Lab, targets: &[(&str, &str)]) -> (Started, String) {
     let mut config = String::from("global: {scrape_interval: 1s, evaluation_interval: 1s}\n");
     config.push_str(&format!(
@@ -117,7 +117,7 @@ fn prometheus(lab: &Lab, targets: &[(&str, &str)]) -> (Started, String) {
     }
     let place = lab.path("prometheus.yml");
     fs::write(&place, config).unwrap();
-    // A port that is free now; somebody else may take it before Prometheus does, so more than one try.
+    // The port is free now, but another program may take it before Prometheus does, so there is more than one try.
     for _ in 0..5 {
         let free = TcpListener::bind("127.0.0.1:0")
             .unwrap()
@@ -163,7 +163,7 @@ fn promtool_likes(lab: &Lab, page: &str) {
     );
 }
 
-/// All queries of all dashboards, by where they stand, as they would be asked for all servers.
+/// All queries of all dashboards, by their places, with the variables set to all servers.
 fn queries() -> BTreeMap<String, String> {
     let mut found = BTreeMap::new();
     for entry in fs::read_dir(dashboards()).unwrap() {
@@ -185,12 +185,12 @@ fn queries() -> BTreeMap<String, String> {
     found
 }
 
-/// Whether some series has a value that is a number.
+/// Whether at least one series has a number as its value.
 fn finds_data(address: &str, text: &str) -> bool {
     query(address, text).is_some_and(|values| values.iter().any(|value| value != "NaN"))
 }
 
-/// The values that Prometheus finds now.
+/// The values that Prometheus returns now.
 fn query(address: &str, text: &str) -> Option<Vec<String>> {
     let encoded: String = text.bytes().map(|byte| format!("%{byte:02X}")).collect();
     let (status, body) = ask(address, &format!("/api/v1/query?query={encoded}"))?;

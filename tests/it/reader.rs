@@ -1,4 +1,5 @@
-//! The format's page is enough: a reader in another language, written from it alone, reads what the program wrote.
+//! The page about the format is complete: a reader in another language, written from that page alone, reads what the
+//! program wrote.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -6,7 +7,7 @@ use std::process::Command;
 use crate::support::lab::{Lab, PASSPHRASE};
 use crate::support::tree::{self, look};
 
-/// Python with what the reader needs: `make test` sets it up.
+/// Python with the packages that the reader needs; `make test` installs it.
 fn python() -> Option<PathBuf> {
     let set = std::env::var_os("LOCKSTONE_READER_PYTHON").map(PathBuf::from);
     let usual = std::env::var_os("HOME").map(|home| Path::new(&home).join(".cache/lockstone/venv/bin/python"));
@@ -61,7 +62,7 @@ fn another_reader_reads_it_too() {
         look(&target.join(lab.source().strip_prefix("/").unwrap())),
     );
     for (name, seen) in &want {
-        // The reader gives content, folders and links back; the rest of the metadata is the program's own business.
+        // The reader restores content, folders and links, and not the other metadata.
         if matches!(seen.kind, "file" | "folder" | "symlink") {
             let other = got.get(name).unwrap_or_else(|| panic!("{name:?} is missing"));
             assert_eq!(

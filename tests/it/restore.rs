@@ -1,4 +1,4 @@
-//! A restore gives back what was asked for, where it was asked for, and spares what is there.
+//! A restore writes what was asked for to the place that was asked for, and spares existing files.
 
 use std::fs;
 
@@ -108,7 +108,7 @@ fn a_restore_in_place_writes_only_what_differs() {
     tree::plain(&lab.source());
     let before = look(&lab.source());
     lab.backup();
-    // One byte in the middle of a file of three megabytes.
+    // Change one byte in the middle of a file of three megabytes.
     let path = lab.source().join("large.bin");
     let mut content = fs::read(&path).unwrap();
     content[1_500_000] ^= 1;

@@ -1,5 +1,5 @@
-//! Ceph, the distributed store: it keeps the promises of a store, holds a vault, and a disk that dies in the middle of
-//! a backup or a restore is not even noticed. One test, so that Ceph starts once.
+//! Ceph, the distributed store, keeps the promises of a store and holds a vault. A disk that dies in the middle of a
+//! backup or a restore does no harm. This is one test, so that Ceph starts only once.
 
 use std::ffi::OsStr;
 
@@ -10,7 +10,7 @@ use crate::support::lab::{Lab, finish, noise};
 use crate::support::servers::{self, Server, block_on};
 use crate::support::tree::{assert_same, file};
 
-/// Runs a job of the program; once `begun` says that it is under way, an OSD dies.
+/// Runs a job of the program and stops an OSD once `begun` returns that the job is under way.
 fn with_a_death(lab: &Lab, server: &mut Server, args: &[&OsStr], osd: u8, begun: impl Fn() -> bool) -> Value {
     let mut command = lab.command("home");
     command.args(args).arg("--json");

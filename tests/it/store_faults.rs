@@ -1,5 +1,5 @@
-//! Whatever a store or the way to it does, a backup ends with everything in the vault and exactly one recovery point,
-//! or says clearly why it did not, and the next run goes on.
+//! However a store or the network fails, a backup ends with everything in the vault and exactly one recovery point, or
+//! it reports clearly why not, and the next run continues.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ fn behind(server: &Server, prefix: &str) -> (Lab, Proxy) {
     (lab, proxy)
 }
 
-/// How many recovery points the operator and the server see: both read the whole log.
+/// How many recovery points the operator and the server see; both read the whole log.
 fn assert_points(lab: &Lab, server: &Server, prefix: &str, count: usize) {
     let url = server.url(prefix);
     for args in [
@@ -89,7 +89,7 @@ fn listings_of_yesterday_lose_nothing() {
     lab.check_clean();
     let (restored, _) = lab.restore("latest", "out");
     assert_same(&lab.source(), &restored);
-    // A server that the listings do not know yet writes into the same log.
+    // A server that the stale listings do not show yet writes into the same log.
     lab.issue(&[]);
     lab.register("late", "late", &["--join-domain", "server"]).exits(0);
     let source = lab.source();
@@ -159,7 +159,7 @@ fn a_store_that_refuses_inside_a_job_ends_it_as_one_that_refuses_before_it() {
     lab.check_clean();
 }
 
-/// A measurement: what failures cost where each request takes 50 ms longer. `LOCKSTONE_TREE=/path cargo nextest run
+/// A measurement: what failures cost if each request takes 50 ms longer. `LOCKSTONE_TREE=/path cargo nextest run
 /// --release … --run-ignored all -E 'test(tenth_request)' --no-capture`.
 #[test]
 #[ignore = "a measurement"]

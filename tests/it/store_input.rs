@@ -1,5 +1,5 @@
-//! What can be wrong with an object store and its settings: each a clear error, with what to do and the right exit
-//! code.
+//! Everything that can be wrong with an object store and its settings leads to a clear error, with a hint and the right
+//! exit code.
 
 use crate::support::fault_proxy::{Fault, Proxy};
 use crate::support::lab::{Lab, Ran};
@@ -92,11 +92,11 @@ fn refusals_of_a_store_are_told_apart() {
         create(&lab).exits(exit).says(words);
     }
     proxy.set(Fault::None);
-    // TLS towards a server that does not speak it.
+    // TLS to a server that does not support it.
     create(&s3_at(&proxy.endpoint.replace("http://", "https://")))
         .exits(1)
         .says("secure connection");
-    // May create and read, but not delete: a vault of its own kind, made and used; only the probe's objects stay.
+    // Keys that may create and read, but not delete: the vault is created and used, and only the probe's objects stay.
     proxy.set(Fault::RefuseDelete(403, "AccessDenied"));
     lab.create_vault();
     lab.register("home", "server", &[]).exits(0);

@@ -1,4 +1,4 @@
-//! Each object store keeps the promises of a store, and a vault there does what a vault in a folder does.
+//! Each object store keeps the promises of a store, and a vault there works like a vault in a folder.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use crate::support::lab::{Lab, noise};
 use crate::support::servers::{self, Server, block_on};
 use crate::support::tree::{self, assert_same, file};
 
-/// The store behind a server, as the program opens it, but with settings instead of variables.
+/// The store of a server, opened as the program does it, but with settings instead of environment variables.
 pub(crate) fn open(server: &Server, prefix: &str) -> Store {
     let settings: BTreeMap<String, String> = server
         .env()
@@ -29,7 +29,7 @@ pub(crate) fn open(server: &Server, prefix: &str) -> Store {
 pub(crate) fn conforms(server: &Server) {
     for prefix in ["", "some/where"] {
         block_on(suite(&open(server, prefix))).unwrap_or_else(|broken| panic!("{prefix:?}: {broken}"));
-        // It leaves objects of its own behind, which the next one must not find.
+        // The suite leaves objects behind, which the next one must not find.
         block_on(async {
             let store = open(server, "");
             for object in store.list_all("").await.unwrap() {
@@ -39,7 +39,7 @@ pub(crate) fn conforms(server: &Server) {
     }
 }
 
-/// Files of all sizes: more than one pack.
+/// Files of all sizes, enough for more than one pack.
 pub(crate) fn source(lab: &Lab) {
     tree::plain(&lab.source());
     for number in 0..12 {
@@ -47,7 +47,7 @@ pub(crate) fn source(lab: &Lab) {
     }
 }
 
-/// A vault that is made, used and looked into.
+/// Creates a vault, uses it and checks it.
 pub(crate) fn round_trip(server: &Server) {
     let url = server.url("round/trip");
     let lab = Lab::elsewhere(&url, &server.env());
@@ -68,7 +68,7 @@ pub(crate) fn round_trip(server: &Server) {
     assert_eq!(jobs["jobs"].as_array().unwrap().len(), 4, "{jobs}");
     lab.run(["jobs", "list"]).exits(0);
     lab.run(["vault", "create", &url]).exits(1).says("already");
-    // Another machine, by credentials and passphrase.
+    // From another machine, with credentials and passphrase.
     let target = lab.path("elsewhere");
     let credentials = lab.credentials();
     let args = [

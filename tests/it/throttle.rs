@@ -1,5 +1,5 @@
-//! The throttle from outside: what is set is kept and shown, acts on a job that runs, and means something or is
-//! refused.
+//! The throttle, seen from outside: a setting is kept and shown, acts on a running job, and is refused if it makes no
+//! sense.
 
 use std::fs;
 use std::process::Child;
@@ -20,7 +20,7 @@ fn source(lab: &Lab, bytes: usize) {
     file(&lab.source().join("noise"), &noise(1, bytes));
 }
 
-/// A backup that was stopped by a pause before it could store anything.
+/// A backup that a pause has stopped before it could store anything.
 fn held(lab: &Lab) -> Child {
     lab.run(["throttle", "set", "--upload", "0"]).exits(0);
     let before = lab.objects();
@@ -133,7 +133,7 @@ fn a_pause_holds_a_job_until_it_ends_and_signals_do_not_hurt_it() {
     source(&lab, 3 << 20);
     let child = held(&lab);
     let process = Pid::from_child(&child);
-    // What means nothing is not taken over; a SIGHUP has it read again, and is no reason to end.
+    // Settings that make no sense are not used. A SIGHUP makes the program read them again and does not end it.
     fs::write(lab.path("home").join("throttle.json"), "{\"upload\": ").unwrap();
     kill_process(process, Signal::HUP).unwrap();
     std::thread::sleep(Duration::from_millis(400));

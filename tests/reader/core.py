@@ -23,7 +23,7 @@ MIB = 1 << 20
 
 
 class Damaged(Exception):
-    """An object is not what was written."""
+    """An object differs from what was written."""
 
 
 class Refused(Exception):
@@ -66,7 +66,7 @@ def unseal(key, number, aad, sealed, what):
 
 
 def unzstd(payload, raw_len, what):
-    """Exactly one zstd frame that gives exactly raw_len bytes."""
+    """Decompresses exactly one zstd frame to exactly raw_len bytes."""
     try:
         stated = zstandard.get_frame_parameters(payload).content_size
         require(stated in (raw_len, zstandard.CONTENTSIZE_UNKNOWN), f"{what}: its length is wrong")
@@ -96,8 +96,13 @@ def message(schema, data, what):
 
 class Keys:
     NAMES = {
-        "data_chunk_id": "data chunk id", "tree_chunk_id": "tree chunk id", "chunker_table": "chunker table",
-        "page_ends": "page ends", "packs": "packs", "segments": "segments", "log": "log",
+        "data_chunk_id": "data chunk id",
+        "tree_chunk_id": "tree chunk id",
+        "chunker_table": "chunker table",
+        "page_ends": "page ends",
+        "packs": "packs",
+        "segments": "segments",
+        "log": "log",
     }
 
     def __init__(self, master, domain):
@@ -133,7 +138,7 @@ def read_recovery_key(printed):
 
 
 def open_slot(data, name, domain, secrets):
-    """The master key, or None where the slot is of a kind for which there is no secret, or the secret is wrong.
+    """The master key; None if there is no secret for this kind of slot, or if the secret is wrong.
 
     `secrets`: {1: passphrase as bytes, 2: machine secret, 3: recovery key}.
     """
@@ -250,8 +255,8 @@ def open_segment(keys, segment_id, data):
 
 
 def check_page(page, what):
-    require(page["level"] <= 8 and bool(page["entries"]) == (page["level"] == 0), f"{what}: it is no page")
-    require(bool(page["children"]) == (page["level"] > 0), f"{what}: it is no page")
+    require(page["level"] <= 8 and bool(page["entries"]) == (page["level"] == 0), f"{what}: it is not a page")
+    require(bool(page["children"]) == (page["level"] > 0), f"{what}: it is not a page")
     names = [entry["name"] for entry in page["entries"]] or [child["first"] for child in page["children"]]
     require(all(a < b for a, b in pairwise(names)), f"{what}: names are out of order")
     for name in names:
@@ -305,7 +310,13 @@ def file_parts(content, base, read_list, what):
 # ---- 9. The log ----------------------------------------------------------------------------------------------------
 
 LOG_BODIES = {
-    1: proto.SEGMENTS_BODY, 2: proto.COMMIT_BODY, 3: {}, 4: {}, 5: proto.CONDEMN_BODY, 6: proto.REPACK_BODY, 7: {},
+    1: proto.SEGMENTS_BODY,
+    2: proto.COMMIT_BODY,
+    3: {},
+    4: {},
+    5: proto.CONDEMN_BODY,
+    6: proto.REPACK_BODY,
+    7: {},
 }
 
 

@@ -149,7 +149,7 @@ class Domain:
                 yield entry
 
     def walk(self, page_id, prefix=b""):
-        """(path, entry) of everything below a folder, each folder before what is in it."""
+        """(path, entry) of everything below a folder; each folder comes before its content."""
         if not page_id:
             return
         for entry in self.folder_entries(page_id):
@@ -169,7 +169,7 @@ class Domain:
         return entry
 
     def parts(self, entry):
-        """The file's bytes as (offset, bytes); what is not given is zeros."""
+        """The file's bytes as (offset, bytes). Ranges that are left out are zeros."""
         what = f"file {entry['name']!r}"
         if entry["content"]:
             parts = file_parts(entry["content"], 0, lambda chunk_id: self.chunk(TREE, chunk_id), what)
@@ -261,7 +261,7 @@ def zeros(out, count):
 
 
 def restore(domain, point, target):
-    """Names are single components without "/" and never "..", and links are made last: nothing escapes the target."""
+    """Restores a folder. Names are single components and links are made last, so nothing escapes the target."""
     target = os.fsencode(target)
     os.makedirs(target, exist_ok=True)
     links, folders, seen, damaged = [], [], {}, []
@@ -304,7 +304,7 @@ def restore(domain, point, target):
 
 
 def apply(place, entry):
-    """Owner, then mode, then attributes, then times. Inode flags are left out."""
+    """Sets owner, mode, attributes and times, in this order. Does not set inode flags."""
     link = entry["kind"] == 3
     if os.geteuid() == 0:
         os.lchown(place, entry["uid"], entry["gid"])

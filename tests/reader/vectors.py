@@ -100,14 +100,17 @@ def check(path):
 
     top = message(proto.CONTENT, raw(vectors["content"]["top"]), "content")
     same((top["level"], sum(top["lens"])), (1, 5000), "nested content")
-    same([top["ids"][at : at + 32].hex() for at in range(0, len(top["ids"]), 32)],
-         [entry["id"] for entry in vectors["content"]["lists"]], "nested content")
+    same(
+        [top["ids"][at : at + 32].hex() for at in range(0, len(top["ids"]), 32)],
+        [entry["id"] for entry in vectors["content"]["lists"]],
+        "nested content",
+    )
     check_nested(keys, top, vectors["content"]["lists"], same)
     print(f"{count} vectors agree")
 
 
 def check_nested(keys, top, lists, same):
-    """Makes the lists anew from their rule: chunk n is the data chunk of n as u32."""
+    """Makes the lists again by their rule: chunk n is the data chunk of n as u32."""
     at = 0
     for length, shown in zip(top["lens"], lists, strict=True):
         ids = b"".join(keys.chunk_id(DATA, u32(n)) for n in range(at, at + length))
@@ -115,4 +118,3 @@ def check_nested(keys, top, lists, same):
         encoded += b"\x1a" + proto.encode_varint(length) + b"\x01" * length
         same((keys.chunk_id(TREE, encoded).hex(), len(encoded)), (shown["id"], shown["len"]), "a content list")
         at += length
-

@@ -26,7 +26,8 @@ pub enum CaptureFrom<'a> {
 /// The attributes of an entry, without content or page. `stat` must belong to the same entry. Pushes a line to
 /// `warnings`, without the path, for each thing that cannot be read.
 ///
-/// # Errors The target of a symbolic link cannot be read: without it nothing is left to keep. `InvalidInput` for kinds
+/// # Errors
+/// The target of a symbolic link cannot be read: without it nothing is left to keep. `InvalidInput` for kinds
 /// of entries that are not backed up.
 pub fn capture(
     from: CaptureFrom<'_>,

@@ -17,7 +17,7 @@ use crate::testing::{root_for, run, without_rights};
 use crate::walk::Folder;
 use crate::write::Dir;
 
-/// What is captured of an entry, as the backup does it.
+/// Captures an entry as the backup does.
 fn captured(folder: &Path, name: &str) -> (Entry, Vec<String>) {
     let (folder, _) = Folder::open(folder).unwrap();
     let stat = Stat::at(folder.handle(), name).unwrap();
@@ -41,13 +41,13 @@ fn captured(folder: &Path, name: &str) -> (Entry, Vec<String>) {
     (entry.unwrap(), warnings)
 }
 
-/// An entry without what a restore does not bring back.
+/// An entry without the attributes that a restore does not set.
 fn plain(mut entry: Entry) -> Entry {
     (entry.ctime_s, entry.ctime_ns, entry.inode, entry.device, entry.links) = (0, 0, 0, 0, 0);
     entry
 }
 
-/// Restores an entry, as the restore does it, and captures what came of it.
+/// Restores an entry as the restore does, and captures the result.
 fn restored(entry: &Entry, target: &Path, options: &ApplyOptions) -> (Entry, Vec<String>) {
     let dir = Dir::open_root(target).unwrap();
     let mut warnings = Vec::new();
@@ -74,7 +74,7 @@ fn set_xattr(path: &Path, name: &str, value: &[u8]) {
     lsetxattr(path, name, value, XattrFlags::empty()).unwrap();
 }
 
-/// One of everything, with all that can be hung on it; says whether the file system took inode flags.
+/// Makes one entry of each kind with every attribute it can have. Returns whether the file system has inode flags.
 fn furnish(at: &Path) {
     std::fs::write(at.join("file"), b"12345").unwrap();
     set_xattr(&at.join("file"), "user.note", b"a \0 value");
@@ -137,7 +137,7 @@ fn everything_captured_is_given_back() {
         let source = tempfile::tempdir_in(on).unwrap();
         let target = tempfile::tempdir_in(on).unwrap();
         furnish(source.path());
-        // What the target's folder hands down to new entries must not stay on them.
+        // New entries must not keep what they inherit from the target folder.
         run(
             "setfacl",
             &["-m".as_ref(), "d:u:31:rwx".as_ref(), target.path().as_os_str()],
@@ -232,7 +232,7 @@ fn inode_flags_come_last_and_can_be_taken_off() {
         let (again, warnings) = restored(&entry, target.path(), &options);
         assert_eq!((plain(again), warnings), (plain(entry), Vec::new()), "{name}");
     }
-    // A protected file can be linked, given attributes, replaced and removed, and is protected again where it stays.
+    // A protected file can be linked, changed, replaced and removed. If it stays, it is protected again.
     let dir = Dir::open_root(target.path()).unwrap();
     dir.hard_link(&dir, b"f", b"second").unwrap();
     assert_eq!(captured(target.path(), "second").0.flags, 0x50);

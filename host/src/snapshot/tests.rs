@@ -92,7 +92,7 @@ impl Lab {
     }
 }
 
-/// Path → (inode, device, mtime, content of files) of all that a walk finds.
+/// What a walk finds: path → (inode, device, mtime, content).
 fn content(source: &FrozenSource) -> BTreeMap<String, (u64, u64, i64, Vec<u8>)> {
     let mut found = BTreeMap::new();
     for event in Walker::new(source, &Rules::default()).unwrap() {

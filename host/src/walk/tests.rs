@@ -16,7 +16,7 @@ fn walk(source: &Path, rules: &Rules) -> Vec<WalkEvent> {
     Walker::new(&FrozenSource::live(source), rules).unwrap().collect()
 }
 
-/// The walk as lines: what, path relative to the source.
+/// The walk as lines: the event and the path relative to the source.
 fn lines(source: &Path, rules: &Rules) -> Vec<String> {
     let mut path: Vec<Vec<u8>> = Vec::new();
     let relative = |full: &[u8]| {
@@ -131,7 +131,7 @@ fn forbidden_folders_and_snapshot_folders_are_left_out_however_they_are_reached(
         lines(&top.path().join("vault/packs"), &rules).join("|"),
         "skipped  Forbidden"
     );
-    // By device and inode, under another name.
+    // The folder is recognised by device and inode under another name.
     std::fs::rename(top.path().join("vault"), top.path().join("moved")).unwrap();
     assert_eq!(
         lines(top.path(), &rules).join("|"),
@@ -175,7 +175,7 @@ fn a_source_may_be_one_file_and_must_exist() {
     );
     assert_eq!(crate::read::OpenedFile::open(folder, name).unwrap().stat(), stat);
     assert!(Walker::new(&FrozenSource::live(top.path().join("none")), &Rules::default()).is_err());
-    // A link is a link, also as a source.
+    // A source that is a link is not followed.
     std::os::unix::fs::symlink("f", top.path().join("l")).unwrap();
     let events = walk(&top.path().join("l"), &Rules::default());
     assert!(matches!(&events[..], [WalkEvent::Entry { stat, .. }] if stat.mode & 0o170_000 == 0o120_000));
@@ -211,7 +211,7 @@ fn views_into_the_kernel_are_empty_folders_and_other_file_systems_where_asked() 
     );
 }
 
-/// Makes folders within folders by handles, since no path reaches that far; removes them likewise.
+/// Makes folders within folders, and removes them, by handles, because their paths are too long for a system call.
 struct Deep {
     top: tempfile::TempDir,
     depth: usize,
@@ -249,7 +249,7 @@ fn open_dir(at: std::os::fd::BorrowedFd<'_>, name: &[u8]) -> OwnedFd {
 
 impl Drop for Deep {
     fn drop(&mut self) {
-        // Pull each level up to the top and remove it there.
+        // Move each level up to the top and remove it there.
         let top = open_dir(CWD, self.top.path().as_os_str().as_bytes());
         for _ in 0..self.depth {
             let below = open_dir(top.as_fd(), &self.name);
@@ -277,7 +277,7 @@ fn paths_beyond_path_max_are_walked_with_few_handles() {
                     folder.path().len(),
                     deep.top.path().as_os_str().len() + (depth - 1) * 101
                 );
-                // The folder, opened again on the way up, is the right one.
+                // The folder that was opened again on the way up is the right one.
                 assert_eq!(
                     crate::read::OpenedFile::open(&folder, &name).unwrap().stat().inode,
                     stat.inode
@@ -307,8 +307,8 @@ fn a_folder_moved_away_meanwhile_is_reported_and_the_walk_goes_on() {
             WalkEvent::Enter { .. } => {
                 depth += 1;
                 if depth == MAX_OPEN + 41 {
-                    // Level 20, long closed by the walker, and all below it go elsewhere: `..` of level 21 still leads
-                    // to it, but what stands in the place of level 5 is another folder.
+                    // Level 20, which the walker closed long ago, is moved away with everything below it. `..` of level
+                    // 21 still leads to it, but another folder is now in its old place.
                     let at = |n: usize| deep.top.path().join(["d"; 128][..n].join("/"));
                     std::fs::rename(at(20), deep.top.path().join("moved")).unwrap();
                     std::fs::create_dir(at(20)).unwrap();

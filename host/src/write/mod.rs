@@ -102,7 +102,8 @@ impl Dir {
 
     /// Opens an existing folder.
     ///
-    /// # Errors There is no entry with this name, it is not a folder (a symbolic link is not followed), or this process
+    /// # Errors
+    /// There is no entry with this name, it is not a folder (a symbolic link is not followed), or this process
     /// may not open it.
     pub fn open_folder(&self, name: &[u8]) -> io::Result<Self> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;

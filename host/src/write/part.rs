@@ -190,7 +190,8 @@ impl PartFile {
     /// Sets the file's attributes and then its name. With `replace`, an existing entry of that name that is not a
     /// folder is replaced. Pushes a line to `warnings` for each attribute that cannot be set.
     ///
-    /// # Errors `AlreadyExists` without `replace`, `IsADirectory` with it, or the system's error. The unfinished file
+    /// # Errors
+    /// `AlreadyExists` without `replace`, `IsADirectory` with it, or the system's error. The unfinished file
     /// is then removed.
     pub fn finish(
         self,

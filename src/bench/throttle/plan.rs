@@ -114,7 +114,7 @@ pub(crate) struct Setting {
 
 impl Setting {
     /// The change, in a run with one.
-    pub(crate) fn change(&self) -> Option<Change> {
+    pub(super) fn change(&self) -> Option<Change> {
         let then = self.then.as_ref()?;
         Some(Change {
             from: self.limit.rate?,

@@ -1,5 +1,5 @@
-//! A proxy on loopback between the program and an object store that does what networks and stores do on bad days. It
-//! counts requests, and does harm by the count, so that each run meets the same faults.
+//! A proxy on loopback between the program and an object store that fails as networks and stores fail. It counts
+//! requests and chooses those that fail by the count, so that each run meets the same faults.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,32 +12,32 @@ use axum::http::{HeaderMap, Method, Response, StatusCode, header};
 use bytes::Bytes;
 use futures::{StreamExt, stream};
 
-/// What it does to requests.
+/// What the proxy does to requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fault {
-    /// Nothing.
+    /// It passes everything on.
     None,
-    /// Each waits so long.
+    /// Each request is delayed by this time.
     Delay(Duration),
-    /// Each waits so long, and every tenth is not passed on but answered with 503.
+    /// Each request is delayed by this time, and every tenth is not passed on but answered with 503.
     Flaky(Duration),
-    /// Every third is not passed on and answered with this number, and Retry-After.
+    /// Every third request is not passed on but answered with this status and a Retry-After header.
     Answer(u16),
-    /// Every third that creates something is not passed on and answered with this number.
+    /// Every third request that creates an object is not passed on but answered with this status.
     AnswerCreate(u16),
-    /// Every second create is passed on, and its answer dropped with the connection.
+    /// Every second create is passed on, but the connection is closed without its answer.
     DropReply,
-    /// Every third answer with a body ends in its middle.
+    /// Every third answer with a body is cut off in the middle.
     CutDownload,
-    /// Every third create's body is read, and the connection dropped.
+    /// For every third create, the body is read and then the connection is closed.
     CutUpload,
-    /// Every listing is what the first of its kind was.
+    /// Every listing is answered as the first one of the same URL was.
     StaleListings,
-    /// After so many packs were created, all connections are dropped.
+    /// After this many packs were created, all connections are closed.
     AwayAfter(u64),
-    /// All answers are this number and this code of S3's.
+    /// Every request is answered with this status and this S3 error code.
     Refuse(u16, &'static str),
-    /// The same, of requests that delete.
+    /// Every request that deletes is answered with this status and this S3 error code.
     RefuseDelete(u16, &'static str),
 }
 
@@ -60,7 +60,7 @@ pub(crate) struct Proxy {
 }
 
 impl Proxy {
-    /// In front of `to`, harmless for now.
+    /// Starts a proxy in front of `to` that passes everything on.
     pub(crate) fn new(to: &str) -> Proxy {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
@@ -87,7 +87,7 @@ impl Proxy {
         }
     }
 
-    /// Does this from now on.
+    /// Changes what the proxy does from now on.
     pub(crate) fn set(&self, fault: Fault) {
         for count in [&self.inner.requests, &self.inner.packs, &self.inner.harmed] {
             count.store(0, Ordering::SeqCst);
@@ -95,19 +95,19 @@ impl Proxy {
         *self.inner.fault.lock().unwrap() = fault;
     }
 
-    /// To how many requests harm was done since.
+    /// How many requests have failed since then.
     pub(crate) fn harmed(&self) -> u64 {
         self.inner.harmed.load(Ordering::SeqCst)
     }
 }
 
-/// Ends the connection without a word: what else unwinds in a handler takes the connection's task with it.
+/// Ends the connection without an answer. A panic in a handler ends the connection's task.
 fn hang_up() -> ! {
     std::panic::resume_unwind(Box::new("the proxy hangs up"))
 }
 
 impl Inner {
-    /// Every `n`-th of them.
+    /// Whether this is an `n`-th request.
     fn turn(&self, n: u64) -> bool {
         self.requests.fetch_add(1, Ordering::SeqCst) % n == n - 1
     }

@@ -1,4 +1,4 @@
-//! A place to try things: a state folder, a vault and a source in a temporary folder, and the program run in it.
+//! A lab: a state folder, a vault and a source in a temporary folder, and ways to run the program in it.
 
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ use tempfile::TempDir;
 
 pub(crate) const PASSPHRASE: &str = "correct horse battery staple";
 
-/// The least of everything that a pipeline works with.
+/// The smallest settings of a pipeline.
 pub(crate) const LEAST: [&str; 10] = [
     "--threads",
     "1",
@@ -23,7 +23,7 @@ pub(crate) const LEAST: [&str; 10] = [
     "24MiB",
 ];
 
-/// How a run of the program ended.
+/// A run of the program that has ended.
 pub(crate) struct Ran {
     pub code: Option<i32>,
     pub stdout: String,
@@ -32,21 +32,21 @@ pub(crate) struct Ran {
 }
 
 impl Ran {
-    /// Asserts the exit code, with all that was said where it is another.
+    /// Asserts the exit code. If it differs, the message has everything that the program printed.
     #[track_caller]
     pub(crate) fn exits(self, code: i32) -> Ran {
         assert_eq!(self.code, Some(code), "{}\n{}\n{}", self.what, self.stdout, self.stderr);
         self
     }
 
-    /// The one document on stdout.
+    /// The one JSON document on stdout.
     #[track_caller]
     pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.stdout)
             .unwrap_or_else(|error| panic!("{}: {error}\n{}\n{}", self.what, self.stdout, self.stderr))
     }
 
-    /// Asserts that stderr says something.
+    /// Asserts that stderr contains a text.
     #[track_caller]
     pub(crate) fn says(self, text: &str) -> Ran {
         assert!(
@@ -62,14 +62,14 @@ impl Ran {
 pub(crate) struct Lab {
     _folder: TempDir,
     pub root: PathBuf,
-    /// The vault's URL; a folder below `root`, unless it is on a server.
+    /// The vault's URL: a folder below `root`, unless the vault is on a server.
     url: OsString,
-    /// What the program needs to reach it.
+    /// The environment variables that the program needs to reach the vault.
     env: Vec<(String, String)>,
 }
 
 impl Lab {
-    /// An empty place.
+    /// An empty lab.
     pub(crate) fn empty() -> Lab {
         let folder = tempfile::Builder::new().prefix("lockstone-it-").tempdir().unwrap();
         let root = folder.path().canonicalize().unwrap();
@@ -83,7 +83,7 @@ impl Lab {
         }
     }
 
-    /// An empty place whose vault is elsewhere.
+    /// An empty lab with its vault on a server.
     pub(crate) fn elsewhere(url: &str, env: &[(String, String)]) -> Lab {
         let mut lab = Lab::empty();
         lab.url = url.into();
@@ -91,13 +91,13 @@ impl Lab {
         lab
     }
 
-    /// Reaches the vault another way from now on.
+    /// Sets an environment variable of the program from now on.
     pub(crate) fn set(&mut self, variable: &str, value: &str) {
         self.env.retain(|(name, _)| name != variable);
         self.env.push((variable.to_owned(), value.to_owned()));
     }
 
-    /// A place with a vault and a registered server, ready to back up.
+    /// A lab with a vault and a registered server, ready to back up.
     pub(crate) fn new() -> Lab {
         let lab = Lab::empty();
         lab.create_vault();
@@ -156,7 +156,7 @@ impl Lab {
         finish(command)
     }
 
-    /// The program in the state folder `home`, not yet started.
+    /// The command that runs the program with the state folder `home`.
     pub(crate) fn command(&self, home: &str) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_lockstone"));
         command
@@ -174,7 +174,7 @@ impl Lab {
         command
     }
 
-    /// Runs the program in the state folder `home`.
+    /// Runs the program with the state folder `home`.
     pub(crate) fn run_in<I: IntoIterator<Item = S>, S: AsRef<OsStr>>(&self, home: &str, args: I) -> Ran {
         let mut command = self.command(home);
         command.args(args);
@@ -186,7 +186,7 @@ impl Lab {
         self.run_in("home", args)
     }
 
-    /// Backs up the source, which must go well (exit 0), and gives the report.
+    /// Backs up the source, which must succeed (exit 0), and returns the report.
     #[track_caller]
     pub(crate) fn backup(&self) -> Value {
         self.backup_with(&[]).exits(0).json()
@@ -198,7 +198,7 @@ impl Lab {
         self.run(args)
     }
 
-    /// Restores a point to a new folder; gives the folder and the report.
+    /// Restores a point to a new folder; returns the folder and the report.
     #[track_caller]
     pub(crate) fn restore(&self, point: &str, to: &str) -> (PathBuf, Value) {
         let target = self.path(to);
@@ -213,7 +213,7 @@ impl Lab {
         (self.restored(to), report)
     }
 
-    /// Where the source is below a restore's target.
+    /// The path of the restored source below a restore's target.
     pub(crate) fn restored(&self, to: &str) -> PathBuf {
         self.path(to).join(self.source().strip_prefix("/").unwrap())
     }
@@ -225,14 +225,14 @@ impl Lab {
         assert_eq!(report["ok"], true, "{report}");
     }
 
-    /// Starts the program and does not wait.
+    /// Starts the program and does not wait for its end.
     pub(crate) fn spawn<I: IntoIterator<Item = S>, S: AsRef<OsStr>>(&self, args: I) -> Child {
         let mut command = self.command("home");
         command.args(args).stdout(Stdio::null()).stderr(Stdio::null());
         command.spawn().unwrap()
     }
 
-    /// All objects of the vault, by path.
+    /// The paths of all objects in the vault.
     pub(crate) fn objects(&self) -> Vec<PathBuf> {
         let mut found = Vec::new();
         let mut folders = vec![self.vault()];
@@ -263,7 +263,7 @@ pub(crate) fn finish(mut command: Command) -> Ran {
     }
 }
 
-/// True for root, who can make devices and keep owners. Others say that a test was skipped.
+/// Whether the test runs as root, who can create devices and set owners. If not, prints that a part is skipped.
 pub(crate) fn root_or_skip(what: &str) -> bool {
     let root = rustix::process::geteuid().is_root();
     if !root {
@@ -272,7 +272,7 @@ pub(crate) fn root_or_skip(what: &str) -> bool {
     root
 }
 
-/// Bytes that look random, the same each time for a seed.
+/// Bytes that look random; the same for the same seed.
 pub(crate) fn noise(seed: u64, len: usize) -> Vec<u8> {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     let mut bytes = Vec::with_capacity(len + 8);

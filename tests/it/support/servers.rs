@@ -1,6 +1,6 @@
 //! Real object stores on loopback, each for one test: moto (S3), Azurite (Azure Blob) and Ceph's radosgw (S3). They
-//! listen on free ports and end with the test, however it ends (`tests/servers/run.sh`). Where one cannot be had, the
-//! test says loudly that it is skipped; `make setup-tests` installs them.
+//! listen on free ports and end with the test, however it ends (`tests/servers/run.sh`). If one is not installed, the
+//! test prints that it is skipped; `make setup-tests` installs them.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
@@ -10,17 +10,17 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-/// No server outlives this, seconds.
+/// No server lives longer than this, in seconds.
 const LIMIT: &str = "600";
-/// The bucket or container that each has.
+/// The bucket or container that each server has.
 const BUCKET: &str = "vaults";
 const KEY: &str = "test-key";
 const SECRET: &str = "test-secret";
-/// The account that Azurite always has.
+/// The account that every Azurite has.
 const ACCOUNT: &str = "devstoreaccount1";
 const ACCOUNT_KEY: &str = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==";
 
-/// A server that runs as long as this lives.
+/// A running server. Dropping it ends the server.
 pub(crate) struct Server {
     child: Child,
     stdin: Option<ChildStdin>,
@@ -33,19 +33,19 @@ pub(crate) struct Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // The end of its standard input ends the server.
+        // The server ends when its standard input ends.
         self.stdin = None;
         let _ = self.child.wait();
     }
 }
 
 impl Server {
-    /// A vault URL there.
+    /// The URL of a vault on this server.
     pub(crate) fn url(&self, prefix: &str) -> String {
         format!("{}://{BUCKET}/{prefix}", self.scheme)
     }
 
-    /// What a program needs to reach it, at `endpoint`.
+    /// The environment variables that a program needs to reach the server at `endpoint`.
     pub(crate) fn env_at(&self, endpoint: &str) -> Vec<(String, String)> {
         let pairs = if self.scheme == "az" {
             let endpoint = format!("{endpoint}/{ACCOUNT}");
@@ -106,7 +106,7 @@ impl Server {
         }
     }
 
-    /// Tells Ceph's script to do something, and waits until it did.
+    /// Sends a line to Ceph's script and waits until it is obeyed.
     pub(crate) fn tell(&mut self, order: &str) {
         writeln!(self.stdin.as_mut().unwrap(), "{order}").unwrap();
         assert_eq!(self.line(), "done", "{order}");
@@ -123,7 +123,7 @@ fn script(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/servers").join(name)
 }
 
-/// A file below the folder where `make setup-tests` puts what it installs.
+/// A file below the folder into which `make setup-tests` installs.
 fn tool(name: &str) -> Option<PathBuf> {
     let set = std::env::var_os("LOCKSTONE_TEST_TOOLS").map(PathBuf::from);
     let usual = std::env::var_os("HOME").map(|home| Path::new(&home).join(".cache/lockstone"));
@@ -142,7 +142,7 @@ pub(crate) fn free_port() -> u16 {
     listener.local_addr().unwrap().port()
 }
 
-/// S3, as moto plays it. It does not look at keys.
+/// A moto server with the S3 API. It does not check keys.
 pub(crate) fn moto() -> Option<Server> {
     let Some(program) = tool("venv/bin/moto_server") else {
         return skipped("moto");
@@ -156,7 +156,7 @@ pub(crate) fn moto() -> Option<Server> {
     Some(server)
 }
 
-/// Azure Blob, as Azurite plays it.
+/// An Azurite server with the Azure Blob API.
 pub(crate) fn azurite() -> Option<Server> {
     let Some(program) = tool("azurite/node_modules/.bin/azurite-blob") else {
         return skipped("Azurite");
@@ -181,7 +181,7 @@ pub(crate) fn azurite() -> Option<Server> {
     Some(server)
 }
 
-/// Ceph: a monitor, a manager, three OSDs and the gateway.
+/// A Ceph cluster: a monitor, a manager, three OSDs and the gateway.
 pub(crate) fn ceph() -> Option<Server> {
     let has = |program: &str| {
         let path = std::env::var_os("PATH").unwrap_or_default();

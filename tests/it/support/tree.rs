@@ -1,4 +1,4 @@
-//! Odd trees, and comparing two of them by everything that a restore promises: content, holes, types, permissions,
+//! Makes odd trees, and compares two trees by everything that a restore promises: content, holes, types, permissions,
 //! owners, times, links, extended attributes, ACLs, inode flags.
 
 use std::collections::BTreeMap;
@@ -15,7 +15,7 @@ use rustix::fs::{AtFlags, CWD, FileType, Mode, Timespec, Timestamps, XattrFlags,
 
 use crate::support::lab::noise;
 
-/// Writes a file with a time of its own, long past.
+/// Writes a file with a modification time long ago.
 pub(crate) fn file(path: &Path, content: &[u8]) {
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder).unwrap();
@@ -30,7 +30,7 @@ fn set_time(file: &File, salt: u64) {
     file.set_times(FileTimes::new().set_modified(time)).unwrap();
 }
 
-/// Sets a link's own time.
+/// Sets the modification time of a link itself.
 pub(crate) fn link_time(path: &Path, seconds: i64, nanoseconds: i64) {
     let time = Timespec {
         tv_sec: seconds,
@@ -43,7 +43,7 @@ pub(crate) fn link_time(path: &Path, seconds: i64, nanoseconds: i64) {
     utimensat(CWD, path, &times, AtFlags::SYMLINK_NOFOLLOW).unwrap();
 }
 
-/// Entries in [`plain`] that are no folders.
+/// How many entries of [`plain`] are not folders.
 pub(crate) const PLAIN_FILES: u64 = 56;
 
 /// A small ordinary tree: a few folders, texts, an empty file and one of several chunks.
@@ -71,7 +71,7 @@ pub(crate) fn odd(root: &Path) {
     fs::hard_link(root.join("a.txt"), root.join("docs/hard")).unwrap();
     fs::hard_link(root.join("large.bin"), root.join("many/hard-large")).unwrap();
 
-    // Names of any bytes.
+    // Names with any bytes.
     file(&root.join(OsStr::from_bytes(b"not utf-8 \xff\xfe")), b"bytes");
     file(&root.join("new\nline"), b"newline");
     file(&root.join(" blanks and 'quotes' \"too\" "), b"quotes");
@@ -128,7 +128,7 @@ pub(crate) fn odd(root: &Path) {
         ("user.empty", b""),
         ("user.bytes", b"\x00\xff\n"),
     ] {
-        // A file system without them (an old tmpfs) has nothing to lose.
+        // A file system without extended attributes (an old tmpfs) has none to restore.
         let _ = lsetxattr(root.join("a.txt"), name, value, XattrFlags::empty());
     }
     folder_time(&root.join("docs"), 1_111_111_111);
@@ -147,7 +147,7 @@ fn folder_time(path: &Path, seconds: i64) {
     utimensat(CWD, path, &times, AtFlags::empty()).unwrap();
 }
 
-/// What only root can make: owners, devices, capabilities, trusted attributes, ACLs. Says what could not be made here.
+/// What only root can make: owners, devices, capabilities, trusted attributes, ACLs. Prints what could not be made.
 pub(crate) fn privileged(root: &Path) {
     let owned = root.join("owned");
     file(&owned, b"owned by others");
@@ -186,7 +186,7 @@ pub(crate) fn privileged(root: &Path) {
     // Setting the ACL may have moved the folder's ctime, never its mtime.
 }
 
-/// Sets inode flags, where the file system has them. `chattr` may be missing.
+/// Sets inode flags if the file system has them. `chattr` may be missing.
 pub(crate) fn flags(path: &Path, flags: &str) -> bool {
     let done = Command::new("chattr").arg(format!("+{flags}")).arg(path).output();
     let set = done.is_ok_and(|output| output.status.success());
@@ -196,12 +196,12 @@ pub(crate) fn flags(path: &Path, flags: &str) -> bool {
     set
 }
 
-/// A socket, which a backup skips.
+/// Makes a socket, which a backup skips.
 pub(crate) fn socket(path: &Path) {
     drop(std::os::unix::net::UnixListener::bind(path).unwrap());
 }
 
-/// What is known of one entry.
+/// What is compared of one entry.
 #[derive(Debug, PartialEq, Eq, Clone)]
 pub(crate) struct Seen {
     pub kind: &'static str,
@@ -219,7 +219,7 @@ pub(crate) struct Seen {
     pub same_as: Option<OsString>,
 }
 
-/// Everything below a folder, and the folder itself (as ""), by relative path.
+/// Everything below a folder by relative path, and the folder itself as "".
 pub(crate) fn look(root: &Path) -> BTreeMap<OsString, Seen> {
     let mut seen = BTreeMap::new();
     let mut first_names = BTreeMap::new();
@@ -283,7 +283,7 @@ fn look_into(
         },
     );
     if kind.is_dir() {
-        // In order, so that of hard links the same name comes first on every file system.
+        // In order of names, so that the same one of several hard links comes first on every file system.
         let mut names: Vec<OsString> = fs::read_dir(&path)
             .unwrap()
             .map(|entry| entry.unwrap().file_name())
@@ -300,7 +300,7 @@ fn look_into(
     }
 }
 
-/// A sum over the content; holes of huge files are read as zeros, quickly.
+/// A hash of the content. Holes of huge files are skipped as zeros.
 fn content(path: &Path) -> u64 {
     use std::hash::Hasher;
     use std::io::Read;
@@ -362,8 +362,7 @@ pub(crate) fn assert_like(a: &BTreeMap<OsString, Seen>, b: &BTreeMap<OsString, S
     }
 }
 
-/// Asserts that what is in a half-restored tree is right as far as it goes: nothing under a name of its own that is not
-/// whole, and no temporary file left.
+/// Asserts that a partly restored tree has only complete files under their own names, and no temporary file.
 #[track_caller]
 pub(crate) fn assert_partial(whole: &BTreeMap<OsString, Seen>, part: &BTreeMap<OsString, Seen>) {
     for (path, seen) in part {

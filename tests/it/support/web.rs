@@ -1,4 +1,4 @@
-//! What the tests of metrics share: asking over HTTP, and programs that end with the test.
+//! Asks a program for its metrics over HTTP, and ends the program with the test.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -8,14 +8,14 @@ use std::time::{Duration, Instant};
 use lockstone_actors::metrics::list;
 use rustix::process::{Pid, Signal, kill_process};
 
-/// As long as something may take that takes no time on an idle machine.
+/// The longest time for something that takes no time on an idle machine.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// Asks for a page; the status and the body. `None` where nobody answers.
+/// Asks for a page and returns status and body, `None` if there is no answer.
 pub(crate) fn ask(address: &str, path: &str) -> Option<(u16, String)> {
     let mut stream = TcpStream::connect(address).ok()?;
     stream.set_read_timeout(Some(PATIENCE)).ok()?;
-    // 1.0: the answer comes in one piece, and its end is the end of the connection.
+    // With HTTP 1.0 the answer comes in one piece and ends with the connection.
     write!(stream, "GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n").ok()?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer).ok()?;
@@ -24,7 +24,7 @@ pub(crate) fn ask(address: &str, path: &str) -> Option<(u16, String)> {
     Some((status, body.to_owned()))
 }
 
-/// Asks for a page that must be there.
+/// Asks for a page that must exist.
 #[track_caller]
 pub(crate) fn page(address: &str, path: &str) -> String {
     let (status, body) = ask(address, path).unwrap_or_else(|| panic!("nobody answers at {address}"));
@@ -32,7 +32,7 @@ pub(crate) fn page(address: &str, path: &str) -> String {
     body
 }
 
-/// Tries until there is something.
+/// Tries until there is a result.
 #[track_caller]
 pub(crate) fn until<T>(what: &str, mut there: impl FnMut() -> Option<T>) -> T {
     let begun = Instant::now();
@@ -45,11 +45,11 @@ pub(crate) fn until<T>(what: &str, mut there: impl FnMut() -> Option<T>) -> T {
     }
 }
 
-/// A program that is killed with the test, if it has not ended before.
+/// A running program. Dropping it kills the program if it has not ended.
 pub(crate) struct Started(pub(crate) Child);
 
 impl Started {
-    /// Sends a signal and waits for the end.
+    /// Sends a signal and waits until the program has ended.
     pub(crate) fn end_by(&mut self, signal: Signal) -> Option<i32> {
         let pid = Pid::from_raw(i32::try_from(self.0.id()).unwrap()).unwrap();
         kill_process(pid, signal).unwrap();
@@ -72,8 +72,8 @@ pub(crate) fn value(page: &str, series: &str) -> Option<f64> {
     line.parse().ok()
 }
 
-/// Asserts that each series belongs to a metric of the catalogue, which is said with its help and type, and that each
-/// label has a value of its set.
+/// Asserts that each series belongs to a metric of the catalogue, that the page has the metric's help and type, and
+/// that each label has one of its allowed values.
 #[track_caller]
 pub(crate) fn assert_in_catalogue(page: &str) {
     for line in page.lines().filter(|line| !line.starts_with('#')) {
