@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
 use lockstone_proto::ids::{DomainId, VaultId};
-use lockstone_proto::vault::{Frame, PackDirectory};
+use lockstone_proto::vault::{Codec, Frame, PackDirectory};
 
 use super::*;
 
