@@ -74,11 +74,7 @@ impl Records {
                 metrics.recorded(&job_metrics::ended(&record.job, record.written));
             }
         }
-        let running: Vec<JobKind> = self
-            .jobs()
-            .filter(|job| job.runs())
-            .map(|job| job.kind)
-            .collect();
+        let running: Vec<JobKind> = self.jobs().filter(|job| job.runs()).map(|job| job.kind).collect();
         metrics.running(&running);
         let newest = self
             .jobs()
