@@ -102,8 +102,8 @@ impl RestoreJob {
     }
 }
 
-/// The first name of each file that has several, by device and inode.
-pub(super) type FirstNames = HashMap<(u64, u64), Arc<FileOut>>;
+/// The first names of files with several names, by device and inode.
+type FirstNames = Mutex<HashMap<(u64, u64), Arc<FileOut>>>;
 
 /// What every stage of a generation has at hand.
 #[derive(Clone)]
@@ -115,8 +115,7 @@ pub(super) struct RestoreContext {
     /// For the bytes that come out of frames, until they are written. The Opener waits for it while it holds sealed
     /// bytes. The Writer, which gives it back, waits for neither budget.
     pub(super) raw_budget: Budget,
-    /// Shared with the planners: a second name becomes a link to the first.
-    pub(super) first_names: Arc<Mutex<FirstNames>>,
+    pub(super) first_names: Arc<FirstNames>,
 }
 
 impl RestoreContext {
