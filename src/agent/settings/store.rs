@@ -1,5 +1,5 @@
-//! `store.json` in the state folder: what a scheduled agent, which has nobody's environment, needs to know of its object
-//! store. One JSON object of strings: `patience` (`"15m"`), and the store's variables under their names in lower case
+//! `store.json` in the state folder: what an agent needs to know of its object store if its environment does not say
+//! it. One JSON object of strings: `patience` (`"15m"`), and the store's variables under their names in lower case
 //! (`aws_endpoint_url`, `azure_storage_account_key`, …). The environment and the command line come first.
 
 use std::collections::BTreeMap;
@@ -7,30 +7,28 @@ use std::time::Duration;
 
 use lockstone_vault::store::StoreOptions;
 
-use super::home::Home;
+use crate::agent::state::folder::StateFolder;
 use crate::failure::Failure;
 use crate::text::units;
 
 /// What the file says.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct StoreSettings {
-    /// How long a store that does not answer is waited for.
-    pub patience: Option<Duration>,
+pub(crate) struct StoreSettings {
+    /// How long to wait for a store that does not answer.
+    pub(crate) patience: Option<Duration>,
     /// The store's variables, by their names in lower case.
-    pub variables: BTreeMap<String, String>,
+    pub(crate) variables: BTreeMap<String, String>,
 }
 
 impl StoreSettings {
-    /// Reads the file; without one, or without a state folder, nothing is said.
-    ///
-    /// # Errors
-    /// `usage` where it cannot be read, or says what means nothing.
-    pub fn load() -> Result<StoreSettings, Failure> {
-        let Ok(home) = Home::locate() else {
+    /// Reads the file. If there is no file, or no state folder, nothing is set. Fails with `usage` if the file cannot
+    /// be read or has a setting that is not understood.
+    pub(crate) fn load() -> Result<StoreSettings, Failure> {
+        let Ok(state) = StateFolder::locate() else {
             return Ok(StoreSettings::default());
         };
-        let path = home.store();
-        let hint = "see docs/operations.md for what stands in it";
+        let path = state.store_settings();
+        let hint = "see docs/operations.md for the settings of this file";
         let bad = |why: String| Failure::usage(format!("{}: {why}", path.display()), hint);
         match std::fs::read_to_string(&path) {
             Ok(text) => StoreSettings::parse(&text).map_err(bad),

@@ -6,33 +6,26 @@ use lockstone_vault::crypto::slot_store::{open_with_passphrase, open_with_recove
 use lockstone_vault::crypto::slots::Passphrase;
 use lockstone_vault::store::Store;
 
-use crate::cli::Context;
 use crate::failure::Failure;
 
-/// The master key of a domain, by its passphrase; the recovery key is taken in its place.
+/// The master key of a domain, by its passphrase or its recovery key.
 ///
-/// # Errors
-/// `wrong-passphrase` (exit 5) where neither opens it; damage (exit 6) where no slot of either kind can be read.
-pub fn open_domain(context: &Context, store: &Store, domain: DomainId, text: &str) -> Result<MasterKey, Failure> {
+/// Fails with `wrong-passphrase` (exit 5) if neither opens it, and with damage (exit 6) if no slot of either kind can
+/// be read.
+pub(crate) async fn open_domain(store: &Store, domain: DomainId, text: &str) -> Result<MasterKey, Failure> {
     let mut damage = None;
-    // A text that breaks the rules never was a passphrase; the derivation need not be spent on it.
+    // A text that breaks the rules was never a passphrase, so deriving a key from it would only take time.
     if let Ok(passphrase) = Passphrase::new(text.to_owned()) {
-        match context
-            .runtime
-            .block_on(open_with_passphrase(store, domain, &passphrase))
-        {
+        match open_with_passphrase(store, domain, &passphrase).await {
             Ok(master) => return Ok(master),
             Err(error) if error.is_key_fault() => {}
             Err(error) if error.is_damage() => damage = Some(error),
             Err(error) => return Err(error.into()),
         }
     }
-    match (
-        context.runtime.block_on(open_with_recovery(store, domain, text)),
-        damage,
-    ) {
+    match (open_with_recovery(store, domain, text).await, damage) {
         (Ok(master), _) => Ok(master),
-        // Whether it was the passphrase can't be said: its slot cannot be read.
+        // The passphrase's slot cannot be read, so it is unknown whether this is the passphrase.
         (Err(_), Some(damage)) => Err(damage.into()),
         (Err(error), None) if error.is_key_fault() || error.is_damage() => Err(wrong()),
         (Err(error), None) => Err(error.into()),

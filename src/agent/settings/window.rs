@@ -1,6 +1,7 @@
-//! A window of the week with rates of its own: `mon-fri 08:00-18:00 2Mbps`, `sat,sun 22:00-06:00 up=unlimited down=8MiB/s`,
-//! `daily 00:00-24:00 0`. Days are those on which it begins; one that ends before it begins ends on the day after. Times are
-//! those of the wall clock, so an hour that the clock leaves out or repeats is left out or repeated here too.
+//! A window of the week with rates of its own: `mon-fri 08:00-18:00 2Mbps`, `sat,sun 22:00-06:00 up=unlimited
+//! down=8MiB/s`, `daily 00:00-24:00 0`. The days are those on which the window begins. If its end is before its
+//! begin, it ends on the day after. Times are of the wall clock, so an hour that the clock skips or repeats is
+//! skipped or repeated here too.
 
 use std::str::FromStr;
 
@@ -11,24 +12,23 @@ use crate::text::units::{self, Rate};
 const DAYS: [&str; 7] = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"];
 const DAY_MINUTES: u16 = 24 * 60;
 
-/// A window.
+/// A window of the week.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Window {
-    /// From Monday.
+pub(crate) struct Window {
+    /// Whether it begins on Monday, Tuesday, …
     days: [bool; 7],
     /// Minutes of the day; `to` may be 24:00, or before `from`.
     from: u16,
     to: u16,
-    /// To the vault, if it says anything of that.
-    pub up: Option<Rate>,
-    /// From the vault.
-    pub down: Option<Rate>,
+    /// The rate to the vault, if the window has one.
+    pub(crate) up: Option<Rate>,
+    /// The rate from the vault, if the window has one.
+    pub(crate) down: Option<Rate>,
 }
 
 impl Window {
-    /// Whether it is open at a time of its zone.
-    #[must_use]
-    pub fn is_open(&self, at: DateTime) -> bool {
+    /// Whether the window is open at this time of its time zone.
+    pub(crate) fn is_open(&self, at: DateTime) -> bool {
         let minute = minute_of(at.time());
         let today = usize::from(at.date().weekday().to_monday_zero_offset().unsigned_abs());
         let yesterday = (today + 6) % 7;
@@ -48,7 +48,7 @@ impl FromStr for Window {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let bad = |why: &str| format!("{text:?} is no window: {why}; write it like 'mon-fri 08:00-18:00 2Mbps'");
+        let bad = |why: &str| format!("{text:?} is not a window: {why}; write it like 'mon-fri 08:00-18:00 2Mbps'");
         let mut words = text.split_whitespace();
         let (Some(day_words), Some(time_words)) = (words.next(), words.next()) else {
             return Err(bad("it needs days, times and a rate"));
@@ -63,16 +63,16 @@ impl FromStr for Window {
         }
         let (mut up, mut down) = (None, None);
         for word in words {
-            let (ways, rate): (&mut [&mut Option<Rate>], _) = match word.split_once('=') {
+            let (directions, rate): (&mut [&mut Option<Rate>], _) = match word.split_once('=') {
                 Some(("up", rate)) => (&mut [&mut up], rate),
                 Some(("down", rate)) => (&mut [&mut down], rate),
                 Some(_) => return Err(bad("a rate is for `up=` or `down=`")),
                 None => (&mut [&mut up, &mut down], word),
             };
             let rate = units::rate(rate).map_err(|why| bad(&why))?;
-            for way in ways {
-                if way.replace(rate).is_some() {
-                    return Err(bad("it has two rates for one way"));
+            for direction in directions {
+                if direction.replace(rate).is_some() {
+                    return Err(bad("it has two rates for one direction"));
                 }
             }
         }

@@ -1,10 +1,9 @@
-//! `throttle.json` in the state folder: how fast the agent may send and fetch, and when. Written by `throttle set`, read by
-//! every process of the agent, again whenever it changes, so that a change acts on a job that runs.
+//! `throttle.json` in the state folder: how fast the agent may send and fetch, and when. `throttle set` writes it.
+//! Every process of the agent reads it, and reads it again when it changes, so a change acts on a running job.
 //!
-//! Rates are kept as they were written. A window that is open decides for the ways it names; of several, the first. Options of
-//! a job (`--upload-limit`) decide before all of that.
-
-mod window;
+//! The file keeps rates as they were typed. While a window is open, its rates replace the others; of several open
+//! windows, the first that names a direction decides for it. Options of a job (`--upload-limit`) come before all of
+//! that.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -15,39 +14,37 @@ use jiff::tz::TimeZone;
 use lockstone_actors::throttle::Limits;
 use serde::{Deserialize, Serialize};
 
-use super::home::{Home, remove_if_there, write_atomically};
-use super::signals;
+use super::reload::ReloadRequests;
+use super::window::Window;
+use crate::agent::state::files::{remove_if_there, write_atomically};
+use crate::agent::state::folder::StateFolder;
 use crate::failure::Failure;
 use crate::text::units::{self, Rate};
-pub use window::Window;
 
 /// What the file says.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct ThrottleSettings {
+pub(crate) struct ThrottleSettings {
     /// Outside of windows, to the vault: `20Mbps`, `8MiB/s`, `unlimited`, `0`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub upload: Option<String>,
+    pub(crate) upload: Option<String>,
     /// Outside of windows, from the vault.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub download: Option<String>,
+    pub(crate) download: Option<String>,
     /// Requests a second.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub requests: Option<u32>,
+    pub(crate) requests: Option<u32>,
     /// `mon-fri 08:00-18:00 2Mbps`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub windows: Vec<String>,
+    pub(crate) windows: Vec<String>,
     /// An IANA name; without one, the machine's.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub time_zone: Option<String>,
+    pub(crate) time_zone: Option<String>,
 }
 
 impl ThrottleSettings {
-    /// Reads the file; without one nothing is limited.
-    ///
-    /// # Errors
-    /// It cannot be read, or says what means nothing, in words.
-    pub fn load(path: &Path) -> Result<ThrottleSettings, String> {
+    /// Reads the file. If there is no file, nothing is limited. The error says what cannot be read or understood.
+    pub(crate) fn load(path: &Path) -> Result<ThrottleSettings, String> {
         match fs::read_to_string(path) {
             Ok(text) => serde_json::from_str(&text).map_err(|error| error.to_string()),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(ThrottleSettings::default()),
@@ -55,13 +52,10 @@ impl ThrottleSettings {
         }
     }
 
-    /// Writes the file, or removes it where nothing is set.
-    ///
-    /// # Errors
-    /// It could not be written.
-    pub fn save(&self, home: &Home) -> anyhow::Result<()> {
-        home.prepare()?;
-        let path = home.throttle();
+    /// Writes the file, or removes it if nothing is set.
+    pub(crate) fn save(&self, state: &StateFolder) -> anyhow::Result<()> {
+        state.prepare()?;
+        let path = state.throttle_settings();
         if *self == ThrottleSettings::default() {
             return remove_if_there(&path);
         }
@@ -69,11 +63,8 @@ impl ThrottleSettings {
         write_atomically(&path, text.as_bytes(), 0o600)
     }
 
-    /// What it means.
-    ///
-    /// # Errors
-    /// What means nothing, in words.
-    pub fn plan(&self) -> Result<Plan, String> {
+    /// The limits by time that these settings mean. The error says which setting is not understood.
+    pub(crate) fn plan(&self) -> Result<Plan, String> {
         let limit = |text: &Option<String>| text.as_deref().map_or(Ok(Rate(None)), units::rate);
         let zone = match self.time_zone.as_deref() {
             Some(name) => TimeZone::get(name)
@@ -90,9 +81,9 @@ impl ThrottleSettings {
     }
 }
 
-/// Limits by time.
+/// The limits at any time.
 #[derive(Debug, Clone)]
-pub struct Plan {
+pub(crate) struct Plan {
     up: Option<u64>,
     down: Option<u64>,
     requests: Option<u64>,
@@ -102,8 +93,7 @@ pub struct Plan {
 
 impl Plan {
     /// The limits at a moment.
-    #[must_use]
-    pub fn at(&self, now: Timestamp) -> Limits {
+    pub(crate) fn at(&self, now: Timestamp) -> Limits {
         let here = now.to_zoned(self.zone.clone()).datetime();
         let open = || self.windows.iter().filter(|window| window.is_open(here));
         Limits {
@@ -115,71 +105,67 @@ impl Plan {
         }
     }
 
-    /// Which of the windows are open at a moment, by their place.
-    #[must_use]
-    pub fn open_at(&self, now: Timestamp) -> Vec<usize> {
+    /// The places in the list of windows of those that are open at a moment.
+    pub(crate) fn open_at(&self, now: Timestamp) -> Vec<usize> {
         let here = now.to_zoned(self.zone.clone()).datetime();
         let is_open = |place: &usize| self.windows.get(*place).is_some_and(|window| window.is_open(here));
         (0..self.windows.len()).filter(is_open).collect()
     }
 
     /// The name of the time zone.
-    #[must_use]
-    pub fn zone(&self) -> &str {
+    pub(crate) fn zone(&self) -> &str {
         self.zone.iana_name().unwrap_or("the machine's")
     }
 }
 
-/// What a job's own options say.
+/// What a job's own options say. They come before the settings.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Overrides {
+pub(crate) struct Overrides {
     /// `--upload-limit`.
-    pub up: Option<Rate>,
+    pub(crate) up: Option<Rate>,
     /// `--download-limit`.
-    pub down: Option<Rate>,
+    pub(crate) down: Option<Rate>,
 }
 
-/// Knows the limits of now: reads the file again where it has changed or SIGHUP came, and looks at the clock.
+/// Knows the limits of now. Reads the file again when it has changed or when a reload was asked for.
 #[derive(Debug)]
-pub struct Source {
+pub(crate) struct LimitSource {
     path: Option<PathBuf>,
     overrides: Overrides,
+    reload: ReloadRequests,
     seen: Option<Stamp>,
     plan: Plan,
 }
 
-/// What shows that the file has changed, and how often SIGHUP came.
+/// Changes when the file changes or a reload is asked for: inode, modification time and length of the file, and the
+/// number of reloads asked for so far.
 type Stamp = (Option<(u64, i64, i64, u64)>, u64);
 
-impl Source {
-    /// A source that has read the file.
-    ///
-    /// # Errors
-    /// `usage` where the file means nothing.
-    pub fn open(overrides: Overrides) -> Result<Source, Failure> {
-        let path = Home::locate().ok().map(|home| home.throttle());
+impl LimitSource {
+    /// Reads the file for the first time. Fails with `usage` if it is not understood.
+    pub(crate) fn open(overrides: Overrides, reload: ReloadRequests) -> Result<LimitSource, Failure> {
+        let path = StateFolder::locate().ok().map(|state| state.throttle_settings());
         let (settings, seen) = match &path {
-            Some(path) => (ThrottleSettings::load(path), Some(stamp(path))),
+            Some(path) => (ThrottleSettings::load(path), Some(stamp(path, &reload))),
             None => (Ok(ThrottleSettings::default()), None),
         };
         let plan = settings.and_then(|settings| settings.plan()).map_err(|why| {
             let shown = path.as_deref().unwrap_or(Path::new("throttle.json")).display();
-            Failure::usage(
-                format!("{shown}: {why}"),
-                "`lockstone throttle clear` removes all limits",
-            )
+            let hint = "`lockstone throttle clear` removes all limits";
+            Failure::usage(format!("{shown}: {why}"), hint)
         })?;
-        Ok(Source {
+        Ok(LimitSource {
             path,
             overrides,
+            reload,
             seen,
             plan,
         })
     }
 
     /// The limits of now.
-    pub fn now(&mut self) -> Limits {
-        self.reread();
+    pub(crate) fn now(&mut self) -> Limits {
+        self.read_again_if_changed();
         let limits = self.plan.at(Timestamp::now());
         Limits {
             up: self.overrides.up.map_or(limits.up, |Rate(limit)| limit),
@@ -188,9 +174,9 @@ impl Source {
         }
     }
 
-    fn reread(&mut self) {
+    fn read_again_if_changed(&mut self) {
         let Some(path) = &self.path else { return };
-        let stamp = Some(stamp(path));
+        let stamp = Some(stamp(path, &self.reload));
         if self.seen == stamp {
             return;
         }
@@ -204,12 +190,11 @@ impl Source {
     }
 }
 
-fn stamp(path: &Path) -> Stamp {
+fn stamp(path: &Path, reload: &ReloadRequests) -> Stamp {
     let file = fs::metadata(path).ok();
     let file = file.map(|file| (file.ino(), file.mtime(), file.mtime_nsec(), file.len()));
-    (file, signals::hangups())
+    (file, reload.count())
 }
 
 #[cfg(test)]
-#[path = "throttle_tests.rs"]
 mod tests;

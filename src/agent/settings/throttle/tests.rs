@@ -78,7 +78,7 @@ fn at(plan: &Plan, moment: &str) -> (Option<u64>, Option<u64>) {
 }
 
 #[test]
-fn the_first_open_window_that_names_a_way_decides_for_it() {
+fn the_first_open_window_that_names_a_direction_decides_for_it() {
     let plan = plan(
         r#"{"upload": "80Mbps", "download": "unlimited", "time_zone": "Europe/Berlin", "requests": 5,
             "windows": ["mon-fri 08:00-18:00 up=8Mbps", "daily 12:00-13:00 0"]}"#,
