@@ -6,6 +6,7 @@
 
 mod cursor;
 mod diff;
+mod paths;
 mod walk;
 
 use std::ops::ControlFlow;
@@ -24,6 +25,7 @@ use crate::tree::decode_page;
 pub use cursor::FolderCursor;
 pub(crate) use cursor::Peek;
 pub use diff::{Change, OnChange, Side, diff};
+pub use paths::candidates;
 pub use walk::{TreeWalk, Walked};
 
 /// Shortest prefix of an id that names a point, hex digits.
