@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use lockstone_actors::CheckReport;
 use lockstone_proto::ids::PointId;
+use lockstone_vault::check::CheckReport;
 use lockstone_vault::damage::Damage;
 use serde::Serialize;
 

@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use jiff::Timestamp;
 use lockstone_vault::VaultError;
 use lockstone_vault::access::credentials::OperatorKey;
-use lockstone_vault::store::conformance::ProbeReport;
+use lockstone_vault::store::probe::ProbeReport;
 use lockstone_vault::vault::{CreateOptions, Vault};
 
 use crate::agent::environment::Environment;

@@ -74,10 +74,10 @@ impl Records {
                 metrics.recorded(&job_metrics::ended(&record.job, record.written));
             }
         }
-        let running: Vec<&str> = self
+        let running: Vec<JobKind> = self
             .jobs()
             .filter(|job| job.runs())
-            .map(|job| job.kind.word())
+            .map(|job| job.kind)
             .collect();
         metrics.running(&running);
         let newest = self

@@ -3,15 +3,15 @@
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use lockstone_actors::{BackupReport, BackupRequest, JobStatus, Tuning, Warning};
+use lockstone_actors::{BackupReport, BackupRequest, JobContext, JobStatus, Tuning, Warning};
 use lockstone_host::snapshot::{SnapshotMode, cleanup_leftovers};
 use lockstone_host::walk::Rules;
 use lockstone_proto::ids::JobId;
-use lockstone_proto::job::JobKind;
+use lockstone_proto::job::{JobKind, JobState};
 use serde_json::{Map, Value};
 
-use super::ending::{Ending, Figures, state_of, value_of};
-use super::perform::{Job, PipelineContext};
+use super::ending::{Ending, Figures, value_of};
+use super::perform::Job;
 use crate::agent::access::right::registered;
 use crate::agent::access::session::Session;
 use crate::agent::environment::Environment;
@@ -142,20 +142,13 @@ impl Job for Backup {
         Ok((session, request))
     }
 
-    fn work(request: BackupRequest, context: PipelineContext) -> Result<BackupReport, Failure> {
-        Ok(lockstone_actors::backup(
-            context.domain,
-            request,
-            context.tuning,
-            context.metrics,
-            context.progress,
-            &context.cancel,
-        ))
+    fn work(request: BackupRequest, context: JobContext) -> Result<BackupReport, Failure> {
+        Ok(lockstone_actors::backup(context, request))
     }
 
     fn ending(&self, job: JobId, report: &mut BackupReport) -> Ending {
         add_warnings(report, &self.sources);
-        let state = state_of(report.status);
+        let state: JobState = report.status.into();
         let failure = report.error.clone().map(Failure::from);
         let error = failure.as_ref().map(Into::into);
         Ending {

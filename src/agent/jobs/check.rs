@@ -1,14 +1,13 @@
 //! A check: whether what is in the vault can be restored, and exactly what cannot.
 
-use std::time::{Duration, Instant};
-
-use lockstone_actors::{CheckReport, CheckRequest, Tuning};
+use lockstone_actors::{CheckReport, CheckRequest, JobContext, Tuning};
 use lockstone_proto::ids::JobId;
 use lockstone_proto::job::{JobKind, JobState};
+use lockstone_vault::check::CheckReport as Findings;
 use serde_json::{Map, Value};
 
 use super::ending::{Ending, Figures, value_of};
-use super::perform::{Job, PipelineContext};
+use super::perform::Job;
 use crate::agent::access::right::{Access, Right};
 use crate::agent::access::session::Session;
 use crate::agent::environment::Environment;
@@ -32,12 +31,6 @@ pub(crate) struct Check {
     right: Right,
 }
 
-/// What a check found, and how long it took.
-pub(crate) struct Checked {
-    pub(crate) report: CheckReport,
-    pub(crate) duration: Duration,
-}
-
 impl Check {
     /// Fails with `not-registered` (exit 8) if this server's own backups are meant and it has no registration.
     pub(crate) fn prepare(access: &Access, order: CheckOrder) -> Result<Check, Failure> {
@@ -49,7 +42,7 @@ impl Check {
 impl Job for Check {
     const KIND: JobKind = JobKind::Check;
     type Request = CheckRequest;
-    type Report = Checked;
+    type Report = CheckReport;
 
     fn state(&self) -> &StateFolder {
         &self.state
@@ -63,35 +56,27 @@ impl Job for Check {
         Map::from_iter([("read_data".to_owned(), self.order.read_data.into())])
     }
 
-    async fn open(&mut self, environment: &Environment, _job: JobId) -> Result<(Session, CheckRequest), Failure> {
+    async fn open(&mut self, environment: &Environment, job: JobId) -> Result<(Session, CheckRequest), Failure> {
         let session = Session::open_by(environment, &self.state, &self.right).await?;
         let request = CheckRequest {
+            job,
             read_data: self.order.read_data.map(f64::from),
         };
         Ok((session, request))
     }
 
-    fn work(request: CheckRequest, context: PipelineContext) -> Result<Checked, Failure> {
-        let started = Instant::now();
-        let report = lockstone_actors::check(
-            &context.domain,
-            request,
-            context.tuning,
-            &context.metrics,
-            &context.progress,
-            &context.cancel,
-        )?;
-        Ok(Checked {
-            report,
-            duration: started.elapsed(),
-        })
+    fn work(request: CheckRequest, context: JobContext) -> Result<CheckReport, Failure> {
+        let report = lockstone_actors::check(context, request);
+        match report.error {
+            Some(error) => Err(error.into()),
+            None => Ok(report),
+        }
     }
 
     /// Damage is the result of a check, and ends it as failed (exit 6).
-    fn ending(&self, _job: JobId, checked: &mut Checked) -> Ending {
-        let report = &checked.report;
-        let failure = damage(report);
-        let state = match (&failure, report.cancelled) {
+    fn ending(&self, _job: JobId, report: &mut CheckReport) -> Ending {
+        let failure = damage(&report.found);
+        let state = match (&failure, report.found.cancelled) {
             (Some(_), _) => JobState::Failed,
             (None, true) => JobState::Cancelled,
             (None, false) => JobState::Completed,
@@ -100,16 +85,16 @@ impl Job for Check {
             state,
             failure,
             point: None,
-            document: value_of(&CheckDocument::new(report, checked.duration)),
+            document: value_of(&CheckDocument::new(&report.found, report.duration)),
             figures: Figures::default(),
-            restarts: 0,
+            restarts: report.restarts,
         }
     }
 }
 
-fn damage(report: &CheckReport) -> Option<Failure> {
-    let objects = render::counted(report.damaged.len() as u64, "object", "objects");
+fn damage(found: &Findings) -> Option<Failure> {
+    let objects = render::counted(found.damaged.len() as u64, "object", "objects");
     let message = format!("the vault is damaged: {objects}");
     let hint = "what is not named above still restores; put the objects back from a copy of the vault if there is one";
-    (!report.damaged.is_empty()).then(|| Failure::new(Exit::Damaged, "damaged", message, hint))
+    (!found.damaged.is_empty()).then(|| Failure::new(Exit::Damaged, "damaged", message, hint))
 }

@@ -1,6 +1,5 @@
 //! How a job ended, as far as its records and its caller need to know.
 
-use lockstone_actors::JobStatus;
 use lockstone_proto::ids::PointId;
 use lockstone_proto::job::JobState;
 use serde::Serialize;
@@ -58,14 +57,4 @@ pub(super) fn value_of(document: &impl Serialize) -> Value {
         tracing::error!(%error, "the job's document cannot be written");
         Value::Null
     })
-}
-
-/// The state of a job whose pipeline ended like this.
-pub(super) fn state_of(status: JobStatus) -> JobState {
-    match status {
-        JobStatus::Completed => JobState::Completed,
-        JobStatus::CompletedWithWarnings => JobState::CompletedWithWarnings,
-        JobStatus::Cancelled => JobState::Cancelled,
-        JobStatus::Failed => JobState::Failed,
-    }
 }

@@ -56,8 +56,8 @@ pub(crate) fn ended(record: &JobRecord, written: SystemTime) -> EndedJob {
         |end| end.as_millisecond() as f64 / 1000.0,
     );
     EndedJob {
-        kind: record.kind.word().to_owned(),
-        status: record.state.word().to_owned(),
+        kind: record.kind,
+        status: record.state,
         ended_s,
         duration: Duration::try_from_secs_f64(seconds.unwrap_or(0.0)).unwrap_or_default(),
         bytes: figures(byte_figures(record.kind)),

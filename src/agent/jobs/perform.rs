@@ -2,10 +2,9 @@
 
 use std::sync::Arc;
 
-use lockstone_actors::{CancelToken, Metrics, Progress, SPANS, Tuning};
+use lockstone_actors::{JobContext, Progress, SPANS, Tuning};
 use lockstone_proto::ids::JobId;
 use lockstone_proto::job::JobKind;
-use lockstone_vault::domain::Domain;
 use serde_json::{Map, Value};
 use tokio::sync::oneshot;
 use tracing::{Instrument as _, Span};
@@ -46,19 +45,10 @@ pub(crate) trait Job {
     ) -> impl Future<Output = Result<(Session, Self::Request), Failure>> + Send;
 
     /// Runs the pipeline to its end. Blocks. A failure here is a job that did not run.
-    fn work(request: Self::Request, context: PipelineContext) -> Result<Self::Report, Failure>;
+    fn work(request: Self::Request, context: JobContext) -> Result<Self::Report, Failure>;
 
     /// How the job ended, by the pipeline's report.
     fn ending(&self, job: JobId, report: &mut Self::Report) -> Ending;
-}
-
-/// What every pipeline runs with.
-pub(crate) struct PipelineContext {
-    pub(crate) domain: Arc<Domain>,
-    pub(crate) tuning: Tuning,
-    pub(crate) metrics: Arc<Metrics>,
-    pub(crate) progress: Arc<Progress>,
-    pub(crate) cancel: CancelToken,
 }
 
 /// A job that ran to its end, in whatever way it ended.
@@ -95,7 +85,7 @@ async fn perform_as<J: Job>(
     };
     let progress = Arc::new(Progress::new());
     run.announce(&session, &progress).await;
-    let context = PipelineContext {
+    let context = JobContext {
         domain: Arc::clone(&session.domain),
         tuning: job.tuning(),
         metrics: Arc::clone(&environment.metrics),

@@ -2,14 +2,14 @@
 
 use std::path::PathBuf;
 
-use lockstone_actors::{Conflict, RestoreReport, RestoreRequest, RestoreTo, Tuning};
+use lockstone_actors::{Conflict, JobContext, RestoreReport, RestoreRequest, RestoreTo, Tuning};
 use lockstone_proto::ids::{JobId, PointId};
-use lockstone_proto::job::JobKind;
+use lockstone_proto::job::{JobKind, JobState};
 use lockstone_vault::log::Point;
 use serde_json::{Map, Value};
 
-use super::ending::{Ending, Figures, state_of, value_of};
-use super::perform::{Job, PipelineContext};
+use super::ending::{Ending, Figures, value_of};
+use super::perform::Job;
 use crate::agent::access::paths::find_path;
 use crate::agent::access::right::{Access, Right};
 use crate::agent::access::session::Session;
@@ -124,19 +124,12 @@ impl Job for Restore {
         Ok((session, request))
     }
 
-    fn work(request: RestoreRequest, context: PipelineContext) -> Result<RestoreReport, Failure> {
-        Ok(lockstone_actors::restore(
-            context.domain,
-            request,
-            context.tuning,
-            context.metrics,
-            context.progress,
-            &context.cancel,
-        ))
+    fn work(request: RestoreRequest, context: JobContext) -> Result<RestoreReport, Failure> {
+        Ok(lockstone_actors::restore(context, request))
     }
 
     fn ending(&self, job: JobId, report: &mut RestoreReport) -> Ending {
-        let state = state_of(report.status);
+        let state: JobState = report.status.into();
         let failure = report.error.clone().map(Failure::from).or_else(|| damage(report));
         let error = failure.as_ref().map(Into::into);
         Ending {

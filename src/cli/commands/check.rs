@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use clap::Args;
-use lockstone_actors::CheckReport;
+use lockstone_vault::check::CheckReport;
 use tracing::Level;
 
 use crate::agent::jobs::check::{Check, CheckOrder};
@@ -47,9 +47,9 @@ pub(crate) fn run(context: &Context, args: &CheckArgs) -> Outcome {
     };
     let check = Check::prepare(&args.access.access(), order)?;
     let finished = job::run(context, &args.metrics, check)?;
-    let (checked, ending) = (&finished.report, &finished.ending);
+    let (report, ending) = (&finished.report, &finished.ending);
     context.out.document(&ending.document);
-    show_summary(&context.out, &checked.report, args.read_data, checked.duration);
+    show_summary(&context.out, &report.found, args.read_data, report.duration);
     if let Some(failure) = &ending.failure {
         say(Level::ERROR, &failure.to_string());
     }

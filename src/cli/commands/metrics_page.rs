@@ -1,6 +1,6 @@
 //! `lockstone metrics-page`: prints the page that is kept as `docs/metrics.md`.
 
-use lockstone_actors::metrics::catalogue;
+use lockstone_actors::metrics::list;
 
 use crate::cli::context::Context;
 use crate::cli::output::Outcome;
@@ -8,7 +8,7 @@ use crate::documents::pages::PageDocument;
 use crate::failure::Exit;
 
 pub(crate) fn run(context: &Context) -> Outcome {
-    let page = catalogue::page();
+    let page = list::page();
     context.out.text(&page);
     context.out.document(&PageDocument { page });
     Ok(Exit::Done)

@@ -1,4 +1,4 @@
-//! Secrets as text: base64 in lines of 64 between BEGIN and END lines, as people know it from PEM. For credentials and
+//! Secrets as text, in a form like PEM: base64 in lines of 64 between BEGIN and END lines. Used for credentials and
 //! operator keys.
 
 use base64::Engine as _;
@@ -23,7 +23,7 @@ pub(crate) fn write(label: &str, bytes: &[u8]) -> Zeroizing<String> {
     text
 }
 
-/// The bytes of the text. Lines before BEGIN and behind END are ignored, as are spaces at the ends of lines.
+/// The bytes of the text. Lines before BEGIN and after END are ignored, and spaces at the ends of lines.
 pub(crate) fn read(label: &str, text: &str) -> Result<Zeroizing<Vec<u8>>, &'static str> {
     if text.len() > MAX {
         return Err("it is too long");
@@ -37,7 +37,7 @@ pub(crate) fn read(label: &str, text: &str) -> Result<Zeroizing<Vec<u8>>, &'stat
             return STANDARD
                 .decode(encoded.as_bytes())
                 .map(Zeroizing::new)
-                .map_err(|_| "it is no base64");
+                .map_err(|_| "it is not base64");
         }
         encoded.push_str(line);
     }

@@ -98,7 +98,7 @@ async fn change(session: &Session, points: &[PointId], choice: Choice) -> Result
     let now = Timestamp::now();
     match choice {
         Choice::Delete => session.domain.forget(points, now).await?,
-        Choice::Undelete => session.domain.unforget(points, now).await?,
+        Choice::Undelete => session.domain.undelete(points, now).await?,
     };
     Ok(())
 }
