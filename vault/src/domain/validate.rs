@@ -85,7 +85,7 @@ mod tests {
             point_id: vec![n; 16].into(),
             ..PointSummary::default()
         };
-        Body::Commit(Box::new(summary), Box::new(CommitBody::default()))
+        Body::Commit(Box::new(summary), Box::default())
     }
 
     /// The sum of a log that has these bodies as its entries 1, 2, 3 …
