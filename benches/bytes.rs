@@ -1,5 +1,5 @@
-//! What one core does of each step of a file's bytes: cutting, hashing, compressing, sealing, and the way back. `make bench`;
-//! `lockstone bench primitives` measures about the same on a user's machine, `benches/compare` whole programs.
+//! What one core does of each step of a file's bytes: cutting, hashing, compressing, sealing, and the way back. `make
+//! bench`; `lockstone bench primitives` measures about the same on a user's machine, `benches/compare` whole programs.
 #![allow(missing_docs, clippy::unwrap_used, reason = "a bench")]
 
 mod support;

@@ -35,7 +35,7 @@ impl Iterator for Chunks<'_> {
         if self.chunks.is_finished() {
             return None;
         }
-        let next = self.engine.finish(self.chunks.next());
+        let next = self.engine.run_to_end(self.chunks.next());
         next.map_err(Fault::from).transpose()
     }
 }

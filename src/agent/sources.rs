@@ -1,8 +1,8 @@
 //! From the paths a person names to the sources of a backup: absolute, without `.` and `..`, none within another.
 //!
-//! A source keeps its own last name: what stands above it is resolved (so that one folder has one path, however it was
-//! reached), but a source that is itself a symlink is backed up as that symlink, like any other symlink in a tree. A path
-//! that ends in `/` or `/.` means the folder, so it follows the link.
+//! Symlinks above a source are resolved, so that one folder has one path however it was reached. A source that is
+//! itself a symlink is backed up as that symlink, like any other symlink in a tree. A path that ends in `/` or `/.`
+//! means the folder, so it follows the link.
 
 use std::fs;
 use std::io;
@@ -12,21 +12,20 @@ use std::path::{Component, Path, PathBuf};
 use crate::failure::Failure;
 use crate::text::render;
 
-/// The sources of a backup, and what the user should hear about them.
+/// The sources of a backup, and what the user should know about them.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Sources {
+pub(crate) struct Sources {
     /// Absolute paths in byte order, none within another.
-    pub paths: Vec<PathBuf>,
-    /// Things that deserve a look: path and message.
-    pub warnings: Vec<(PathBuf, String)>,
+    pub(crate) paths: Vec<PathBuf>,
+    /// What deserves a look: path and message.
+    pub(crate) warnings: Vec<(PathBuf, String)>,
 }
 
-/// Resolves what a person named.
+/// Resolves the paths that a person named.
 ///
-/// # Errors
-/// Where one of them does not exist or cannot be reached: nothing is backed up then, because a backup that silently
-/// lacks a source looks like a good one.
-pub fn resolve(named: &[PathBuf]) -> Result<Sources, Failure> {
+/// Fails if one of them does not exist or cannot be reached. Then nothing is backed up, because a backup that
+/// silently lacks a source looks like a good one.
+pub(crate) fn resolve(named: &[PathBuf]) -> Result<Sources, Failure> {
     let mut sources = Sources::default();
     let mut missing = Vec::new();
     for path in named {
@@ -55,13 +54,9 @@ pub fn resolve(named: &[PathBuf]) -> Result<Sources, Failure> {
     Ok(sources)
 }
 
-/// Refuses sources within the vault, and finds the program's own folders within the sources.
-///
-/// `own` are folders that must not be backed up, each with its name ("the vault", …).
-///
-/// # Errors
-/// Where a source is one of these folders or lies in one.
-pub fn keep_out(sources: &[PathBuf], own: &[(&str, &Path)]) -> Result<Vec<PathBuf>, Failure> {
+/// Finds the program's own folders within the sources. `own` are folders that must not be backed up, each with its name
+/// ("the vault", …). Fails if a source is one of these folders or lies in one.
+pub(crate) fn keep_out(sources: &[PathBuf], own: &[(&str, &Path)]) -> Result<Vec<PathBuf>, Failure> {
     let mut inside = Vec::new();
     for (what, folder) in own {
         let Ok(folder) = folder.canonicalize() else { continue };
@@ -111,12 +106,12 @@ fn link_to_folder(path: &Path) -> Option<PathBuf> {
     path.canonicalize().ok().filter(|target| target.is_dir())
 }
 
-/// Byte order, no doubles, and none within another.
+/// Puts the paths in byte order, and removes those that are within another.
 fn collapse(paths: &mut Vec<PathBuf>) {
     paths.sort();
     let mut kept: Vec<PathBuf> = Vec::with_capacity(paths.len());
     for path in paths.drain(..) {
-        // Paths compare by components, so what lies within a folder comes right behind it.
+        // Paths compare by components, so what lies within a folder comes directly after it.
         if !kept.last().is_some_and(|last| path.starts_with(last)) {
             kept.push(path);
         }

@@ -71,7 +71,7 @@ pub(super) fn validate_undelete(points: &[PointId], log: &Summed) -> Result<Vec<
 #[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use lockstone_proto::ids::ServerId;
-    use lockstone_proto::vault::{CommitBody, CondemnBody, PointSummary, RepackBody};
+    use lockstone_proto::vault::{CondemnBody, PointSummary, RepackBody};
 
     use super::*;
     use crate::log::{Body, Entry, LogHead};

@@ -1,0 +1,43 @@
+//! From a path that a user names to a path in a recovery point.
+
+use std::path::Path;
+
+use lockstone_proto::ids::ChunkId;
+use lockstone_proto::vault::Entry;
+use lockstone_vault::log::Point;
+use lockstone_vault::points::{self, Found};
+
+use super::session::Session;
+use crate::failure::{Exit, Failure};
+use crate::text::point::short;
+
+/// The top page of a point's tree; `None` if the tree is empty.
+pub(crate) fn root(point: &Point) -> Result<Option<ChunkId>, Failure> {
+    if point.body.root.is_empty() {
+        return Ok(None);
+    }
+    let id = ChunkId::try_from(&point.body.root[..]);
+    id.map(Some)
+        .map_err(|error| Failure::new(Exit::Damaged, "damaged", format!("a tree is damaged: {error}"), ""))
+}
+
+/// The path in the point that a user means, and its entry; the root has no entry. Fails with `no-such-path` if the
+/// point has no such path.
+pub(crate) async fn find_path(
+    session: &Session,
+    point: &Point,
+    path: &Path,
+) -> Result<(Vec<u8>, Option<Box<Entry>>), Failure> {
+    let root = root(point)?;
+    let working_folder = std::env::current_dir().ok();
+    for candidate in points::candidates(point, path, working_folder.as_deref()) {
+        match points::lookup(&*session.domain, root, &candidate).await? {
+            Found::Root => return Ok((candidate, None)),
+            Found::Entry(entry) => return Ok((candidate, Some(entry))),
+            Found::Missing => {}
+        }
+    }
+    let message = format!("{} is not in recovery point {}", path.display(), short(&point.id));
+    let hint = "see `lockstone points ls` for what is";
+    Err(Failure::failed("no-such-path", message, hint))
+}
