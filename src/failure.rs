@@ -11,7 +11,8 @@ use lockstone_vault::access::credentials::CredentialsError;
 use lockstone_vault::crypto::slots::SlotError;
 use lockstone_vault::error::Kind;
 use lockstone_vault::store::StoreError;
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::Value;
 
 /// The program's exit codes. Their numbers are part of the command line's contract.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,9 +56,10 @@ impl Exit {
 }
 
 /// Why a command did not do what was asked.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize)]
 pub(crate) struct Failure {
     /// The exit code.
+    #[serde(skip)]
     pub(crate) exit: Exit,
     /// A fixed word for scripts.
     pub(crate) code: &'static str,
@@ -102,7 +104,8 @@ impl Failure {
     /// The value of `error` in a JSON document.
     #[must_use]
     pub(crate) fn json(&self) -> Value {
-        json!({ "code": self.code, "message": self.message, "hint": self.hint })
+        // Strings alone can always be written.
+        serde_json::to_value(self).unwrap_or_default()
     }
 }
 
