@@ -11,7 +11,6 @@ use lockstone_vault::access::credentials::CredentialsError;
 use lockstone_vault::crypto::slots::SlotError;
 use lockstone_vault::error::Kind;
 use lockstone_vault::store::StoreError;
-use serde::Serialize;
 
 /// The program's exit codes. Their numbers are part of the command line's contract.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,10 +54,9 @@ impl Exit {
 }
 
 /// Why a command did not do what was asked.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone)]
 pub(crate) struct Failure {
     /// The exit code.
-    #[serde(skip)]
     pub(crate) exit: Exit,
     /// A fixed word for scripts.
     pub(crate) code: &'static str,
@@ -99,16 +97,6 @@ impl Failure {
     pub(crate) fn cancelled() -> Failure {
         Failure::new(Exit::Cancelled, "cancelled", "cancelled", "")
     }
-<<<<<<< HEAD
-=======
-
-    /// The value of `error` in a JSON document.
-    #[must_use]
-    pub(crate) fn json(&self) -> Value {
-        // Strings alone can always be written.
-        serde_json::to_value(self).unwrap_or_default()
-    }
->>>>>>> vault
 }
 
 impl fmt::Display for Failure {
