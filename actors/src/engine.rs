@@ -13,10 +13,12 @@ use crate::tuning::Tuning;
 pub(crate) struct Engine {
     pool: rayon::ThreadPool,
     runtime: tokio::runtime::Runtime,
+    /// The job's.
+    cancel: CancelToken,
 }
 
 impl Engine {
-    pub(crate) fn new(tuning: &Tuning) -> Result<Self, Fault> {
+    pub(crate) fn new(tuning: &Tuning, cancel: &CancelToken) -> Result<Self, Fault> {
         let failed = |what: &str, error: &dyn std::fmt::Display| {
             Fault::new(Kind::Shortage, format!("{what} could not be started: {error}"))
                 .hint("raise the limit of threads (`ulimit -u`, or `TasksMax=` of the service), or free memory")
@@ -33,7 +35,11 @@ impl Engine {
             .enable_all()
             .build()
             .map_err(|error| failed("the store's runtime", &error))?;
-        Ok(Self { pool, runtime })
+        Ok(Self {
+            pool,
+            runtime,
+            cancel: cancel.clone(),
+        })
     }
 
     /// Runs CPU work on the pool and waits for it. The work must not touch a channel, a lock or a database.
@@ -70,12 +76,17 @@ impl Engine {
         })
     }
 
+    /// The same with the job's own token, where that of a generation is not at hand.
+    pub(crate) fn run_unless_cancelled<F: Future>(&self, task: F) -> Result<F::Output, Stop> {
+        self.run_cancellable(&self.cancel, task)
+    }
+
     /// The runtime, for libraries that spawn tasks themselves.
     pub(crate) fn handle(&self) -> tokio::runtime::Handle {
         self.runtime.handle().clone()
     }
 
-    /// Runs a task on the calling thread. It can't be cancelled.
+    /// Runs a task on the calling thread. It can't be cancelled, so it is only for what must not end in the middle.
     pub(crate) fn run_to_end<F: Future>(&self, task: F) -> F::Output {
         self.runtime.block_on(task)
     }

@@ -71,7 +71,7 @@ pub(super) struct BackupJob {
 impl BackupJob {
     pub(super) fn new(context: &JobContext, request: BackupRequest) -> Result<Self, Fault> {
         let tuning = context.tuning.clone();
-        let engine = Engine::new(&tuning)?;
+        let engine = Engine::new(&tuning, &context.cancel)?;
         let pool = Pool::new(tuning.buffers());
         let mut point = [0; PointId::LEN];
         getrandom::fill(&mut point)

@@ -1,6 +1,7 @@
 //! The Checker stage runs `vault`'s check and shows how far it is.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -10,6 +11,9 @@ use parking_lot::Mutex;
 use super::job::CheckJob;
 use crate::flow::{Body, CancelToken, Stop, fault_point};
 use crate::progress::set;
+
+/// How long a cancelled check waits for the store.
+const LAST_ANSWER: Duration = Duration::from_secs(1);
 
 pub(super) struct Checker {
     job: Arc<CheckJob>,
@@ -35,9 +39,19 @@ impl Body for Checker {
         };
         let cancelled = || self.cancel.is_cancelled();
         let on_runtime = OnRuntime(job.engine.handle());
-        let found = job
-            .engine
-            .run_to_end(check::check(&job.domain, &options, &on_runtime, &show, &cancelled))?;
+        let check = check::check(&job.domain, &options, &on_runtime, &show, &cancelled);
+        // A check that is cancelled ends with what it has found, unless the store does not answer.
+        let given_up = async {
+            self.cancel.cancelled().await;
+            tokio::time::sleep(LAST_ANSWER).await;
+        };
+        let found = job.engine.run_to_end(async {
+            tokio::select! {
+                found = check => Some(found),
+                () = given_up => None,
+            }
+        });
+        let found = found.ok_or(Stop::Cancelled)??;
         let cancelled = found.cancelled;
         *job.found.lock() = Some(found);
         if cancelled { Err(Stop::Cancelled) } else { Ok(()) }

@@ -90,7 +90,7 @@ impl CheckJob {
         Ok(Self {
             domain: Arc::clone(&context.domain),
             request,
-            engine: Engine::new(&context.tuning)?,
+            engine: Engine::new(&context.tuning, &context.cancel)?,
             tuning: context.tuning.clone(),
             progress: Arc::clone(&context.progress),
             sample: u64::from_le_bytes(sample),

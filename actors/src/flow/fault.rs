@@ -65,7 +65,7 @@ impl Fault {
     /// Whether the fault of one object may be recorded, so that the job can go on with the others. Every other fault
     /// would meet the next object, too, and ends the generation.
     pub(crate) fn costs_one_object(&self) -> bool {
-        !self.transient && matches!(self.kind, Kind::Damaged | Kind::Other)
+        !self.transient && self.kind == Kind::Damaged
     }
 }
 

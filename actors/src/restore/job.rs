@@ -87,7 +87,7 @@ impl RestoreJob {
         Ok(Self {
             domain: Arc::clone(&context.domain),
             request,
-            engine: Engine::new(&tuning)?,
+            engine: Engine::new(&tuning, &context.cancel)?,
             // Only raw bytes are in the pool's buffers, and they get half of the budget. A store has buffers of its
             // own.
             pool: Pool::new(tuning.buffers() * 2 / 3),

@@ -4,15 +4,21 @@
 //! One connection serves many requests, one after another. Redirects are not followed: a body that was sent cannot be
 //! sent again from here, and a redirect means that the bucket is in another region. Nothing is retried here either:
 //! `Retry` repeats whole operations.
+//!
+//! A request is signed before it gets here. If the pace then holds it for long, it is not sent: `Retry` begins it again
+//! with a fresh signature, and what the pace allowed is kept for it (`spare`).
+//!
+//! No answer is believed to be as long as its sender likes: `bounded`.
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::{Method, Response, StatusCode};
-use http_body_util::{BodyExt, LengthLimitError, Limited};
+use http_body_util::BodyExt;
 use object_store::ClientOptions;
 use object_store::client::{
     HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpResponse, HttpResponseBody, HttpService,
@@ -21,6 +27,7 @@ use reqwest::Client;
 
 use super::StoreError;
 use super::body::{Awaited, Paced, Watch, stalled};
+use super::bounded::{self, Bounded};
 use super::fault::{Answer, Refusal, WireFault, WireKind, no_answer};
 use super::pace::{Direction, LinePace};
 
@@ -31,12 +38,15 @@ const METADATA_WITHIN: Duration = Duration::from_secs(2);
 /// A body that does not move for this long, and is not held by the pace, has stalled. Bytes that were handed to the
 /// kernel count as moved, so a slow line has this time to take some MiB.
 pub(super) const STALLED_AFTER: Duration = Duration::from_secs(120);
+/// The same limit for a store that has not answered this process at all.
+const FIRST_ANSWER: Duration = Duration::from_secs(10);
+/// A request that the pace held for longer is not sent with the signature that it has. Stores refuse signatures that
+/// are 15 minutes old.
+const STALE_AFTER: Duration = Duration::from_secs(60);
 /// If sent bytes are not acknowledged within this time, the connection counts as lost.
 const UNACKNOWLEDGED: Duration = Duration::from_secs(60);
 /// Idle connections are closed after this time: before the store closes them, so that no request meets a closing one.
 const IDLE: Duration = Duration::from_secs(15);
-/// At most this many bytes of an error's text are read.
-const MAX_ERROR_TEXT: usize = 64 * 1024;
 /// Waited for before a paced download begins, so that a pause holds the request and not the middle of the body.
 const FIRST_BYTES: usize = 4096;
 
@@ -46,6 +56,32 @@ pub(super) struct Connector {
     store: Client,
     metadata: Client,
     pace: Arc<dyn LinePace>,
+    stale_after: Duration,
+    spare: Arc<Spare>,
+    /// Whether the store has answered anything.
+    answered: Arc<AtomicBool>,
+}
+
+/// What the pace allowed to requests that were too old by then. The requests that come next use it up.
+#[derive(Debug, Default)]
+struct Spare {
+    requests: AtomicUsize,
+    up: AtomicUsize,
+    down: AtomicUsize,
+}
+
+impl Spare {
+    fn bytes(&self, direction: Direction) -> &AtomicUsize {
+        match direction {
+            Direction::Up => &self.up,
+            Direction::Down => &self.down,
+        }
+    }
+
+    fn take(from: &AtomicUsize, most: usize) -> usize {
+        let taken = from.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| Some(left - left.min(most)));
+        taken.map_or(0, |left| left.min(most))
+    }
 }
 
 impl Connector {
@@ -90,6 +126,9 @@ impl Connector {
             store: store.build().map_err(failed)?,
             metadata: metadata.build().map_err(failed)?,
             pace,
+            stale_after: STALE_AFTER,
+            spare: Arc::default(),
+            answered: Arc::default(),
         })
     }
 }
@@ -119,33 +158,75 @@ impl Connector {
     async fn ask(&self, request: HttpRequest, host: Arc<str>) -> Result<HttpResponse, WireFault> {
         let (parts, body) = request.into_parts();
         let (upload, head) = (body.content_length(), parts.method == Method::HEAD);
-        self.pace.request().await;
+        let signed = Instant::now();
+        if Spare::take(&self.spare.requests, 1) == 0 {
+            self.pace.request().await;
+        }
         // The store may cut off requests that are under way when a pause begins. Requests that begin during a pause
         // wait here.
         let sent = self.first(Direction::Up, upload).await;
         let wanted = if parts.method == Method::GET { FIRST_BYTES } else { 0 };
         let received = self.first(Direction::Down, wanted).await;
+        if signed.elapsed() >= self.stale_after {
+            self.spare.requests.fetch_add(1, Ordering::Relaxed);
+            self.spare.up.fetch_add(sent, Ordering::Relaxed);
+            self.spare.down.fetch_add(received, Ordering::Relaxed);
+            return Err(WireFault::new(
+                WireKind::Outwaited,
+                "held for longer than its signature lasts",
+            ));
+        }
 
         let watch = Arc::new(Watch::new());
         let paced = Paced::new(body, Direction::Up, Arc::clone(&self.pace), Arc::clone(&watch), sent);
         let url = url_of(&parts.uri, &host)?;
+        let most = bounded::of_answer(&parts);
+        let listing = bounded::is_listing(&parts);
         let mut asked = reqwest::Request::new(parts.method, url);
         *asked.headers_mut() = parts.headers;
         if upload > 0 {
             *asked.body_mut() = Some(reqwest::Body::wrap(paced));
         }
+        let limit = if self.answered.load(Ordering::Relaxed) {
+            STALLED_AFTER
+        } else {
+            FIRST_ANSWER
+        };
         let answer = tokio::select! {
             answer = self.store.execute(asked) => answer.map_err(|error| no_answer(&host, &error))?,
-            () = watch.stalled(STALLED_AFTER) => return Err(stalled(&host, STALLED_AFTER)),
+            () = watch.stalled(limit) => return Err(stalled(&host, limit)),
         };
+        self.answered.store(true, Ordering::Relaxed);
         let (parts, body) = Response::<reqwest::Body>::from(answer).into_parts();
         let body = Awaited::new(body, STALLED_AFTER, Arc::clone(&host));
         if !parts.status.is_success() {
-            let body = if head { Bytes::new() } else { text(body).await? };
-            return sorted(Response::from_parts(parts, body));
+            let body = if head {
+                Bytes::new()
+            } else {
+                bounded::error_text(body).await?
+            };
+            let sorted = sorted(Response::from_parts(parts, body));
+            // A slow body makes a signature old, too. Then this machine's clock is not at fault.
+            return match sorted {
+                Err(fault) if fault.kind == WireKind::Refused(Refusal::Clock) && signed.elapsed() >= STALE_AFTER => {
+                    Err(WireFault::passing(fault.reason))
+                }
+                sorted => sorted,
+            };
         }
+        let most = bounded::announced(&parts.headers).map_or(most, |len| most.min(len));
+        let web_page = bounded::is_web_page(&parts.headers);
         let paced = Paced::new(body, Direction::Down, Arc::clone(&self.pace), watch, received);
-        Ok(Response::from_parts(parts, HttpResponseBody::new(paced.map_err(wrap))))
+        let body = Bounded::new(paced, most, Arc::clone(&host));
+        if listing {
+            let text = body.collect().await?.to_bytes();
+            bounded::check_listing(parts.status, &parts.headers, &text)?;
+            return Ok(Response::from_parts(parts, HttpResponseBody::from(text)));
+        }
+        if web_page && !head {
+            return Err(bounded::not_the_store(&host));
+        }
+        Ok(Response::from_parts(parts, HttpResponseBody::new(body.map_err(wrap))))
     }
 
     /// Waits for the first piece of a body of `len` bytes. Returns how many bytes may go.
@@ -153,6 +234,10 @@ impl Connector {
         match self.pace.piece(direction) {
             Some(piece) if len > 0 => {
                 let len = piece.clamp(1, len);
+                let spare = Spare::take(self.spare.bytes(direction), len);
+                if spare > 0 {
+                    return spare;
+                }
                 self.pace.bytes(direction, len).await;
                 len
             }
@@ -171,18 +256,6 @@ fn sorted(answer: Response<Bytes>) -> Result<HttpResponse, WireFault> {
     match said.fault() {
         Some(fault) => Err(fault),
         None => Ok(answer.map(HttpResponseBody::from)),
-    }
-}
-
-/// The text of an error, cut to a sensible length.
-async fn text<B>(body: B) -> Result<Bytes, WireFault>
-where
-    B: http_body::Body<Data = Bytes, Error = WireFault>,
-{
-    match Limited::new(body, MAX_ERROR_TEXT).collect().await {
-        Ok(text) => Ok(text.to_bytes()),
-        Err(error) if error.is::<LengthLimitError>() => Ok(Bytes::new()),
-        Err(error) => Err(WireFault::passing(error.to_string())),
     }
 }
 
@@ -207,8 +280,9 @@ async fn ask_metadata(client: &Client, request: HttpRequest) -> Result<HttpRespo
     if !matches!(parts.status, StatusCode::OK) {
         return Err(no_keys(format!("the metadata service says {}", parts.status)));
     }
-    let body = body.map_err(|error| wrap(no_answer("the metadata service", &error)));
-    Ok(Response::from_parts(parts, HttpResponseBody::new(body)))
+    let body = body.map_err(|error| no_answer("the metadata service", &error));
+    let body = Bounded::new(body, bounded::SMALL, "the metadata service".into());
+    Ok(Response::from_parts(parts, HttpResponseBody::new(body.map_err(wrap))))
 }
 
 fn url_of(uri: &http::Uri, host: &str) -> Result<reqwest::Url, WireFault> {
@@ -220,3 +294,6 @@ fn url_of(uri: &http::Uri, host: &str) -> Result<reqwest::Url, WireFault> {
 fn wrap(fault: WireFault) -> HttpError {
     HttpError::new(HttpErrorKind::Unknown, fault)
 }
+
+#[cfg(test)]
+mod tests;

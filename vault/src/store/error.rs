@@ -78,6 +78,14 @@ pub enum StoreError {
         /// Where the object ends, bytes.
         found: u64,
     },
+    /// The object cannot be read, although other objects of the same store can: a bad sector, wrong permissions.
+    #[error("{object} cannot be read, although others can: {reason}")]
+    Unreadable {
+        /// The object.
+        object: String,
+        /// The store's words.
+        reason: String,
+    },
     /// The store does not answer, or asks for a pause. Transient.
     #[error("{object}: the vault cannot be reached: {reason}")]
     Unreachable {
@@ -124,6 +132,14 @@ pub enum StoreError {
         /// What is wrong.
         reason: String,
     },
+    /// A variable of an object store has a value that cannot be right.
+    #[error("{name} cannot be used: {reason}")]
+    BadVariable {
+        /// The variable.
+        name: String,
+        /// What is wrong. The value is not shown: it may be a secret.
+        reason: &'static str,
+    },
     /// Anything else.
     #[error("{object}: {reason}")]
     Io {
@@ -140,8 +156,11 @@ impl StoreError {
     pub fn kind(&self) -> Kind {
         match self {
             Self::BadUrl { .. } | Self::Unsupported { .. } | Self::BadSetting { .. } => Kind::Misconfigured,
+            Self::BadVariable { .. } => Kind::Usage,
             Self::NoFolder { .. } | Self::Unreachable { .. } | Self::Away { .. } => Kind::Away,
-            Self::NotFound { .. } | Self::TooLarge { .. } | Self::Short { .. } => Kind::Damaged,
+            Self::NotFound { .. } | Self::TooLarge { .. } | Self::Short { .. } | Self::Unreadable { .. } => {
+                Kind::Damaged
+            }
             Self::ReadOnly { .. } | Self::Permission { .. } => Kind::Refused,
             Self::Full { .. } => Kind::StoreFull,
             Self::Shortage { .. } => Kind::Shortage,
@@ -162,7 +181,7 @@ impl StoreError {
         matches!(self, Self::NotFound { .. })
     }
 
-    /// Whether the object itself is wrong: missing, cut off, or longer than the format allows.
+    /// Whether the object itself is wrong: missing, cut off, unreadable, or longer than the format allows.
     #[must_use]
     pub fn is_object_fault(&self) -> bool {
         self.kind() == Kind::Damaged
@@ -176,7 +195,7 @@ impl StoreError {
                 "give a path, `file:///absolute/path`, `s3://bucket/prefix` or `az://container/prefix`"
             }
             Self::Refused { what, .. } => what.hint(),
-            Self::BadSetting { .. } => {
+            Self::BadSetting { .. } | Self::BadVariable { .. } => {
                 "correct the store's variables, or `store.json` in the state folder: docs/operations.md lists all \
                  settings"
             }
@@ -184,9 +203,7 @@ impl StoreError {
                 "check the store and the network, then run the same command again: it continues where it stopped; \
                  `--store-patience` sets how long to wait"
             }
-            Self::NoFolder { .. } => {
-                "mount the disk it is on, correct the path, or make a vault with `lockstone vault create URL`"
-            }
+            Self::NoFolder { .. } => "mount the disk it is on, or correct the path",
             Self::ReadOnly { .. } => "remount the vault's file system writable",
             Self::Permission { .. } => "check who owns the vault's folder and which user runs this program",
             Self::Full { .. } => {
@@ -197,7 +214,7 @@ impl StoreError {
                  run the same command again"
             }
             Self::Unreachable { .. } => "check the connection to the vault, its endpoint and proxy, or the mount",
-            Self::NotFound { .. } | Self::TooLarge { .. } | Self::Short { .. } => {
+            Self::NotFound { .. } | Self::TooLarge { .. } | Self::Short { .. } | Self::Unreadable { .. } => {
                 "run `lockstone check` to see what is damaged"
             }
             Self::Io { .. } => return None,
@@ -242,7 +259,8 @@ impl StoreError {
     fn of_wire(object: &str, fault: &WireFault) -> Self {
         let (object, reason) = (object.to_owned(), fault.reason.clone());
         match fault.kind {
-            WireKind::Passing(_) => Self::Unreachable { object, reason },
+            WireKind::Passing(_) | WireKind::Outwaited => Self::Unreachable { object, reason },
+            WireKind::Unreadable => Self::Unreadable { object, reason },
             WireKind::Away(waited) => Self::Away { object, waited, reason },
             WireKind::Shortage(waited) => Self::Shortage { object, reason, waited },
             WireKind::Refused(what) => Self::Refused { what, object, reason },

@@ -7,7 +7,7 @@ use std::fmt;
 use std::io;
 use std::time::Duration;
 
-use http::header::RETRY_AFTER;
+use http::header::{LOCATION, RETRY_AFTER};
 use http::{HeaderMap, StatusCode};
 
 use crate::kind::{Kind, is_shortage};
@@ -22,14 +22,24 @@ const MAX_REASON_CHARS: usize = 300;
 pub enum Refusal {
     /// The store does not accept the keys, or there are none.
     Keys,
+    /// The keys, or the session token, were valid and are no longer.
+    Expired,
     /// The keys do not allow what was asked.
     NotAllowed,
+    /// The store moved the object to an archive, from which it cannot be read at once.
+    Archived,
     /// Its clock and this machine's are too far apart.
     Clock,
     /// There is no such bucket or container.
     NoBucket,
     /// The bucket is elsewhere.
     Region,
+    /// The endpoint redirects to another address.
+    Redirected,
+    /// The store does not know a kind of request that a vault needs.
+    Unsupported,
+    /// The store, or a proxy before it, takes no bodies of this length.
+    TooLong,
     /// No secure connection could be made.
     Tls,
     /// A proxy between this machine and the store refuses.
@@ -40,10 +50,15 @@ impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Keys => "the store does not accept the keys",
+            Self::Expired => "the keys of the store have expired",
             Self::NotAllowed => "the store does not allow it",
+            Self::Archived => "the store has moved it to an archive",
             Self::Clock => "the clocks of the store and of this machine are too far apart",
             Self::NoBucket => "the store has no such bucket or container",
             Self::Region => "the bucket is in another region",
+            Self::Redirected => "the endpoint redirects to another address",
+            Self::Unsupported => "the store does not support what a vault needs",
+            Self::TooLong => "the store, or a proxy before it, takes no bodies of this length",
             Self::Tls => "no secure connection to the store",
             Self::Proxy => "the proxy does not let it through",
         })
@@ -54,8 +69,14 @@ impl Refusal {
     /// Whether access is refused, or the settings or the clock of this machine have to be corrected.
     pub(super) fn kind(self) -> Kind {
         match self {
-            Self::Keys | Self::NotAllowed | Self::Proxy => Kind::Refused,
-            Self::Clock | Self::NoBucket | Self::Region | Self::Tls => Kind::Misconfigured,
+            Self::Keys | Self::Expired | Self::NotAllowed | Self::Archived | Self::Proxy => Kind::Refused,
+            Self::Clock
+            | Self::NoBucket
+            | Self::Region
+            | Self::Redirected
+            | Self::Unsupported
+            | Self::TooLong
+            | Self::Tls => Kind::Misconfigured,
         }
     }
 
@@ -65,6 +86,14 @@ impl Refusal {
                 "set `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY`, or `AZURE_STORAGE_ACCOUNT_NAME` and \
                  `AZURE_STORAGE_ACCOUNT_KEY`, to keys that this store accepts"
             }
+            Self::Expired => {
+                "set `AWS_SESSION_TOKEN` and the keys that belong to it, or `AZURE_STORAGE_SAS_TOKEN`, to new ones, \
+                 then run the same command again: it continues where it stopped"
+            }
+            Self::Archived => {
+                "bring the vault's objects back from the archive with the store's own tools, then run the same \
+                 command again; a vault must not be in a storage class that has to be thawed"
+            }
             Self::NotAllowed => {
                 "the keys must be allowed to list, read and create below the vault's prefix, and for collecting to \
                  delete: docs/operations.md has the policies"
@@ -72,6 +101,9 @@ impl Refusal {
             Self::Clock => "set this machine's clock (`timedatectl set-ntp true`), then run the command again",
             Self::NoBucket => "correct the URL or the endpoint, or make the bucket with the store's own tools",
             Self::Region => "set `AWS_REGION` to the region of the bucket",
+            Self::Redirected => "set `AWS_ENDPOINT_URL` to the address it redirects to, with its scheme",
+            Self::Unsupported => "use a store that knows `If-None-Match` on uploads: docs/operations.md names some",
+            Self::TooLong => "raise the limit of bodies there to 32 MiB (nginx: `client_max_body_size`)",
             Self::Tls => {
                 "check that the endpoint is https, its name and its certificate; `SSL_CERT_FILE` or `AWS_CA_BUNDLE` \
                  names certificates to trust"
@@ -95,6 +127,10 @@ pub(crate) enum WireKind {
     /// May pass: the store was not reached, is overloaded, or the connection broke. With the pause that the store asked
     /// for.
     Passing(Option<Duration>),
+    /// The pace held the request for so long that its signature may be too old. It was not sent.
+    Outwaited,
+    /// One object cannot be read. Others can.
+    Unreadable,
     /// Tried for this long without success.
     Away(Duration),
     /// This machine has no file handle or no memory for the request. With the time it was tried, once it is given up.
@@ -178,7 +214,23 @@ impl Answer<'_> {
         {
             reason = format!("it is in {region}; {reason}");
         }
+        if let WireKind::Refused(Refusal::Redirected) = kind
+            && let Some(to) = self.headers.get(LOCATION).and_then(|v| v.to_str().ok())
+        {
+            let to = to.split('?').next().unwrap_or_default();
+            reason = cut(&format!("to {to} ({reason})"));
+        }
         Some(WireFault { kind, reason })
+    }
+
+    /// The fault of an answer that has the status of a success and is not what was asked for.
+    pub(super) fn fault_of_success(&self) -> WireFault {
+        let kind = self.kind_by_code().unwrap_or(WireKind::Passing(None));
+        let said = match self.code() {
+            "" => String::new(),
+            _ => format!(": {}", self.words()),
+        };
+        WireFault::new(kind, format!("the answer is not the listing that was asked for{said}"))
     }
 
     fn kind_by_code(&self) -> Option<WireKind> {
@@ -188,6 +240,9 @@ impl Answer<'_> {
                 refused(Refusal::NoBucket)
             }
             "RequestTimeTooSkewed" => refused(Refusal::Clock),
+            "ExpiredToken" | "TokenRefreshRequired" | "RequestExpired" => refused(Refusal::Expired),
+            "AuthenticationFailed" if self.is_past_expiry() => refused(Refusal::Expired),
+            "InvalidObjectState" | "BlobArchived" => refused(Refusal::Archived),
             "AuthenticationFailed" if self.is_about_time() => refused(Refusal::Clock),
             // Azurite uses this code for a wrong key; Azure uses it for its network rules.
             "AuthorizationFailure" if self.body.contains("authenticate") => refused(Refusal::Keys),
@@ -198,14 +253,18 @@ impl Answer<'_> {
             "InvalidAccessKeyId"
             | "SignatureDoesNotMatch"
             | "InvalidToken"
-            | "ExpiredToken"
-            | "TokenRefreshRequired"
             | "AuthenticationFailed"
             | "InvalidAuthenticationInfo"
             | "NoAuthenticationInformation"
             | "AuthorizationHeaderMalformed"
             | "MissingSecurityHeader" => refused(Refusal::Keys),
-            "QuotaExceeded" | "InsufficientCapacity" | "QuotaExceededException" => Some(WireKind::Full),
+            "QuotaExceeded"
+            | "InsufficientCapacity"
+            | "QuotaExceededException"
+            | "XMinioStorageFull"
+            | "XMinioAdminBucketQuotaExceeded"
+            | "StorageLimitExceeded" => Some(WireKind::Full),
+            _ if self.status == StatusCode::FORBIDDEN && self.body.contains("storage cap") => Some(WireKind::Full),
             // The body was damaged on the way, or the request took too long.
             "BadDigest"
             | "IncompleteBody"
@@ -234,8 +293,14 @@ impl Answer<'_> {
             StatusCode::PROXY_AUTHENTICATION_REQUIRED => WireKind::Refused(Refusal::Proxy),
             StatusCode::INSUFFICIENT_STORAGE => WireKind::Full,
             StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS => WireKind::Passing(self.retry_after()),
-            StatusCode::NOT_IMPLEMENTED | StatusCode::HTTP_VERSION_NOT_SUPPORTED => WireKind::Other,
-            status if status.is_redirection() => WireKind::Refused(Refusal::Region),
+            StatusCode::NOT_IMPLEMENTED | StatusCode::HTTP_VERSION_NOT_SUPPORTED => {
+                WireKind::Refused(Refusal::Unsupported)
+            }
+            StatusCode::PAYLOAD_TOO_LARGE => WireKind::Refused(Refusal::TooLong),
+            status if status.is_redirection() && self.headers.contains_key("x-amz-bucket-region") => {
+                WireKind::Refused(Refusal::Region)
+            }
+            status if status.is_redirection() => WireKind::Refused(Refusal::Redirected),
             status if status.is_server_error() => WireKind::Passing(self.retry_after()),
             _ => WireKind::Other,
         })
@@ -248,6 +313,12 @@ impl Answer<'_> {
             let detail = detail.to_ascii_lowercase();
             detail.contains("date header") || detail.contains("time frame") || detail.contains("too old")
         })
+    }
+
+    /// Azure says this of a SAS token: its time is over, or has not begun.
+    fn is_past_expiry(&self) -> bool {
+        let detail = between(self.body, "<AuthenticationErrorDetail>", "</AuthenticationErrorDetail>");
+        detail.is_some_and(|detail| detail.to_ascii_lowercase().contains("expiry ["))
     }
 
     /// The header in seconds. Its other form, a date, is ignored: this machine's clock may be wrong.
@@ -360,89 +431,4 @@ fn proxies() -> String {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, reason = "tests")]
-mod tests {
-    use super::*;
-
-    fn kind(status: u16, headers: &[(&'static str, &'static str)], body: &str) -> Option<WireKind> {
-        let headers: HeaderMap = headers
-            .iter()
-            .map(|(name, value)| {
-                (
-                    http::HeaderName::from_static(name),
-                    http::HeaderValue::from_static(value),
-                )
-            })
-            .collect();
-        let status = StatusCode::from_u16(status).unwrap();
-        let answer = Answer {
-            status,
-            headers: &headers,
-            body,
-        };
-        answer.fault().map(|fault| fault.kind)
-    }
-
-    fn code(code: &str) -> String {
-        format!("<?xml version=\"1.0\"?><Error><Code>{code}</Code><Message>words</Message></Error>")
-    }
-
-    #[test]
-    fn a_busy_store_is_asked_again_when_it_says() {
-        let seconds = |n| Some(WireKind::Passing(Some(Duration::from_secs(n))));
-        assert_eq!(kind(503, &[("retry-after", "7")], &code("SlowDown")), seconds(7));
-        assert_eq!(kind(429, &[("retry-after", "99999")], ""), seconds(300));
-        assert_eq!(
-            kind(500, &[("retry-after", "Fri, 31 Dec")], ""),
-            Some(WireKind::Passing(None))
-        );
-        assert_eq!(kind(400, &[], &code("RequestTimeout")), Some(WireKind::Passing(None)));
-        assert_eq!(kind(501, &[], &code("NotImplemented")), Some(WireKind::Other));
-    }
-
-    #[test]
-    fn what_object_store_understands_is_left_to_it() {
-        for status in [304, 404, 409, 412, 416] {
-            assert_eq!(kind(status, &[], &code("Whatever")), None, "{status}");
-        }
-        assert_eq!(
-            kind(404, &[], &code("NoSuchBucket")),
-            Some(WireKind::Refused(Refusal::NoBucket))
-        );
-        let container = [("x-ms-error-code", "ContainerNotFound")];
-        assert_eq!(kind(404, &container, ""), Some(WireKind::Refused(Refusal::NoBucket)));
-    }
-
-    #[test]
-    fn refusals_are_told_apart() {
-        let refused = |refusal| Some(WireKind::Refused(refusal));
-        assert_eq!(kind(403, &[], &code("RequestTimeTooSkewed")), refused(Refusal::Clock));
-        assert_eq!(kind(403, &[], &code("SignatureDoesNotMatch")), refused(Refusal::Keys));
-        assert_eq!(kind(403, &[], &code("AccessDenied")), refused(Refusal::NotAllowed));
-        assert_eq!(kind(403, &[], ""), refused(Refusal::NotAllowed));
-        assert_eq!(
-            kind(301, &[("x-amz-bucket-region", "eu-west-1")], ""),
-            refused(Refusal::Region)
-        );
-        let old = "<Error><Code>AuthenticationFailed</Code><AuthenticationErrorDetail>Request date header too old: 'x'\
-                   </AuthenticationErrorDetail></Error>";
-        assert_eq!(kind(403, &[], old), refused(Refusal::Clock));
-        assert_eq!(kind(403, &[], &code("AuthenticationFailed")), refused(Refusal::Keys));
-        assert_eq!(
-            kind(409, &[], &code("BlobImmutableDueToPolicy")),
-            refused(Refusal::NotAllowed)
-        );
-    }
-
-    #[test]
-    fn the_words_of_a_store_are_kept_short() {
-        let long = "x".repeat(5000);
-        let headers = HeaderMap::new();
-        let answer = Answer {
-            status: StatusCode::BAD_REQUEST,
-            headers: &headers,
-            body: &long,
-        };
-        assert!(answer.fault().unwrap().reason.len() <= MAX_REASON_CHARS);
-    }
-}
+mod tests;

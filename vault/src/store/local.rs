@@ -1,7 +1,9 @@
-//! A store in a folder. `LocalFileSystem` names, writes and lists the objects; this decorator adds two things:
+//! A store in a folder. `LocalFileSystem` names and writes the objects; this decorator adds three things:
 //!
 //! * **Ranges are read into reused buffers.** A restore reads most of a vault through here, some MiB at a time. In
 //!   fresh memory each read costs a thousand page faults, which takes longer than the read itself.
+//! * **Foreign files are left alone.** A file whose name cannot be that of an object (not UTF-8, say) is not listed,
+//!   and does not end the listing (`folders`).
 //! * **Bytes keep the pace.** A vault in a folder is often a network mount. If there is a limit, objects are written
 //!   and ranges are read piece by piece, each when the pace allows it. The file system may still hold what was written
 //!   and send it later. Objects of only a few pieces, and objects that replace another, wait for all of their bytes
@@ -9,6 +11,8 @@
 //!
 //! An object that is written piece by piece is staged under the name that `LocalFileSystem` uses for staging, which
 //! listings leave out. Then it is linked to its own name, which never replaces anything.
+
+mod folders;
 
 use std::fmt;
 use std::fs::File;
@@ -21,6 +25,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::stream::BoxStream;
+use futures::{StreamExt, TryStreamExt};
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 use object_store::{
@@ -41,14 +46,28 @@ const BUFFERS: usize = 32 * 1024 * 1024;
 #[derive(Debug)]
 pub(super) struct Local {
     inner: LocalFileSystem,
+    root: PathBuf,
     pool: Pool,
     pace: Arc<dyn LinePace>,
 }
 
 impl Local {
-    pub(super) fn new(inner: LocalFileSystem, pace: Arc<dyn LinePace>) -> Self {
+    pub(super) fn new(inner: LocalFileSystem, root: PathBuf, pace: Arc<dyn LinePace>) -> Self {
         let pool = Pool::new(BUFFERS);
-        Self { inner, pool, pace }
+        Self {
+            inner,
+            root,
+            pool,
+            pace,
+        }
+    }
+
+    /// The folder of a prefix.
+    fn folder(&self, prefix: Option<&Path>) -> Result<PathBuf> {
+        match prefix {
+            Some(prefix) if !prefix.as_ref().is_empty() => self.inner.path_to_filesystem(prefix),
+            _ => Ok(self.root.clone()),
+        }
     }
 
     /// The range, if all of it is there. Otherwise `None`: the inner store finds the error and reports it.
@@ -249,15 +268,30 @@ impl ObjectStore for Local {
     }
 
     fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
-        self.inner.list(prefix)
+        match self.folder(prefix) {
+            Ok(folder) => folders::list(folder, prefix),
+            Err(error) => futures::stream::once(async { Err(error) }).boxed(),
+        }
     }
 
     fn list_with_offset(&self, prefix: Option<&Path>, offset: &Path) -> BoxStream<'static, Result<ObjectMeta>> {
-        self.inner.list_with_offset(prefix, offset)
+        let offset = offset.clone();
+        let behind = move |meta: &ObjectMeta| std::future::ready(meta.location > offset);
+        self.list(prefix).try_filter(behind).boxed()
     }
 
     async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
-        self.inner.list_with_delimiter(prefix).await
+        let (folder, prefix) = (self.folder(prefix)?, prefix.cloned().unwrap_or_default());
+        let at = prefix.clone();
+        let found = aside(move || folders::read(&folder, &prefix)).await;
+        let (mut objects, mut folders) = found.map_err(|error| failed(&at, error))?;
+        objects.sort_unstable_by(|a, b| a.location.cmp(&b.location));
+        folders.sort_unstable();
+        Ok(ListResult {
+            common_prefixes: folders,
+            objects,
+            extensions: http::Extensions::default(),
+        })
     }
 
     async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {

@@ -7,6 +7,7 @@
 //! is open is noticed.
 
 mod body;
+mod bounded;
 mod connect;
 mod error;
 pub(crate) mod fault;
@@ -17,6 +18,7 @@ mod open;
 pub mod pace;
 pub mod probe;
 mod retry;
+mod settings;
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -55,6 +57,10 @@ pub struct Listed {
     /// Its length, bytes.
     pub len: u64,
 }
+
+/// An extension of a read: an object that is longer is not taken into memory.
+#[derive(Debug, Clone, Copy)]
+struct MaxLen(u64);
 
 /// A vault's objects. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -142,7 +148,11 @@ impl Store {
         let identity = identity(&path).map_err(|error| StoreError::from_io(url, &error))?;
         let inner = LocalFileSystem::new_with_prefix(&path).map_err(|error| StoreError::sort(url, &error))?;
         Ok(Self {
-            inner: Arc::new(local::Local::new(inner.with_fsync(true), Arc::clone(&options.pace))),
+            inner: Arc::new(local::Local::new(
+                inner.with_fsync(true),
+                path.clone(),
+                Arc::clone(&options.pace),
+            )),
             url: url.into(),
             root: Some(Arc::new(Root { path, identity })),
             ordered: false,
@@ -218,9 +228,11 @@ impl Store {
     /// The whole object, refused if it is longer than `max_len` bytes.
     pub async fn get(&self, path: &str, max_len: u64) -> Result<Bytes, StoreError> {
         let failed = |error| self.explain(path, error);
+        let mut options = GetOptions::default();
+        options.extensions.insert(MaxLen(max_len));
         let got = self
             .inner
-            .get_opts(&ObjectPath::from(path), GetOptions::default())
+            .get_opts(&ObjectPath::from(path), options)
             .await
             .map_err(failed)?;
         if got.meta.size > max_len {

@@ -23,12 +23,13 @@ use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey, Checksum};
 use object_store::azure::{AzureConfigKey, MicrosoftAzureBuilder};
 use object_store::path::Path as ObjectPath;
 use object_store::prefix::PrefixStore;
-use object_store::{ObjectStore, RetryConfig};
+use object_store::{ClientConfigKey, ObjectStore, RetryConfig};
 
 use super::StoreError;
 use super::connect::Connector;
 use super::fault::Refusal;
 use super::pace::{LinePace, Unpaced};
+use super::settings::{clean, of_environment, without_keys};
 
 /// What opening a store needs besides its URL.
 #[derive(Debug, Clone)]
@@ -58,20 +59,31 @@ impl StoreOptions {
         let set = || std::env::var(name.to_ascii_uppercase()).ok();
         let set = self.environment.then(set).flatten();
         set.or_else(|| self.settings.get(name).cloned())
+            .map(|value| value.trim().to_owned())
             .filter(|value| !value.is_empty())
     }
 
-    /// Whether any store knows a setting of this name.
+    /// Whether a setting of this name has an effect at any store. `object_store` knows settings of its own HTTP client,
+    /// too, which is not used here.
     #[must_use]
     pub fn knows(name: &str) -> bool {
-        name == CA_BUNDLE
-            || name.starts_with("aws_") && AmazonS3ConfigKey::from_str(name).is_ok()
-            || name.starts_with("azure_") && AzureConfigKey::from_str(name).is_ok()
+        let s3 = || match AmazonS3ConfigKey::from_str(name) {
+            Ok(AmazonS3ConfigKey::Client(key)) => key == ClientConfigKey::AllowHttp,
+            key => key.is_ok(),
+        };
+        let azure = || match AzureConfigKey::from_str(name) {
+            Ok(AzureConfigKey::Client(key)) => key == ClientConfigKey::AllowHttp,
+            key => key.is_ok(),
+        };
+        name == CA_BUNDLE || name.starts_with("aws_") && s3() || name.starts_with("azure_") && azure()
     }
 }
 
 /// Certificates to trust in addition to the system's. Other S3 programs use the same variable.
 const CA_BUNDLE: &str = "aws_ca_bundle";
+
+/// Where a machine of Azure finds the service that gives its role's keys.
+const MANAGED_IDENTITY: &str = "IDENTITY_ENDPOINT";
 
 /// Where a vault URL leads.
 #[derive(Debug)]
@@ -106,7 +118,7 @@ impl Service {
 /// What a vault URL means.
 pub(super) fn place(url: &str) -> Result<Place, StoreError> {
     let bad = |reason| StoreError::BadUrl {
-        url: url.to_owned(),
+        url: without_keys(url),
         reason,
     };
     if url.is_empty() {
@@ -126,13 +138,18 @@ pub(super) fn place(url: &str) -> Result<Place, StoreError> {
         "az" => Service::Azure,
         _ => {
             return Err(StoreError::Unsupported {
-                url: url.to_owned(),
+                url: without_keys(url),
                 scheme: scheme.to_owned(),
             });
         }
     };
     let (name, prefix) = rest.split_once('/').unwrap_or((rest, ""));
     let sound = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_' | '$');
+    if !name.chars().all(sound) && rest.contains('@') {
+        return Err(bad(
+            "keys do not belong into it: set them as variables, or in `store.json`",
+        ));
+    }
     if name.len() < 3 || name.len() > 63 || !name.chars().all(sound) {
         return Err(bad(
             "a bucket or container has 3 to 63 letters, digits, dots and dashes",
@@ -182,13 +199,17 @@ fn no_retries() -> RetryConfig {
 }
 
 fn s3(url: &str, bucket: &str, options: &StoreOptions, connector: Connector) -> Result<impl ObjectStore, StoreError> {
-    let mut builder = if options.environment {
-        AmazonS3Builder::from_env()
-    } else {
-        AmazonS3Builder::new()
-    };
+    let mut builder = AmazonS3Builder::new();
+    if options.environment {
+        for (name, value) in of_environment("AWS_")? {
+            if let Ok(key) = AmazonS3ConfigKey::from_str(&name) {
+                builder = builder.with_config(key, value);
+            }
+        }
+    }
     for (name, value) in &options.settings {
         if let Ok(key) = AmazonS3ConfigKey::from_str(name)
+            && let Some(value) = clean(name, value)?
             && builder.get_config_value(&key).is_none()
         {
             builder = builder.with_config(key, value);
@@ -233,13 +254,20 @@ fn azure(
     options: &StoreOptions,
     connector: Connector,
 ) -> Result<impl ObjectStore, StoreError> {
-    let mut builder = if options.environment {
-        MicrosoftAzureBuilder::from_env()
-    } else {
-        MicrosoftAzureBuilder::new()
-    };
+    let mut builder = MicrosoftAzureBuilder::new();
+    if options.environment {
+        for (name, value) in of_environment("AZURE_")? {
+            if let Ok(key) = AzureConfigKey::from_str(&name) {
+                builder = builder.with_config(key, value);
+            }
+        }
+        if let Ok(endpoint) = std::env::var(MANAGED_IDENTITY) {
+            builder = builder.with_msi_endpoint(endpoint);
+        }
+    }
     for (name, value) in &options.settings {
         if let Ok(key) = AzureConfigKey::from_str(name)
+            && let Some(value) = clean(name, value)?
             && builder.get_config_value(&key).is_none()
         {
             builder = builder.with_config(key, value);
@@ -333,6 +361,8 @@ mod tests {
     fn settings_have_the_names_of_the_variables() {
         assert!(StoreOptions::knows("aws_endpoint_url") && StoreOptions::knows("azure_storage_account_key"));
         assert!(StoreOptions::knows("aws_ca_bundle"));
+        assert!(StoreOptions::knows("aws_allow_http") && !StoreOptions::knows("aws_proxy_url"));
+        assert!(!StoreOptions::knows("aws_allow_invalid_certificates") && !StoreOptions::knows("azure_timeout"));
         assert!(!StoreOptions::knows("aws_endpiont") && !StoreOptions::knows("endpoint"));
     }
 }

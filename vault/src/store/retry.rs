@@ -1,25 +1,30 @@
 //! Repeats operations that failed with a transient error (`StoreError::is_transient`), until they succeed or patience
 //! ends. Pauses grow from attempt to attempt, with jitter, and are never shorter than the store asked for.
 //!
-//! # Patience Patience is a time, not a count. A store that is away for minutes is waited for. When patience ends,
+//! # Patience
+//! Patience is a time, not a count. A store that is away for minutes is waited for. When patience ends,
 //! the operation fails with `StoreError::Away`, or with `StoreError::Shortage` if this machine was short of
 //! something. A store that has not answered this process at all gets only a short time, because then a wrong URL is
 //! more likely. Each attempt costs at most `STALLED_AFTER` of patience: an attempt that lasts longer was moving
-//! bytes, or was held by the pace.
+//! bytes, or was held by the pace. A store that was given up once is not waited for again until it answers.
 //!
-//! # Creates A create whose answer was lost may have happened. If the store then says that the object exists, it is
+//! # Creates
+//! A create whose answer was lost may have happened. If the store then says that the object exists, it is
 //! read back and compared. It is our own (`New`) if an earlier attempt may have written it and its content is ours.
 //! Otherwise another writer made it (`Exists`). If there is no object after all, the create is repeated. Small
 //! objects are compared whole, long ones (packs, under random ids) by their length and their last bytes, which hold
 //! the sealed directory.
 //!
-//! # Listings A listing that breaks off goes on after the last name it gave, if the store lists in order. Otherwise
-//! it begins again, but only if it has given out nothing yet.
+//! # Objects that cannot be read
+//! An error that repeats for one object, while another object of the same store can be read, is the fault of that
+//! object (`StoreError::Unreadable`), and not of the store. It is decided here, once for all callers.
+
+mod listing;
 
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
@@ -35,7 +40,8 @@ use object_store::{
 use super::connect::STALLED_AFTER;
 use super::fault::{WireFault, WireKind};
 use super::observe::{StoreObserver, Verb};
-use super::{Refusal, StoreError};
+use super::{MaxLen, Refusal, StoreError, names};
+use listing::Listing;
 
 /// Answers up to this long are read whole within one attempt, so that one that breaks off is asked for again.
 const RETRIED_WHOLE: u64 = 64 * 1024 * 1024;
@@ -43,6 +49,9 @@ const RETRIED_WHOLE: u64 = 64 * 1024 * 1024;
 const COMPARED_WHOLE: usize = 256 * 1024;
 /// How many bytes at the end of longer objects are compared.
 const COMPARED_END: u64 = 16 * 1024;
+/// If this many objects cannot be read, one after another without a readable one between them, the store itself is at
+/// fault: the descriptor may still be read from the memory of the kernel.
+const UNREADABLE_IN_A_ROW: u32 = 64;
 /// How many objects are deleted at the same time.
 const DELETES: usize = 8;
 
@@ -92,6 +101,11 @@ pub struct Retry {
     rule: RetryRule,
     /// Whether the store has answered this process.
     reached: Arc<AtomicBool>,
+    /// Whether the store was given up, and has not answered since. It is not waited for a second time: there is one
+    /// patience for the job, and not one for each object.
+    given_up: Arc<AtomicBool>,
+    /// How many reads failed for their object's sake since the last one that succeeded.
+    unreadable: Arc<AtomicU32>,
     observer: Option<Arc<dyn StoreObserver>>,
 }
 
@@ -114,26 +128,28 @@ impl Attempts<'_> {
     async fn pause(&mut self, path: &Path, error: object_store::Error) -> Result<()> {
         if !is_transient(path, &error) {
             if is_answer(path, &error) {
-                self.retry.reached.store(true, Ordering::Relaxed);
+                self.retry.answered();
             }
             return Err(error);
         }
-        let wanted = match WireFault::find(&error) {
-            Some(fault) => match fault.kind {
-                WireKind::Passing(wanted) => wanted.unwrap_or_default(),
-                _ => Duration::ZERO,
-            },
-            None => Duration::ZERO,
+        let wanted = match WireFault::find(&error).map(|fault| fault.kind) {
+            // The store was not asked, so this costs no patience.
+            Some(WireKind::Outwaited) => return Ok(()),
+            Some(WireKind::Passing(wanted)) => wanted.unwrap_or_default(),
+            _ => Duration::ZERO,
         };
         self.spent += self.begun.elapsed().min(STALLED_AFTER);
         let rule = &self.retry.rule;
         let reached = self.retry.reached.load(Ordering::Relaxed);
-        let patience = if reached {
-            rule.patience
-        } else {
+        let patience = if !reached {
             rule.first_contact.min(rule.patience)
+        } else if self.retry.given_up.load(Ordering::Relaxed) {
+            Duration::ZERO
+        } else {
+            rule.patience
         };
         if self.spent >= patience {
+            self.retry.given_up.store(reached, Ordering::Relaxed);
             return Err(if reached { away(path, self.spent, &error) } else { error });
         }
         let pause = rule.pause(self.count, jitter()).max(wanted).min(patience - self.spent);
@@ -155,8 +171,16 @@ impl Retry {
             inner,
             rule,
             reached: Arc::default(),
+            given_up: Arc::default(),
+            unreadable: Arc::default(),
             observer,
         }
+    }
+
+    /// The store has answered.
+    fn answered(&self) {
+        self.reached.store(true, Ordering::Relaxed);
+        self.given_up.store(false, Ordering::Relaxed);
     }
 
     fn attempts(&self, verb: Verb) -> Attempts<'_> {
@@ -176,16 +200,51 @@ impl Retry {
         mut attempt: impl FnMut() -> F,
     ) -> Result<T> {
         let mut attempts = self.attempts(verb);
+        let reads = matches!(verb, Verb::Get | Verb::Head);
+        let mut unexplained = false;
         loop {
             attempts.begin();
             match attempt().await {
                 Ok(done) => {
-                    self.reached.store(true, Ordering::Relaxed);
+                    self.answered();
+                    if reads {
+                        self.unreadable.store(0, Ordering::Relaxed);
+                    }
                     return Ok(done);
+                }
+                Err(error) if reads && is_unexplained(path, &error) => {
+                    if unexplained {
+                        return Err(self.blamed(path, error).await);
+                    }
+                    unexplained = true;
                 }
                 Err(error) => attempts.pause(path, error).await?,
             }
         }
+    }
+
+    /// Whose fault is it that an object cannot be read? If another object can be read, it is the object's own fault.
+    async fn blamed(&self, path: &Path, error: object_store::Error) -> object_store::Error {
+        let descriptor = Path::from(names::DESCRIPTOR);
+        let readable = async {
+            let got = self.inner.get_opts(&descriptor, GetOptions::default()).await?;
+            got.bytes().await
+        };
+        // Beside the descriptor there are folders in a vault, and none in an empty mount point.
+        let works = *path != descriptor && readable.await.is_ok()
+            || self
+                .inner
+                .list_with_delimiter(None)
+                .await
+                .is_ok_and(|root| !root.common_prefixes.is_empty());
+        if !works || self.unreadable.fetch_add(1, Ordering::Relaxed) >= UNREADABLE_IN_A_ROW {
+            return error;
+        }
+        let reason = match StoreError::sort(path.as_ref(), &error) {
+            StoreError::Io { reason, .. } | StoreError::Permission { reason, .. } => reason,
+            other => other.to_string(),
+        };
+        WireFault::new(WireKind::Unreadable, reason).into_error()
     }
 
     /// One attempt of a create. `unsure`: whether an earlier attempt may have written the object.
@@ -287,6 +346,14 @@ fn is_transient(path: &Path, error: &object_store::Error) -> bool {
     StoreError::sort(path.as_ref(), error).is_transient()
 }
 
+/// Whether an error may be the fault of the object, or of the store.
+fn is_unexplained(path: &Path, error: &object_store::Error) -> bool {
+    matches!(
+        StoreError::sort(path.as_ref(), error),
+        StoreError::Io { .. } | StoreError::Permission { .. }
+    )
+}
+
 fn is_not_allowed(path: &Path, error: &object_store::Error) -> bool {
     let what = Refusal::NotAllowed;
     matches!(StoreError::sort(path.as_ref(), error), StoreError::Refused { what: found, .. } if found == what)
@@ -341,7 +408,8 @@ impl ObjectStore for Retry {
         let verb = if options.head { Verb::Head } else { Verb::Get };
         self.run(verb, location, || async {
             let got = self.inner.get_opts(location, options.clone()).await?;
-            if options.head || got.range.end - got.range.start > RETRIED_WHOLE {
+            let most = options.extensions.get::<MaxLen>().map_or(RETRIED_WHOLE, |most| most.0);
+            if options.head || got.range.end - got.range.start > most.min(RETRIED_WHOLE) {
                 return Ok(got);
             }
             let (meta, range, attributes) = (got.meta.clone(), got.range.clone(), got.attributes.clone());
@@ -399,93 +467,5 @@ impl ObjectStore for Retry {
     async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
         self.run(Verb::Copy, from, || self.inner.copy_opts(from, to, options.clone()))
             .await
-    }
-}
-
-/// A listing that continues after it breaks off.
-struct Listing {
-    retry: Retry,
-    prefix: Option<Path>,
-    /// Only names after this one are wanted: the caller's offset, or the last name given out.
-    behind: Option<Path>,
-    /// Whether any name was given out.
-    given: bool,
-    from: BoxStream<'static, Result<ObjectMeta>>,
-    count: u32,
-    spent: Duration,
-    ended: bool,
-}
-
-impl Listing {
-    fn begin(retry: Retry, prefix: Option<Path>, behind: Option<Path>) -> Self {
-        let from = retry.listed_from(prefix.as_ref(), behind.as_ref());
-        Self {
-            retry,
-            prefix,
-            behind,
-            given: false,
-            from,
-            count: 0,
-            spent: Duration::ZERO,
-            ended: false,
-        }
-    }
-
-    fn stream(self) -> BoxStream<'static, Result<ObjectMeta>> {
-        futures::stream::unfold(self, |mut listing| async move {
-            let next = listing.next().await?;
-            Some((next, listing))
-        })
-        .boxed()
-    }
-
-    async fn next(&mut self) -> Option<Result<ObjectMeta>> {
-        let begun = Instant::now();
-        while !self.ended {
-            let error = match self.from.next().await {
-                // Some stores cannot begin at a name and always list from the first.
-                Some(Ok(meta)) if self.is_old(&meta.location) => continue,
-                Some(Ok(meta)) => {
-                    self.retry.reached.store(true, Ordering::Relaxed);
-                    (self.given, self.count, self.spent) = (true, 0, Duration::ZERO);
-                    if self.retry.rule.ordered {
-                        self.behind = Some(meta.location.clone());
-                    }
-                    return Some(Ok(meta));
-                }
-                Some(Err(error)) => error,
-                None => {
-                    self.ended = true;
-                    return None;
-                }
-            };
-            if let Err(error) = self.again(begun, error).await {
-                self.ended = true;
-                return Some(Err(error));
-            }
-        }
-        None
-    }
-
-    fn is_old(&self, location: &Path) -> bool {
-        self.retry.rule.ordered && self.behind.as_ref().is_some_and(|behind| location <= behind)
-    }
-
-    async fn again(&mut self, begun: Instant, error: object_store::Error) -> Result<()> {
-        if self.given && !self.retry.rule.ordered {
-            return Err(error);
-        }
-        let mut attempts = Attempts {
-            retry: &self.retry,
-            verb: Verb::List,
-            count: self.count + 1,
-            spent: self.spent,
-            begun,
-        };
-        let at = self.prefix.clone().unwrap_or_default();
-        attempts.pause(&at, error).await?;
-        (self.count, self.spent) = (attempts.count, attempts.spent);
-        self.from = self.retry.listed_from(self.prefix.as_ref(), self.behind.as_ref());
-        Ok(())
     }
 }

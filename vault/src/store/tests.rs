@@ -183,6 +183,26 @@ fn patience_ends_and_says_so_and_is_short_for_a_store_that_never_answered() {
 }
 
 #[test]
+fn a_store_that_was_given_up_is_not_waited_for_again_until_it_answers() {
+    let failing = Arc::new(FailingStore::new(InMemory::new()));
+    let rule = RetryRule {
+        patience: Duration::from_millis(300),
+        ..QUICK
+    };
+    let store = Store::new(failing.clone(), "memory://test").retried(rule, None);
+    assert_eq!(block_on(store.head("a")), Ok(None));
+    failing.fail_next(u32::MAX, Fault::Unreachable);
+    assert!(matches!(block_on(store.get("a", 10)), Err(StoreError::Away { .. })));
+    let left = failing.left();
+    assert!(matches!(block_on(store.get("b", 10)), Err(StoreError::Away { .. })));
+    assert_eq!(failing.left(), left - 1, "one attempt, and no pause");
+    failing.fail_next(0, Fault::Unreachable);
+    assert_eq!(block_on(store.head("a")), Ok(None));
+    failing.fail_next(3, Fault::Unreachable);
+    assert_eq!(block_on(store.head("a")), Ok(None));
+}
+
+#[test]
 fn a_create_whose_answer_was_lost_is_ours_and_only_then() {
     let (failing, store) = failing();
     let long: Vec<u8> = (0..400_000_u32).map(|n| n as u8).collect();
@@ -231,6 +251,96 @@ fn keys_that_may_not_overwrite_find_what_is_there() {
         block_on(store.create("a", Bytes::from_static(b"y"))),
         Ok(Created::Exists)
     );
+}
+
+#[test]
+fn an_object_that_cannot_be_read_is_at_fault_if_another_can_be_and_the_store_is_if_none_can() {
+    let (failing, store) = failing();
+    for name in [names::DESCRIPTOR, "domains/a", "domains/b"] {
+        block_on(store.create(name, Bytes::from_static(b"x"))).unwrap();
+    }
+    failing.rot("domains/a");
+    for error in [
+        block_on(store.get("domains/a", 10)).unwrap_err(),
+        block_on(store.get_range("domains/a", 0..1)).unwrap_err(),
+        block_on(store.head("domains/a")).unwrap_err(),
+    ] {
+        assert!(
+            matches!(error, StoreError::Unreadable { .. }) && error.is_object_fault(),
+            "{error:?}"
+        );
+        assert!(error.to_string().starts_with("domains/a"), "{error}");
+    }
+    assert!(block_on(store.get("domains/b", 10)).is_ok());
+    failing.rot(names::DESCRIPTOR);
+    assert!(
+        block_on(store.get(names::DESCRIPTOR, 10))
+            .unwrap_err()
+            .is_object_fault()
+    );
+
+    let nothing_there = Arc::new(FailingStore::new(InMemory::new()));
+    let store = Store::new(nothing_there.clone(), "memory://test").retried(QUICK, None);
+    nothing_there.rot("domains/a");
+    let error = block_on(store.get("domains/a", 10)).unwrap_err();
+    assert!(matches!(error, StoreError::Io { .. }), "{error:?}");
+}
+
+#[test]
+fn an_object_that_is_too_long_is_not_taken_into_memory() {
+    let (_, store) = failing();
+    block_on(store.create("a", Bytes::from_static(&[7; 1000]))).unwrap();
+    let error = block_on(store.get("a", 999)).unwrap_err();
+    assert!(matches!(error, StoreError::TooLarge { len: 1000, .. }), "{error:?}");
+}
+
+#[test]
+fn foreign_files_in_a_vault_folder_are_left_alone() {
+    use std::os::unix::ffi::OsStrExt;
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(folder.path().to_str().unwrap()).unwrap();
+    for name in ["keys/a", "keys/deep/b", "top"] {
+        block_on(store.create(name, Bytes::from_static(b"x"))).unwrap();
+    }
+    let keys = folder.path().join("keys");
+    for name in [&b"caf\xe9"[..], b"a#1", b"deep\xff"] {
+        std::fs::write(keys.join(std::ffi::OsStr::from_bytes(name)), b"foreign").unwrap();
+    }
+    std::fs::create_dir(keys.join(std::ffi::OsStr::from_bytes(b"sub\xff"))).unwrap();
+    std::os::unix::fs::symlink("nowhere", keys.join("link")).unwrap();
+    std::os::unix::fs::symlink(".", keys.join("loop")).unwrap();
+    let listed = block_on(store.list_all("keys")).unwrap();
+    let names: Vec<&str> = listed.iter().map(|listed| listed.path.as_str()).collect();
+    assert!(names.contains(&"keys/a") && names.contains(&"keys/deep/b"), "{names:?}");
+    assert!(
+        names.iter().all(|name| !name.contains('#') && !name.contains("caf")),
+        "{names:?}"
+    );
+    assert_eq!(block_on(store.folders("")).unwrap(), ["keys"]);
+    assert_eq!(block_on(store.list_all("nothing/here")).unwrap(), []);
+}
+
+/// A store that lists in another order than it promises, and breaks a listing off.
+#[test]
+fn a_listing_out_of_order_is_believed() {
+    let listed = |names: &[&str]| {
+        let shuffled = Arc::new(FailingStore::new(InMemory::new()));
+        shuffled.list_as(names);
+        let store = Store {
+            ordered: true,
+            ..Store::new(shuffled, "memory://test")
+        };
+        block_on(store.retried(QUICK, None).list_all("log"))
+    };
+    let names = |found: Vec<Listed>| found.into_iter().map(|listed| listed.path).collect::<Vec<_>>();
+    let all = ["log/1", "log/2", "log/3"];
+    assert_eq!(names(listed(&["log/1", "log/3", "log/2"]).unwrap()), all);
+    // A break ("!") in a listing that kept its order goes on; in one that did not it is told.
+    assert_eq!(
+        names(listed(&["log/1", "log/2", "!", "log/1", "log/2", "log/3"]).unwrap()),
+        all
+    );
+    assert!(listed(&["log/2", "log/1", "!", "log/3"]).is_err());
 }
 
 #[test]

@@ -1,11 +1,13 @@
 //! A store in memory that fails on demand.
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::ops::Range;
 use std::sync::Mutex;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use futures::StreamExt;
 use futures::stream::BoxStream;
 use object_store::memory::InMemory;
 use object_store::path::Path;
@@ -40,6 +42,10 @@ pub struct FailingStore {
     inner: InMemory,
     faults: Mutex<(u32, Option<Fault>)>,
     put_fault: Mutex<Option<Fault>>,
+    /// Names of which every read fails with EIO.
+    rotten: Mutex<Vec<String>>,
+    /// What listings answer, if not what is there. `!` breaks a listing off.
+    listed: Mutex<Option<VecDeque<String>>>,
 }
 
 impl FailingStore {
@@ -50,12 +56,33 @@ impl FailingStore {
             inner,
             faults: Mutex::new((0, None)),
             put_fault: Mutex::new(None),
+            rotten: Mutex::default(),
+            listed: Mutex::default(),
         }
     }
 
     /// The next `count` puts and gets fail.
     pub fn fail_next(&self, count: u32, fault: Fault) {
         *self.faults.lock().unwrap() = (count, Some(fault));
+    }
+
+    /// From now on every read of this object fails with EIO.
+    pub fn rot(&self, name: &str) {
+        self.rotten.lock().unwrap().push(name.to_owned());
+    }
+
+    /// From now on listings answer these names, in this order. At `!` a listing breaks off; the next one goes on behind
+    /// it.
+    pub fn list_as(&self, names: &[&str]) {
+        let names = names.iter().map(|&name| name.to_owned()).collect();
+        *self.listed.lock().unwrap() = Some(names);
+    }
+
+    fn sound(&self, location: &Path) -> Stored<()> {
+        if self.rotten.lock().unwrap().iter().any(|name| name == location.as_ref()) {
+            return Err(error_of(rustix::io::Errno::IO));
+        }
+        Ok(())
     }
 
     /// The next put fails; gets before it do not.
@@ -85,6 +112,10 @@ fn error(fault: Fault) -> object_store::Error {
     } else {
         Errno::TIMEDOUT
     };
+    error_of(errno)
+}
+
+fn error_of(errno: rustix::io::Errno) -> object_store::Error {
     let source = std::io::Error::from_raw_os_error(errno.raw_os_error());
     object_store::Error::Generic {
         store: "failing",
@@ -125,6 +156,7 @@ impl ObjectStore for FailingStore {
     }
 
     async fn get_opts(&self, location: &Path, options: GetOptions) -> Stored<GetResult> {
+        self.sound(location)?;
         match self.next() {
             None => self.inner.get_opts(location, options).await,
             Some(fault) => Err(error(fault)),
@@ -132,6 +164,7 @@ impl ObjectStore for FailingStore {
     }
 
     async fn get_ranges(&self, location: &Path, ranges: &[Range<u64>]) -> Stored<Vec<Bytes>> {
+        self.sound(location)?;
         match self.next() {
             None => self.inner.get_ranges(location, ranges).await,
             Some(fault) => Err(error(fault)),
@@ -143,7 +176,29 @@ impl ObjectStore for FailingStore {
     }
 
     fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Stored<ObjectMeta>> {
-        self.inner.list(prefix)
+        let mut listed = self.listed.lock().unwrap();
+        let Some(names) = listed.as_mut() else {
+            return self.inner.list(prefix);
+        };
+        let mut answers = Vec::new();
+        while let Some(name) = names.pop_front() {
+            if name == "!" {
+                answers.push(Err(error(Fault::Unreachable)));
+                break;
+            }
+            answers.push(Ok(ObjectMeta {
+                location: Path::from(name),
+                last_modified: std::time::SystemTime::UNIX_EPOCH.into(),
+                size: 1,
+                e_tag: None,
+                version: None,
+            }));
+        }
+        futures::stream::iter(answers).boxed()
+    }
+
+    fn list_with_offset(&self, prefix: Option<&Path>, _offset: &Path) -> BoxStream<'static, Stored<ObjectMeta>> {
+        self.list(prefix)
     }
 
     async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Stored<ListResult> {

@@ -70,7 +70,8 @@ impl OldFolder {
         let Ok(id) = ChunkId::try_from(id) else {
             return Err(Fault::integrity("a page id of the wrong length"));
         };
-        let page = self.job.engine.run_to_end(self.job.domain.page(&id))?;
+        let page = self.job.engine.run_unless_cancelled(self.job.domain.page(&id));
+        let page = page.map_err(|_| Fault::permanent("the backup was cancelled"))??;
         Ok((page.entries, page.children))
     }
 }
@@ -79,7 +80,8 @@ impl OldFolder {
 /// way can't be read.
 pub(super) fn resolve(job: &BackupJob, root: &Bytes, path: &[u8]) -> Option<Entry> {
     let root_id = ChunkId::try_from(root.as_ref()).ok();
-    match job.engine.run_to_end(lookup(&*job.domain, root_id, path)).ok()? {
+    let found = job.engine.run_unless_cancelled(lookup(&*job.domain, root_id, path));
+    match found.ok()?.ok()? {
         Found::Entry(entry) => Some(*entry),
         // The root itself is a folder without attributes.
         Found::Root => Some(Entry {

@@ -1,0 +1,97 @@
+//! Tests of the HTTP client, against a server on loopback that answers as told.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+use std::sync::Mutex;
+
+use object_store::client::HttpRequestBody;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+
+use super::*;
+
+/// A pace that holds the first request for a while.
+#[derive(Debug)]
+struct Held(Mutex<u32>, Duration);
+
+#[async_trait]
+impl LinePace for Held {
+    fn piece(&self, _direction: Direction) -> Option<usize> {
+        None
+    }
+
+    async fn bytes(&self, _direction: Direction, _bytes: usize) {}
+
+    async fn request(&self) {
+        *self.0.lock().unwrap() += 1;
+        tokio::time::sleep(self.1).await;
+    }
+}
+
+/// A server that gives every request this answer.
+async fn server(answer: &'static str) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let host = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((mut socket, _)) = listener.accept().await {
+            let mut asked = [0; 4096];
+            let _ = socket.read(&mut asked).await;
+            let _ = socket.write_all(answer.as_bytes()).await;
+        }
+    });
+    format!("http://{host}")
+}
+
+fn get(host: &str, path: &str) -> HttpRequest {
+    let body = HttpRequestBody::from(Bytes::new());
+    http::Request::get(format!("{host}{path}")).body(body).unwrap()
+}
+
+#[tokio::test]
+async fn a_request_that_was_held_is_signed_again_and_not_held_again() {
+    let host = server("HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok").await;
+    let pace = Arc::new(Held(Mutex::default(), Duration::from_millis(50)));
+    let mut connector = Connector::new("s3://b", pace.clone(), None, false).unwrap();
+    connector.stale_after = Duration::from_millis(20);
+    let fault = connector
+        .ask(get(&host, "/b/x"), "host".into())
+        .await
+        .map(drop)
+        .unwrap_err();
+    assert_eq!(fault.kind, WireKind::Outwaited);
+    let answer = connector.ask(get(&host, "/b/x"), "host".into()).await.unwrap();
+    assert_eq!(answer.status(), StatusCode::OK);
+    assert_eq!(*pace.0.lock().unwrap(), 1);
+}
+
+#[tokio::test]
+async fn what_is_no_answer_of_a_store_is_a_fault_of_the_store() {
+    let page = "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 6\r\nConnection: close\r\n\r\n<html>";
+    let host = server(page).await;
+    let pace = Arc::new(super::super::pace::Unpaced);
+    let connector = Connector::new("s3://b", pace, None, false).unwrap();
+    for path in ["/b?list-type=2&prefix=log", "/b/lockstone.json"] {
+        let fault = connector
+            .ask(get(&host, path), "host".into())
+            .await
+            .map(drop)
+            .unwrap_err();
+        assert_eq!(fault.kind, WireKind::Passing(None), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_goes_on_after_its_announced_length_is_cut() {
+    let host = server(
+        "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n\
+         8\r\n12345678\r\n0\r\n\r\n",
+    )
+    .await;
+    let pace = Arc::new(super::super::pace::Unpaced);
+    let connector = Connector::new("s3://b", pace, None, false).unwrap();
+    let mut asked = get(&host, "/b/x");
+    asked
+        .headers_mut()
+        .insert(http::header::RANGE, "bytes=0-1".parse().unwrap());
+    let answer = connector.ask(asked, "host".into()).await.unwrap();
+    assert!(answer.into_body().bytes().await.is_err());
+}
