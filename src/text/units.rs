@@ -45,6 +45,9 @@ pub(crate) fn rate(text: &str) -> Result<Rate, String> {
     if text == "0" {
         return Ok(Rate(Some(0)));
     }
+    if let Some(readings) = two_readings(text) {
+        return Err(readings);
+    }
     let lower = text.to_ascii_lowercase();
     let bytes = if let Some(bits) = lower.strip_suffix("bps").or_else(|| lower.strip_suffix("bit/s")) {
         let (number, factor) = match bits.chars().next_back() {
@@ -71,6 +74,23 @@ pub(crate) fn rate(text: &str) -> Result<Rate, String> {
             "{text:?} is too slow: at least 1KiB/s (8192bps), or 0 for a pause"
         )),
     }
+}
+
+/// Bits or bytes? A small `b` before `/s` is taken for bytes by some people and for bits by others, and so is a capital
+/// `B` before `ps`. The answer is a sentence with both readings.
+fn two_readings(text: &str) -> Option<String> {
+    let lower = text.to_ascii_lowercase();
+    let unclear = text.ends_with("b/s")
+        || text.ends_with("b/S")
+        || lower.ends_with("bps") && text.as_bytes()[text.len() - 3] == b'B';
+    if !unclear {
+        return None;
+    }
+    let prefix = &text[..text.len() - 3];
+    let bits = prefix.trim_end_matches(['i', 'I']);
+    Some(format!(
+        "{text:?} can be read in two ways: write {bits}bps for bits, or {prefix}B/s for bytes"
+    ))
 }
 
 /// Bytes per second. `Some(0)` is a pause, `None` means no limit.
@@ -163,6 +183,15 @@ mod tests {
         assert_eq!(rate("8MiB/s").unwrap().0.unwrap(), 8 << 20);
         assert_eq!(rate("unlimited"), Ok(Rate(None)));
         assert_eq!((rate("0"), rate("0Mbps")), (Ok(Rate(Some(0))), Ok(Rate(Some(0)))));
+        for unclear in ["20Mb/s", "20MBps", "20 mib/s", "512BPS"] {
+            let both = rate(unclear).unwrap_err();
+            assert!(
+                both.contains("two ways") && both.contains("bps") && both.contains("B/s"),
+                "{both}"
+            );
+        }
+        assert_eq!(rate("20mbps").unwrap().0.unwrap(), 2_500_000);
+        assert_eq!(rate("20Mbit/s").unwrap().0.unwrap(), 2_500_000);
         for bad in ["8", "8MiB", "fast", "1bps", "0.1MiB", "900B/s"] {
             assert!(rate(bad).is_err(), "{bad}");
         }

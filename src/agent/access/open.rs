@@ -1,6 +1,7 @@
 //! Opening the vault of this server's registration, and its domain's master key.
 
 use lockstone_proto::ids::{DomainId, ServerId};
+use lockstone_vault::VaultError;
 use lockstone_vault::access::registration::Servers;
 use lockstone_vault::crypto::keys::MasterKey;
 use lockstone_vault::crypto::slot_store;
@@ -16,7 +17,19 @@ use crate::failure::Failure;
 pub(crate) async fn registered_vault(environment: &Environment, registration: &Registration) -> Result<Vault, Failure> {
     let pin = registration.pin()?;
     let store = environment.store(&registration.vault_url)?;
-    let (vault, damage) = Vault::open_pinned(store, &pin).await?;
+    let opened = Vault::open_pinned(store, &pin).await;
+    let (vault, damage) = opened.map_err(|error| match error {
+        VaultError::NotAVault { ref url } => {
+            // Only an empty place is left where the vault was. Nobody should make a new one there.
+            let message = format!("the vault that this server is registered with is not at {url}");
+            Failure::failed(
+                "not-a-vault",
+                message,
+                "mount the disk it is on, or put the vault back to its place",
+            )
+        }
+        error => error.into(),
+    })?;
     if let Some(damage) = damage {
         environment.notices.damaged(&damage);
     }

@@ -79,7 +79,12 @@ async fn perform_as<J: Job>(
 ) -> Result<Finished<J::Report>, Failure> {
     let new = JobRecord::start(id, J::KIND, job.request_for_record());
     let run = JobRun::begin(environment, observer, job.state(), new).await?;
-    let (session, request) = match job.open(environment, id).await {
+    // A store that does not answer must not keep a cancelled job.
+    let opened = tokio::select! {
+        opened = job.open(environment, id) => opened,
+        () = environment.cancel.cancelled() => Err(Failure::cancelled()),
+    };
+    let (session, request) = match opened {
         Ok(opened) => opened,
         Err(failure) => return Err(run.fail(failure).await),
     };

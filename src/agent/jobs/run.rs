@@ -1,7 +1,7 @@
 //! One run of a job, from the lock to the last record.
 
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use jiff::Timestamp;
 use lockstone_actors::Progress;
@@ -19,6 +19,9 @@ use crate::agent::state::folder::StateFolder;
 use crate::agent::state::job_records::{self, JobRecord, Seen};
 use crate::agent::state::lock::{JobLock, Purpose};
 use crate::failure::Failure;
+
+/// How long a cancelled job waits for the store to take the operator's record.
+const LAST_RECORD_WITHIN: Duration = Duration::from_secs(1);
 
 /// A job that runs. It holds the lock, and keeps the records here and in the vault.
 pub(super) struct JobRun<'e> {
@@ -94,7 +97,15 @@ impl<'e> JobRun<'e> {
     }
 
     async fn tell_operator(&self, session: &Session, ending: Option<&Ending>) {
-        let written = write_operators_record(session, &self.record, ending).await;
+        let cancel = &self.environment.cancel;
+        let given_up = async {
+            cancel.cancelled().await;
+            tokio::time::sleep(LAST_RECORD_WITHIN).await;
+        };
+        let written = tokio::select! {
+            written = write_operators_record(session, &self.record, ending) => written,
+            () = given_up => Err(Failure::failed("unreachable", "the store did not answer in time", "")),
+        };
         if let Err(error) = written {
             let warning = format!("the job's record for the operator was not written: {error}");
             self.environment.notices.warn(warning);

@@ -1,9 +1,10 @@
 //! How files get into the state folder: private, whole or not at all, and durable.
 
+use std::ffi::{OsStr, OsString};
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::Write;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 
@@ -13,7 +14,8 @@ pub(crate) fn private_folder(path: &Path) -> std::io::Result<()> {
 }
 
 /// Replaces the file at `path` with `content`. The file has either its old or its new content at any time, and the new
-/// content is durable when this returns.
+/// content is durable when this returns. Only a regular file is replaced: a device, a pipe, a folder or a symlink at
+/// `path` stays as it is, and is an error.
 pub(crate) fn write_atomically(path: &Path, content: &[u8], mode: u32) -> anyhow::Result<()> {
     let folder = match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
@@ -22,17 +24,11 @@ pub(crate) fn write_atomically(path: &Path, content: &[u8], mode: u32) -> anyhow
     let Some(name) = path.file_name() else {
         bail!("{} is not the name of a file", path.display())
     };
-    let mut new_name = std::ffi::OsString::from(".");
-    new_name.push(name);
-    new_name.push(format!(".{}.new", std::process::id()));
-    let new = folder.join(new_name);
+    if fs::symlink_metadata(path).is_ok_and(|stat| !stat.is_file()) {
+        bail!("cannot write {}: it is not a regular file", path.display());
+    }
+    let (new, mut file) = new_file(folder, name, mode).with_context(|| format!("cannot write {}", path.display()))?;
     let written = (|| {
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(mode)
-            .open(&new)?;
         // The mode above is only used for a new file, and the umask takes bits from it.
         file.set_permissions(Permissions::from_mode(mode))?;
         file.write_all(content)?;
@@ -44,6 +40,22 @@ pub(crate) fn write_atomically(path: &Path, content: &[u8], mode: u32) -> anyhow
         let _ = fs::remove_file(&new);
     }
     written.with_context(|| format!("cannot write {}", path.display()))
+}
+
+/// A new file in a folder, beside the file that it will replace. A name that is taken, by whatever, is passed over.
+fn new_file(folder: &Path, name: &OsStr, mode: u32) -> std::io::Result<(PathBuf, File)> {
+    let mut number = 0_u32;
+    loop {
+        let mut new_name = OsString::from(".");
+        new_name.push(name);
+        new_name.push(format!(".{}-{number}.new", std::process::id()));
+        let new = folder.join(new_name);
+        match OpenOptions::new().write(true).create_new(true).mode(mode).open(&new) {
+            Ok(file) => return Ok((new, file)),
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists && number < 100 => number += 1,
+            Err(error) => return Err(error),
+        }
+    }
 }
 
 /// Makes the names in a folder durable.
@@ -67,6 +79,36 @@ mod tests {
     use std::os::unix::fs::MetadataExt;
 
     use super::*;
+
+    #[test]
+    fn only_a_regular_file_is_replaced() {
+        let folder = tempfile::tempdir().unwrap();
+        let precious = folder.path().join("precious");
+        fs::write(&precious, "keep").unwrap();
+        let link = folder.path().join("link");
+        std::os::unix::fs::symlink(&precious, &link).unwrap();
+        let socket = folder.path().join("socket");
+        let _listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+        for path in [&link, &socket, &folder.path().to_owned()] {
+            let before = fs::symlink_metadata(path).unwrap();
+            let error = write_atomically(path, b"new", 0o600).unwrap_err();
+            assert!(error.to_string().contains("not a regular file"), "{error:#}");
+            assert_eq!(fs::symlink_metadata(path).unwrap().ino(), before.ino());
+        }
+        assert_eq!(fs::read(&precious).unwrap(), b"keep");
+    }
+
+    #[test]
+    fn what_waits_under_the_name_of_the_new_file_is_not_written_to() {
+        let folder = tempfile::tempdir().unwrap();
+        let victim = folder.path().join("victim");
+        fs::write(&victim, "keep").unwrap();
+        let trap = folder.path().join(format!(".key.{}-0.new", std::process::id()));
+        std::os::unix::fs::symlink(&victim, trap).unwrap();
+        write_atomically(&folder.path().join("key"), b"new", 0o600).unwrap();
+        assert_eq!(fs::read(&victim).unwrap(), b"keep");
+        assert_eq!(fs::read(folder.path().join("key")).unwrap(), b"new");
+    }
 
     #[test]
     fn a_file_is_replaced_whole_and_private() {
