@@ -1,5 +1,5 @@
-//! What one core does of each step of a file's bytes: cutting, hashing, compressing, sealing, and the way back. `make bench`;
-//! `lockstone bench primitives` measures about the same on a user's machine, `benches/compare` whole programs.
+//! What one core does of each step of a file's bytes: cutting, hashing, compressing, sealing, and the way back. `make
+//! bench`; `lockstone bench primitives` measures about the same on a user's machine, `benches/compare` whole programs.
 #![allow(missing_docs, clippy::unwrap_used, reason = "a bench")]
 
 mod support;
@@ -10,8 +10,8 @@ use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_mai
 use lockstone::bench::sample::{noise, text};
 use lockstone_host::chunk::Chunker;
 use lockstone_proto::vault::{ChunkKind, Codec};
-use lockstone_vault::pack::PackSeal;
 use lockstone_vault::pack::frame::{Compressor, DEFAULT_LEVEL, Decompressor};
+use lockstone_vault::pack::{FramePosition, PackSeal};
 use support::{KIB, MIB, keys};
 
 fn cut(criterion: &mut Criterion) {
@@ -82,22 +82,26 @@ fn frame(criterion: &mut Criterion) {
 fn seal(criterion: &mut Criterion) {
     let pack = PackSeal::create(&keys(), ChunkKind::Data).unwrap();
     let raw = noise(MIB);
-    let raw_len = u32::try_from(raw.len()).unwrap();
+    let at = FramePosition {
+        ordinal: 0,
+        raw_len: u32::try_from(raw.len()).unwrap(),
+        codec: Codec::Stored,
+    };
     let mut sealed = raw.clone();
-    pack.seal_frame(0, raw_len, Codec::Stored, &mut sealed).unwrap();
+    pack.seal_frame(at, &mut sealed).unwrap();
     let mut group = criterion.benchmark_group("seal");
     group.throughput(Throughput::Bytes(MIB as u64));
     group.bench_function("seal 1 MiB", |bencher| {
         let mut buffer = raw.clone();
         bencher.iter(|| {
             buffer.truncate(raw.len());
-            pack.seal_frame(0, raw_len, Codec::Stored, &mut buffer).unwrap();
+            pack.seal_frame(at, &mut buffer).unwrap();
         });
     });
     group.bench_function("open 1 MiB", |bencher| {
         bencher.iter_batched_ref(
             || sealed.clone(),
-            |sealed| pack.open_frame(0, raw_len, Codec::Stored, sealed).unwrap(),
+            |sealed| pack.open_frame(at, sealed).unwrap(),
             BatchSize::LargeInput,
         );
     });

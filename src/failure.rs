@@ -9,6 +9,7 @@ use lockstone_actors::JobError;
 use lockstone_vault::VaultError;
 use lockstone_vault::access::credentials::CredentialsError;
 use lockstone_vault::crypto::slots::SlotError;
+use lockstone_vault::error::Kind;
 use lockstone_vault::store::StoreError;
 use serde_json::{Value, json};
 
@@ -36,7 +37,7 @@ pub enum Exit {
 }
 
 impl Exit {
-    /// The code for a number that a library gives; anything unknown is a plain failure.
+    /// The meaning of the exit code that a child process of this program gave. Unknown numbers are plain failures.
     #[must_use]
     pub fn from_code(code: i32) -> Exit {
         match code {
@@ -121,34 +122,42 @@ impl From<anyhow::Error> for Failure {
     }
 }
 
+/// The exit code and the word for scripts of each kind of fault. This is the only such table in the program.
+fn code_of(kind: Kind) -> (Exit, &'static str) {
+    match kind {
+        Kind::Damaged => (Exit::Damaged, "damaged"),
+        Kind::Away => (Exit::Failed, "unreachable"),
+        Kind::Refused => (Exit::Refused, "refused"),
+        Kind::StoreFull => (Exit::Failed, "store-full"),
+        Kind::Shortage => (Exit::Failed, "shortage"),
+        Kind::WrongKey => (Exit::Refused, "wrong-passphrase"),
+        Kind::Usage => (Exit::Usage, "usage"),
+        Kind::Misconfigured => (Exit::Failed, "misconfigured"),
+        Kind::NoSuchPoint => (Exit::Failed, "no-such-point"),
+        Kind::Busy => (Exit::Busy, "busy"),
+        Kind::NotRegistered => (Exit::NotRegistered, "not-registered"),
+        Kind::Outpaced => (Exit::Failed, "outpaced"),
+        Kind::Other => (Exit::Failed, "failed"),
+    }
+}
+
+impl Failure {
+    /// A failure of the kind given: the kind decides about the exit code and the word for scripts.
+    fn of_kind(kind: Kind, message: String, hint: String) -> Failure {
+        let (exit, code) = code_of(kind);
+        Failure::new(exit, code, message, hint)
+    }
+}
+
 impl From<JobError> for Failure {
     fn from(error: JobError) -> Failure {
-        Failure::new(Exit::from_code(error.exit_code), error.code, error.message, error.hint)
+        Failure::of_kind(error.kind, error.message, error.hint)
     }
 }
 
 impl From<VaultError> for Failure {
     fn from(error: VaultError) -> Failure {
-        let (exit, code) = if error.is_damage() {
-            (Exit::Damaged, "damaged")
-        } else if error.is_key_fault() {
-            (Exit::Refused, "wrong-passphrase")
-        } else if error.is_refused() {
-            (Exit::Refused, "refused")
-        } else if error.is_busy() {
-            (Exit::Busy, "busy")
-        } else if error.is_unregistered() {
-            (Exit::NotRegistered, "not-registered")
-        } else if matches!(error, VaultError::BadPoint(_)) {
-            (Exit::Usage, "usage")
-        } else if matches!(error, VaultError::NoSuchPoint(_) | VaultError::AmbiguousPoint { .. }) {
-            (Exit::Failed, "no-such-point")
-        } else if error.is_transient() {
-            (Exit::Failed, "unreachable")
-        } else {
-            (Exit::Failed, "failed")
-        };
-        Failure::new(exit, code, error.to_string(), error.hint().unwrap_or_default())
+        Failure::of_kind(error.kind(), error.to_string(), error.hint().unwrap_or_default())
     }
 }
 
@@ -160,18 +169,21 @@ impl From<StoreError> for Failure {
 
 impl From<CredentialsError> for Failure {
     fn from(error: CredentialsError) -> Failure {
-        Failure::refused("bad-credentials", error.to_string(), error.hint().unwrap_or_default())
+        VaultError::from(error).into()
     }
 }
 
 impl From<SlotError> for Failure {
     fn from(error: SlotError) -> Failure {
-        Failure::failed("key-slot", error.to_string(), "")
+        VaultError::from(error).into()
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use lockstone_actors::Fault;
+    use lockstone_vault::store::Refusal;
+
     use super::*;
 
     #[test]
@@ -185,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn codes_survive_the_way_through_a_library() {
+    fn the_exit_code_of_a_child_process_is_understood() {
         for exit in [
             Exit::Done,
             Exit::Failed,
@@ -193,9 +205,44 @@ mod tests {
             Exit::Warnings,
             Exit::Cancelled,
             Exit::Refused,
+            Exit::Damaged,
+            Exit::Busy,
+            Exit::NotRegistered,
         ] {
             assert_eq!(Exit::from_code(exit as i32), exit);
         }
         assert_eq!(Exit::from_code(99), Exit::Failed);
+    }
+
+    #[test]
+    fn an_error_ends_a_command_the_same_way_inside_a_job_and_before_it() {
+        let refused = StoreError::Refused {
+            what: Refusal::Keys,
+            object: "packs/x".to_owned(),
+            reason: "403".to_owned(),
+        };
+        for (error, exit) in [
+            (VaultError::Store(refused), Exit::Refused),
+            (VaultError::Credentials(CredentialsError::NotSigned), Exit::Refused),
+            (VaultError::WrongPassphrase, Exit::Refused),
+            (VaultError::ReadOnly, Exit::NotRegistered),
+            (VaultError::TooManyAttempts, Exit::Failed),
+            (VaultError::Slot(SlotError::Damaged("x")), Exit::Damaged),
+            (VaultError::BadPoint("x".to_owned()), Exit::Usage),
+        ] {
+            let before = Failure::from(error.clone());
+            let inside = Failure::from(JobError::from(Fault::from(error)));
+            assert_eq!(before.exit, exit, "{before}");
+            assert_eq!(
+                (before.exit, before.code, &before.message, &before.hint),
+                (inside.exit, inside.code, &inside.message, &inside.hint)
+            );
+        }
+    }
+
+    #[test]
+    fn each_kind_of_fault_has_a_word_of_its_own() {
+        let words: std::collections::HashSet<&str> = Kind::ALL.iter().map(|kind| code_of(*kind).1).collect();
+        assert_eq!(words.len(), Kind::ALL.len());
     }
 }

@@ -1,4 +1,4 @@
-//! What the micro-benches in `benches/` need of the inside of this crate. No part of its interface.
+//! What the micro-benches in `benches/` need from the inside of this crate. It is not part of the crate's interface.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -15,8 +15,8 @@ impl Weigh for Message {
     }
 }
 
-/// How long it takes to send so many messages from one thread to another, by a channel of that capacity that can be
-/// cancelled: one hop of the flow.
+/// How long it takes to send `messages` from one thread to another through a channel of `capacity` messages: one hop of
+/// the flow.
 #[must_use]
 pub fn hops(messages: u64, capacity: usize) -> Duration {
     let (sender, receiver) = channel("bench", capacity, &CancelToken::new());

@@ -1,14 +1,15 @@
-//! What the stages of a job compute and wait with: one private rayon pool for CPU work, one tokio runtime for the
-//! store. Stages call both from plain threads.
+//! The threads that the stages of a job share: a rayon pool for CPU work, and a tokio runtime for the store. Stages
+//! call both from plain threads and wait for the result.
 
 use std::future::Future;
 
+use lockstone_vault::error::Kind;
 use tracing::Instrument as _;
 
 use crate::flow::{CancelToken, Fault, Stop};
 use crate::tuning::Tuning;
 
-/// A job's pool and runtime.
+/// One job's pool and runtime.
 pub(crate) struct Engine {
     pool: rayon::ThreadPool,
     runtime: tokio::runtime::Runtime,
@@ -17,8 +18,8 @@ pub(crate) struct Engine {
 impl Engine {
     pub(crate) fn new(tuning: &Tuning) -> Result<Self, Fault> {
         let failed = |what: &str, error: &dyn std::fmt::Display| {
-            Fault::permanent(format!("{what} could not be started: {error}"))
-                .hint("The process may be out of threads or memory: see `ulimit -u` and the service's limits.")
+            Fault::new(Kind::Shortage, format!("{what} could not be started: {error}"))
+                .hint("raise the limit of threads (`ulimit -u`, or `TasksMax=` of the service), or free memory")
         };
         let pool = rayon::ThreadPoolBuilder::new()
             .num_threads(tuning.threads)
@@ -35,13 +36,14 @@ impl Engine {
         Ok(Self { pool, runtime })
     }
 
-    /// Runs CPU work on the pool, and waits for it. The work itself touches no channel, lock or database.
+    /// Runs CPU work on the pool and waits for it. The work must not touch a channel, a lock or a database.
     pub(crate) fn compute<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
         self.pool.install(work)
     }
 
-    /// Runs a task of the store on the runtime, and waits for it or for a cancel.
-    pub(crate) fn wait<F>(&self, cancel: &CancelToken, task: F) -> Result<F::Output, Stop>
+    /// Runs a task on the runtime's own threads. Waits until it is done or the token is cancelled; a cancelled task
+    /// goes on in the background, and its result is lost.
+    pub(crate) fn run_spawned<F>(&self, cancel: &CancelToken, task: F) -> Result<F::Output, Stop>
     where
         F: Future + Send + 'static,
         F::Output: Send + 'static,
@@ -49,14 +51,17 @@ impl Engine {
         let task = self.runtime.spawn(task.in_current_span());
         self.runtime.block_on(async {
             tokio::select! {
-                done = task => done.map_err(|error| Fault::transient(format!("a task of the store died: {error}")).into()),
+                done = task => done.map_err(|error| {
+                    Fault::transient(format!("a task of the store died: {error}")).into()
+                }),
                 () = cancel.cancelled() => Err(Stop::Cancelled),
             }
         })
     }
 
-    /// Runs a task on the calling thread until it is done or the token is cancelled; then it is dropped where it stands.
-    pub(crate) fn race<F: Future>(&self, cancel: &CancelToken, task: F) -> Result<F::Output, Stop> {
+    /// Runs a task on the calling thread until it is done or the token is cancelled. A cancelled task is dropped in the
+    /// middle.
+    pub(crate) fn run_cancellable<F: Future>(&self, cancel: &CancelToken, task: F) -> Result<F::Output, Stop> {
         self.runtime.block_on(async {
             tokio::select! {
                 done = task => Ok(done),
@@ -65,13 +70,13 @@ impl Engine {
         })
     }
 
-    /// The store's runtime, for libraries that spawn by themselves.
+    /// The runtime, for libraries that spawn tasks themselves.
     pub(crate) fn handle(&self) -> tokio::runtime::Handle {
         self.runtime.handle().clone()
     }
 
-    /// Runs a task that must not be cut short, on the calling thread.
-    pub(crate) fn finish<F: Future>(&self, task: F) -> F::Output {
+    /// Runs a task on the calling thread. It can't be cancelled.
+    pub(crate) fn run_to_end<F: Future>(&self, task: F) -> F::Output {
         self.runtime.block_on(task)
     }
 }

@@ -1,19 +1,20 @@
-//! Lockstone's pipeline. [`backup()`], [`restore()`] and [`check()`] are what the agent calls; each runs one job to its end on
-//! the calling thread and reports. Inside, a job is a chain of actors, one file each, joined by the bounded `flow`
-//! and watched over by the `supervisor`:
+//! Lockstone's pipeline. [`backup()`], [`restore()`] and [`check()`] are what the agent calls. Each runs one job to its
+//! end on the calling thread and returns a report. Inside, a job is a chain of stages, one file or folder each. The
+//! bounded `flow` joins them, and the `supervisor` watches over them:
 //!
 //! ```text
-//! backup:  Snapshotter → Enumerator → Hasher → Dedup → Sealer → Uploader → Bookkeeper
+//! backup:  Snapshotter → Enumerator → Hasher → Dedup → Assembler → Sealer → Uploader → Bookkeeper
 //!                                        └─ Cataloguer ─┘
 //! restore: Planner → Fetcher → Opener → Writer
+//! check:   Checker
 //! ```
 //!
-//! Every thread, channel and task of the house belongs here; `vault` and `host` have none.
+//! All threads, channels and tasks of Lockstone's jobs belong to this crate; `vault` and `host` have none.
 
 pub mod backup;
 #[doc(hidden)]
 pub mod bench;
-mod checking;
+pub mod check;
 mod contents;
 mod engine;
 mod flow;
@@ -25,13 +26,13 @@ mod supervisor;
 pub mod throttle;
 mod tuning;
 
-/// The target of the spans that say which job and stage a line of the log is about: to be let through whatever is logged.
+/// The target of the spans that say which job and stage a log line is about. A log filter must always let it through.
 pub const SPANS: &str = "lockstone::spans";
 
 pub use backup::{BackupReport, BackupRequest, backup};
-pub use checking::{CheckReport, CheckRequest, check};
-pub use flow::{CancelToken, Fault, FaultKind};
-pub use job::{JobError, JobStatus, Warning};
+pub use check::{CheckReport, CheckRequest, check};
+pub use flow::{CancelToken, Fault};
+pub use job::{JobContext, JobError, JobStatus, Warning};
 pub use metrics::Metrics;
 pub use progress::{Progress, ProgressView};
 pub use restore::{Conflict, RestoreReport, RestoreRequest, RestoreTo, restore};

@@ -1,13 +1,14 @@
-//! A job's running figures: plain counters that the stages add to and a display or a report reads at any time.
+//! A job's figures while it runs: plain counters. The stages add to them; a display, a report or a scrape reads them at
+//! any time.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 
-/// Declares the counters once: the struct of atomics, and reading and resetting.
+/// Declares the counters once: the struct of atomics, and how to reset them.
 macro_rules! counters {
     ($($(#[$doc:meta])* $name:ident),* $(,)?) => {
-        /// Counters of a job; each only grows within a generation.
+        /// Counters of one generation. Each begins at 0 and only grows.
         #[derive(Debug, Default)]
         pub(crate) struct Counters {
             $($(#[$doc])* pub(crate) $name: AtomicU64,)*
@@ -21,37 +22,36 @@ macro_rules! counters {
 }
 
 counters! {
-    /// Files seen by the walk (or planned for restore).
+    /// Files that the walk has seen, or that a restore has planned.
     files_seen,
-    /// Bytes of those files.
+    /// Bytes of the files in `files_seen`.
     bytes_seen,
     /// Files that are finished.
     files_done,
-    /// Bytes of those.
+    /// Bytes of the files in `files_done`.
     bytes_done,
-    /// Files that the last point does not have.
+    /// Files that the last recovery point does not have.
     files_new,
-    /// Files that differ from the last point.
+    /// Files that differ from the last recovery point.
     files_changed,
-    /// Files taken over from the last point.
+    /// Files taken over from the last recovery point.
     files_unchanged,
     /// Files taken over from an interrupted run.
     files_resumed,
-    /// Folders.
     folders,
     /// Sockets, which are skipped.
     sockets,
-    /// Entries of existing targets left alone by a restore.
+    /// Entries that a restore left out because the target had them.
     skipped,
-    /// Files restored beside existing ones.
+    /// Files that a restore wrote beside existing ones, under another name.
     copies,
-    /// Files that a restore found as they should be.
+    /// Files that were in the target already, just as in the recovery point.
     unchanged,
     /// Bytes a restore wrote.
     bytes_written,
 }
 
-/// What outlives a generation: work that was done is done, however often the walk begins again.
+/// Counters of the whole job. Each counts work that stays done when a new generation begins.
 #[derive(Debug, Default)]
 pub(crate) struct Totals {
     pub(crate) bytes_read: AtomicU64,
@@ -62,11 +62,11 @@ pub(crate) struct Totals {
     pub(crate) bytes_stored: AtomicU64,
     pub(crate) bytes_fetched: AtomicU64,
     pub(crate) throttled_ns: AtomicU64,
-    /// Checkpoints: what they cover is never sent again. The supervisor's measure of real progress.
+    /// Checkpoints, whose content is never sent again. The supervisor measures progress by them.
     pub(crate) durable: AtomicU64,
 }
 
-/// Shared by a job's stages and whoever watches it.
+/// The counters of one job, shared by its stages and its watchers.
 #[derive(Debug, Default)]
 pub struct Progress {
     pub(crate) counters: Counters,
@@ -91,7 +91,7 @@ pub struct ProgressView {
     pub bytes_done: u64,
     /// Bytes of the files seen so far.
     pub bytes_seen: u64,
-    /// The walk has ended: what was seen is all there is.
+    /// Whether the walk has ended, so that `files_seen` and `bytes_seen` are final.
     pub seen_all: bool,
     /// Bytes that the vault did not have.
     pub bytes_new: u64,
@@ -101,9 +101,9 @@ pub struct ProgressView {
     pub bytes_stored: u64,
     /// Generations after the first.
     pub restarts: u64,
-    /// The path being worked on; any bytes.
+    /// The path that is being worked on, in any bytes.
     pub current: Vec<u8>,
-    /// The stage that the others wait for.
+    /// The stage that the others wait for most.
     pub slowest_stage: &'static str,
     /// Time spent waiting for the throttle so far, seconds.
     pub throttled_seconds: f64,
@@ -171,7 +171,8 @@ impl Progress {
         *self.slowest.lock() = stage;
     }
 
-    /// Shows the path being worked on; skipped when somebody is just looking, as nobody may wait for a display.
+    /// Shows the path that is being worked on. Does nothing while a display reads it, so that no stage waits for a
+    /// display.
     pub(crate) fn set_current(&self, folder: &[u8], name: &[u8]) {
         if let Some(mut current) = self.current.try_lock() {
             current.clear();

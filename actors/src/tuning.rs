@@ -1,5 +1,5 @@
-//! What may be set about a pipeline, with the reason for each default. Nothing here changes what is stored, only how
-//! fast and in how much memory.
+//! The settings of a pipeline, with the reason for each default. They change how fast a job runs and how much memory it
+//! takes, and never what is stored (except how well it is compressed).
 
 use std::thread::available_parallelism;
 use std::time::Duration;
@@ -14,28 +14,30 @@ pub struct Tuning {
     /// Threads that read files. Default: two for each core, at least two and at most 16, as reading waits for the
     /// device while the pool computes.
     pub readers: usize,
-    /// Packs in upload (or ranges in download) at once. Default 4: enough to fill a fast link over its latency.
+    /// Packs that are uploaded (or ranges that are downloaded) at once. Default 4: enough to keep a fast link busy
+    /// despite its latency.
     pub uploads: usize,
-    /// Messages a channel between stages holds. Default 4: batches are about 1 MiB, and what waits in a queue has left
-    /// the processor's cache by the time it is wanted.
+    /// Messages that a channel between stages holds. Default 4: batches are about 1 MiB, and bytes that wait long in a
+    /// queue are no longer in the processor's cache when they are needed.
     pub capacity: usize,
-    /// Bytes of file content in memory at once. Default 48 MiB: more does not make it faster.
+    /// Bytes of file content in memory at once. Default 48 MiB: more does not make a job faster.
     pub budget_bytes: u64,
     /// zstd level of new frames. Default 3.
     pub zstd_level: i32,
-    /// Stored bytes after which a checkpoint is written. Default 256 MiB, so that an interruption costs little.
+    /// Stored bytes after which a checkpoint is written. Default 256 MiB, so that little has to be sent again after an
+    /// interruption.
     pub checkpoint_bytes: u64,
     /// Time after which a checkpoint is written, if anything is new. Default 20 s.
     pub checkpoint_after: Duration,
     /// How long a partly filled frame or pack waits for more before it is passed on. Default 5 s.
     pub flush_after: Duration,
-    /// Generations that may end without progress, one after another, before the job fails. Default 5.
+    /// How many generations in a row may end without progress before the job fails. Default 5.
     pub max_generations: u32,
     /// The first pause before a new generation; it doubles. Default 1 s.
     pub backoff: Duration,
 }
 
-/// The least budget with which a pipeline works: the largest window of one reader, a frame and a small pack.
+/// The smallest budget with which a pipeline works: the largest chunk for one reader, a frame and a small pack.
 pub(crate) const BUDGET_MIN: u64 = 24 * limits::MIB;
 
 impl Default for Tuning {
@@ -71,7 +73,7 @@ impl Tuning {
         }
     }
 
-    /// With every number in the range that works.
+    /// The same settings, with every number brought into the range that works.
     #[must_use]
     pub fn clamped(mut self) -> Self {
         self.threads = self.threads.clamp(1, 256);
@@ -83,31 +85,32 @@ impl Tuning {
         self
     }
 
-    /// Bytes of the budget that file content uses. The rest is the tree pages' own, so that the graph can't wait on
-    /// itself.
+    /// Bytes of the budget for file content. The rest is reserved for tree pages, so that they never wait for room that
+    /// file content holds.
     #[must_use]
     pub fn data_budget(&self) -> u64 {
         self.budget_bytes - self.tree_budget()
     }
 
-    /// Bytes of the budget reserved for tree pages.
+    /// Bytes of the budget that are reserved for tree pages.
     pub(crate) fn tree_budget(&self) -> u64 {
         (self.budget_bytes / 6).clamp(4 * limits::MIB, 16 * limits::MIB)
     }
 
-    /// Bytes of buffers for content with which idle ones are still kept: half of the budget more, as buffers are longer
-    /// than what is in them.
+    /// Idle buffers are kept as long as all buffers together have no more bytes than this. It is one and a half times
+    /// the budget, as buffers are longer than what is in them.
     pub(crate) fn buffers(&self) -> usize {
         usize::try_from(self.budget_bytes + self.budget_bytes / 2).unwrap_or(usize::MAX)
     }
 
-    /// Where a data pack is closed: the format's target, or a third of the budget where that is less.
+    /// The size at which a data pack is closed, bytes: the format's target, or a third of the data budget if that is
+    /// less.
     #[must_use]
     pub fn data_pack_target(&self) -> usize {
         limits::PACK_TARGET.min(usize::try_from(self.data_budget() / 3).unwrap_or(usize::MAX))
     }
 
-    /// Where a tree pack is closed.
+    /// The size at which a tree pack is closed, bytes.
     pub(crate) fn tree_pack_target(&self) -> usize {
         limits::PACK_TARGET.min(usize::try_from(self.tree_budget() / 2).unwrap_or(usize::MAX))
     }

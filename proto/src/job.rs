@@ -32,7 +32,7 @@ impl JobKind {
 
     /// The word for this kind: lower case, such as `backup`. A record of an unknown kind is simply a `job`.
     #[must_use]
-    pub fn word(self) -> &'static str {
+    pub const fn word(self) -> &'static str {
         match self {
             Self::Backup => "backup",
             Self::Restore => "restore",
@@ -63,7 +63,7 @@ impl JobState {
 
     /// The word for this state: camel case, such as `CompletedWithWarnings`.
     #[must_use]
-    pub fn word(self) -> &'static str {
+    pub const fn word(self) -> &'static str {
         match self {
             Self::Queued => "Queued",
             Self::Running => "Running",

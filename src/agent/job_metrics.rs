@@ -78,8 +78,8 @@ pub fn ended(job: &Job, written: SystemTime) -> EndedJob {
         |end| end.as_millisecond() as f64 / 1000.0,
     );
     EndedJob {
-        kind: job.kind.clone(),
-        status: job.status.clone(),
+        kind: job.kind.parse().unwrap_or_default(),
+        status: job.status.parse().unwrap_or_default(),
         ended_s,
         duration: Duration::try_from_secs_f64(seconds.unwrap_or(0.0)).unwrap_or_default(),
         bytes: figures(&BYTES),

@@ -9,6 +9,7 @@ use std::time::SystemTime;
 
 use lockstone_actors::Metrics;
 use lockstone_proto::ids::{JobId, PointId};
+use lockstone_proto::job::JobKind;
 use serde::Serialize;
 use serde_json::{Number, Value};
 
@@ -72,10 +73,10 @@ impl Records {
                 metrics.recorded(&job_metrics::ended(&record.job, record.written));
             }
         }
-        let running: Vec<&str> = self
+        let running: Vec<JobKind> = self
             .jobs()
             .filter(|job| job.runs())
-            .map(|job| job.kind.as_str())
+            .filter_map(|job| job.kind.parse().ok())
             .collect();
         metrics.running(&running);
         let newest = self

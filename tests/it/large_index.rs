@@ -5,14 +5,15 @@
 use std::path::Path;
 use std::process::Command;
 
-use lockstone_proto::ids::{ChunkId, DomainId, PackId, VaultId};
-use lockstone_proto::limits::TAG_LEN;
-use lockstone_proto::vault::{ChunkKind, Codec, Frame, PackDirectory, PackEntry};
+use lockstone_proto::ids::{DomainId, VaultId};
+use lockstone_proto::vault::PackEntry;
 use lockstone_vault::index::Index;
+use lockstone_vault::testing::large_index::Shape;
 
 use crate::support::lab::Lab;
 
 const CHUNKS: u64 = 10_000_000;
+<<<<<<< HEAD
 /// A pack of 32 chunks of 1 MiB, each in a frame of its own, as large files make it.
 const OF_A_PACK: u64 = 32;
 
@@ -46,6 +47,16 @@ fn pack(number: u64) -> PackEntry {
         }),
     }
 }
+=======
+/// Packs of large files: 32 frames of one chunk of 1 MiB.
+const SHAPE: Shape = Shape {
+    frames: 32,
+    chunks: 1,
+    chunk_len: 1 << 20,
+    pack_len: 33 << 20,
+};
+const PACKS: u64 = CHUNKS / 32;
+>>>>>>> actors
 
 fn fill(lab: &Lab) {
     let agent = std::fs::read_to_string(lab.path("home/agent.json")).unwrap();
@@ -53,8 +64,8 @@ fn fill(lab: &Lab) {
     let vault: VaultId = agent["vault_id"].as_str().unwrap().parse().unwrap();
     let domain: DomainId = agent["domain_id"].as_str().unwrap().parse().unwrap();
     let (index, _) = Index::open(&lab.path("home/cache"), vault, domain).unwrap();
-    for first in (0..CHUNKS / OF_A_PACK).step_by(500) {
-        let packs: Vec<PackEntry> = (first..(first + 500).min(CHUNKS / OF_A_PACK)).map(pack).collect();
+    for first in (0..PACKS).step_by(500) {
+        let packs: Vec<PackEntry> = (first..(first + 500).min(PACKS)).map(|n| SHAPE.pack(n)).collect();
         index.add_packs(&packs, &[]).unwrap();
     }
     index.flush().unwrap();

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use lockstone_actors::metrics::catalogue;
+use lockstone_actors::metrics::list;
 use lockstone_proto::limits;
 use rustix::process::Signal;
 use serde_json::Value;
@@ -201,7 +201,7 @@ fn an_address_that_cannot_be_had_is_said_before_anything_begins() {
 
 #[test]
 fn the_page_about_metrics_is_what_the_code_says() {
-    let page = catalogue::page();
+    let page = list::page();
     assert_eq!(
         fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/metrics.md")).unwrap(),
         page,

@@ -141,7 +141,29 @@ fn a_job_whose_store_stays_away_fails_clearly_and_the_next_one_goes_on() {
     lab.check_clean();
 }
 
+<<<<<<< HEAD
 /// A measurement: what failures cost if each request takes 50 ms longer. `LOCKSTONE_TREE=/path cargo nextest run
+=======
+#[test]
+fn a_store_that_refuses_inside_a_job_ends_it_as_one_that_refuses_before_it() {
+    let Some(server) = servers::moto() else { return };
+    let (lab, proxy) = behind(&server, "refusing");
+    // The log and the index can be read, so the job begins; then its packs are refused.
+    proxy.set(Fault::AnswerCreate(403));
+    let source = lab.source();
+    lab.run(["backup".as_ref(), source.as_os_str()]).exits(5);
+    assert!(proxy.harmed() > 0);
+    proxy.set(Fault::Refuse(403, "AccessDenied"));
+    lab.run(["backup".as_ref(), source.as_os_str()]).exits(5);
+    proxy.set(Fault::None);
+    assert_points(&lab, &server, "refusing", 0);
+    let report = lab.backup();
+    assert_eq!(report["status"], "Completed", "{report}");
+    lab.check_clean();
+}
+
+/// A measurement: what failures cost where each request takes 50 ms longer. `LOCKSTONE_TREE=/path cargo nextest run
+>>>>>>> actors
 /// --release … --run-ignored all -E 'test(tenth_request)' --no-capture`.
 #[test]
 #[ignore = "a measurement"]

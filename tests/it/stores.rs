@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use lockstone_vault::store::observe::RetryRule;
-use lockstone_vault::store::{Store, StoreOptions, conformance};
+use lockstone_vault::store::{Store, StoreOptions};
+use lockstone_vault::testing::store_suite::suite;
 
 use crate::support::lab::{Lab, noise};
 use crate::support::servers::{self, Server, block_on};
@@ -27,8 +28,13 @@ pub(crate) fn open(server: &Server, prefix: &str) -> Store {
 
 pub(crate) fn conforms(server: &Server) {
     for prefix in ["", "some/where"] {
+<<<<<<< HEAD
         block_on(conformance::suite(&open(server, prefix))).unwrap_or_else(|broken| panic!("{prefix:?}: {broken}"));
         // The suite leaves objects behind, which the next one must not find.
+=======
+        block_on(suite(&open(server, prefix))).unwrap_or_else(|broken| panic!("{prefix:?}: {broken}"));
+        // It leaves objects of its own behind, which the next one must not find.
+>>>>>>> actors
         block_on(async {
             let store = open(server, "");
             for object in store.list_all("").await.unwrap() {

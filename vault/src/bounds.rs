@@ -1,12 +1,12 @@
-//! A look at an encoded message before it is decoded. A decoder makes a struct of a hundred bytes and more of a field
-//! that takes two bytes on the wire; whoever may hand us 32 MiB could so ask for gigabytes. Pack directories, segments
-//! and tree pages therefore count their repeated parts here first, and refuse too many before anything is allocated.
+//! Counting the parts of an encoded message before it is decoded. A decoder makes a struct of a hundred bytes or more from
+//! a field of two bytes, so a hostile object of 32 MiB could cost gigabytes of memory. Therefore the repeated parts of pack
+//! directories, segments and tree pages are counted here first, and too many are refused before anything is allocated.
 
 use bytes::Buf;
 use prost::DecodeError;
 use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_field};
 
-/// The bytes are no protobuf message of the wanted shape.
+/// The bytes are not a protobuf message of the expected shape.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("it is no message of the wanted shape")]
 pub struct Malformed;
@@ -50,7 +50,7 @@ pub(crate) fn has_more_than(message: &[u8], tag: u32, max: usize) -> Result<bool
     Ok(count > max)
 }
 
-/// How many length-delimited fields the message has, of whatever number: its parts, nested messages among them.
+/// How many length-delimited fields the message has, whatever their numbers. Nested messages are such fields.
 pub(crate) fn count_parts(mut message: &[u8]) -> Result<usize, Malformed> {
     let mut count = 0;
     while message.has_remaining() {

@@ -1,17 +1,17 @@
-//! Buffers that are used again: memory that a reader filled and a sealer emptied goes back to the next reader, still
-//! mapped. Fresh memory costs a page fault for every 4 KiB, and clearing it costs a pass over it: both show beside a disk
-//! that gives a GB a second.
+//! A pool of reused buffers. Memory that a reader filled and a sealer emptied goes to the next reader, still mapped. Fresh
+//! memory costs a page fault for every 4 KiB, and a pass over it to clear it. Both are noticeable with a disk that reads
+//! 1 GB a second.
 
 use std::collections::VecDeque;
 use std::ops::{Deref, RangeInclusive};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// The smallest length of a buffer.
-const LEAST: usize = 64 * 1024;
-/// What a buffer has beyond its round length, for those who need a little more than a round number.
+const MIN_LEN: usize = 64 * 1024;
+/// How many bytes a buffer has beyond its round length, for users that need slightly more than a round number.
 const MARGIN: usize = 4 * 1024;
 
-/// Idle buffers.
+/// Idle buffers by their length.
 #[derive(Debug, Clone)]
 pub struct Pool {
     idle: Arc<Mutex<Idle>>,
@@ -19,32 +19,32 @@ pub struct Pool {
 
 #[derive(Debug)]
 struct Idle {
-    /// The one used last at the back.
+    /// The buffer that was used last is at the back.
     buffers: VecDeque<Vec<u8>>,
-    /// Bytes of these.
+    /// The total length of the idle buffers, bytes.
     bytes: usize,
-    /// Bytes of the buffers in use.
+    /// The total length of the buffers in use, bytes.
     used: usize,
-    /// Most bytes of both together with which an idle one is kept.
+    /// An idle buffer is kept only while idle and used buffers together have at most this many bytes.
     most: usize,
 }
 
-/// The length of a buffer for `bytes`: a power of two or one and a half of it, and the margin. Few lengths, so that a
-/// buffer that one reader has done with fits the next one's file; at most half as long again as what is paid for.
+/// The length of a buffer for `bytes`: a power of two, or one and a half times a power of two, plus the margin. There are
+/// few lengths, so that the buffer of one file fits the next one. A buffer is at most half as long again as was asked for.
 fn length_for(bytes: usize) -> usize {
-    let round = bytes.saturating_sub(MARGIN).max(LEAST).next_power_of_two();
+    let round = bytes.saturating_sub(MARGIN).max(MIN_LEN).next_power_of_two();
     let between = round / 4 * 3;
     MARGIN
         + if bytes <= between + MARGIN {
-            between.max(LEAST)
+            between.max(MIN_LEN)
         } else {
             round
         }
 }
 
 impl Idle {
-    /// Lets go of the buffers that were idle for longest, where there are too many: lengths that nobody wants any more
-    /// make room for those that come back.
+    /// Frees the buffers that were idle for longest while there are too many bytes. So lengths that are no longer used make
+    /// room for those that are.
     fn shed(&mut self) {
         while self.bytes + self.used > self.most
             && let Some(oldest) = self.buffers.pop_front()
@@ -55,9 +55,9 @@ impl Idle {
 }
 
 impl Pool {
-    /// A pool that keeps no idle buffer while those in use and the idle ones have more than `most` bytes together. So it
-    /// adds little to a peak, and yet all of it is there again behind one: a pack that was uploaded gives back as much
-    /// as the next will want.
+    /// A pool that frees idle buffers while used and idle buffers together have more than `most` bytes. So the pool adds
+    /// little to a peak of memory, and its buffers are there again after the peak: an uploaded pack gives back as much as
+    /// the next one needs.
     #[must_use]
     pub fn new(most: usize) -> Self {
         Self {
@@ -71,17 +71,17 @@ impl Pool {
     }
 
     fn idle(&self) -> MutexGuard<'_, Idle> {
-        // Nothing between its locking and its release can leave it half changed.
+        // No code panics while it holds this lock, so the state is whole.
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// An empty buffer with room for `bytes` at least.
+    /// An empty buffer with room for at least `bytes`.
     #[must_use]
     pub fn take(&self, bytes: usize) -> Pooled {
         let length = length_for(bytes);
         let found = {
             let mut idle = self.idle();
-            // The one used last may still be in the processor's cache. A buffer up to twice as long will do where none fits.
+            // The buffer used last may still be in the processor's cache. If none fits, one up to twice as long is taken.
             let of = |lengths: RangeInclusive<usize>| {
                 let buffers = idle.buffers.iter();
                 buffers.rev().position(|buffer| lengths.contains(&buffer.len()))
@@ -110,18 +110,18 @@ impl Pool {
     }
 }
 
-/// A buffer that goes back to its pool when it is dropped. Only what was filled of it can be read; the room behind that
-/// may have bytes of an earlier use, and is there to be written over, not cleared first.
+/// A buffer that goes back to its pool when it is dropped. Only the filled part can be read. The room after it may hold
+/// bytes of an earlier use; it is written over and not cleared first.
 #[derive(Debug)]
 pub struct Pooled {
     room: Vec<u8>,
-    /// How much of the room is filled.
+    /// How many bytes are filled.
     len: usize,
     pool: Pool,
 }
 
 impl Pooled {
-    /// The next `bytes` behind what is filled, to be written over; [`filled`](Self::filled) says how much of it was.
+    /// The next `bytes` after the filled part, to write into. Call [`filled`](Self::filled) with the number written.
     pub fn spare(&mut self, bytes: usize) -> &mut [u8] {
         let end = self.len + bytes;
         if self.room.len() < end {
@@ -132,12 +132,12 @@ impl Pooled {
         &mut self.room[self.len..end]
     }
 
-    /// So many bytes of the spare room were written.
+    /// Adds the first `bytes` of the spare room to the filled part.
     pub fn filled(&mut self, bytes: usize) {
         self.len = (self.len + bytes).min(self.room.len());
     }
 
-    /// Forgets what lies behind the first `len` bytes.
+    /// Keeps only the first `len` bytes.
     pub fn truncate(&mut self, len: usize) {
         self.len = self.len.min(len);
     }
@@ -184,7 +184,7 @@ mod tests {
         for bytes in [
             0,
             1,
-            LEAST,
+            MIN_LEN,
             100_000,
             1 << 20,
             (1 << 20) + MARGIN,
@@ -194,7 +194,7 @@ mod tests {
         ] {
             let length = length_for(bytes);
             assert!(
-                length >= bytes && length <= (bytes + bytes / 2).max(LEAST) + 2 * MARGIN,
+                length >= bytes && length <= (bytes + bytes / 2).max(MIN_LEN) + 2 * MARGIN,
                 "{bytes}: {length}"
             );
         }
@@ -212,7 +212,7 @@ mod tests {
     #[test]
     fn a_buffer_that_grows_is_counted_as_it_is() {
         let pool = Pool::new(16 << 20);
-        let mut buffer = pool.take(LEAST);
+        let mut buffer = pool.take(MIN_LEN);
         buffer.spare(3 << 20);
         assert_eq!(pool.idle().used, buffer.room.len());
         drop(buffer);

@@ -1,9 +1,7 @@
-//! Damage: an object of the vault that is missing, cut off, changed or forged, and what that costs. Whoever reads a vault
-//! for a restore or a check collects these and goes on with what is whole.
+//! Damage: an object of the vault that is missing, cut off, changed or forged, and which points and paths that costs.
+//! Restore and check collect damage and go on with what is whole.
 
 use lockstone_proto::ids::PointId;
-
-use crate::error::VaultError;
 
 /// What kind of object is damaged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -29,7 +27,7 @@ pub enum DamageKind {
 }
 
 impl DamageKind {
-    /// Its name, in messages and in JSON.
+    /// The word for this kind in messages and in JSON.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -49,24 +47,23 @@ impl DamageKind {
 /// A damaged object.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Damage {
-    /// The object's name in the vault; of a page or a chunk, its id.
+    /// The object's name in the vault. For a page or a chunk, its id.
     pub object: String,
-    /// What it is.
+    /// What kind of object it is.
     pub kind: DamageKind,
     /// What is wrong with it.
     pub reason: String,
-    /// The recovery points it costs something, oldest first.
+    /// The recovery points that lost something, oldest first.
     pub points: Vec<PointId>,
-    /// Files and folders of those points that cannot be given back whole: absolute, bytes as they are. Only the first
-    /// `PATHS_MAX`.
+    /// Files and folders of those points that cannot be restored whole: absolute paths, raw bytes, at most `PATHS_MAX`.
     pub paths: Vec<Vec<u8>>,
 }
 
-/// Most paths that one damage lists.
+/// The most paths that one damage lists.
 pub const PATHS_MAX: usize = 1000;
 
 impl Damage {
-    /// A damage of which only the object is known.
+    /// Damage to an object. Which points and paths it costs is not known yet.
     pub(crate) fn new(kind: DamageKind, object: impl Into<String>, reason: impl std::fmt::Display) -> Self {
         Self {
             object: object.into(),
@@ -77,33 +74,9 @@ impl Damage {
         }
     }
 
-    /// The damage that an error speaks of; the error itself if it is none.
-    pub(crate) fn of(error: VaultError, kind: DamageKind, object: &str) -> Result<Self, VaultError> {
-        match error {
-            VaultError::Damaged { kind, object, reason } => Ok(Self::new(kind, object, reason)),
-            VaultError::UnknownChunk(id) => Ok(Self::new(
-                DamageKind::Chunk,
-                id.hex(),
-                "it is in no segment that could be read",
-            )),
-            other if other.is_damage() => Ok(Self::new(kind, object, other)),
-            other => Err(other),
-        }
-    }
-
-    /// One line for people.
+    /// One line for a person: kind, object and reason.
     #[must_use]
     pub fn line(&self) -> String {
         format!("{} {}: {}", self.kind.name(), self.object, self.reason)
-    }
-}
-
-impl From<&Damage> for VaultError {
-    fn from(damage: &Damage) -> Self {
-        Self::Damaged {
-            kind: damage.kind,
-            object: damage.object.clone(),
-            reason: damage.reason.clone(),
-        }
     }
 }

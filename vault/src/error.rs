@@ -1,13 +1,14 @@
-//! What can go wrong with a vault, for callers to decide by: try again, stop, name the damage, or ask for another key.
-//! Every function above the store and the seals ends in a `VaultError`.
+//! What can go wrong with a vault. Callers decide by the [`Kind`] of an error whether to try again, stop, report damage, or
+//! ask for another key. All functions above the store and the seals return `VaultError`.
 
 use lockstone_proto::ids::{ChunkId, PointId};
 
-use crate::access::credentials::CredentialsError;
+use crate::access::CredentialsError;
 use crate::crypto::keys::NoRandom;
 use crate::crypto::slots::SlotError;
-use crate::damage::DamageKind;
+use crate::damage::{Damage, DamageKind};
 use crate::index::IndexError;
+pub use crate::kind::Kind;
 use crate::store::StoreError;
 
 /// What failed, and on what.
@@ -19,31 +20,31 @@ pub enum VaultError {
     /// The cache failed.
     #[error(transparent)]
     Index(#[from] IndexError),
-    /// Credentials are not what they have to be.
+    /// The credentials are expired, changed, or not for this vault.
     #[error(transparent)]
     Credentials(#[from] CredentialsError),
     /// The operating system gives no random bytes.
     #[error(transparent)]
     Random(#[from] NoRandom),
-    /// There is a folder, but no vault in it.
-    #[error("{url} is no vault")]
+    /// The store can be read, but there is no vault in it.
+    #[error("{url} is not a vault")]
     NotAVault {
         /// The vault URL.
         url: String,
     },
-    /// `vault create` on a vault.
-    #[error("{url} is a vault already")]
+    /// `vault create` was given the URL of a vault.
+    #[error("{url} is already a vault")]
     AlreadyAVault {
         /// The vault URL.
         url: String,
     },
-    /// `vault create` on a folder with something else in it.
-    #[error("{url} is not empty, and no vault")]
+    /// `vault create` was given a place that holds something else.
+    #[error("{url} is neither empty nor a vault")]
     NotEmpty {
         /// The vault URL.
         url: String,
     },
-    /// The store cannot hold a vault.
+    /// The store does not keep the promises that a vault needs.
     #[error("{url} cannot hold a vault: {}", lines.join("; "))]
     Unfit {
         /// The vault URL.
@@ -51,7 +52,7 @@ pub enum VaultError {
         /// What the probe found.
         lines: Vec<String>,
     },
-    /// Written by a newer program.
+    /// A newer version of the program wrote the object.
     #[error("{object} has format {found}; this program reads formats up to {known}")]
     NewerFormat {
         /// The object.
@@ -61,7 +62,7 @@ pub enum VaultError {
         /// The newest this program knows.
         known: u32,
     },
-    /// Another vault than the one this machine or these credentials know.
+    /// The vault at the URL is not the one that this machine or these credentials know.
     #[error("{url} is another vault than the one this server is registered with")]
     OtherVault {
         /// The vault URL.
@@ -77,12 +78,12 @@ pub enum VaultError {
         /// What is wrong with it.
         reason: String,
     },
-    /// The log does not have what this machine knows it had.
+    /// The log lacks an entry that this machine has seen in it.
     #[error("the vault's log went back: entry {known} was there, now {found}")]
     RolledBack {
         /// The position this machine knows.
         known: u64,
-        /// What is there now, in words.
+        /// What was found there, in words.
         found: String,
     },
     /// The log is damaged, so nothing is appended to it.
@@ -100,10 +101,10 @@ pub enum VaultError {
     /// No recovery slot opens with this key.
     #[error("the recovery key is wrong{0}")]
     WrongRecoveryKey(&'static str),
-    /// A key slot could not be used for another reason than a wrong key.
+    /// A key slot could not be used or made.
     #[error("key slot: {0}")]
     Slot(#[from] SlotError),
-    /// The domain has no key slot of the kind.
+    /// The domain has no key slot of that kind.
     #[error("domain {domain} has no {kind} key slot")]
     NoSlot {
         /// The domain, hex.
@@ -111,19 +112,19 @@ pub enum VaultError {
         /// Which kind.
         kind: &'static str,
     },
-    /// Packs this backup relies on may have been condemned meanwhile. Transient: a new attempt reads anew.
+    /// Packs that this backup relies on may have been condemned since it began. Transient: a new attempt reads the index anew.
     #[error("the vault was collected while this ran (log entry {n})")]
-    Overtaken {
-        /// The entry that condemns or repacks.
+    LostRace {
+        /// The first log entry that condemned or replaced packs.
         n: u64,
     },
-    /// The log grew faster than this machine could append. Transient.
+    /// Other servers took every place in the log that this machine tried. Transient.
     #[error("other servers keep writing to the vault's log")]
-    Crowded,
+    TooManyAttempts,
     /// The domain was opened without a signing key.
     #[error("this machine is not registered with the vault, so it cannot write to it")]
     ReadOnly,
-    /// The server is not registered in the domain (its registration is missing, damaged or of another domain).
+    /// The server has no valid registration in the domain: it is missing, damaged, or of another domain.
     #[error("server {server} has no valid registration in domain {domain}")]
     NotRegistered {
         /// The server, hex.
@@ -131,128 +132,146 @@ pub enum VaultError {
         /// The domain, hex.
         domain: String,
     },
-    /// No such recovery point.
+    /// The log has no such recovery point.
     #[error("there is no recovery point {0}")]
     NoSuchPoint(String),
-    /// A prefix that several points share.
+    /// Several recovery points begin with the given prefix.
     #[error("{prefix} is the beginning of several recovery points: {}", .points.iter().map(PointId::hex).collect::<Vec<_>>().join(", "))]
     AmbiguousPoint {
         /// What was given.
         prefix: String,
-        /// Some of those that begin so.
+        /// Some of the points that begin with it.
         points: Vec<PointId>,
     },
-    /// A POINT that is no id, prefix or `latest`.
-    #[error("{0} is no recovery point: give its id, the first 6 or more digits of it, or latest")]
+    /// The text is not an id, a prefix of one, or `latest`.
+    #[error("{0} is not a recovery point: give its id, the first 6 or more digits of it, or latest")]
     BadPoint(String),
-    /// The point was deleted too long ago: the vault was collected since.
+    /// The deleted point cannot come back: the vault was collected after it was deleted.
     #[error("recovery point {0} can no longer be brought back: the vault was collected since it was deleted")]
     TooLate(PointId),
-    /// The index knows no such chunk.
+    /// No readable segment lists the chunk.
     #[error("chunk {0} is in no segment that could be read")]
     UnknownChunk(ChunkId),
 }
 
 impl VaultError {
-    /// Whether trying again later may help without anybody doing anything.
+    /// What kind of fault it is: the only classification of errors. Exit codes and the pipeline's decisions follow from it.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Store(error) => error.kind(),
+            Self::Index(error) => error.kind(),
+            Self::Credentials(error) => error.kind(),
+            Self::Slot(error) => error.kind(),
+            Self::Damaged { .. } | Self::RolledBack { .. } | Self::LogDamaged { .. } | Self::UnknownChunk(_) => {
+                Kind::Damaged
+            }
+            Self::WrongPassphrase | Self::WrongMachineKey(_) | Self::WrongRecoveryKey(_) | Self::NoSlot { .. } => {
+                Kind::WrongKey
+            }
+            Self::LostRace { .. } | Self::TooManyAttempts => Kind::Outpaced,
+            Self::ReadOnly | Self::NotRegistered { .. } | Self::OtherVault { .. } => Kind::NotRegistered,
+            Self::BadPoint(_) => Kind::Usage,
+            Self::NoSuchPoint(_) | Self::AmbiguousPoint { .. } => Kind::NoSuchPoint,
+            Self::Random(_)
+            | Self::NotAVault { .. }
+            | Self::AlreadyAVault { .. }
+            | Self::NotEmpty { .. }
+            | Self::Unfit { .. }
+            | Self::NewerFormat { .. }
+            | Self::TooLate(_) => Kind::Other,
+        }
+    }
+
+    /// Whether a new attempt may succeed although nobody changed anything.
     #[must_use]
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Store(error) => error.is_transient(),
             Self::Index(error) => error.is_transient(),
-            Self::Overtaken { .. } | Self::Crowded => true,
-            _ => false,
+            _ => self.kind() == Kind::Outpaced,
         }
     }
 
-    /// Whether something in the vault is damaged, missing or forged (exit code 6).
+    /// Whether an object of the vault is damaged, missing or forged.
     #[must_use]
     pub fn is_damage(&self) -> bool {
-        match self {
-            Self::Store(error) => error.is_object_fault(),
-            Self::Damaged { .. } | Self::RolledBack { .. } | Self::LogDamaged { .. } | Self::UnknownChunk(_) => true,
-            Self::Slot(SlotError::Damaged(_)) => true,
-            _ => false,
-        }
+        self.kind() == Kind::Damaged
     }
 
-    /// Whether the key is at fault: never tried again.
+    /// Whether the passphrase or key is wrong.
     #[must_use]
     pub fn is_key_fault(&self) -> bool {
-        matches!(
-            self,
-            Self::WrongPassphrase | Self::WrongMachineKey(_) | Self::WrongRecoveryKey(_) | Self::NoSlot { .. }
-        ) || matches!(
-            self,
-            Self::Slot(SlotError::WrongKey | SlotError::Mistyped(_) | SlotError::Kind)
-        )
+        self.kind() == Kind::WrongKey
     }
 
-    /// Whether it was refused: wrong key, bad or expired credentials, not permitted (exit code 5).
-    #[must_use]
-    pub fn is_refused(&self) -> bool {
-        match self {
-            Self::Store(error) => error.is_refused(),
-            Self::Credentials(_) => true,
-            _ => self.is_key_fault(),
-        }
-    }
-
-    /// Whether another job holds what is needed (exit code 7).
-    #[must_use]
-    pub fn is_busy(&self) -> bool {
-        matches!(self, Self::Index(IndexError::Busy { .. }))
-    }
-
-    /// Whether the agent is not registered, or no longer as the vault knows it (exit code 8).
-    #[must_use]
-    pub fn is_unregistered(&self) -> bool {
-        matches!(
-            self,
-            Self::ReadOnly | Self::NotRegistered { .. } | Self::OtherVault { .. }
-        )
-    }
-
-    /// What somebody can do about it.
+    /// What the user can do about it.
     #[must_use]
     pub fn hint(&self) -> Option<String> {
         Some(match self {
             Self::Store(error) => return error.hint().map(str::to_owned),
             Self::Index(error) => return error.hint().map(str::to_owned),
             Self::Credentials(error) => return error.hint().map(str::to_owned),
-            Self::NotAVault { url } => format!("correct the path, or make a vault with: lockstone vault create {url}"),
+            Self::NotAVault { url } => {
+                format!("correct the path, or make a vault with `lockstone vault create {url}`")
+            }
             Self::AlreadyAVault { .. } => "use it as it is, or give another folder".to_owned(),
             Self::NotEmpty { .. } => "give an empty or new folder".to_owned(),
             Self::Unfit { .. } => "use another store".to_owned(),
             Self::NewerFormat { .. } => "install a newer version of lockstone".to_owned(),
-            Self::OtherVault { .. } => "correct the path or mount, or register anew: lockstone register".to_owned(),
+            Self::OtherVault { .. } => {
+                "correct the path or mount, or register this server anew with `lockstone register`".to_owned()
+            }
             Self::Damaged { .. } | Self::UnknownChunk(_) => {
-                "run: lockstone check --read-data; what is undamaged still restores".to_owned()
+                "run `lockstone check --read-data` to see what is damaged; what is undamaged can still be restored"
+                    .to_owned()
             }
             Self::RolledBack { .. } => {
-                "if the vault was put back from a copy on purpose, register this server anew; otherwise somebody removed \
-                 entries: look at the vault before anything is written to it"
+                "if the vault was put back from a copy on purpose, register this server anew; otherwise entries were \
+                 removed: look at the vault before anything is written to it"
                     .to_owned()
             }
             Self::LogDamaged { .. } => {
-                "run: lockstone check; restores still work; put the damaged objects back from a copy of the vault".to_owned()
+                "run `lockstone check` to see what is damaged, and put those objects back from a copy of the vault; \
+                 restores still work"
+                    .to_owned()
             }
-            Self::WrongPassphrase => "give the passphrase this domain was registered with".to_owned(),
+            Self::WrongPassphrase => "give the passphrase with which this domain was registered".to_owned(),
             Self::WrongMachineKey(_) => "register this server anew, or give the passphrase".to_owned(),
             Self::WrongRecoveryKey(_) | Self::Slot(SlotError::Mistyped(_)) => {
                 "type the recovery key as it was printed".to_owned()
             }
-            Self::Slot(SlotError::Damaged(_)) => {
+            Self::NoSlot { .. } | Self::Slot(SlotError::Damaged(_)) => {
                 "use another key of this domain: passphrase, machine key or recovery key".to_owned()
             }
-            Self::NoSlot { .. } => "use another key of this domain: passphrase, machine key or recovery key".to_owned(),
-            Self::Overtaken { .. } | Self::Crowded => "run it again".to_owned(),
-            Self::ReadOnly | Self::NotRegistered { .. } => "register this server: lockstone register".to_owned(),
+            Self::LostRace { .. } | Self::TooManyAttempts => "run the same command again".to_owned(),
+            Self::ReadOnly | Self::NotRegistered { .. } => "register this server with `lockstone register`".to_owned(),
             Self::NoSuchPoint(_) | Self::AmbiguousPoint { .. } | Self::BadPoint(_) => {
-                "see: lockstone points list".to_owned()
+                "`lockstone points list` shows the recovery points".to_owned()
             }
-            Self::Slot(_) | Self::Random(_) | Self::TooLate(_) => return None,
+            Self::Slot(SlotError::Version(_)) => "install a newer version of lockstone".to_owned(),
+            Self::Slot(SlotError::Argon { .. }) => {
+                "free memory on this machine, then run the same command again".to_owned()
+            }
+            Self::Slot(SlotError::WrongKey | SlotError::Kind | SlotError::Random(_))
+            | Self::Random(_)
+            | Self::TooLate(_) => return None,
         })
+    }
+
+    /// The damage that this error reports; the error itself if it reports none. `kind` and `object` describe what was
+    /// read, for errors that do not name it themselves.
+    pub(crate) fn into_damage(self, kind: DamageKind, object: &str) -> Result<Damage, Self> {
+        match self {
+            Self::Damaged { kind, object, reason } => Ok(Damage::new(kind, object, reason)),
+            Self::UnknownChunk(id) => Ok(Damage::new(
+                DamageKind::Chunk,
+                id.hex(),
+                "it is in no segment that could be read",
+            )),
+            other if other.is_damage() => Ok(Damage::new(kind, object, other)),
+            other => Err(other),
+        }
     }
 
     /// A damaged object: what it is, its name, and what is wrong with it.
@@ -264,3 +283,16 @@ impl VaultError {
         }
     }
 }
+
+impl From<&Damage> for VaultError {
+    fn from(damage: &Damage) -> Self {
+        Self::Damaged {
+            kind: damage.kind,
+            object: damage.object.clone(),
+            reason: damage.reason.clone(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

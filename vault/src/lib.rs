@@ -1,9 +1,20 @@
-//! Where backups live: the store and what is written into it. From the bottom up: `store` (objects), `keys` and `slots`
-//! (who can open what), `frame`, `pack`, `segment` and `tree` (how content and folders lie there), `log` (what is true),
-//! `index` (the local memory of it), `domain` (all of that together, which jobs use), `points` (looking into recovery
-//! points) and `check`. A plain library: it has no threads of its own and knows no actor.
+//! Where backups live: the store, and what is written into it. The format is described in `docs/format.md`.
 //!
-//! The format is written down in `docs/format.md`.
+//! The rooms, from the ground up:
+//!
+//! * `kind`, `bounds`, `buffers`, `damage`: kinds of faults, limits of encoded messages, reused memory, damaged objects.
+//! * [`store`]: objects by name, in a folder or an object store, with retries and a pace.
+//! * [`crypto`]: keys, seals, key slots.
+//! * [`pack`] and [`tree`]: how chunks and folders are written. Frames and segments are in `pack`.
+//! * [`access`]: the descriptor, credentials, registrations and job records.
+//! * [`log`]: the chain of entries that says what exists.
+//! * [`index`]: the local, rebuildable database of chunks.
+//! * [`vault`]: the vault as a whole, as far as it needs no key.
+//! * [`domain`]: keys, log and index together. Jobs work with this.
+//! * [`points`]: recovery points and their trees, folder by folder and file by file.
+//! * [`check`]: whether everything is there and whole.
+//!
+//! This is a plain library. It starts no threads; the callers do.
 
 pub mod access;
 mod bounds;
@@ -14,16 +25,15 @@ pub mod damage;
 pub mod domain;
 pub mod error;
 pub mod index;
+mod kind;
 pub mod log;
 pub mod pack;
 pub mod points;
 pub mod store;
-#[cfg(test)]
-mod testing;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 pub mod tree;
 pub mod vault;
-#[cfg(test)]
-mod vectors;
 
 pub use error::VaultError;
 pub use store::names;

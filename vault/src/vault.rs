@@ -1,5 +1,5 @@
-//! The vault as a whole: made by the operator, opened by everybody, and what can be seen of it without a passphrase. What
-//! needs a key begins at `Domain`.
+//! The vault as a whole: how the operator makes it, how it is opened, and what can be seen without a passphrase. Everything
+//! that needs a key begins at `Domain`.
 
 use std::sync::Arc;
 
@@ -10,11 +10,12 @@ use lockstone_proto::limits::RECORD_MAX;
 
 use crate::access::credentials::{OperatorKey, VaultCredentials};
 use crate::access::descriptor::{Descriptor, RegionUrl, SOFT_DELETE_DAYS};
+pub use crate::access::registration::VaultPin;
 use crate::access::registration::{NewServer, Servers, register};
 use crate::damage::{Damage, DamageKind};
 use crate::error::VaultError;
 use crate::log::{PointOverview, read};
-use crate::store::conformance::{PROBES, ProbeReport, probe};
+use crate::store::probe::{PROBES, ProbeReport, probe};
 use crate::store::{Created, Store, names};
 
 /// What the operator decides when making a vault.
@@ -22,34 +23,12 @@ use crate::store::{Created, Store, names};
 pub struct CreateOptions {
     /// The vault URL of the secondary region.
     pub secondary_url: Option<String>,
-    /// Whose backups these will be.
+    /// The customer whose backups these will be, if the operator has several.
     pub tenant: Option<String>,
     /// How long a deleted point can be brought back, days.
     pub soft_delete_days: u32,
-    /// The time.
+    /// The time of creation.
     pub now: Timestamp,
-}
-
-impl CreateOptions {
-    /// The usual: one region, no tenant, 14 days.
-    #[must_use]
-    pub fn new(now: Timestamp) -> Self {
-        Self {
-            secondary_url: None,
-            tenant: None,
-            soft_delete_days: SOFT_DELETE_DAYS,
-            now,
-        }
-    }
-}
-
-/// What a registered machine knows of its vault, so that no other can take its place.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct VaultPin {
-    /// The vault.
-    pub vault_id: VaultId,
-    /// Its operator.
-    pub operator_key: VerifyingKey,
 }
 
 /// A vault. Cheap to clone.
@@ -60,15 +39,15 @@ pub struct Vault {
 }
 
 impl Vault {
-    /// Makes a vault in an empty store, after trying out whether the store is fit for one. The operator's key names the
-    /// vault's id. Nothing is written where there is a vault or anything else.
+    /// Makes a vault in an empty store, after a probe that the store can hold one. The vault's id comes from the operator's
+    /// key. Nothing is written if the store holds a vault or anything else.
     pub async fn create(
         store: Store,
         operator: &OperatorKey,
         options: &CreateOptions,
     ) -> Result<(Self, ProbeReport), VaultError> {
         let url = store.url().to_owned();
-        // A listing first: stores say most about what is wrong with keys and buckets in answer to one.
+        // Lists first: that answer says most clearly what is wrong with keys or bucket.
         if !is_empty(&store).await? {
             let there = store.head(names::DESCRIPTOR).await?.is_some();
             return Err(if there {
@@ -115,7 +94,7 @@ impl Vault {
         }
     }
 
-    /// Opens a vault of which nothing is known but its URL: its operator is believed at first sight.
+    /// Opens a vault of which only the URL is known. The operator that its descriptor names is trusted on first use.
     pub async fn open(store: Store) -> Result<Self, VaultError> {
         let object = match store.get(names::DESCRIPTOR, RECORD_MAX).await {
             Ok(object) => object,
@@ -143,8 +122,8 @@ impl Vault {
         })
     }
 
-    /// Opens the vault that this machine knows. A damaged or missing descriptor does not hinder: everything that matters
-    /// is signed by keys that the pin vouches for. `OtherVault` if another vault stands there.
+    /// Opens the vault that this machine is registered with. It opens even if the descriptor is damaged or missing, because
+    /// everything else is signed by keys that the pin vouches for. `OtherVault` if another vault is at that URL.
     pub async fn open_pinned(store: Store, pin: &VaultPin) -> Result<(Self, Option<Damage>), VaultError> {
         match Self::open(store.clone()).await {
             Ok(vault) if vault.id() == pin.vault_id && vault.operator_key() == &pin.operator_key => Ok((vault, None)),
@@ -176,31 +155,31 @@ impl Vault {
         }
     }
 
-    /// Its objects.
+    /// The store with the vault's objects.
     #[must_use]
     pub fn store(&self) -> &Store {
         &self.store
     }
 
-    /// Its id.
+    /// The id of the vault.
     #[must_use]
     pub fn id(&self) -> VaultId {
         self.descriptor.vault_id
     }
 
-    /// Whose word counts for registrations.
+    /// The operator's public key, which admits servers.
     #[must_use]
     pub fn operator_key(&self) -> &VerifyingKey {
         &self.descriptor.operator_key
     }
 
-    /// What it is.
+    /// The descriptor: id, operator, regions, rules.
     #[must_use]
     pub fn descriptor(&self) -> &Descriptor {
         &self.descriptor
     }
 
-    /// What a machine that registers here has to remember.
+    /// What a machine that registers here has to keep, so that no other vault can take this one's place.
     #[must_use]
     pub fn pin(&self) -> VaultPin {
         VaultPin {
@@ -209,9 +188,9 @@ impl Vault {
         }
     }
 
-    /// Its servers, and the registrations that are damaged or forged.
+    /// The registered servers, and the registrations that are damaged or forged.
     pub async fn servers(&self) -> Result<(Servers, Vec<Damage>), VaultError> {
-        Servers::load(&self.store, self.id(), self.operator_key()).await
+        Servers::load(&self.store, &self.pin()).await
     }
 
     /// Registers a server. The credentials must be this vault's, valid now, and for its primary region.
@@ -226,7 +205,7 @@ impl Vault {
         let name = names::registration(server.id);
         match self.store.create(&name, object.clone()).await? {
             Created::New => Ok(()),
-            // An attempt of ours that seemed to fail, or another server of that id, which is as good as impossible.
+            // Either our own earlier attempt succeeded after all, or another server has this random id (practically impossible).
             Created::Exists if self.store.get(&name, RECORD_MAX).await? == object => Ok(()),
             Created::Exists => Err(VaultError::damaged(
                 DamageKind::Registration,
@@ -236,7 +215,7 @@ impl Vault {
         }
     }
 
-    /// The domains there are, by their folders: also those of servers whose registration is damaged.
+    /// The domains of the vault, by their folders. Includes domains of servers whose registration is damaged.
     pub async fn domains(&self) -> Result<Vec<DomainId>, VaultError> {
         let folders = self.store.folders(names::DOMAINS).await?;
         Ok(folders.iter().filter_map(|name| name.parse().ok()).collect())
@@ -245,25 +224,25 @@ impl Vault {
     /// The recovery points of a domain as the operator sees them, oldest first, and what is damaged.
     pub async fn points(&self, domain: DomainId) -> Result<(Vec<PointOverview>, Vec<Damage>), VaultError> {
         let (servers, _) = self.servers().await?;
-        read::overview(self, domain, servers).await
+        read::overview(&self.store, &self.pin(), domain, servers).await
     }
 }
 
-/// Whether there is nothing at all where the vault shall be; a local folder may not even have empty folders.
+/// Whether the place for a new vault is empty. A local folder must not contain even empty folders.
 async fn is_empty(store: &Store) -> Result<bool, VaultError> {
     use futures::TryStreamExt;
     if let Some(root) = store.local_root() {
         let failed = |error: std::io::Error| crate::store::StoreError::from_io(store.url(), &error);
         let names = std::fs::read_dir(root).map_err(failed)?;
         for name in names {
-            // The root of a file system has this one from the start.
+            // Every ext4 file system has this folder in its root.
             if name.map_err(failed)?.file_name() != "lost+found" {
                 return Ok(false);
             }
         }
         return Ok(true);
     }
-    // What a probe left behind that could not delete is nothing.
+    // Objects that an earlier probe could not delete do not count.
     let probes = format!("{PROBES}/");
     let others = store
         .list("")
@@ -271,7 +250,7 @@ async fn is_empty(store: &Store) -> Result<bool, VaultError> {
     Ok(std::pin::pin!(others).try_next().await?.is_none())
 }
 
-/// The URL others can use: of a local folder, its absolute path.
+/// The URL that other machines can use. For a local folder, its absolute path.
 fn absolute_url(store: &Store) -> String {
     store
         .local_root()
@@ -281,5 +260,4 @@ fn absolute_url(store: &Store) -> String {
 }
 
 #[cfg(test)]
-#[path = "vault_tests.rs"]
 mod tests;

@@ -1,12 +1,13 @@
-//! The Bookkeeper stage: makes what was uploaded part of the vault's index, and at the end of the backup a recovery
-//! point. It is the only stage that writes to the log.
+//! The Bookkeeper stage makes the uploaded packs part of the vault's index, and at the end of the backup it makes a
+//! recovery point. It is the only stage that writes to the log.
 //!
-//! Order of durability: packs acknowledged (by the Uploader) → segment acknowledged → log entry *Segments* → RocksDB.
-//! At the end, when the streams of all other stages have ended cleanly and so every chunk and page is durable: log entry
-//! *Commit*. A crash anywhere leaves garbage, never a recovery point that can't be restored.
+//! The order of durability is: packs acknowledged (by the Uploader) → segment acknowledged → log entry *Segments* →
+//! RocksDB. The log entry *Commit* comes last, when the streams of all other stages have ended cleanly, so that every
+//! chunk and page is durable. A crash at any moment leaves garbage at worst, and never a recovery point that can't be
+//! restored.
 //!
-//! A cancel, or a fault elsewhere, still gets a last checkpoint of what is durable already, if the store answers at
-//! once: the next run then need not send it again.
+//! After a cancel, or a fault in another stage, it still writes a last checkpoint of what is durable already, if the
+//! store answers at once. The next run then need not send that again.
 
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -19,20 +20,20 @@ use lockstone_proto::vault::{CommitBody, PackEntry, PointStatus, PointSummary, S
 use lockstone_vault::names;
 use lockstone_vault::pack::segment::encode_segment;
 
-use super::Context;
+use super::job::BackupContext;
 use super::messages::PackUploaded;
-use crate::flow::{Fault, Received, Receiver, Stop, fault_point};
+use crate::flow::{Body, Fault, Received, Receiver, Stop, fault_point};
 use crate::progress::{add, get};
 
 /// How long the last checkpoint of a cancelled generation may take.
 const LAST_CHECKPOINT: Duration = Duration::from_millis(1200);
 
 pub(super) struct Bookkeeper {
-    pub(super) context: Context,
-    pub(super) inbox: Receiver<PackUploaded>,
+    context: BackupContext,
+    inbox: Receiver<PackUploaded>,
 }
 
-/// Uploaded packs that no log entry names yet.
+/// Uploaded packs that are in no log entry yet.
 #[derive(Default)]
 struct Pending {
     packs: Vec<PackEntry>,
@@ -41,8 +42,8 @@ struct Pending {
     since: Option<Instant>,
 }
 
-impl Bookkeeper {
-    pub(super) fn run(self) -> Result<(), Stop> {
+impl Body for Bookkeeper {
+    fn run(self) -> Result<(), Stop> {
         let mut pending = Pending::default();
         match self.receive(&mut pending) {
             Ok(()) => self.commit(pending),
@@ -53,6 +54,15 @@ impl Bookkeeper {
                 }
                 Err(stop)
             }
+        }
+    }
+}
+
+impl Bookkeeper {
+    pub(super) fn new(context: &BackupContext, inbox: Receiver<PackUploaded>) -> Self {
+        Self {
+            context: context.clone(),
+            inbox,
         }
     }
 
@@ -81,12 +91,12 @@ impl Bookkeeper {
         }
     }
 
-    /// Segments, then the log entry that names them, then the index.
+    /// Writes segments, then the log entry that names them, then the index.
     fn checkpoint(&self, pending: Pending) -> Result<(), Stop> {
         fault_point("checkpoint")?;
         let job = &self.context.job;
-        // Cut short by a cancel it is as after a crash: garbage at worst.
-        job.engine.race(
+        // A cancel in the middle has the same effect as a crash: garbage at worst.
+        job.engine.run_cancellable(
             &self.context.generation.cancel,
             write_checkpoint(&self.context, &pending.packs),
         )??;
@@ -101,7 +111,7 @@ impl Bookkeeper {
 
     fn last_checkpoint(&self, pending: Pending) {
         let job = &self.context.job;
-        let done = job.engine.finish(async {
+        let done = job.engine.run_to_end(async {
             tokio::time::timeout(LAST_CHECKPOINT, write_checkpoint(&self.context, &pending.packs)).await
         });
         match done {
@@ -117,7 +127,7 @@ impl Bookkeeper {
         job.progress.set_phase("committing");
         let base = generation.base()?;
         let root = generation.root()?;
-        let segments = job.engine.finish(write_segments(&self.context, &pending.packs))?;
+        let segments = job.engine.run_to_end(write_segments(&self.context, &pending.packs))?;
         let warnings = job.warnings.count();
         let status = if warnings == 0 {
             PointStatus::Completed
@@ -155,9 +165,9 @@ impl Bookkeeper {
             warnings,
         };
         job.engine
-            .finish(job.domain.commit(summary, body, &pending.packs, Timestamp::now()))?;
+            .run_to_end(job.domain.commit(summary, body, &pending.packs, Timestamp::now()))?;
         job.committed.store(true, Ordering::SeqCst);
-        // From here on it is a recovery point, whatever happens; the journal is only a matter of speed.
+        // From here on the recovery point exists, whatever happens. A journal that stays only costs time.
         if let Err(error) = job.domain.index().journal_clear() {
             tracing::warn!(%error, "the journal could not be cleared");
         }
@@ -166,7 +176,7 @@ impl Bookkeeper {
 }
 
 /// Writes the segments that list these packs, and the log entry that names them.
-async fn write_checkpoint(context: &Context, packs: &[PackEntry]) -> Result<(), Fault> {
+async fn write_checkpoint(context: &BackupContext, packs: &[PackEntry]) -> Result<(), Fault> {
     let segments = write_segments(context, packs).await?;
     let domain = &context.job.domain;
     domain.append_segments(segments, packs, Timestamp::now()).await?;
@@ -174,7 +184,7 @@ async fn write_checkpoint(context: &Context, packs: &[PackEntry]) -> Result<(), 
 }
 
 /// Writes the segments that list these packs, bounded in size, and returns their ids.
-async fn write_segments(context: &Context, packs: &[PackEntry]) -> Result<Vec<SegmentId>, Fault> {
+async fn write_segments(context: &BackupContext, packs: &[PackEntry]) -> Result<Vec<SegmentId>, Fault> {
     let domain = &context.job.domain;
     let mut ids = Vec::new();
     let mut rest = packs;

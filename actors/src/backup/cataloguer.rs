@@ -1,11 +1,11 @@
-//! The Cataloguer stage: turns the walk and the files that were read into tree pages.
+//! The Cataloguer stage turns the walk and the files that were read into tree pages.
 //!
-//! The walk arrives in walk order, with a slot for each file that the Hasher is reading; files arrive in any order and
-//! fill their slots. The Cataloguer follows the walk as far as its slots are filled, so a page is written as soon as
-//! everything in it is known. How far the walk may run ahead is bounded by `generation.window`. Finished pages re-enter
-//! at Dedup's tree lane.
+//! The walk arrives in walk order, with a slot for each file that the Hasher is reading. Files arrive in any order and
+//! fill their slots. The Cataloguer follows the walk up to the first slot that is not filled, so it writes a page as
+//! soon as everything in the page is known. `generation.window` bounds how far the walk may run ahead. Finished pages
+//! go to Dedup's tree lane.
 //!
-//! Files are also put in the journal as they arrive: the run after an interruption takes them from there.
+//! The Cataloguer also writes each file that arrives into the journal, for the run after an interruption.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -14,38 +14,40 @@ use lockstone_proto::ids::ChunkId;
 use lockstone_proto::vault::{Entry, EntryKind};
 use lockstone_vault::tree::{FolderWriter, NewPage};
 
+use super::job::BackupContext;
+use super::journal;
 use super::messages::{Buffer, Catalogue, Chunk, ChunkBatch, Held, Walked};
-use super::{Context, journal};
-use crate::flow::{Fault, Receiver, Sender, Stop, fault_point};
+use crate::flow::{Body, Fault, Receiver, Sender, Stop, fault_point};
 use crate::progress::add;
 
 pub(super) struct Cataloguer {
-    pub(super) context: Context,
-    pub(super) inbox: Receiver<Catalogue>,
-    pub(super) pages: Sender<ChunkBatch>,
+    context: BackupContext,
+    inbox: Receiver<Catalogue>,
+    dedup: Sender<ChunkBatch>,
 }
 
-/// A folder whose end has not come yet.
-struct Open {
+/// A folder that the walk has not left yet.
+struct OpenFolder {
     /// `None` for the root, whose attributes are not kept.
     entry: Option<Box<Entry>>,
     writer: FolderWriter,
 }
 
+/// What the Cataloguer knows at one moment.
 #[derive(Default)]
 struct Book {
-    /// The walk, from the first step that is not taken yet.
+    /// Steps of the walk that are not taken yet.
     ahead: VecDeque<Walked>,
-    /// Files that arrived before their turn.
+    /// Files that arrived before the walk reached their slots. `None`: the file is not in the recovery point.
     filled: HashMap<u64, Option<Box<Entry>>>,
-    open: Vec<Open>,
-    /// The root's top page, once the walk has left it: `Some(None)` for an empty root.
+    open: Vec<OpenFolder>,
+    /// The root's top page, once the walk has left the root. `Some(None)`: the root is empty.
     root: Option<Option<ChunkId>>,
     pages: Vec<NewPage>,
 }
 
-impl Cataloguer {
-    pub(super) fn run(self) -> Result<(), Stop> {
+impl Body for Cataloguer {
+    fn run(self) -> Result<(), Stop> {
         let mut book = Book::default();
         while let Some(message) = self.inbox.recv()? {
             match message {
@@ -64,10 +66,20 @@ impl Cataloguer {
         match book.root {
             Some(root) if book.ahead.is_empty() && book.open.is_empty() => {
                 self.context.generation.set_root(root);
-                self.pages.finish();
+                self.dedup.finish();
                 Ok(())
             }
             _ => Err(Fault::integrity("the walk ended with files missing from the tree").into()),
+        }
+    }
+}
+
+impl Cataloguer {
+    pub(super) fn new(context: &BackupContext, inbox: Receiver<Catalogue>, dedup: Sender<ChunkBatch>) -> Self {
+        Self {
+            context: context.clone(),
+            inbox,
+            dedup,
         }
     }
 
@@ -84,10 +96,10 @@ impl Cataloguer {
             taken += 1;
             match step {
                 Walked::Enter(entry) => {
-                    // The first folder is the root: a name it has none.
+                    // The first folder is the root and has no name.
                     let entry = (!book.open.is_empty()).then_some(entry);
                     let writer = FolderWriter::new(Arc::clone(self.context.job.domain.keys()));
-                    book.open.push(Open { entry, writer });
+                    book.open.push(OpenFolder { entry, writer });
                 }
                 Walked::Entry(entry) => self.push(book, &entry)?,
                 Walked::Pending(slot) => {
@@ -137,7 +149,7 @@ impl Cataloguer {
         Ok(())
     }
 
-    /// Sends pages on to Dedup, each as a buffer of its own, and keeps them in the page cache.
+    /// Sends pages to Dedup, each in a buffer of its own, and puts them in the local page cache.
     fn send(&self, pages: &mut Vec<NewPage>) -> Result<(), Stop> {
         if pages.is_empty() {
             return Ok(());
@@ -145,12 +157,15 @@ impl Cataloguer {
         let generation = &self.context.generation;
         self.context.job.domain.index().put_pages(pages)?;
         for page in pages.drain(..) {
-            let permit = generation.tree_budget.take(page.raw.len() as u64, &generation.cancel)?;
+            let permit = generation
+                .budgets
+                .tree
+                .take(page.raw.len() as u64, &generation.cancel)?;
             let chunks = vec![Chunk {
                 id: page.id,
                 range: 0..page.raw.len(),
             }];
-            self.pages.send(ChunkBatch {
+            self.dedup.send(ChunkBatch {
                 buffer: Arc::new(Buffer {
                     bytes: Held::Page(page.raw),
                     permit,

@@ -1,70 +1,33 @@
-//! The Dedup stage: which of the hashed chunks does the vault lack? It asks the index (RocksDB, batched), and then the
-//! claims: chunks that this generation has already sent on its way. What is new is claimed and goes on to the Sealer;
-//! what is known is dropped here, and its bytes go back to the budget.
+//! The Dedup stage finds the chunks that the vault lacks. It asks the claims, which know the chunks that this
+//! generation has already sent on their way, and then the index (RocksDB, in batches). New chunks are claimed and go on
+//! to the Sealer. Known chunks are dropped here, and their bytes go back to the budget.
 //!
-//! There is a lane for file content and one for tree pages, alike but for the kind, each with its own thread, channel
-//! and budget: so tree pages never wait for room that content holds (flow rule 4).
+//! There are two lanes, one for file content and one for tree pages. They differ only in the kind of chunk. Each has
+//! its own thread, channel and budget, so that tree pages never wait for room that content holds
+//! (`docs/ARCHITECTURE.md`, "Flow rules").
 
-use std::collections::HashSet;
-
-use lockstone_proto::ids::ChunkId;
 use lockstone_proto::vault::ChunkKind;
-use parking_lot::Mutex;
 
-use super::Context;
-use super::messages::{Chunk, ChunkBatch};
-use crate::flow::{Receiver, Sender, Stop, fault_point};
+use super::claims::Claimed;
+use super::job::BackupContext;
+use super::messages::ChunkBatch;
+use crate::flow::{Body, Receiver, Sender, Stop, fault_point};
 use crate::progress::add;
 
-/// Chunks on their way that no checkpoint covers yet. A chunk is claimed by the first batch that brings it, and let go
-/// when the index knows it: so each is sealed once. Bounded by what a checkpoint covers.
-#[derive(Default)]
-pub(crate) struct Claims {
-    ids: Mutex<HashSet<ChunkId>>,
-}
-
-impl Claims {
-    /// Claims what nobody has claimed yet.
-    fn claim(&self, mut chunks: Vec<Chunk>) -> Claimed {
-        let of = chunks.len() as u64;
-        let of_bytes = chunks.iter().map(|chunk| chunk.range.len() as u64).sum();
-        let mut claimed = self.ids.lock();
-        chunks.retain(|chunk| claimed.insert(chunk.id));
-        Claimed { chunks, of, of_bytes }
-    }
-
-    /// The index knows these now.
-    pub(crate) fn release(&self, ids: impl Iterator<Item = ChunkId>) {
-        let mut claimed = self.ids.lock();
-        for id in ids {
-            claimed.remove(&id);
-        }
-    }
-}
-
-/// What a batch's claim came to.
-struct Claimed {
-    /// Those that are this batch's to bring.
-    chunks: Vec<Chunk>,
-    /// Chunks and bytes of the whole batch.
-    of: u64,
-    of_bytes: u64,
-}
-
 pub(super) struct Dedup {
-    pub(super) context: Context,
-    pub(super) kind: ChunkKind,
-    pub(super) inbox: Receiver<ChunkBatch>,
-    pub(super) sealer: Sender<ChunkBatch>,
+    context: BackupContext,
+    kind: ChunkKind,
+    inbox: Receiver<ChunkBatch>,
+    assembler: Sender<ChunkBatch>,
 }
 
-impl Dedup {
-    pub(super) fn run(self) -> Result<(), Stop> {
+impl Body for Dedup {
+    fn run(self) -> Result<(), Stop> {
         let mut ids = Vec::new();
         while let Some(batch) = self.inbox.recv()? {
             fault_point("dedup")?;
-            // Claimed first, looked up second: a checkpoint writes the index first and lets its claims go second, so a
-            // chunk is found in one of the two at every moment.
+            // First the claims, then the index. A checkpoint does it the other way round: it writes the index and then
+            // releases its claims. So at every moment a chunk is found in at least one of the two.
             let mut new = self.context.generation.claims.claim(batch.chunks);
             ids.clear();
             ids.extend(new.chunks.iter().map(|chunk| chunk.id));
@@ -81,14 +44,30 @@ impl Dedup {
                 self.count(&new);
             }
             if !new.chunks.is_empty() {
-                self.sealer.send(ChunkBatch {
+                self.assembler.send(ChunkBatch {
                     buffer: batch.buffer,
                     chunks: new.chunks,
                 })?;
             }
         }
-        self.sealer.finish();
+        self.assembler.finish();
         Ok(())
+    }
+}
+
+impl Dedup {
+    pub(super) fn new(
+        context: &BackupContext,
+        kind: ChunkKind,
+        inbox: Receiver<ChunkBatch>,
+        assembler: Sender<ChunkBatch>,
+    ) -> Self {
+        Self {
+            context: context.clone(),
+            kind,
+            inbox,
+            assembler,
+        }
     }
 
     fn count(&self, claimed: &Claimed) {
@@ -96,8 +75,8 @@ impl Dedup {
         let new_bytes = claimed.chunks.iter().map(|chunk| chunk.range.len() as u64).sum::<u64>();
         let new = claimed.chunks.len() as u64;
         add(&totals.chunks_new, new);
-        add(&totals.chunks_known, claimed.of - new);
+        add(&totals.chunks_known, claimed.batch_chunks - new);
         add(&totals.bytes_new, new_bytes);
-        add(&totals.bytes_known, claimed.of_bytes - new_bytes);
+        add(&totals.bytes_known, claimed.batch_bytes - new_bytes);
     }
 }

@@ -1,11 +1,11 @@
-//! The journal: what an unfinished backup has read, kept beside the index, so that the run after an interruption need
-//! not read it again. The Cataloguer writes it as files arrive, the Enumerator asks it, the Bookkeeper clears it behind a
-//! commit.
+//! The journal records what an unfinished backup has read, so that the run after an interruption need not read it
+//! again. It is kept beside the index. The Cataloguer writes it as files arrive, the Enumerator asks it, and the
+//! Bookkeeper clears it after the commit.
 //!
-//! A record holds files of one folder that were read together, since few writes cost less than many. Its key is the
-//! folder's path, a zero byte and the first file's name; its value is the files' entries in order of their names, each in
-//! protobuf's delimited form. A file is looked for in the last record that does not begin behind it. Records of several
-//! interrupted runs may overlap: what one hides of another is read again.
+//! A record has files of one folder that were read together, because few writes cost less than many. Its key is the
+//! folder's path, a zero byte and the first file's name. Its value is the files' entries in the order of their names,
+//! each in protobuf's delimited form. A file is looked for in the last record whose first name is not behind the file's
+//! name. Records of several interrupted runs can overlap; a file that is in a hidden part of a record is read again.
 
 use bytes::{Buf, Bytes};
 use lockstone_proto::vault::Entry;
@@ -14,11 +14,11 @@ use prost::Message;
 
 use super::messages::FileRead;
 
-/// The records of files that were read together: keys and values.
+/// The records of files that were read together, as pairs of key and value.
 pub(super) fn records(files: &[FileRead]) -> Vec<(Vec<u8>, Vec<u8>)> {
     let settled = |file: &'_ FileRead| file.folder.is_some() && file.entry.is_some();
     let mut files: Vec<&FileRead> = files.iter().filter(|file| settled(file)).collect();
-    // As the walk met them, and so in order of their names.
+    // In the order in which the walk met them, which is the order of their names.
     files.sort_unstable_by_key(|file| file.slot);
     let runs = files.chunk_by(|a, b| a.folder == b.folder);
     runs.filter_map(|run| {
@@ -36,21 +36,21 @@ fn key(folder: &[u8], name: &[u8]) -> Vec<u8> {
     [folder, b"\0", name].concat()
 }
 
-/// What an interrupted run left; asked in walk order, it reads each record once.
+/// What an interrupted run left. It is asked in walk order and reads each record once.
 #[derive(Default)]
 pub(super) struct Journal {
     folder: Vec<u8>,
-    /// The record read last, in order of names.
+    /// The entries of the record that was read last, in the order of their names.
     entries: Vec<Entry>,
 }
 
 impl Journal {
-    /// A journal, if there is anything in it.
+    /// Opens the journal. `None` if it is empty.
     pub(super) fn open(index: &Index) -> Result<Option<Self>, IndexError> {
         Ok(index.journal_load()?.then(Self::default))
     }
 
-    /// What there is of the file of that name.
+    /// The entry of the file of that name, if the journal has it.
     pub(super) fn find(&mut self, index: &Index, folder: &[u8], name: &[u8]) -> Result<Option<Entry>, IndexError> {
         let covers = self.folder == folder
             && self.entries.first().is_some_and(|first| *first.name <= *name)
@@ -65,7 +65,7 @@ impl Journal {
     }
 }
 
-/// The entries of a record, up to one that cannot be read.
+/// The entries of a record, up to the first one that cannot be read.
 fn decode(mut record: Bytes) -> Vec<Entry> {
     let mut entries = Vec::new();
     while record.has_remaining() {
@@ -107,7 +107,7 @@ mod tests {
             folder: None,
             ..read(3, "/a", "c", 9)
         };
-        // As a reader sends them: not in order, and of several folders.
+        // A reader sends files in any order, and of several folders.
         let batch = [
             read(7, "/a", "x", 7),
             read(1, "/a", "b", 1),

@@ -1,24 +1,25 @@
-//! What the stages of a backup say to each other. Work travels in batches through bounded channels; bytes travel in
-//! [`Buffer`]s, which carry the permit that pays for them.
+//! The messages between the stages of a backup, and how many bytes of content each brings ([`Weigh`]). Work travels in
+//! batches. Bytes travel in [`Buffer`]s, together with the permit that pays for them.
 
 use std::ops::{Deref, Range};
 use std::sync::Arc;
 
 use bytes::Bytes;
+use lockstone_host::snapshot::FrozenSource;
 use lockstone_host::walk::{Folder, Stat};
 use lockstone_proto::ids::ChunkId;
 use lockstone_proto::vault::{ChunkKind, Entry, PackEntry};
 use lockstone_vault::buffers::Pooled;
 use lockstone_vault::tree::NewPage;
 
-use crate::flow::Permit;
+use crate::flow::{Permit, Weigh};
 
-/// A file that has to be read: the last point does not have it as it is.
+/// A file that has to be read, because the last recovery point does not have it as it is now.
 pub(crate) struct FileTask {
     pub(crate) folder: Arc<Folder>,
     pub(crate) name: Vec<u8>,
     pub(crate) stat: Stat,
-    /// Where the Cataloguer waits for it.
+    /// The slot in the walk where the Cataloguer waits for it.
     pub(crate) slot: u64,
 }
 
@@ -27,40 +28,40 @@ pub(crate) type ReadBatch = Vec<FileTask>;
 
 /// One step of the walk, in walk order.
 pub(crate) enum Walked {
-    /// A folder begins; its entry has no page yet.
+    /// A folder begins. Its entry has no page yet.
     Enter(Box<Entry>),
-    /// A finished entry.
+    /// An entry that is complete.
     Entry(Box<Entry>),
-    /// A file that the Hasher is reading.
+    /// The slot of a file that the Hasher is reading.
     Pending(u64),
-    /// The folder entered last is complete.
+    /// The folder that was entered last is complete.
     Leave,
 }
 
-/// A file that was read, or could not be.
+/// A file that the Hasher has dealt with.
 pub(crate) struct FileRead {
     pub(crate) slot: u64,
-    /// `None`: it is not in the recovery point, and a warning says so.
+    /// `None`: the file could not be read and is not in the recovery point; a warning says so.
     pub(crate) entry: Option<Box<Entry>>,
-    /// Its folder's path, for the journal; `None` when an interrupted run would have to read it again.
+    /// Its folder's path, for the journal. `None`: the run after an interruption would have to read the file again.
     pub(crate) folder: Option<Arc<[u8]>>,
 }
 
-/// What the Cataloguer hears.
+/// The Cataloguer's messages.
 pub(crate) enum Catalogue {
     /// From the Enumerator.
     Walked(Vec<Walked>),
     /// From the Hasher.
     Read(Vec<FileRead>),
-    /// From the Hasher: content lists of a large file.
+    /// From the Hasher: pages with the content list of a large file.
     Lists(Vec<NewPage>),
 }
 
-/// Where a buffer's bytes are.
+/// The memory of a buffer.
 pub(crate) enum Held {
-    /// In a reader's buffer, which goes back to the pool.
+    /// From the pool, to which it goes back.
     Pooled(Pooled),
-    /// In a tree page.
+    /// A tree page's own.
     Page(Bytes),
 }
 
@@ -82,7 +83,7 @@ pub(crate) struct Buffer {
 }
 
 impl Buffer {
-    /// Lets the bytes go and keeps what paid for them.
+    /// Drops the bytes and keeps the permit.
     pub(crate) fn into_permit(self) -> Permit {
         self.permit
     }
@@ -95,7 +96,8 @@ pub(crate) struct Chunk {
     pub(crate) range: Range<usize>,
 }
 
-/// Hasher → Dedup and Cataloguer → Dedup: hashed chunks of one buffer; Dedup → Sealer: those that the vault lacks.
+/// Hashed chunks of one buffer. Hasher → Dedup and Cataloguer → Dedup: all of them. Dedup → Assembler: those that the
+/// vault lacks.
 pub(crate) struct ChunkBatch {
     pub(crate) buffer: Arc<Buffer>,
     pub(crate) chunks: Vec<Chunk>,
@@ -107,27 +109,64 @@ pub(crate) struct FrameChunk {
     pub(crate) chunk: Chunk,
 }
 
-/// Within the Sealer: chunks that make a frame.
+/// Assembler → Sealer.
 pub(crate) enum FrameJob {
-    /// Compress, seal and check these.
+    /// Compress, seal and check these chunks as one frame.
     Seal(ChunkKind, Vec<FrameChunk>),
-    /// Close the open pack of this kind, however small it is.
+    /// Close the open pack of this kind, even if it is small.
     Flush(ChunkKind),
 }
 
-/// Sealer → Uploader: a pack, whole.
+/// Sealer → Uploader: a whole pack.
 pub(crate) struct SealedPack {
-    /// As the segment will list it.
+    /// The pack as the segment will list it.
     pub(crate) entry: PackEntry,
-    /// Header, frames, directory: the object is their concatenation.
+    /// Header, frames and directory. Together, in this order, they are the object.
     pub(crate) pieces: Vec<Bytes>,
-    /// Raw bytes in it.
+    /// The raw bytes of its chunks.
     pub(crate) raw_len: u64,
-    /// For the sealed bytes; given back when the pack is durable.
+    /// They pay for the sealed bytes until the pack is durable.
     pub(crate) permits: Vec<Permit>,
 }
 
 /// Uploader → Bookkeeper: the store has acknowledged the pack.
 pub(crate) struct PackUploaded {
     pub(crate) entry: PackEntry,
+}
+
+impl Weigh for Vec<FrozenSource> {}
+
+impl Weigh for ReadBatch {
+    fn weight(&self) -> u64 {
+        self.iter().map(|task| task.stat.size).sum()
+    }
+}
+
+impl Weigh for Catalogue {}
+
+impl Weigh for ChunkBatch {
+    fn weight(&self) -> u64 {
+        self.chunks.iter().map(|chunk| chunk.range.len() as u64).sum()
+    }
+}
+
+impl Weigh for FrameJob {
+    fn weight(&self) -> u64 {
+        match self {
+            Self::Seal(_, chunks) => chunks.iter().map(|one| one.chunk.range.len() as u64).sum(),
+            Self::Flush(_) => 0,
+        }
+    }
+}
+
+impl Weigh for SealedPack {
+    fn weight(&self) -> u64 {
+        self.entry.len
+    }
+}
+
+impl Weigh for PackUploaded {
+    fn weight(&self) -> u64 {
+        self.entry.len
+    }
 }

@@ -1,402 +1,168 @@
-//! The backup pipeline, wired in the order in which a file's bytes pass through it:
+//! The backup pipeline, assembled in the order in which a file's bytes pass through it:
 //!
 //! ```text
-//! Snapshotter → Enumerator → Hasher → Dedup → Sealer → Uploader → Bookkeeper
-//!  freezes       walks,       reads,    RocksDB  frames,   paced,    index, log entry,
-//!  the source    compares     chunks,   lookup,  zstd,     retried,  recovery point
-//!                with the     BLAKE3    claims   AES-GCM,  parallel
-//!                last point   (rayon)            packs     puts
-//!                                └─ Cataloguer: fills slots, writes tree pages, which re-enter at Dedup
+//! Snapshotter → Enumerator → Hasher → Dedup → Assembler → Sealer → Uploader → Bookkeeper
+//!  freezes       walks,       reads,    RocksDB  frames     zstd,    paced,    index, log entry,
+//!  the source    compares     chunks,   lookup,             AES-GCM, retried,  recovery point
+//!                with the     BLAKE3    claims              packs    parallel
+//!                last point   (rayon)                                puts
+//!                                └─ Cataloguer: fills slots, writes tree pages, which enter Dedup, too
 //! ```
 //!
-//! `Backup::wire` is the picture in code. The graph has no cycle: content and tree pages have lanes of their own
-//! from Dedup to the Sealer, and from the Uploader on everything only drains.
+//! `Backup::assemble` is this picture in code. The graph has no cycle: file content and tree pages have lanes of their
+//! own from Dedup to the Sealer, and from the Uploader on everything only drains.
 
-mod ahead;
 mod bookkeeper;
 mod cataloguer;
+mod claims;
 mod dedup;
 mod enumerator;
 mod hasher;
+mod job;
 mod journal;
-mod links;
+mod lane;
 mod messages;
-mod previous;
 mod report;
 mod sealer;
 mod snapshotter;
 mod uploader;
-mod weights;
 mod window;
 
-use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
-use std::sync::{Arc, OnceLock};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::sync::Arc;
+use std::time::Instant;
 
-use lockstone_host::metadata::OwnerNames;
-use lockstone_host::snapshot::{Frozen, SnapshotMode};
-use lockstone_host::walk::Rules;
-use lockstone_proto::ids::{ChunkId, JobId, PointId};
-use lockstone_proto::vault::{ChunkKind, Consistency};
-use lockstone_vault::buffers::Pool;
-use lockstone_vault::domain::Domain;
-use parking_lot::Mutex;
+use lockstone_proto::job::JobKind;
+use lockstone_proto::vault::ChunkKind;
 
-use crate::engine::Engine;
-use crate::flow::{Body, Budget, CancelToken, Fault, StageSpec, Stop, body, channel, stage};
-use crate::job::Warnings;
-use crate::metrics::Metrics;
-use crate::progress::{Progress, get};
-use crate::supervisor::machine::RestartPolicy;
+use self::bookkeeper::Bookkeeper;
+use self::cataloguer::Cataloguer;
+use self::dedup::Dedup;
+use self::enumerator::Enumerator;
+use self::hasher::Hasher;
+use self::job::{BackupContext, BackupJob, Generation};
+use self::sealer::{Assembler, Packs, Worker};
+use self::snapshotter::Snapshotter;
+use self::uploader::Uploader;
+use crate::flow::{Assembly, CancelToken, StageName, StageSpec};
+use crate::job::JobContext;
+use crate::progress::get;
 use crate::supervisor::{self, Pipeline};
-use crate::tuning::Tuning;
 
-pub use report::BackupReport;
+pub use self::job::BackupRequest;
+pub use self::report::BackupReport;
 
-/// What to back up, and how to call it.
-pub struct BackupRequest {
-    /// The job's id.
-    pub job: JobId,
-    /// Absolute paths without links in them; none lies within another.
-    pub sources: Vec<PathBuf>,
-    /// What is left out.
-    pub rules: Rules,
-    /// Whether the source is frozen first.
-    pub snapshot: SnapshotMode,
-    /// The agent's state folder: records of snapshots are kept there.
-    pub state_dir: PathBuf,
-    /// Read every file, also those that look unchanged.
-    pub full: bool,
-    /// A name for the point; may be empty.
-    pub label: String,
-    /// Retention tags.
-    pub tags: Vec<String>,
-    /// When the point expires, seconds since the epoch; 0: never.
-    pub expires_s: i64,
-}
-
-/// Runs a backup to its end. Blocks; call it from a plain thread.
+/// Runs a backup to its end. Blocks, so call it from a plain thread.
 #[must_use]
-pub fn backup(
-    domain: Arc<Domain>,
-    request: BackupRequest,
-    tuning: Tuning,
-    metrics: Arc<Metrics>,
-    progress: Arc<Progress>,
-    cancel: &CancelToken,
-) -> BackupReport {
+pub fn backup(mut context: JobContext, request: BackupRequest) -> BackupReport {
     let begun = Instant::now();
-    let tuning = tuning.clamped();
+    context.tuning = context.tuning.clamped();
     let id = request.job;
-    let job = match Job::new(domain, request, tuning, metrics, progress) {
+    let job = match BackupJob::new(&context, request) {
         Ok(job) => Arc::new(job),
         Err(fault) => return BackupReport::not_started(id, fault),
-    };
-    job.metrics.job_began("backup", &job.progress, job.domain.index());
-    let policy = RestartPolicy {
-        max_fruitless: job.tuning.max_generations,
-        first_pause: job.tuning.backoff,
-        longest_pause: Duration::from_secs(60),
     };
     let pipeline = Box::new(Backup {
         job: Arc::clone(&job),
         generation: None,
     });
-    let end = supervisor::run(job.request.job, pipeline, policy, cancel, &job.metrics, &job.progress);
+    let end = supervisor::run(JobKind::Backup, id, pipeline, &context);
     BackupReport::of(&job, end, begun.elapsed())
 }
 
-/// One backup, over all of its generations.
-pub(crate) struct Job {
-    domain: Arc<Domain>,
-    request: BackupRequest,
-    tuning: Tuning,
-    engine: Engine,
-    metrics: Arc<Metrics>,
-    progress: Arc<Progress>,
-    warnings: Warnings,
-    /// The point's id is chosen once: whichever generation commits, it is the same point.
-    point: PointId,
-    /// Time since the epoch at the start.
-    started: Duration,
-    committed: AtomicBool,
-    consistency: Mutex<Consistency>,
-    owner_names: OwnerNames,
-    links: links::Links,
-    pool: Pool,
-}
-
-impl Job {
-    fn new(
-        domain: Arc<Domain>,
-        request: BackupRequest,
-        tuning: Tuning,
-        metrics: Arc<Metrics>,
-        progress: Arc<Progress>,
-    ) -> Result<Self, Fault> {
-        let engine = Engine::new(&tuning)?;
-        let pool = Pool::new(tuning.buffers());
-        let mut point = [0; PointId::LEN];
-        getrandom::fill(&mut point)
-            .map_err(|error| Fault::permanent(format!("the system gives no random bytes: {error}")))?;
-        let started = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Ok(Self {
-            domain,
-            request,
-            tuning,
-            engine,
-            metrics,
-            progress,
-            warnings: Warnings::default(),
-            point: PointId(point),
-            started,
-            committed: AtomicBool::new(false),
-            consistency: Mutex::new(Consistency::Live),
-            owner_names: OwnerNames::default(),
-            links: links::Links::default(),
-            pool,
-        })
-    }
-
-    /// Whether a file with this ctime had settled when the job began.
-    fn is_settled(&self, ctime_s: i64, ctime_ns: u32) -> bool {
-        settled_before(
-            (ctime_s, ctime_ns),
-            (self.started.as_secs().cast_signed(), self.started.subsec_nanos()),
-        )
-    }
-}
-
-/// What a generation found when it began: see "Validating a Commit" in the design.
-pub(crate) struct Base {
-    /// n₀: the log entry up to which the index and the parents were read.
-    pub(crate) index_position: u64,
-    /// Points that unchanged files are taken over from.
-    pub(crate) parents: Vec<PointId>,
-    /// The sources, as asked for.
-    pub(crate) sources: Vec<Vec<u8>>,
-    /// How the weakest of the sources was read.
-    pub(crate) consistency: Consistency,
-}
-
-/// What is in the point's tree.
-#[derive(Default)]
-pub(crate) struct Tally {
-    files: AtomicU64,
-    folders: AtomicU64,
-    bytes: AtomicU64,
-}
-
-/// One attempt.
-pub(crate) struct Generation {
-    cancel: CancelToken,
-    claims: dedup::Claims,
-    data_budget: Budget,
-    tree_budget: Budget,
-    window: window::Window,
-    /// Packs sealed and not yet acknowledged.
-    uploading: AtomicUsize,
-    base: OnceLock<Base>,
-    root: OnceLock<Option<ChunkId>>,
-    tally: Tally,
-    /// Snapshots that live as long as the generation reads from them.
-    frozen: Mutex<Vec<Frozen>>,
-}
-
-impl Generation {
-    fn budget(&self, kind: ChunkKind) -> &Budget {
-        if kind == ChunkKind::Data {
-            &self.data_budget
-        } else {
-            &self.tree_budget
-        }
-    }
-
-    fn base(&self) -> Result<&Base, Stop> {
-        self.base
-            .get()
-            .ok_or_else(|| Fault::integrity("the backup ended before it began").into())
-    }
-
-    fn set_root(&self, root: Option<ChunkId>) {
-        // Set once, by the one Cataloguer.
-        let _ = self.root.set(root);
-    }
-
-    fn root(&self) -> Result<Option<ChunkId>, Stop> {
-        self.root
-            .get()
-            .copied()
-            .ok_or_else(|| Fault::integrity("the tree has no root").into())
-    }
-}
-
-/// What every stage has at hand.
-#[derive(Clone)]
-pub(crate) struct Context {
-    job: Arc<Job>,
-    generation: Arc<Generation>,
-}
-
-impl Context {
-    fn pack_target(&self, kind: ChunkKind) -> usize {
-        if kind == ChunkKind::Data {
-            self.job.tuning.data_pack_target()
-        } else {
-            self.job.tuning.tree_pack_target()
-        }
-    }
-}
-
 struct Backup {
-    job: Arc<Job>,
+    job: Arc<BackupJob>,
     generation: Option<Arc<Generation>>,
 }
 
-impl Pipeline for Backup {
-    fn wire(&mut self, number: u32, cancel: &CancelToken) -> Vec<StageSpec> {
+impl Backup {
+    /// What the stages of a new generation share.
+    fn begin(&mut self, number: u32, cancel: &CancelToken) -> BackupContext {
         let job = &self.job;
-        let tuning = &job.tuning;
         job.progress.begin_generation(number);
         job.warnings.clear();
-        let generation = Arc::new(Generation {
-            cancel: cancel.clone(),
-            claims: dedup::Claims::default(),
-            data_budget: Budget::new(tuning.data_budget()),
-            tree_budget: Budget::new(tuning.tree_budget()),
-            window: window::Window::new(cancel),
-            uploading: AtomicUsize::new(0),
-            base: OnceLock::new(),
-            root: OnceLock::new(),
-            tally: Tally::default(),
-            frozen: Mutex::new(Vec::new()),
-        });
-        job.metrics.watch_budget("data", &generation.data_budget);
-        job.metrics.watch_budget("tree", &generation.tree_budget);
+        let generation = Arc::new(Generation::new(&job.tuning, cancel));
+        job.metrics.watch_budget("data", &generation.budgets.data);
+        job.metrics.watch_budget("tree", &generation.budgets.tree);
         self.generation = Some(Arc::clone(&generation));
-        let context = Context {
+        BackupContext {
             job: Arc::clone(job),
             generation,
-        };
+        }
+    }
+}
 
-        // Capacities. Batches are about 1 MiB of content, and the budget bounds the bytes: a channel only has to keep its
-        // receiver busy over a hiccup of its sender. The sources are one message; packs are 32 MiB each.
-        let some = tuning.capacity;
-        let (to_enumerator, sources) = channel("sources", 1, cancel);
-        let (to_hasher, files) = channel("files", some, cancel);
-        let (to_cataloguer, steps) = channel("steps", some * 2, cancel);
-        let (to_dedup, chunks) = channel("chunks", some, cancel);
-        let (pages_to_dedup, pages) = channel("pages", some, cancel);
-        let (to_sealer, new_chunks) = channel("new chunks", some, cancel);
-        let (pages_to_sealer, new_pages) = channel("new pages", some, cancel);
-        let (to_workers, frames) = channel("frames", tuning.threads, cancel);
-        let (to_uploader, packs) = channel("packs", 1, cancel);
-        let (to_bookkeeper, uploaded) = channel("uploaded", some, cancel);
+impl Pipeline for Backup {
+    fn assemble(&mut self, number: u32, cancel: &CancelToken) -> Vec<StageSpec> {
+        let context = &self.begin(number, cancel);
+        let tuning = &self.job.tuning;
         // One more than the pool has threads, so that the next frame is at hand when a thread is free.
         let sealers = tuning.threads + 1;
-        let open_packs = Arc::new(sealer::Packs::new(sealers));
+        let open_packs = &Arc::new(Packs::new(sealers));
 
-        let gauges = [
-            files.gauge(),
-            steps.gauge(),
-            chunks.gauge(),
-            frames.gauge(),
-            packs.gauge(),
-            uploaded.gauge(),
-        ];
-        let [
-            files_gauge,
-            steps_gauge,
-            chunks_gauge,
-            frames_gauge,
-            packs_gauge,
-            uploaded_gauge,
-        ] = gauges;
+        // Capacities. Batches are about 1 MiB of content, and the budget bounds the bytes: a channel only has to keep
+        // its receiver busy over a hiccup of its sender. The sources are one message; packs are 32 MiB each.
+        let capacity = tuning.capacity;
+        let mut flow = Assembly::new(cancel);
+        let (to_enumerator, sources) = flow.channel("sources", 1);
+        let (to_hasher, files) = flow.channel("files", capacity);
+        let (to_cataloguer, steps) = flow.channel("steps", capacity * 2);
+        let (to_dedup, chunks) = flow.channel("chunks", capacity);
+        let (to_tree_dedup, pages) = flow.channel("pages", capacity);
+        let (to_assembler, new_chunks) = flow.channel("new chunks", capacity);
+        let (to_tree_assembler, new_pages) = flow.channel("new pages", capacity);
+        let (to_sealer, frames) = flow.channel("frames", tuning.threads);
+        let (to_uploader, packs) = flow.channel("packs", 1);
+        let (to_bookkeeper, uploaded) = flow.channel("uploaded", capacity);
+        let [walk_to_cataloguer, files_to_cataloguer] = to_cataloguer.split_in_two();
+        let [data_to_sealer, tree_to_sealer] = to_sealer.split_in_two();
 
-        let snapshotter = snapshotter::Snapshotter {
-            context: context.clone(),
-            enumerator: to_enumerator,
-        };
-        let enumerator = enumerator::Enumerator {
-            context: context.clone(),
-            inbox: sources,
-            hasher: to_hasher,
-            cataloguer: to_cataloguer.clone(),
-        };
-        let hasher = (0..tuning.readers)
-            .map(|_| hasher::Hasher {
-                context: context.clone(),
-                inbox: files.clone(),
-                cataloguer: to_cataloguer.clone(),
-                dedup: to_dedup.clone(),
-            })
-            .map(|reader| body(move || reader.run()))
-            .collect();
-        // The originals of what was cloned for each thread have nothing to send.
-        to_cataloguer.finish();
-        to_dedup.finish();
-        let cataloguer = cataloguer::Cataloguer {
-            context: context.clone(),
-            inbox: steps,
-            pages: pages_to_dedup,
-        };
-        let dedup = [
-            (ChunkKind::Data, chunks, to_sealer),
-            (ChunkKind::Tree, pages, pages_to_sealer),
-        ]
-        .map(|(kind, inbox, sealer)| dedup::Dedup {
-            context: context.clone(),
-            kind,
-            inbox,
-            sealer,
-        })
-        .map(|lane| body(move || lane.run()))
-        .into();
-        let mut sealer: Vec<Body> = [(ChunkKind::Data, new_chunks), (ChunkKind::Tree, new_pages)]
-            .map(|(kind, inbox)| sealer::Assembler {
-                context: context.clone(),
-                kind,
-                inbox,
-                frames: to_workers.clone(),
-            })
-            .map(|lane| body(move || lane.run()))
-            .into();
-        to_workers.finish();
-        sealer.extend((0..sealers).map(|_| {
-            let worker = sealer::Worker {
-                context: context.clone(),
-                inbox: frames.clone(),
-                packs: Arc::clone(&open_packs),
-                uploader: to_uploader.clone(),
-            };
-            body(move || worker.run())
-        }));
-        to_uploader.finish();
-        let uploader = (0..tuning.uploads)
-            .map(|_| uploader::Uploader {
-                context: context.clone(),
-                inbox: packs.clone(),
-                bookkeeper: to_bookkeeper.clone(),
-            })
-            .map(|uploader| body(move || uploader.run()))
-            .collect();
-        to_bookkeeper.finish();
-        let bookkeeper = bookkeeper::Bookkeeper {
-            context,
-            inbox: uploaded,
-        };
-
-        vec![
-            stage("snapshotter", vec![body(move || snapshotter.run())], None),
-            stage("enumerator", vec![body(move || enumerator.run())], None),
-            stage("hasher", hasher, Some(files_gauge)),
-            stage("cataloguer", vec![body(move || cataloguer.run())], Some(steps_gauge)),
-            stage("dedup", dedup, Some(chunks_gauge)),
-            stage("sealer", sealer, Some(frames_gauge)),
-            stage("uploader", uploader, Some(packs_gauge)),
-            stage("bookkeeper", vec![body(move || bookkeeper.run())], Some(uploaded_gauge)),
-        ]
+        flow.stage(StageName::Snapshotter)
+            .outlets(to_enumerator)
+            .thread(|(), enumerator| Snapshotter::new(context, enumerator));
+        flow.stage(StageName::Enumerator)
+            .inbox(sources)
+            .outlets((to_hasher, walk_to_cataloguer))
+            .thread(|inbox, to| Enumerator::new(context, inbox, to));
+        flow.stage(StageName::Hasher)
+            .inbox(files)
+            .outlets((files_to_cataloguer, to_dedup))
+            .threads(tuning.readers, |inbox, to| Hasher::new(context, inbox, to));
+        flow.stage(StageName::Cataloguer)
+            .inbox(steps)
+            .outlets(to_tree_dedup)
+            .thread(|inbox, dedup| Cataloguer::new(context, inbox, dedup));
+        flow.stage(StageName::Dedup)
+            .inbox(chunks)
+            .outlets(to_assembler)
+            .thread(|inbox, assembler| Dedup::new(context, ChunkKind::Data, inbox, assembler));
+        flow.stage(StageName::TreeDedup)
+            .inbox(pages)
+            .outlets(to_tree_assembler)
+            .thread(|inbox, assembler| Dedup::new(context, ChunkKind::Tree, inbox, assembler));
+        flow.stage(StageName::Assembler)
+            .inbox(new_chunks)
+            .outlets(data_to_sealer)
+            .thread(|inbox, workers| Assembler::new(context, ChunkKind::Data, inbox, workers));
+        flow.stage(StageName::TreeAssembler)
+            .inbox(new_pages)
+            .outlets(tree_to_sealer)
+            .thread(|inbox, workers| Assembler::new(context, ChunkKind::Tree, inbox, workers));
+        flow.stage(StageName::Sealer)
+            .inbox(frames)
+            .outlets(to_uploader)
+            .threads(sealers, |inbox, uploader| {
+                Worker::new(context, inbox, open_packs, uploader)
+            });
+        flow.stage(StageName::Uploader)
+            .inbox(packs)
+            .outlets(to_bookkeeper)
+            .threads(tuning.uploads, |inbox, bookkeeper| {
+                Uploader::new(context, inbox, bookkeeper)
+            });
+        flow.stage(StageName::Bookkeeper)
+            .inbox(uploaded)
+            .thread(|inbox, ()| Bookkeeper::new(context, inbox));
+        flow.into_stages()
     }
 
     fn settle(&mut self) {
@@ -416,15 +182,4 @@ impl Pipeline for Backup {
     fn progress(&self) -> u64 {
         get(&self.job.progress.totals.durable)
     }
-}
-
-/// Whether a ctime lies before `started` by more than the clock's tick (4 ms at 250 Hz, 10 ms at 100 Hz): only then
-/// would a later change have left another one.
-fn settled_before(ctime: (i64, u32), started: (i64, u32)) -> bool {
-    const TICK_NS: u32 = 10_000_000;
-    let (mut s, mut ns) = (ctime.0, ctime.1 + TICK_NS);
-    if ns >= 1_000_000_000 {
-        (s, ns) = (s.saturating_add(1), ns - 1_000_000_000);
-    }
-    (s, ns) <= started
 }

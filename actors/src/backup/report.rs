@@ -1,4 +1,4 @@
-//! What a backup's caller gets back.
+//! The result of a backup, for its caller.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -6,45 +6,45 @@ use std::time::Duration;
 use lockstone_proto::ids::{JobId, PointId};
 use lockstone_proto::vault::Consistency;
 
-use super::Job;
+use super::job::BackupJob;
 use crate::flow::Fault;
 use crate::job::{JobError, JobStatus, Warning};
 use crate::progress::get;
 use crate::supervisor::JobEnd;
 
-/// How a backup went. Counts are of the last generation where a walk begins anew with each (files, folders), and of the
-/// whole job where work stays done (bytes read and stored, chunks).
-#[derive(Debug, Clone)]
+/// How a backup went. Files and folders are counted in the last generation only, as each generation walks them again.
+/// Work that stays done (bytes read and stored, chunks) is counted over the whole job.
+#[derive(Debug, Clone, Default)]
 pub struct BackupReport {
-    /// The job.
+    /// The job's id.
     pub job: JobId,
     /// The recovery point, if it was committed.
     pub point: Option<PointId>,
     /// How it ended.
     pub status: JobStatus,
-    /// Why it failed.
+    /// Why it failed. `None` if it did not.
     pub error: Option<JobError>,
-    /// Files that the last point did not have.
+    /// Files that the last recovery point did not have.
     pub files_new: u64,
-    /// Files that differ from the last point.
+    /// Files that differ from the last recovery point.
     pub files_changed: u64,
-    /// Files taken over from the last point.
+    /// Files taken over from the last recovery point.
     pub files_unchanged: u64,
-    /// Of the new and changed ones: finished by an interrupted run, and not read again.
+    /// How many of the new and changed files an interrupted run had finished, so that they were not read again.
     pub files_resumed: u64,
-    /// Folders.
+    /// Folders in the sources.
     pub dirs: u64,
     /// Bytes of all files seen.
     pub bytes_scanned: u64,
-    /// Bytes read.
+    /// Bytes read from files.
     pub bytes_read: u64,
     /// Bytes that the vault did not have.
     pub bytes_new: u64,
-    /// Bytes added to the vault.
+    /// Bytes added to the vault: packs and segments, sealed.
     pub bytes_stored: u64,
     /// Chunks that the vault did not have.
     pub chunks_new: u64,
-    /// Chunks that were read and that it had.
+    /// Chunks that were read and that the vault had.
     pub chunks_known: u64,
     /// Sockets, which are skipped.
     pub sockets_skipped: u64,
@@ -54,9 +54,9 @@ pub struct BackupReport {
     pub throttled: Duration,
     /// Generations after the first.
     pub restarts: u32,
-    /// The first warnings, word for word.
+    /// The warnings, the first 10,000 word for word.
     pub warnings: Vec<Warning>,
-    /// How many there were.
+    /// How many warnings there were.
     pub warnings_total: u64,
     /// How the weakest of the sources was read.
     pub consistency: Consistency,
@@ -67,35 +67,16 @@ impl BackupReport {
     pub(super) fn not_started(job: JobId, fault: Fault) -> Self {
         Self {
             job,
-            point: None,
-            status: JobStatus::Failed,
             error: Some(fault.into()),
-            files_new: 0,
-            files_changed: 0,
-            files_unchanged: 0,
-            files_resumed: 0,
-            dirs: 0,
-            bytes_scanned: 0,
-            bytes_read: 0,
-            bytes_new: 0,
-            bytes_stored: 0,
-            chunks_new: 0,
-            chunks_known: 0,
-            sockets_skipped: 0,
-            duration: Duration::ZERO,
-            throttled: Duration::ZERO,
-            restarts: 0,
-            warnings: Vec::new(),
-            warnings_total: 0,
             consistency: Consistency::Live,
+            ..Self::default()
         }
     }
 
-    pub(super) fn of(job: &Job, end: JobEnd, duration: Duration) -> Self {
+    pub(super) fn of(job: &BackupJob, end: JobEnd, duration: Duration) -> Self {
         let (warnings, warnings_total) = job.warnings.take();
         let status = JobStatus::of(end.state, warnings_total);
         let (counters, totals) = (&job.progress.counters, &job.progress.totals);
-        job.metrics.job_ended();
         Self {
             job: job.request.job,
             point: job.committed.load(Ordering::SeqCst).then_some(job.point),

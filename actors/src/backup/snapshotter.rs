@@ -1,25 +1,24 @@
-//! The Snapshotter stage: freezes the sources before anything is read. A snapshot is the frozen *source*; it lives as
-//! long as the generation and is removed when all stages have exited, or, after a crash, by the next run.
+//! The Snapshotter stage freezes the sources before anything is read. A snapshot is the frozen *source*. It exists as
+//! long as the generation runs and is removed when all stages have exited; after a crash, the next run removes it.
 
 use lockstone_host::snapshot::{self, FrozenSource};
 
-use super::Context;
-use crate::flow::{Fault, Sender, Stop, fault_point};
+use super::job::BackupContext;
+use crate::flow::{Body, Fault, Sender, Stop, fault_point};
 
 pub(super) struct Snapshotter {
-    pub(super) context: Context,
-    pub(super) enumerator: Sender<Vec<FrozenSource>>,
+    context: BackupContext,
+    enumerator: Sender<Vec<FrozenSource>>,
 }
 
-impl Snapshotter {
-    pub(super) fn run(self) -> Result<(), Stop> {
+impl Body for Snapshotter {
+    fn run(self) -> Result<(), Stop> {
         fault_point("snapshotter")?;
         let job = &self.context.job;
         job.progress.set_phase("freezing the source");
         let request = &job.request;
-        for problem in snapshot::cleanup_leftovers(&request.state_dir) {
-            job.warnings.add("", problem);
-        }
+        job.warnings
+            .all(Vec::new, snapshot::cleanup_leftovers(&request.state_dir));
         let frozen = snapshot::freeze(
             request.snapshot,
             &request.sources,
@@ -28,7 +27,7 @@ impl Snapshotter {
         )
         .map_err(|error| {
             Fault::permanent(format!("the source could not be frozen: {error}"))
-                .hint("Use `--snapshot auto` to fall back to reading live files, or `--snapshot off`.")
+                .hint("use `--snapshot auto` to read live files where nothing can be frozen, or `--snapshot off`")
         })?;
         for note in frozen.notes() {
             tracing::info!("{note}");
@@ -38,5 +37,14 @@ impl Snapshotter {
         self.enumerator.send(sources)?;
         self.enumerator.finish();
         Ok(())
+    }
+}
+
+impl Snapshotter {
+    pub(super) fn new(context: &BackupContext, enumerator: Sender<Vec<FrozenSource>>) -> Self {
+        Self {
+            context: context.clone(),
+            enumerator,
+        }
     }
 }

@@ -1,6 +1,7 @@
-//! The Uploader stage: packs to the store, a few at once (its connection keeps the throttle's pace). A pack is created if absent under its
-//! random id and never overwritten; retries are the store's own (its retry decorator). What is acknowledged is told to
-//! the Bookkeeper, and only then are the pack's bytes given back to the budget.
+//! The Uploader stage sends packs to the store, a few at once. The store's connection obeys the throttle, and the store
+//! retries by itself. A pack is created under its random id, and only if nothing has this id; it never overwrites
+//! anything. When the store has acknowledged a pack, the Bookkeeper hears of it, and then its bytes go back to the
+//! budget.
 
 use std::sync::atomic::Ordering;
 
@@ -8,25 +9,35 @@ use lockstone_proto::ids::PackId;
 use lockstone_vault::names;
 use lockstone_vault::store::PutPayload;
 
-use super::Context;
+use super::job::BackupContext;
 use super::messages::{PackUploaded, SealedPack};
-use crate::flow::{Fault, Receiver, Sender, Stop, fault_point};
+use crate::flow::{Body, Fault, Receiver, Sender, Stop, fault_point};
 use crate::progress::add;
 
 pub(super) struct Uploader {
-    pub(super) context: Context,
-    pub(super) inbox: Receiver<SealedPack>,
-    pub(super) bookkeeper: Sender<PackUploaded>,
+    context: BackupContext,
+    inbox: Receiver<SealedPack>,
+    bookkeeper: Sender<PackUploaded>,
 }
 
-impl Uploader {
-    pub(super) fn run(self) -> Result<(), Stop> {
+impl Body for Uploader {
+    fn run(self) -> Result<(), Stop> {
         while let Some(pack) = self.inbox.recv()? {
             fault_point("uploader")?;
             self.upload(pack)?;
         }
         self.bookkeeper.finish();
         Ok(())
+    }
+}
+
+impl Uploader {
+    pub(super) fn new(context: &BackupContext, inbox: Receiver<SealedPack>, bookkeeper: Sender<PackUploaded>) -> Self {
+        Self {
+            context: context.clone(),
+            inbox,
+            bookkeeper,
+        }
     }
 
     fn upload(&self, pack: SealedPack) -> Result<(), Stop> {
@@ -36,10 +47,10 @@ impl Uploader {
         let name = names::pack(job.domain.id(), &id);
         let store = job.domain.store().clone();
         let payload = pack.pieces.into_iter().collect::<PutPayload>();
-        // An object that is there already is this very pack: the id is random, and a lost reply makes the store try
-        // again.
+        // If the object exists already, it is this very pack: the id is random, and the store tries again after a lost
+        // reply.
         job.engine
-            .wait(cancel, async move { store.create(&name, payload).await })??;
+            .run_spawned(cancel, async move { store.create(&name, payload).await })??;
         add(&job.progress.totals.bytes_stored, pack.entry.len);
         self.context.generation.uploading.fetch_sub(1, Ordering::SeqCst);
         tracing::debug!(pack = %id, raw_len = pack.raw_len, len = pack.entry.len, "pack uploaded");

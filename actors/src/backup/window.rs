@@ -1,18 +1,19 @@
-//! How far the walk may run ahead of the tree: a count of steps, taken by the Enumerator and given back by the
-//! Cataloguer. A large file at the head keeps everything behind it waiting in memory; the window bounds that.
+//! How far the walk may run ahead of the tree: a count of steps, which the Enumerator takes and the Cataloguer gives
+//! back. While a large file is being read, everything that the walk finds behind it waits in memory. The window bounds
+//! that.
 
 use crossbeam_channel::select;
 use parking_lot::Mutex;
 
 use crate::flow::{CancelToken, Doing, Stop, waiting};
 
-/// Steps the walk may be ahead: about 16 MiB of entries.
-const STEPS: usize = 32 * 1024;
+/// How many steps the walk may be ahead: about 16 MiB of entries.
+const MAX_STEPS: usize = 32 * 1024;
 
-/// A counting semaphore with one taker and one giver.
+/// A counting semaphore for one stage that takes and one that gives.
 pub(crate) struct Window {
     state: Mutex<usize>,
-    /// Of capacity 1: a nudge that is already there need not be there twice.
+    /// Has capacity 1, because one nudge is enough to wake the taker.
     nudge: (crossbeam_channel::Sender<()>, crossbeam_channel::Receiver<()>),
     cancel: CancelToken,
 }
@@ -26,12 +27,12 @@ impl Window {
         }
     }
 
-    /// Takes `steps`, waiting until fewer than the window's are out.
+    /// Takes `steps`. Waits while as many steps are out as the window has.
     pub(crate) fn take(&self, steps: usize) -> Result<(), Stop> {
         loop {
             {
                 let mut out = self.state.lock();
-                if *out < STEPS {
+                if *out < MAX_STEPS {
                     *out += steps;
                     return Ok(());
                 }
@@ -45,12 +46,13 @@ impl Window {
         }
     }
 
+    /// Gives steps back.
     pub(crate) fn give(&self, steps: usize) {
         {
             let mut out = self.state.lock();
             *out = out.saturating_sub(steps);
         }
-        // Full: the taker will look anyway.
+        // If the channel is full, a nudge is on its way already.
         let _ = self.nudge.0.try_send(());
     }
 }

@@ -1,6 +1,7 @@
-//! The byte budget of a job. Whoever brings bytes into memory takes a [`Permit`] for them first; the permit travels
-//! with the bytes and gives the budget back when it is dropped or shrunk. So peak memory follows the budget and
-//! not the data. Waiters are served in the order they came, so a large request is not starved by small ones.
+//! The byte budget of a job. A stage that brings bytes into memory first takes a [`Permit`] for them. The permit
+//! travels with the bytes and returns them to the budget when it is dropped or shrunk. So peak memory depends on the
+//! budget and not on the data. Waiters are served in the order in which they came, so small requests cannot starve a
+//! large one.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -11,7 +12,7 @@ use parking_lot::Mutex;
 use super::clock::{self, Doing};
 use super::{CancelToken, Stop};
 
-/// A number of bytes that may be in memory at once.
+/// A limit on the bytes that may be in memory at once. Clones share it.
 #[derive(Clone)]
 pub(crate) struct Budget {
     shared: Arc<Shared>,
@@ -30,7 +31,7 @@ struct State {
 
 struct Waiter {
     bytes: u64,
-    /// Of capacity 1: granting never blocks.
+    /// Has capacity 1, so granting never blocks.
     granted: crossbeam_channel::Sender<Permit>,
 }
 
@@ -49,7 +50,7 @@ impl Budget {
         }
     }
 
-    /// All of it, bytes.
+    /// The whole budget, in bytes.
     #[must_use]
     pub(crate) fn total(&self) -> u64 {
         self.shared.total
@@ -61,13 +62,13 @@ impl Budget {
         u64::try_from(signed(self.shared.total) - self.shared.state.lock().free).unwrap_or(0)
     }
 
-    /// Whether somebody waits for room: a reason to pass on what is only partly filled.
+    /// Whether a stage waits for room. If so, frames and packs that are only partly filled should be passed on.
     #[must_use]
     pub(crate) fn is_wanted(&self) -> bool {
         !self.shared.state.lock().queue.is_empty()
     }
 
-    /// Takes `bytes`, waiting for them. A request beyond the whole budget is granted when all of it is free.
+    /// Takes `bytes` and waits until they are free. A request larger than the whole budget gets the whole budget.
     ///
     /// # Errors
     /// [`Stop::Cancelled`].
@@ -89,13 +90,13 @@ impl Budget {
         clock::waiting(Doing::Blocked, || {
             select! {
                 recv(waiting) -> permit => permit.map_err(|_| Stop::Cancelled),
-                // The waiter stays queued; what is granted to it later is dropped with the channel, and so given back.
+                // The waiter stays queued. A permit granted to it later is dropped with the channel and so given back.
                 recv(cancel.signal()) -> _ => Err(Stop::Cancelled),
             }
         })
     }
 
-    /// A permit for nothing, to join others to.
+    /// A permit for 0 bytes, to which others can be joined.
     #[must_use]
     pub(crate) fn none(&self) -> Permit {
         Permit {
@@ -104,8 +105,8 @@ impl Budget {
         }
     }
 
-    /// Counts bytes that exist already, without waiting; until they are given back, nothing new is granted beyond the
-    /// total. For the one who holds what others wait for.
+    /// Counts bytes that exist already, without waiting, even beyond the total; nothing new is granted until enough is
+    /// given back. For a stage that holds the very bytes that others wait for, and so must not wait itself.
     #[must_use]
     pub(crate) fn overdraw(&self, bytes: u64) -> Permit {
         self.shared.state.lock().free -= i64::try_from(bytes).unwrap_or(i64::MAX);
@@ -130,7 +131,7 @@ impl Budget {
                 }
             }
         }
-        // Outside the lock: a permit that nobody waits for any more comes back here by its drop.
+        // Outside the lock, because a permit whose waiter is gone is dropped here and calls `give` again.
         for waiter in grants {
             let _ = waiter.granted.try_send(Permit {
                 budget: self.clone(),
@@ -151,13 +152,13 @@ pub(crate) struct Permit {
 }
 
 impl Permit {
-    /// How many bytes it stands for.
+    /// How many bytes it pays for.
     #[must_use]
     pub(crate) fn bytes(&self) -> u64 {
         self.bytes
     }
 
-    /// Gives back all but `bytes`; never grows.
+    /// Gives back all but `bytes`. Never grows.
     pub(crate) fn shrink_to(&mut self, bytes: u64) {
         if bytes < self.bytes {
             let back = self.bytes - bytes;
@@ -200,7 +201,11 @@ mod tests {
         assert_eq!(first.bytes(), 30);
         drop(first);
         assert_eq!(budget.used(), 0);
-        assert_eq!(budget.take(1000, &cancel).unwrap().bytes(), 100, "more than all is all");
+        assert_eq!(
+            budget.take(1000, &cancel).unwrap().bytes(),
+            100,
+            "a request beyond the total gets the total"
+        );
     }
 
     #[test]

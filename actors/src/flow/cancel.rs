@@ -1,5 +1,6 @@
-//! Cancelling, for plain threads and for tasks alike. A token is cheap to clone; a child token is cancelled with its
-//! parent (a job's token with its generations'), and never the other way round.
+//! Cancelling, for plain threads and for tasks. A token is cheap to clone. A child token is cancelled with its parent,
+//! and never the other way round: cancelling a job cancels its generation, but a failed generation does not cancel the
+//! job.
 
 use std::convert::Infallible;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,7 +9,7 @@ use std::sync::{Arc, Weak};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-/// Tells everybody who waits that the work is no longer wanted. Once cancelled, it stays so.
+/// Tells everything that waits that the work is no longer wanted. A cancelled token stays cancelled.
 #[derive(Clone)]
 pub struct CancelToken {
     inner: Arc<Inner>,
@@ -36,7 +37,7 @@ impl Inner {
         self.cancelled.store(true, Ordering::SeqCst);
         self.hold.lock().take();
         self.notify.notify_waiters();
-        // Taken out first: a child's own lock is never held together with this one.
+        // Taken out first, so that a child's lock is never held together with this one.
         let children = std::mem::take(&mut *self.children.lock());
         for child in children.iter().filter_map(Weak::upgrade) {
             child.cancel();
@@ -45,7 +46,7 @@ impl Inner {
 }
 
 impl CancelToken {
-    /// A token that nobody has cancelled.
+    /// A token that is not cancelled.
     #[must_use]
     pub fn new() -> Self {
         let (hold, signal) = crossbeam_channel::bounded(0);
@@ -60,7 +61,7 @@ impl CancelToken {
         }
     }
 
-    /// A token that is cancelled when this one is, or by itself.
+    /// A token that is cancelled together with this one, and can also be cancelled alone.
     #[must_use]
     pub fn child(&self) -> Self {
         let child = Self::new();
@@ -69,14 +70,14 @@ impl CancelToken {
             children.retain(|known| known.strong_count() > 0);
             children.push(Arc::downgrade(&child.inner));
         }
-        // A cancel between the two lines above has already emptied the list, or is seen here.
+        // A cancel that came before the child was in the list has missed it, and is seen here.
         if self.is_cancelled() {
             child.cancel();
         }
         child
     }
 
-    /// Cancels; everybody who waits wakes.
+    /// Cancels. Everything that waits on the token wakes.
     pub fn cancel(&self) {
         self.inner.cancel();
     }
@@ -87,16 +88,16 @@ impl CancelToken {
         self.inner.cancelled.load(Ordering::SeqCst)
     }
 
-    /// A channel that carries nothing and disconnects on cancel, to select on.
+    /// A channel to select on. It carries nothing and disconnects on cancel.
     pub(crate) fn signal(&self) -> &crossbeam_channel::Receiver<Infallible> {
         &self.inner.signal
     }
 
-    /// Resolves on cancel.
+    /// Resolves when the token is cancelled; at once if it already is.
     pub async fn cancelled(&self) {
         let notified = self.inner.notify.notified();
         tokio::pin!(notified);
-        // Registered before the flag is read, so that a cancel in between is not missed.
+        // Registered before the flag is read, so that a cancel between the two is not missed.
         notified.as_mut().enable();
         if self.is_cancelled() {
             return;

@@ -1,6 +1,6 @@
-//! Bounded channels between stages. Two things are added to crossbeam's: every wait also waits for the cancel token,
-//! and a receiver can tell a sender that *finished* from one that went away (a panic drops its senders too): the stream
-//! ends cleanly only when every sender called [`Sender::finish`], else the receiver stops with [`Stop::Broken`].
+//! Bounded channels between stages. They add two things to crossbeam's. Every wait also waits for the cancel token. And
+//! a receiver can tell a sender that *finished* from one that went away, for example by a panic: the stream ends
+//! cleanly only if every sender called [`Sender::finish`]; otherwise the receiver stops with [`Stop::Broken`].
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -11,30 +11,30 @@ use crossbeam_channel::{RecvTimeoutError, TryRecvError, TrySendError, select};
 use super::clock::{Doing, waiting};
 use super::{CancelToken, Stop};
 
-/// How many bytes of content a message brings, for the figures of the stage that takes it.
+/// How many bytes of content a message brings, for the figures of the stage that receives it.
 pub(crate) trait Weigh {
-    /// Bytes; 0 for what brings none.
+    /// In bytes. 0 for a message without content.
     fn weight(&self) -> u64 {
         0
     }
 }
 
-/// What a channel knows of itself, for reports and metrics.
+/// A channel's figures, for the display and the metrics.
 #[derive(Debug, Default)]
 pub(crate) struct Gauge {
     /// Nanoseconds that senders waited for room.
     pub(crate) blocked_ns: AtomicU64,
-    /// Messages that went in.
+    /// Messages sent so far.
     pub(crate) items: AtomicU64,
     /// Bytes of content in them.
     pub(crate) bytes: AtomicU64,
     depth: AtomicUsize,
-    /// Most messages it holds.
+    /// The most messages that the channel holds.
     pub(crate) capacity: usize,
 }
 
 impl Gauge {
-    /// Messages waiting, about.
+    /// How many messages wait. Approximate, as it is updated without a lock.
     #[must_use]
     pub(crate) fn depth(&self) -> usize {
         self.depth.load(Ordering::Relaxed)
@@ -49,7 +49,7 @@ struct Shared {
     unfinished: AtomicUsize,
 }
 
-/// A channel named for messages, of `capacity` messages. Each caller says at the call why the capacity is what it is.
+/// A channel named for its messages, of `capacity` messages. Each caller gives the reason for the capacity at the call.
 #[must_use]
 pub(crate) fn channel<T>(name: &'static str, capacity: usize, cancel: &CancelToken) -> (Sender<T>, Receiver<T>) {
     let (tx, rx) = crossbeam_channel::bounded(capacity);
@@ -72,24 +72,14 @@ pub(crate) fn channel<T>(name: &'static str, capacity: usize, cancel: &CancelTok
     )
 }
 
-/// The sending side. A clone is a sender of its own and has to finish, too.
+/// The sending side. It can't be cloned, only split, so that no sender is left over that nothing finishes.
 pub(crate) struct Sender<T> {
     tx: crossbeam_channel::Sender<T>,
     shared: Arc<Shared>,
 }
 
-impl<T> Clone for Sender<T> {
-    fn clone(&self) -> Self {
-        self.shared.unfinished.fetch_add(1, Ordering::SeqCst);
-        Self {
-            tx: self.tx.clone(),
-            shared: Arc::clone(&self.shared),
-        }
-    }
-}
-
 impl<T: Weigh> Sender<T> {
-    /// Sends, waiting for room.
+    /// Sends a message; waits until there is room for it.
     ///
     /// # Errors
     /// [`Stop::Cancelled`], or [`Stop::Broken`] when all receivers are gone.
@@ -137,13 +127,37 @@ impl<T: Weigh> Sender<T> {
 }
 
 impl<T> Sender<T> {
-    /// Says that this sender has sent all it had.
+    /// Splits this sender into `parts` senders, each of which must be finished. With no parts, it is finished at once.
+    pub(crate) fn split(self, parts: usize) -> Vec<Self> {
+        let Some(more) = parts.checked_sub(1) else {
+            self.finish();
+            return Vec::new();
+        };
+        let mut senders: Vec<Self> = (0..more).map(|_| self.another()).collect();
+        senders.push(self);
+        senders
+    }
+
+    /// Splits this sender into two, for two stages that send to the same channel.
+    pub(crate) fn split_in_two(self) -> [Self; 2] {
+        [self.another(), self]
+    }
+
+    fn another(&self) -> Self {
+        self.shared.unfinished.fetch_add(1, Ordering::SeqCst);
+        Self {
+            tx: self.tx.clone(),
+            shared: Arc::clone(&self.shared),
+        }
+    }
+
+    /// Says that this sender has sent all that it had to send.
     pub(crate) fn finish(self) {
         self.shared.unfinished.fetch_sub(1, Ordering::SeqCst);
     }
 }
 
-/// The receiving side; clones share the work.
+/// The receiving side. Each message goes to one of the clones.
 pub(crate) struct Receiver<T> {
     rx: crossbeam_channel::Receiver<T>,
     shared: Arc<Shared>,
@@ -158,18 +172,18 @@ impl<T> Clone for Receiver<T> {
     }
 }
 
-/// What [`Receiver::recv_within`] came back with.
+/// The result of [`Receiver::recv_within`].
 pub(crate) enum Received<T> {
     /// The next message.
     Item(T),
-    /// Nothing came in time.
+    /// No message came in time.
     Nothing,
-    /// Every sender finished, and nothing is left.
+    /// Every sender finished, and no message is left.
     End,
 }
 
 impl<T> Receiver<T> {
-    /// The next message; `None` once every sender has finished.
+    /// The next message, or `None` once every sender has finished and no message is left.
     ///
     /// # Errors
     /// [`Stop::Cancelled`], or [`Stop::Broken`] when a sender went away without finishing.
@@ -228,7 +242,7 @@ impl<T> Receiver<T> {
         }
     }
 
-    /// What the channel knows of itself.
+    /// The channel's figures.
     #[must_use]
     pub(crate) fn gauge(&self) -> Arc<Gauge> {
         Arc::clone(&self.shared.gauge)
@@ -266,7 +280,7 @@ mod tests {
     fn a_stream_ends_cleanly_only_when_every_sender_finished() {
         let cancel = CancelToken::new();
         let (tx, rx) = channel("test", 4, &cancel);
-        let second = tx.clone();
+        let [tx, second] = tx.split_in_two();
         tx.send(1_u8).unwrap();
         tx.finish();
         second.finish();
@@ -274,7 +288,7 @@ mod tests {
         assert_eq!(rx.recv().unwrap(), None);
 
         let (tx, rx) = channel::<u8>("test", 4, &cancel);
-        let second = tx.clone();
+        let [tx, second] = tx.split_in_two();
         tx.finish();
         drop(second);
         assert!(matches!(rx.recv(), Err(Stop::Broken("test"))));

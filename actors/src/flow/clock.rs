@@ -1,8 +1,8 @@
-//! What a stage's threads do with their time. Each thread is *busy*, *starved* (it waits for work) or *blocked* (it waits
-//! for room in the next stage's inbox, or for the budget); the three add up to the time it lives, at every moment, also in
-//! the middle of a long wait. A wait for a device or the store is work: busy.
+//! What a stage's threads do with their time. At each moment a thread is *busy*, *starved* (it waits for work) or
+//! *blocked* (it waits for room in the next stage's inbox, or for the budget). The three times always add up to the
+//! thread's age, even during a long wait. A wait for a device or for the store counts as busy.
 //!
-//! Only a thread that has to wait touches its clock, and nobody but a scrape of the metrics ever looks at it.
+//! A thread touches its clock only when it has to wait. Only a scrape of the metrics reads the clocks.
 
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -10,18 +10,17 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-/// What a thread does.
+/// What a thread is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Doing {
-    /// It works.
     Busy,
-    /// It waits for work.
+    /// Waiting for work.
     Starved,
-    /// It waits for room.
+    /// Waiting for room.
     Blocked,
 }
 
-/// How long was spent on each.
+/// How long a thread was busy, starved and blocked.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Spent {
     pub(crate) busy: Duration,
@@ -54,7 +53,7 @@ struct State {
 }
 
 impl Clock {
-    /// Ends what was being done, and begins `doing`; gives back what it was.
+    /// Books the time since the last turn and begins `doing`. Returns what the thread was doing before.
     fn turn(&self, doing: Option<Doing>) -> Option<Doing> {
         let mut state = self.state.lock();
         let now = Instant::now();
@@ -79,7 +78,7 @@ pub(crate) struct Clocks {
 }
 
 impl Clocks {
-    /// The calling thread belongs to the stage as long as the guard lives.
+    /// Counts the calling thread as one of the stage's until the guard is dropped.
     pub(crate) fn begin(&self) -> OnDuty {
         let clock = Arc::new(Clock {
             state: Mutex::new(State {
@@ -93,7 +92,7 @@ impl Clocks {
         OnDuty(())
     }
 
-    /// Threads that live, and what all have spent so far.
+    /// How many threads run now, and how all of the stage's threads spent their time so far.
     pub(crate) fn read(&self) -> (usize, Spent) {
         let (mut living, mut sum) = (0, Spent::default());
         for clock in self.threads.lock().iter() {
@@ -111,7 +110,7 @@ impl Clocks {
     }
 }
 
-/// While it lives, the thread's time is counted.
+/// The thread's time is counted as long as this lives.
 #[derive(Debug)]
 pub(crate) struct OnDuty(());
 
@@ -123,7 +122,7 @@ impl Drop for OnDuty {
     }
 }
 
-/// Runs `wait`, and counts its time as `doing` where the thread belongs to a stage.
+/// Runs `wait`. If the thread belongs to a stage, the time counts as `doing`.
 pub(crate) fn waiting<R>(doing: Doing, wait: impl FnOnce() -> R) -> R {
     let turn = |to| OWN.with_borrow(|own| own.as_ref().and_then(|clock| clock.turn(to)));
     let before = turn(Some(doing));
@@ -170,7 +169,7 @@ mod tests {
         assert_eq!(living, 0);
         assert!(last.busy + last.starved + last.blocked <= begun.elapsed());
         std::thread::sleep(Duration::from_millis(2));
-        assert_eq!(clocks.read().1, last, "an ended thread's clock stands");
+        assert_eq!(clocks.read().1, last, "the clock of an ended thread has stopped");
     }
 
     #[test]

@@ -1,10 +1,11 @@
-//! What ends a stage before its work is done. A [`Fault`] is a cause, and says what a person can do about it; the other
-//! [`Stop`]s are echoes of a cause somewhere else, and are never shown.
+//! What ends a stage before its work is done. A [`Fault`] is a cause: it has a kind and says what the user can do about
+//! it. The other [`Stop`]s are echoes of a cause somewhere else, and are never shown.
 
 use std::fmt;
 
 use lockstone_vault::VaultError;
 use lockstone_vault::crypto::keys::NoRandom;
+use lockstone_vault::error::Kind;
 use lockstone_vault::index::IndexError;
 use lockstone_vault::pack::PackBroken;
 use lockstone_vault::pack::frame::FrameBroken;
@@ -12,62 +13,59 @@ use lockstone_vault::pack::segment::SegmentBroken;
 use lockstone_vault::store::StoreError;
 use lockstone_vault::tree::TreeError;
 
-/// What the supervisor does about a fault depends on this alone.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum FaultKind {
-    /// May pass: a store that can't be reached, a panic. A new generation is started after a while.
-    Transient,
-    /// Bytes in the vault, or on the way to it, are not what they must be. Never restarted.
-    Integrity,
-    /// Keys, signatures, admission. Never restarted.
-    Key,
-    /// Another process has what is needed.
-    Busy,
-    /// Anything else that trying again won't mend: a full disk, a missing source.
-    Permanent,
-}
-
 /// Why a stage could not go on, in words for a person.
 #[derive(Debug, Clone)]
 pub struct Fault {
-    /// What the supervisor goes by.
-    pub kind: FaultKind,
+    /// What kind of fault it is.
+    pub kind: Kind,
+    /// Whether a new generation may succeed although nobody changed anything. The supervisor restarts only then.
+    pub transient: bool,
     /// What happened, to what.
     pub message: String,
-    /// What to do; may be empty.
+    /// What to do; may be empty. In lower case, without a full stop, commands in backticks.
     pub hint: String,
 }
 
 impl Fault {
-    /// A fault of the kind given, without a hint.
-    pub fn new(kind: FaultKind, message: impl Into<String>) -> Self {
+    /// A fault of the kind given that lasts, without a hint.
+    pub fn new(kind: Kind, message: impl Into<String>) -> Self {
         Self {
             kind,
+            transient: false,
             message: message.into(),
             hint: String::new(),
         }
     }
 
-    /// One that may pass.
+    /// A fault that may pass, such as a panic.
     pub fn transient(message: impl Into<String>) -> Self {
-        Self::new(FaultKind::Transient, message)
+        Self {
+            transient: true,
+            ..Self::new(Kind::Other, message)
+        }
     }
 
-    /// One that won't.
+    /// A fault that lasts and has no kind of its own.
     pub fn permanent(message: impl Into<String>) -> Self {
-        Self::new(FaultKind::Permanent, message)
+        Self::new(Kind::Other, message)
     }
 
-    /// Broken bytes.
+    /// Bytes in the vault, or on the way to it, are not what they must be.
     pub fn integrity(message: impl Into<String>) -> Self {
-        Self::new(FaultKind::Integrity, message)
+        Self::new(Kind::Damaged, message)
     }
 
-    /// With what to do about it.
+    /// Adds what to do about it.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = hint.into();
         self
+    }
+
+    /// Whether the fault of one object may be recorded, so that the job can go on with the others. Every other fault
+    /// would meet the next object, too, and ends the generation.
+    pub(crate) fn costs_one_object(&self) -> bool {
+        !self.transient && matches!(self.kind, Kind::Damaged | Kind::Other)
     }
 }
 
@@ -79,22 +77,11 @@ impl fmt::Display for Fault {
 
 impl From<VaultError> for Fault {
     fn from(error: VaultError) -> Self {
-        let kind = if error.is_busy() {
-            FaultKind::Busy
-        } else if error.is_transient() {
-            FaultKind::Transient
-        } else if error.is_key_fault() {
-            FaultKind::Key
-        } else if error.is_damage() {
-            FaultKind::Integrity
-        } else {
-            FaultKind::Permanent
-        };
-        let hint = error.hint().unwrap_or_default();
         Self {
-            kind,
+            kind: error.kind(),
+            transient: error.is_transient(),
             message: error.to_string(),
-            hint,
+            hint: error.hint().unwrap_or_default(),
         }
     }
 }
@@ -120,7 +107,7 @@ integrity!(TreeError, FrameBroken, PackBroken, SegmentBroken);
 
 impl From<NoRandom> for Fault {
     fn from(error: NoRandom) -> Self {
-        Self::permanent(error.to_string())
+        VaultError::from(error).into()
     }
 }
 
@@ -164,3 +151,51 @@ macro_rules! stop {
 }
 
 stop!(VaultError, IndexError, StoreError, NoRandom);
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use std::path::Path;
+
+    use lockstone_vault::store::Refusal;
+
+    use super::*;
+
+    #[test]
+    fn a_refusal_ends_the_job_and_damage_costs_one_object() {
+        let (object, reason) = ("packs/x".to_owned(), "403".to_owned());
+        let refused = Fault::from(StoreError::Refused {
+            what: Refusal::Keys,
+            object: object.clone(),
+            reason: reason.clone(),
+        });
+        assert_eq!((refused.kind, refused.transient), (Kind::Refused, false));
+        assert!(!refused.costs_one_object());
+        let missing = Fault::from(StoreError::NotFound { object: object.clone() });
+        assert!(missing.costs_one_object() && !missing.transient);
+        let passing = Fault::from(StoreError::Unreachable { object, reason });
+        assert!(!passing.costs_one_object() && passing.transient);
+        assert!(!Fault::transient("a panic").costs_one_object());
+    }
+
+    #[test]
+    fn hints_are_written_in_one_style() {
+        let mut folders = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("src")];
+        while let Some(folder) = folders.pop() {
+            for entry in std::fs::read_dir(folder).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_dir() {
+                    folders.push(path);
+                    continue;
+                }
+                let text = std::fs::read_to_string(&path).unwrap();
+                for after in text.split(".hint(\"").skip(1) {
+                    let hint = after.split("\")").next().unwrap();
+                    let first = hint.chars().next().unwrap();
+                    assert!(first == '`' || first.is_lowercase(), "{}: {hint}", path.display());
+                    assert!(!hint.ends_with('.'), "{}: {hint}", path.display());
+                }
+            }
+        }
+    }
+}

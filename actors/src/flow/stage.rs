@@ -1,6 +1,6 @@
-//! A stage: an actor's two planes. Its *address* is a small actix actor ([`Stage`]) that takes `Start` and `Report`; its
-//! *inbox* is whatever bounded channel its bodies read. The bodies are plain threads. However they end (done, stopped,
-//! faulted, panicked), the stage sends exactly one [`StageExited`], after the last of them has let go of its channels.
+//! A stage as it runs. Its *address* is a small actix actor ([`Stage`]) that takes `Start`; its *inbox* is the bounded
+//! channel that its bodies read. The bodies run on plain threads. However they end (done, stopped, faulted, panicked),
+//! the stage sends exactly one [`StageExited`], after its last body has let go of its channels.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -9,62 +9,38 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use actix::prelude::{Actor, Context, Handler, Message, MessageResult, Recipient};
+use actix::prelude::{Actor, Context, Handler, Message, Recipient};
 use lockstone_proto::ids::JobId;
 use parking_lot::Mutex;
 
-use super::{CancelToken, Clocks, Fault, Gauge, Stop};
+use super::{CancelToken, Clocks, Fault, Gauge, StageName, Stop};
 
-/// What one thread of a stage does.
-pub(crate) type Body = Box<dyn FnOnce() -> Result<(), Stop> + Send>;
+/// The work of one thread of a stage.
+pub(crate) type BoxedBody = Box<dyn FnOnce() -> Result<(), Stop> + Send>;
 
-/// A thread's work, as a body.
-pub(crate) fn body(run: impl FnOnce() -> Result<(), Stop> + Send + 'static) -> Body {
-    Box::new(run)
-}
-
-/// A stage of a pipeline being wired.
-pub(crate) fn stage(name: &'static str, bodies: Vec<Body>, inbox: Option<Arc<Gauge>>) -> StageSpec {
-    StageSpec {
-        name,
-        bodies,
-        inbox,
-        clocks: Arc::default(),
-    }
-}
-
-/// A stage as a pipeline wires it: nothing runs yet.
+/// A stage that was put together and does not run yet.
 pub(crate) struct StageSpec {
-    /// The word used in metrics and messages.
-    pub(crate) name: &'static str,
-    /// One thread each.
-    pub(crate) bodies: Vec<Body>,
-    /// Its inbox's figures.
-    pub(crate) inbox: Option<Arc<Gauge>>,
-    /// Its threads' time.
-    pub(crate) clocks: Arc<Clocks>,
+    pub(crate) figures: StageFigures,
+    /// One for each thread.
+    pub(crate) bodies: Vec<BoxedBody>,
 }
 
-impl StageSpec {
-    /// Where its figures can be read while it runs, and after.
-    pub(crate) fn figures(&self) -> StageFigures {
-        StageFigures {
-            stage: self.name,
-            inbox: self.inbox.clone(),
-            clocks: Arc::clone(&self.clocks),
-        }
-    }
-}
-
-/// A stage's figures, which go on changing while it runs.
+/// A stage's figures. They change while it runs and can still be read when it has ended.
 #[derive(Debug, Clone)]
 pub(crate) struct StageFigures {
-    /// Which stage.
-    pub(crate) stage: &'static str,
-    /// Its inbox, if it has one.
+    pub(crate) stage: StageName,
+    /// The figures of its inbox, if it has one.
     pub(crate) inbox: Option<Arc<Gauge>>,
-    /// Its threads' time.
+    /// What its threads did with their time.
     pub(crate) clocks: Arc<Clocks>,
+}
+
+impl StageFigures {
+    /// How long senders have waited for room in the stage's inbox, summed over the generation.
+    pub(crate) fn awaited(&self) -> Duration {
+        let blocked = |inbox: &Arc<Gauge>| Duration::from_nanos(inbox.blocked_ns.load(Ordering::Relaxed));
+        self.inbox.as_ref().map(blocked).unwrap_or_default()
+    }
 }
 
 /// How a stage ended.
@@ -74,9 +50,7 @@ pub(crate) enum Outcome {
     Done,
     /// It stopped because something else did.
     Echo,
-    /// It met a fault.
     Faulted(Fault),
-    /// It panicked.
     Panicked(Fault),
 }
 
@@ -85,42 +59,25 @@ pub(crate) enum Outcome {
 #[rtype(result = "()")]
 pub(crate) struct Start;
 
-/// Ask for the figures.
-#[derive(Message)]
-#[rtype(result = "StageReport")]
-pub(crate) struct Report;
-
-/// How the others wait for a stage.
-#[derive(Debug, Clone)]
-pub(crate) struct StageReport {
-    /// Which stage.
-    pub(crate) stage: &'static str,
-    /// How long senders waited for room in its inbox, summed over the generation.
-    pub(crate) awaited: Duration,
-}
-
 /// The one event of a stage's end.
 #[derive(Message, Debug, Clone)]
 #[rtype(result = "()")]
 pub(crate) struct StageExited {
-    /// Whose.
     pub(crate) job: JobId,
-    /// Which attempt.
     pub(crate) generation: u32,
-    /// Which stage.
-    pub(crate) stage: &'static str,
-    /// How.
+    pub(crate) stage: StageName,
     pub(crate) outcome: Outcome,
 }
 
-/// The address of a running stage.
+/// The threads of a generation's stages; each stage adds its own when it is started.
+pub(crate) type Threads = Arc<Mutex<Vec<JoinHandle<()>>>>;
+
+/// The actor of a running stage.
 pub(crate) struct Stage {
-    name: &'static str,
-    bodies: Vec<Body>,
-    inbox: Option<Arc<Gauge>>,
-    clocks: Arc<Clocks>,
+    figures: StageFigures,
+    bodies: Vec<BoxedBody>,
     exit: Arc<Exit>,
-    threads: Arc<Mutex<Vec<JoinHandle<()>>>>,
+    threads: Threads,
 }
 
 /// What the threads of a stage share to end as one.
@@ -136,7 +93,7 @@ impl Exit {
     fn body_ended(&self, outcome: Outcome) {
         if let Outcome::Faulted(fault) | Outcome::Panicked(fault) = &outcome {
             tracing::debug!(%fault, "stage faulted");
-            // At once, and not through the supervisor: the neighbours stop wasting work.
+            // Cancelled here and not by the supervisor, so that the other stages stop at once.
             self.cancel.cancel();
         }
         {
@@ -151,7 +108,7 @@ impl Exit {
         }
         if self.running.fetch_sub(1, Ordering::SeqCst) == 1 {
             let outcome = self.outcome.lock().clone();
-            // Unbounded by capacity, bounded in count: one event a stage.
+            // The mailbox has no bound, but each stage sends one event only.
             self.supervisor.do_send(StageExited {
                 outcome,
                 ..self.event.clone()
@@ -161,20 +118,19 @@ impl Exit {
 }
 
 impl Stage {
-    /// An actor for the stage; `threads` gets the handles of its threads once it was started.
+    /// An actor for the stage, which belongs to this generation of the job.
     #[must_use]
     pub(crate) fn new(
         spec: StageSpec,
-        job: JobId,
-        generation: u32,
+        (job, generation): (JobId, u32),
         cancel: CancelToken,
         supervisor: Recipient<StageExited>,
-        threads: Arc<Mutex<Vec<JoinHandle<()>>>>,
+        threads: Threads,
     ) -> Self {
         let event = StageExited {
             job,
             generation,
-            stage: spec.name,
+            stage: spec.figures.stage,
             outcome: Outcome::Done,
         };
         let exit = Exit {
@@ -185,10 +141,8 @@ impl Stage {
             supervisor,
         };
         Self {
-            name: spec.name,
+            figures: spec.figures,
             bodies: spec.bodies,
-            inbox: spec.inbox,
-            clocks: spec.clocks,
             exit: Arc::new(exit),
             threads,
         }
@@ -204,10 +158,10 @@ impl Handler<Start> for Stage {
 
     fn handle(&mut self, _: Start, _: &mut Self::Context) {
         for body in self.bodies.drain(..) {
-            let (exit, clocks) = (Arc::clone(&self.exit), Arc::clone(&self.clocks));
-            let name = self.name;
-            // On every line that this thread logs, however little is logged: so of the highest level.
-            let span = tracing::error_span!(target: crate::SPANS, "stage", job = %exit.event.job, stage = name);
+            let (exit, clocks) = (Arc::clone(&self.exit), Arc::clone(&self.figures.clocks));
+            let name = self.figures.stage;
+            // At the highest level, so that every line of this thread has the span, whatever the log level is.
+            let span = tracing::error_span!(target: crate::SPANS, "stage", job = %exit.event.job, stage = name.word());
             let run = move || {
                 let _span = span.entered();
                 let on_duty = clocks.begin();
@@ -234,18 +188,6 @@ impl Handler<Start> for Stage {
                 )))),
             }
         }
-    }
-}
-
-impl Handler<Report> for Stage {
-    type Result = MessageResult<Report>;
-
-    fn handle(&mut self, _: Report, _: &mut Self::Context) -> Self::Result {
-        let awaited = |inbox: &Arc<Gauge>| Duration::from_nanos(inbox.blocked_ns.load(Ordering::Relaxed));
-        MessageResult(StageReport {
-            stage: self.name,
-            awaited: self.inbox.as_ref().map(awaited).unwrap_or_default(),
-        })
     }
 }
 

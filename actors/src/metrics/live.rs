@@ -1,64 +1,65 @@
-//! The job that runs, read with every scrape: counters of its [`Progress`], of its index and of its stages, of which each
-//! scrape adds what came since the one before, and gauges, which are set as they stand.
+//! The job that runs, as each scrape reads it: the counters of its [`Progress`], its index and its stages. A scrape
+//! adds to the metrics what a counter has grown by since the last scrape, and sets the gauges.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use lockstone_proto::job::JobKind;
 use lockstone_vault::index::Index;
 
-use super::catalogue::{self, Metric};
-use super::{Metrics, float};
+use super::families::{Families, float};
+use super::list::{self, Metric};
 use crate::flow::{Budget, StageFigures};
 use crate::progress::{Progress, add, get};
 
-/// A counter of the job's progress, and where it goes.
+/// A metric, the value of its label, and the counter of the job's progress that it follows.
 type Followed = (&'static Metric, &'static str, fn(&Progress) -> &AtomicU64);
 
 const OF_BACKUP: &[Followed] = &[
-    (&catalogue::FILES, "new", |p| &p.counters.files_new),
-    (&catalogue::FILES, "changed", |p| &p.counters.files_changed),
-    (&catalogue::FILES, "unchanged", |p| &p.counters.files_unchanged),
-    (&catalogue::BYTES, "scanned", |p| &p.counters.bytes_seen),
-    (&catalogue::BYTES, "read", |p| &p.totals.bytes_read),
-    (&catalogue::BYTES, "new", |p| &p.totals.bytes_new),
-    (&catalogue::BYTES, "stored", |p| &p.totals.bytes_stored),
-    (&catalogue::CHUNKS, "new", |p| &p.totals.chunks_new),
-    (&catalogue::CHUNKS, "known", |p| &p.totals.chunks_known),
+    (&list::FILES, "new", |p| &p.counters.files_new),
+    (&list::FILES, "changed", |p| &p.counters.files_changed),
+    (&list::FILES, "unchanged", |p| &p.counters.files_unchanged),
+    (&list::BYTES, "scanned", |p| &p.counters.bytes_seen),
+    (&list::BYTES, "read", |p| &p.totals.bytes_read),
+    (&list::BYTES, "new", |p| &p.totals.bytes_new),
+    (&list::BYTES, "stored", |p| &p.totals.bytes_stored),
+    (&list::CHUNKS, "new", |p| &p.totals.chunks_new),
+    (&list::CHUNKS, "known", |p| &p.totals.chunks_known),
 ];
 
 const OF_RESTORE: &[Followed] = &[
-    (&catalogue::FILES, "restored", |p| &p.counters.files_done),
-    (&catalogue::FILES, "skipped", |p| &p.counters.skipped),
-    (&catalogue::FILES, "copied", |p| &p.counters.copies),
-    (&catalogue::BYTES, "fetched", |p| &p.totals.bytes_fetched),
-    (&catalogue::BYTES, "written", |p| &p.counters.bytes_written),
+    (&list::FILES, "restored", |p| &p.counters.files_done),
+    (&list::FILES, "skipped", |p| &p.counters.skipped),
+    (&list::FILES, "copied", |p| &p.counters.copies),
+    (&list::BYTES, "fetched", |p| &p.totals.bytes_fetched),
+    (&list::BYTES, "written", |p| &p.counters.bytes_written),
 ];
 
-/// The job that runs.
-pub(super) struct Job {
-    pub(super) kind: &'static str,
+/// The series of the job that runs.
+pub(super) struct JobSeries {
+    pub(super) kind: JobKind,
     progress: Arc<Progress>,
     followed: &'static [Followed],
     seen: Vec<u64>,
-    /// Weak: the index is closed when the job lets it go.
+    /// Weak, so that the index is closed when the job ends.
     index: Weak<Index>,
     looked_up: (u64, u64),
     pub(super) generation: Option<Generation>,
 }
 
-impl Job {
-    /// A request of the job waited so long for the throttle.
+impl JobSeries {
+    /// Adds the time that a request of the job waited for the throttle.
     pub(super) fn throttled(&self, waited: Duration) {
         let nanoseconds = u64::try_from(waited.as_nanos()).unwrap_or(u64::MAX);
         add(&self.progress.totals.throttled_ns, nanoseconds);
     }
 
-    pub(super) fn new(kind: &'static str, progress: &Arc<Progress>, index: &Arc<Index>) -> Self {
+    pub(super) fn new(kind: JobKind, progress: &Arc<Progress>, index: &Arc<Index>) -> Self {
         let followed = match kind {
-            "backup" => OF_BACKUP,
-            "restore" => OF_RESTORE,
-            _ => &[],
+            JobKind::Backup => OF_BACKUP,
+            JobKind::Restore => OF_RESTORE,
+            JobKind::Check | JobKind::Unspecified => &[],
         };
         Self {
             kind,
@@ -72,17 +73,18 @@ impl Job {
     }
 
     /// Brings the metrics up to date.
-    pub(super) fn sample(&mut self, metrics: &Metrics) {
+    pub(super) fn sample(&mut self, metrics: &Families) {
         for ((metric, label, read), seen) in self.followed.iter().zip(&mut self.seen) {
             let now = get(read(&self.progress));
             metrics.add(metric, &[label], since(seen, now));
         }
         if let Some(index) = self.index.upgrade() {
             let (hits, misses) = index.lookups();
-            metrics.add(&catalogue::LOOKUPS, &["hit"], since(&mut self.looked_up.0, hits));
-            metrics.add(&catalogue::LOOKUPS, &["miss"], since(&mut self.looked_up.1, misses));
+            metrics.add(&list::LOOKUPS, &["hit"], since(&mut self.looked_up.0, hits));
+            metrics.add(&list::LOOKUPS, &["miss"], since(&mut self.looked_up.1, misses));
             let (chunks, bytes) = index.size();
-            metrics.index_size(chunks, bytes);
+            metrics.set(&list::INDEX_CHUNKS, &[], float(chunks));
+            metrics.set(&list::INDEX_BYTES, &[], float(bytes));
         }
         if let Some(generation) = &mut self.generation {
             generation.sample(metrics);
@@ -90,21 +92,23 @@ impl Job {
     }
 }
 
-/// What came since the last time. A counter that is lower than before began again from 0.
+/// What a counter has grown by since it was last seen. A counter that is lower than before began again from 0.
 fn since(seen: &mut u64, now: u64) -> f64 {
     let more = if now < *seen { now } else { now - *seen };
     *seen = now;
     float(more)
 }
 
-/// What was read of a stage last: items, bytes, nanoseconds awaited; seconds busy, starved, blocked.
+/// A stage's counters as the last scrape saw them.
 #[derive(Default)]
 struct Seen {
+    /// Items, bytes, nanoseconds awaited.
     counts: [u64; 3],
+    /// Busy, starved, blocked.
     seconds: [f64; 3],
 }
 
-/// The attempt that runs: its stages and budgets.
+/// The stages and budgets of the generation that runs.
 #[derive(Default)]
 pub(super) struct Generation {
     stages: Vec<(StageFigures, Seen)>,
@@ -119,49 +123,46 @@ impl Generation {
         }
     }
 
-    fn sample(&mut self, metrics: &Metrics) {
+    fn sample(&mut self, metrics: &Families) {
         for (figures, seen) in &mut self.stages {
             sample_stage(metrics, figures, seen);
         }
         for (lane, budget) in &self.budgets {
-            metrics.set(&catalogue::BUDGET_USED, &[lane], float(budget.used()));
-            metrics.set(&catalogue::BUDGET_LIMIT, &[lane], float(budget.total()));
+            metrics.set(&list::BUDGET_USED, &[lane], float(budget.used()));
+            metrics.set(&list::BUDGET_LIMIT, &[lane], float(budget.total()));
         }
     }
 
-    /// Nothing runs any more, waits, or is in memory.
-    pub(super) fn left(self, metrics: &Metrics) {
+    /// The generation has ended: no thread runs, no message waits, and no byte is in memory any more.
+    pub(super) fn left(self, metrics: &Families) {
         for (figures, _) in &self.stages {
-            metrics.set(&catalogue::THREADS, &[figures.stage], 0.0);
+            metrics.set(&list::THREADS, &[figures.stage.word()], 0.0);
             if figures.inbox.is_some() {
-                metrics.set(&catalogue::QUEUE, &[figures.stage], 0.0);
+                metrics.set(&list::QUEUE, &[figures.stage.word()], 0.0);
             }
         }
         for (lane, _) in &self.budgets {
-            metrics.set(&catalogue::BUDGET_USED, &[lane], 0.0);
-            metrics.set(&catalogue::BUDGET_LIMIT, &[lane], 0.0);
+            metrics.set(&list::BUDGET_USED, &[lane], 0.0);
+            metrics.set(&list::BUDGET_LIMIT, &[lane], 0.0);
         }
     }
 }
 
-fn sample_stage(metrics: &Metrics, figures: &StageFigures, seen: &mut Seen) {
-    let stage = [figures.stage];
+fn sample_stage(metrics: &Families, figures: &StageFigures, seen: &mut Seen) {
+    let stage = [figures.stage.word()];
     let (threads, spent) = figures.clocks.read();
-    metrics.set(&catalogue::THREADS, &stage, float(threads as u64));
+    metrics.set(&list::THREADS, &stage, float(threads as u64));
     let seconds = [spent.busy, spent.starved, spent.blocked].map(|time| time.as_secs_f64());
-    for (place, family) in [&catalogue::BUSY, &catalogue::STARVED, &catalogue::BLOCKED]
-        .into_iter()
-        .enumerate()
-    {
+    for (place, family) in [&list::BUSY, &list::STARVED, &list::BLOCKED].into_iter().enumerate() {
         metrics.add(family, &stage, seconds[place] - seen.seconds[place]);
     }
     seen.seconds = seconds;
     let Some(inbox) = &figures.inbox else { return };
-    metrics.set(&catalogue::QUEUE, &stage, float(inbox.depth() as u64));
-    metrics.set(&catalogue::CAPACITY, &stage, float(inbox.capacity as u64));
+    metrics.set(&list::QUEUE, &stage, float(inbox.depth() as u64));
+    metrics.set(&list::CAPACITY, &stage, float(inbox.capacity as u64));
     let [items, bytes, awaited] = [&inbox.items, &inbox.bytes, &inbox.blocked_ns].map(|n| n.load(Ordering::Relaxed));
     let [seen_items, seen_bytes, seen_awaited] = &mut seen.counts;
-    metrics.add(&catalogue::ITEMS, &stage, since(seen_items, items));
-    metrics.add(&catalogue::STAGE_BYTES, &stage, since(seen_bytes, bytes));
-    metrics.add(&catalogue::AWAITED, &stage, since(seen_awaited, awaited) / 1e9);
+    metrics.add(&list::ITEMS, &stage, since(seen_items, items));
+    metrics.add(&list::STAGE_BYTES, &stage, since(seen_bytes, bytes));
+    metrics.add(&list::AWAITED, &stage, since(seen_awaited, awaited) / 1e9);
 }

@@ -1,37 +1,35 @@
-//! What Prometheus sees of the jobs of this process, or, in the agent, of the records of this server's jobs. What there
-//! is stands in the [`catalogue`].
+//! What Prometheus sees of the jobs of this process or, in the agent, of the records of this server's jobs. The
+//! [`list`] has all metrics.
 //!
-//! The stages count for themselves, in plain atomics; a scrape reads them (`live`) and adds what is new. So metrics cost
-//! the pipeline nothing but those atomics, however often they are scraped.
+//! The stages count in plain atomics. A scrape reads them (`live`) and adds what is new. So metrics cost the pipeline
+//! nothing except those atomics, however often they are scraped.
 
-pub mod catalogue;
+mod families;
+pub mod list;
 mod live;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Once};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use lockstone_proto::job::{JobKind, JobState};
 use lockstone_vault::index::Index;
 use lockstone_vault::store::observe::{Outcome, StoreObserver, Verb};
 use lockstone_vault::store::pace::Way;
 use parking_lot::Mutex;
-use prometheus::{CounterVec, Encoder, GaugeVec, HistogramOpts, HistogramVec, Opts, Registry, TextEncoder};
 
-use crate::flow::{Budget, StageFigures};
+use crate::flow::{Budget, StageFigures, StageName};
 use crate::progress::Progress;
-use catalogue::{Kind, Metric, OTHER};
-use live::{Generation, Job};
+use families::{Families, bounded, float};
+use live::{Generation, JobSeries};
 
 /// The metrics of this process.
 pub struct Metrics {
-    registry: Registry,
-    counters: HashMap<&'static str, CounterVec>,
-    gauges: HashMap<&'static str, GaugeVec>,
-    histograms: HashMap<&'static str, HistogramVec>,
-    /// The job that runs; the lock on the state folder lets one at a time.
-    job: Mutex<Option<Job>>,
-    /// When the last job of each kind ended: an older record changes nothing about it.
-    last: Mutex<HashMap<String, f64>>,
+    families: Families,
+    /// The job that runs. The lock on the state folder allows one at a time.
+    job: Mutex<Option<JobSeries>>,
+    /// When the last job of each kind ended. The record of an older job does not change what is said of the last one.
+    last: Mutex<HashMap<JobKind, f64>>,
     newest_point_s: Mutex<Option<f64>>,
     store_used: Once,
 }
@@ -42,20 +40,20 @@ impl std::fmt::Debug for Metrics {
     }
 }
 
-/// A job that has ended, as far as metrics go.
+/// What the metrics say about a job that has ended.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct EndedJob {
-    /// `backup`, `restore` or `check`.
-    pub kind: String,
-    /// The word of its status.
-    pub status: String,
+    /// The kind of job. An unknown one is counted as `other`.
+    pub kind: JobKind,
+    /// The state in which it ended.
+    pub status: JobState,
     /// When it ended, seconds since the epoch.
     pub ended_s: f64,
     /// How long it took.
     pub duration: Duration,
-    /// Bytes, by what was done with them.
+    /// Bytes, by what was done with them: values of the label `what`.
     pub bytes: Vec<(&'static str, u64)>,
-    /// Files, by outcome.
+    /// Files, by outcome: values of the label `outcome`.
     pub files: Vec<(&'static str, u64)>,
     /// How many warnings there were.
     pub warnings: u64,
@@ -70,168 +68,115 @@ impl EndedJob {
 }
 
 impl Metrics {
-    /// Nothing to say yet but the version.
+    /// A registry with no value set except the version.
     ///
     /// # Panics
     /// Never: the names and labels are constants, and a test makes every one of them.
     #[must_use]
-    #[allow(
-        clippy::expect_used,
-        reason = "the names are constants; the tests below register them all"
-    )]
     pub fn new() -> Self {
-        let registry = Registry::new();
-        let (mut counters, mut gauges, mut histograms) = (HashMap::new(), HashMap::new(), HashMap::new());
-        for metric in catalogue::ALL {
-            let labels: Vec<&str> = metric.labels.iter().map(|label| label.name).collect();
-            let opts = Opts::new(metric.name, metric.help);
-            let registered = match metric.kind {
-                Kind::Counter => {
-                    let family = CounterVec::new(opts, &labels).expect("a constant name");
-                    counters.insert(metric.name, family.clone());
-                    registry.register(Box::new(family))
-                }
-                Kind::Gauge => {
-                    let family = GaugeVec::new(opts, &labels).expect("a constant name");
-                    gauges.insert(metric.name, family.clone());
-                    registry.register(Box::new(family))
-                }
-                Kind::Histogram => {
-                    // A local disk answers within a millisecond, a store that is tried again for a minute does not.
-                    let buckets = [0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0];
-                    let opts = HistogramOpts::new(metric.name, metric.help).buckets(buckets.to_vec());
-                    let family = HistogramVec::new(opts, &labels).expect("a constant name");
-                    histograms.insert(metric.name, family.clone());
-                    registry.register(Box::new(family))
-                }
-            };
-            registered.expect("a name used once");
-        }
-        let metrics = Self {
-            registry,
-            counters,
-            gauges,
-            histograms,
+        let families = Families::new();
+        families.set(&list::BUILD, &[env!("CARGO_PKG_VERSION")], 1.0);
+        Self {
+            families,
             job: Mutex::new(None),
             last: Mutex::default(),
             newest_point_s: Mutex::default(),
             store_used: Once::new(),
-        };
-        metrics.set(&catalogue::BUILD, &[env!("CARGO_PKG_VERSION")], 1.0);
-        metrics
+        }
     }
 
-    /// The text that Prometheus scrapes, as things are now.
+    /// The text that Prometheus scrapes, with the figures of this moment.
     #[must_use]
     pub fn render(&self) -> String {
         if let Some(job) = self.job.lock().as_mut() {
-            job.sample(self);
+            job.sample(&self.families);
         }
-        let mut text = Vec::new();
-        // Writing to memory does not fail, and the encoder writes UTF-8 only.
-        if let Err(error) = TextEncoder::new().encode(&self.registry.gather(), &mut text) {
-            tracing::error!(%error, "metrics could not be encoded");
-        }
-        // As the text format spells it; the encoder does not.
-        String::from_utf8(text).unwrap_or_default().replace(" inf\n", " +Inf\n")
+        self.families.render()
     }
 
-    /// Adds to a counter.
-    fn add(&self, metric: &Metric, labels: &[&str], n: f64) {
-        if let Some(family) = self.counters.get(metric.name) {
-            family.with_label_values(&bounded(metric, labels)).inc_by(n.max(0.0));
-        }
-    }
-
-    /// Sets a gauge.
-    fn set(&self, metric: &Metric, labels: &[&str], value: f64) {
-        if let Some(family) = self.gauges.get(metric.name) {
-            family.with_label_values(&bounded(metric, labels)).set(value);
-        }
-    }
-
-    /// Sets a gauge to 0 for all values of its last label, behind these.
-    fn zero(&self, metric: &Metric, labels: &[&str]) {
-        for value in metric.labels.last().map_or(&[][..], |label| label.values) {
-            self.set(metric, &[labels, &[value]].concat(), 0.0);
-        }
-    }
-
-    /// A job of this process begins: its figures are read with every scrape from here on.
-    pub(crate) fn job_began(&self, kind: &'static str, progress: &Arc<Progress>, index: &Arc<Index>) {
-        self.set(&catalogue::JOBS_RUNNING, &[kind, "Running"], 1.0);
-        self.set(&catalogue::JOBS_RUNNING, &[kind, "Cancelling"], 0.0);
-        self.add(&catalogue::RESTARTS, &[], 0.0);
+    /// A job of this process begins. From now on, every scrape reads its figures.
+    pub(crate) fn job_began(&self, kind: JobKind, progress: &Arc<Progress>, index: &Arc<Index>) {
+        self.set_running(kind, JobState::Running);
+        self.families.add(&list::RESTARTS, &[], 0.0);
         for direction in ["up", "down"] {
-            self.add(&catalogue::THROTTLE_WAITED, &[direction], 0.0);
+            self.families.add(&list::THROTTLE_WAITED, &[direction], 0.0);
         }
-        *self.job.lock() = Some(Job::new(kind, progress, index));
+        *self.job.lock() = Some(JobSeries::new(kind, progress, index));
     }
 
     /// The job that runs is being cancelled.
     pub(crate) fn cancelling(&self) {
         if let Some(job) = &*self.job.lock() {
-            self.set(&catalogue::JOBS_RUNNING, &[job.kind, "Running"], 0.0);
-            self.set(&catalogue::JOBS_RUNNING, &[job.kind, "Cancelling"], 1.0);
+            self.set_running(job.kind, JobState::Cancelling);
         }
     }
 
-    /// The job that runs has ended: its last figures are kept. How it ended is for the caller to say ([`recorded`](Self::recorded)),
-    /// who also knows of jobs that failed before they came here.
+    /// Says that one job of the kind is in this state, and none in another.
+    fn set_running(&self, kind: JobKind, state: JobState) {
+        self.families.zero(&list::JOBS_RUNNING, &[kind.word()]);
+        self.families
+            .set(&list::JOBS_RUNNING, &[kind.word(), state.word()], 1.0);
+    }
+
+    /// The job that runs has ended; its last figures are kept. The caller says how it ended
+    /// ([`recorded`](Self::recorded)), because only the caller knows of jobs that failed before their first stage.
     pub(crate) fn job_ended(&self) {
         if let Some(mut job) = self.job.lock().take() {
-            job.sample(self);
-            self.zero(&catalogue::JOBS_RUNNING, &[job.kind]);
+            job.sample(&self.families);
+            self.families.zero(&list::JOBS_RUNNING, &[job.kind.word()]);
         }
     }
 
-    /// Counts a job that has ended. Called once for each, in any order.
+    /// Counts a job that has ended. Call it once for each job; the order does not matter.
     pub fn recorded(&self, ended: &EndedJob) {
-        let (kind, status) = (ended.kind.as_str(), ended.status.as_str());
-        self.add(&catalogue::JOBS, &[kind, status], 1.0);
+        let (kind, status) = (ended.kind.word(), ended.status.word());
+        self.families.add(&list::JOBS, &[kind, status], 1.0);
         {
             let mut last = self.last.lock();
-            if last.get(kind).is_some_and(|last| *last > ended.ended_s) {
+            if last.get(&ended.kind).is_some_and(|last| *last > ended.ended_s) {
                 return;
             }
-            last.insert(kind.to_owned(), ended.ended_s);
+            last.insert(ended.kind, ended.ended_s);
         }
-        self.set(&catalogue::LAST_END, &[kind, status], ended.ended_s);
-        if matches!(status, "Completed" | "CompletedWithWarnings") {
-            self.set(&catalogue::LAST_SUCCESS, &[kind], ended.ended_s);
+        self.families.set(&list::LAST_END, &[kind, status], ended.ended_s);
+        if ended.status.is_success() {
+            self.families.set(&list::LAST_SUCCESS, &[kind], ended.ended_s);
         }
-        self.set(&catalogue::JOB_DURATION, &[kind], ended.duration.as_secs_f64());
-        self.set(&catalogue::JOB_WARNINGS, &[kind], float(ended.warnings));
-        self.set(&catalogue::JOB_RESTARTS, &[kind], float(ended.restarts));
+        self.families
+            .set(&list::JOB_DURATION, &[kind], ended.duration.as_secs_f64());
+        self.families.set(&list::JOB_WARNINGS, &[kind], float(ended.warnings));
+        self.families.set(&list::JOB_RESTARTS, &[kind], float(ended.restarts));
         for (what, n) in &ended.bytes {
-            self.set(&catalogue::JOB_BYTES, &[kind, what], float(*n));
+            self.families.set(&list::JOB_BYTES, &[kind, what], float(*n));
         }
         for (outcome, n) in &ended.files {
-            self.set(&catalogue::JOB_FILES, &[kind, outcome], float(*n));
+            self.families.set(&list::JOB_FILES, &[kind, outcome], float(*n));
         }
         let (scanned, new, stored) = (ended.bytes("scanned"), ended.bytes("new"), ended.bytes("stored"));
         if let (Some(scanned @ 1..), Some(new)) = (scanned, new) {
             let known = scanned.saturating_sub(new);
-            self.set(&catalogue::JOB_DEDUP, &[], float(known) / float(scanned));
+            self.families.set(&list::JOB_DEDUP, &[], float(known) / float(scanned));
         }
         if let (Some(new @ 1..), Some(stored)) = (new, stored) {
-            self.set(&catalogue::JOB_COMPRESSION, &[], float(stored) / float(new));
+            self.families
+                .set(&list::JOB_COMPRESSION, &[], float(stored) / float(new));
         }
     }
 
-    /// Jobs that run elsewhere, by kind: what the agent knows from its records.
-    pub fn running(&self, kinds: &[&str]) {
-        for kind in catalogue::JOBS_RUNNING.labels[0].values {
-            let n = kinds.iter().filter(|known| *known == kind).count();
-            self.set(&catalogue::JOBS_RUNNING, &[kind, "Running"], float(n as u64));
+    /// Sets the number of jobs that run in other processes of this server: `kinds` has the kind of each.
+    pub fn running(&self, kinds: &[JobKind]) {
+        for kind in JobKind::ALL {
+            let n = kinds.iter().filter(|known| **known == kind).count();
+            let labels = [kind.word(), JobState::Running.word()];
+            self.families.set(&list::JOBS_RUNNING, &labels, float(n as u64));
         }
     }
 
-    /// The stages of a generation, before they start.
+    /// A generation begins: these are its stages, before they start.
     pub(crate) fn generation_began(&self, stages: Vec<StageFigures>) {
         for figures in &stages {
-            for family in [&catalogue::FAULTS, &catalogue::PANICS] {
-                self.add(family, &[figures.stage], 0.0);
+            for family in [&list::FAULTS, &list::PANICS] {
+                self.families.add(family, &[figures.stage.word()], 0.0);
             }
         }
         if let Some(job) = self.job.lock().as_mut() {
@@ -240,7 +185,7 @@ impl Metrics {
         }
     }
 
-    /// A generation that is being wired has this budget.
+    /// Shows a budget of the generation that is being assembled.
     pub(crate) fn watch_budget(&self, lane: &'static str, budget: &Budget) {
         if let Some(job) = self.job.lock().as_mut() {
             let generation = job.generation.get_or_insert_default();
@@ -251,82 +196,77 @@ impl Metrics {
     /// All stages of the generation have exited.
     pub(crate) fn generation_ended(&self) {
         if let Some(job) = self.job.lock().as_mut() {
-            job.sample(self);
+            job.sample(&self.families);
             if let Some(generation) = job.generation.take() {
-                generation.left(self);
+                generation.left(&self.families);
             }
         }
     }
 
     pub(crate) fn restarted(&self) {
-        self.add(&catalogue::RESTARTS, &[], 1.0);
+        self.families.add(&list::RESTARTS, &[], 1.0);
     }
 
-    pub(crate) fn faulted(&self, stage: &str, panicked: bool) {
-        self.add(&catalogue::FAULTS, &[stage], 1.0);
+    pub(crate) fn faulted(&self, stage: StageName, panicked: bool) {
+        let stage = stage.word();
+        self.families.add(&list::FAULTS, &[stage], 1.0);
         if panicked {
-            self.add(&catalogue::PANICS, &[stage], 1.0);
+            self.families.add(&list::PANICS, &[stage], 1.0);
         }
     }
 
-    /// The limit that is in force from now on, bytes a second; `None`: unlimited. 0 is a pause.
+    /// Sets the limit that is in force from now on, in bytes a second. `None` is no limit, 0 a pause.
     pub fn throttle_limit(&self, way: Way, bytes_per_second: Option<u64>) {
         let limit = bytes_per_second.map_or(f64::INFINITY, float);
-        self.set(&catalogue::THROTTLE_LIMIT, &[direction(way)], limit);
+        self.families.set(&list::THROTTLE_LIMIT, &[direction(way)], limit);
     }
 
-    /// Somebody waited so long for the throttle.
+    /// Adds time that a request waited for the throttle.
     pub fn throttle_waited(&self, way: Way, waited: Duration) {
-        self.add(&catalogue::THROTTLE_WAITED, &[direction(way)], waited.as_secs_f64());
+        self.families
+            .add(&list::THROTTLE_WAITED, &[direction(way)], waited.as_secs_f64());
         if let Some(job) = &*self.job.lock() {
             job.throttled(waited);
         }
     }
 
-    /// The cache folder's file system: bytes free, and in all.
+    /// Sets the bytes of the cache folder's file system: those that are free, and all.
     pub fn cache_space(&self, free: u64, size: u64) {
-        self.set(&catalogue::CACHE_FREE, &[], float(free));
-        self.set(&catalogue::CACHE_SIZE, &[], float(size));
+        self.families.set(&list::CACHE_FREE, &[], float(free));
+        self.families.set(&list::CACHE_SIZE, &[], float(size));
     }
 
-    /// The size of the local index: chunks, and bytes on disk.
+    /// Sets the size of the local index: its chunks, and its bytes on disk.
     pub fn index_size(&self, chunks: u64, bytes: u64) {
-        self.set(&catalogue::INDEX_CHUNKS, &[], float(chunks));
-        self.set(&catalogue::INDEX_BYTES, &[], float(bytes));
+        self.families.set(&list::INDEX_CHUNKS, &[], float(chunks));
+        self.families.set(&list::INDEX_BYTES, &[], float(bytes));
     }
 
-    /// The recovery points of this server that are not deleted, by tag.
+    /// Sets the number of recovery points of this server that are not deleted, by tag.
     pub fn points(&self, by_tag: &BTreeMap<String, u64>) {
-        self.zero(&catalogue::POINTS, &[]);
+        self.families.zero(&list::POINTS, &[]);
         let mut sums = BTreeMap::<&str, u64>::new();
         for (tag, n) in by_tag {
-            *sums.entry(bounded(&catalogue::POINTS, &[tag])[0]).or_default() += n;
+            *sums.entry(bounded(&list::POINTS, &[tag])[0]).or_default() += n;
         }
         for (tag, n) in sums {
-            self.set(&catalogue::POINTS, &[tag], float(n));
+            self.families.set(&list::POINTS, &[tag], float(n));
         }
     }
 
-    /// When the newest recovery point of this server was begun, seconds since the epoch.
+    /// Sets when the newest recovery point of this server was begun, seconds since the epoch.
     pub fn newest_point(&self, time_s: f64) {
         *self.newest_point_s.lock() = Some(time_s);
-        self.set(&catalogue::NEWEST_POINT, &[], time_s);
+        self.families.set(&list::NEWEST_POINT, &[], time_s);
     }
 
-    /// How old that point is at this moment; called before a page is rendered that is read at once.
+    /// Sets the age of that point at `now_s`. Call it before rendering a page that is read at once.
     pub fn age_newest_point(&self, now_s: f64) {
         if let Some(newest) = *self.newest_point_s.lock() {
-            self.set(&catalogue::NEWEST_POINT_AGE, &[], (now_s - newest).max(0.0));
+            self.families
+                .set(&list::NEWEST_POINT_AGE, &[], (now_s - newest).max(0.0));
         }
     }
-}
-
-/// The labels as their sets have them; what is in no set is `other`, so that no page grows without bound.
-fn bounded<'l>(metric: &Metric, values: &[&'l str]) -> Vec<&'l str> {
-    let known = |(label, value): (&catalogue::Label, &&'l str)| {
-        if label.values.contains(value) { *value } else { OTHER }
-    };
-    metric.labels.iter().zip(values).map(known).collect()
 }
 
 /// The time now, seconds since the epoch.
@@ -343,11 +283,6 @@ fn direction(way: Way) -> &'static str {
     }
 }
 
-#[allow(clippy::cast_precision_loss, reason = "Prometheus counts in doubles")]
-fn float(n: u64) -> f64 {
-    n as f64
-}
-
 impl Default for Metrics {
     fn default() -> Self {
         Self::new()
@@ -356,30 +291,29 @@ impl Default for Metrics {
 
 impl StoreObserver for Metrics {
     fn finished(&self, verb: Verb, outcome: Outcome, seconds: f64, bytes: u64) {
-        // All there can be, from the first request on: the rate of a counter that appears with its first failure is 0.
+        // From the first request on, all series are there: a counter that only appears with its first failure has no
+        // rate.
         self.store_used.call_once(|| {
-            for verb in catalogue::REQUESTS.labels[0].values {
-                self.add(&catalogue::RETRIES, &[verb], 0.0);
-                for outcome in catalogue::REQUESTS.labels[1].values {
-                    self.add(&catalogue::REQUESTS, &[verb, outcome], 0.0);
+            for verb in list::REQUESTS.labels[0].values {
+                self.families.add(&list::RETRIES, &[verb], 0.0);
+                for outcome in list::REQUESTS.labels[1].values {
+                    self.families.add(&list::REQUESTS, &[verb, outcome], 0.0);
                 }
             }
-            for direction in catalogue::STORE_BYTES.labels[0].values {
-                self.add(&catalogue::STORE_BYTES, &[direction], 0.0);
+            for direction in list::STORE_BYTES.labels[0].values {
+                self.families.add(&list::STORE_BYTES, &[direction], 0.0);
             }
         });
-        self.add(&catalogue::REQUESTS, &[verb.name(), outcome.name()], 1.0);
-        if let Some(family) = self.histograms.get(catalogue::REQUEST_DURATION.name) {
-            family.with_label_values(&[verb.name()]).observe(seconds);
-        }
+        self.families.add(&list::REQUESTS, &[verb.name(), outcome.name()], 1.0);
+        self.families.observe(&list::REQUEST_DURATION, &[verb.name()], seconds);
         let way = if verb == Verb::Put { "up" } else { "down" };
-        self.add(&catalogue::STORE_BYTES, &[way], float(bytes));
+        self.families.add(&list::STORE_BYTES, &[way], float(bytes));
     }
 
     fn retrying(&self, verb: Verb) {
-        self.add(&catalogue::RETRIES, &[verb.name()], 1.0);
+        self.families.add(&list::RETRIES, &[verb.name()], 1.0);
     }
 }
 
 #[cfg(test)]
-mod metrics_tests;
+mod tests;

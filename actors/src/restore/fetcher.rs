@@ -1,27 +1,39 @@
-//! The Fetcher stage: ranges of packs from the store, several at once. A range is paid for before it is asked for.
+//! The Fetcher stage fetches ranges of packs from the store, several at once. A range is paid for before it is
+//! requested.
 
 use lockstone_vault::VaultError;
 use lockstone_vault::names;
 
-use super::Context;
+use super::job::RestoreContext;
 use super::messages::{RangeFetched, RangePlan};
-use crate::flow::{Fault, FaultKind, Receiver, Sender, Stop, fault_point};
+use super::writer::fail_wanted;
+use crate::flow::{Body, Fault, Receiver, Sender, Stop, fault_point};
 use crate::progress::add;
 
 pub(super) struct Fetcher {
-    pub(super) context: Context,
-    pub(super) inbox: Receiver<RangePlan>,
-    pub(super) opener: Sender<RangeFetched>,
+    context: RestoreContext,
+    inbox: Receiver<RangePlan>,
+    opener: Sender<RangeFetched>,
 }
 
-impl Fetcher {
-    pub(super) fn run(self) -> Result<(), Stop> {
+impl Body for Fetcher {
+    fn run(self) -> Result<(), Stop> {
         while let Some(plan) = self.inbox.recv()? {
             fault_point("fetcher")?;
             self.fetch(plan)?;
         }
         self.opener.finish();
         Ok(())
+    }
+}
+
+impl Fetcher {
+    pub(super) fn new(context: &RestoreContext, inbox: Receiver<RangePlan>, opener: Sender<RangeFetched>) -> Self {
+        Self {
+            context: context.clone(),
+            inbox,
+            opener,
+        }
     }
 
     fn fetch(&self, plan: RangePlan) -> Result<(), Stop> {
@@ -32,7 +44,7 @@ impl Fetcher {
         let (store, range) = (job.domain.store().clone(), plan.range.clone());
         match job
             .engine
-            .wait(cancel, async move { store.get_range(&name, range).await })?
+            .run_spawned(cancel, async move { store.get_range(&name, range).await })?
         {
             Ok(bytes) => {
                 add(&job.progress.totals.bytes_fetched, sealed);
@@ -40,12 +52,12 @@ impl Fetcher {
             }
             Err(error) => {
                 let fault = Fault::from(VaultError::from(error));
-                if matches!(fault.kind, FaultKind::Transient | FaultKind::Key) {
+                if !fault.costs_one_object() {
                     return Err(fault.into());
                 }
-                // Missing or cut short: the files that need it are named, the others go on.
+                // The pack is missing or cut short. The files that need it are named; the others are restored.
                 let wanted = plan.frames.into_iter().flat_map(|frame| frame.wanted).collect();
-                self.context.fail_wanted(wanted, &fault.message)
+                fail_wanted(&self.context, wanted, &fault.message)
             }
         }
     }

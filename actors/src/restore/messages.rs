@@ -1,4 +1,4 @@
-//! What the stages of a restore say to each other.
+//! The messages between the stages of a restore, and how many bytes of content each brings ([`Weigh`]).
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -8,15 +8,15 @@ use lockstone_proto::ids::ChunkId;
 use lockstone_vault::buffers::Pooled;
 use lockstone_vault::index::{FramePlace, PackInfo};
 
-use super::files::{FileOut, FolderOut};
-use crate::flow::Permit;
+use super::writer::open_files::{FileOut, FolderOut};
+use crate::flow::{Permit, Weigh};
 
-/// A chunk of a frame, and everywhere it belongs.
+/// A chunk of a frame, and all places where it belongs.
 pub(crate) struct Wanted {
     pub(crate) id: ChunkId,
-    /// In the raw frame.
+    /// Where it is in the raw frame.
     pub(crate) range: Range<usize>,
-    /// Files, and where in them.
+    /// The files that need it, and the offset in each.
     pub(crate) to: Vec<(Arc<FileOut>, u64)>,
 }
 
@@ -30,12 +30,12 @@ pub(crate) struct FramePlan {
 /// Planner → Fetcher: neighbouring frames of one pack, fetched with one request.
 pub(crate) struct RangePlan {
     pub(crate) pack: Arc<PackInfo>,
-    /// In the pack object, bytes.
+    /// Where the frames are in the pack object, bytes.
     pub(crate) range: Range<u64>,
     pub(crate) frames: Vec<FramePlan>,
 }
 
-/// Fetcher → Opener.
+/// Fetcher → Opener: a range as the store returned it.
 pub(crate) struct RangeFetched {
     pub(crate) plan: RangePlan,
     pub(crate) bytes: Bytes,
@@ -43,17 +43,38 @@ pub(crate) struct RangeFetched {
     pub(crate) permit: Permit,
 }
 
-/// What the Writer is asked to do.
+/// The Writer's tasks.
 pub(crate) enum WriteTask {
-    /// From the Opener: put these chunks where they belong.
+    /// From the Opener: write these chunks into their files.
     Chunks {
         raw: Pooled,
         wanted: Vec<Wanted>,
         /// Pays for `raw` until it is written.
         permit: Permit,
     },
-    /// From the Planner: everything that was planned for these files is on its way (or they need nothing).
+    /// From the Planner: all chunks of these files are planned. Some files need none.
     Planned(Vec<Arc<FileOut>>),
-    /// From the Planner: nothing more comes for these folders.
+    /// From the Planner: nothing more is planned in these folders.
     Left(Vec<Arc<FolderOut>>),
+}
+
+impl Weigh for RangePlan {
+    fn weight(&self) -> u64 {
+        self.range.end - self.range.start
+    }
+}
+
+impl Weigh for RangeFetched {
+    fn weight(&self) -> u64 {
+        self.bytes.len() as u64
+    }
+}
+
+impl Weigh for WriteTask {
+    fn weight(&self) -> u64 {
+        match self {
+            Self::Chunks { raw, .. } => raw.len() as u64,
+            Self::Planned(_) | Self::Left(_) => 0,
+        }
+    }
 }

@@ -1,6 +1,9 @@
-//! The Opener stage: frames out of ranges. Each is opened, decompressed and its wanted chunks' ids are recomputed, before a
-//! byte of it reaches a file. What comes out is paid for frame by frame. A frame that fails costs the files that need it, and no others. There is nothing to share
-//! out within a frame, so the stage's own threads do this, one for each of the pool's, which has nothing to do meanwhile.
+//! The Opener stage takes frames out of ranges. It opens a frame, decompresses it, and computes the ids of its wanted
+//! chunks again before a byte of it reaches a file. The bytes that come out are paid for frame by frame. A frame that
+//! fails only affects the files that need it.
+//!
+//! The work within a frame can't be shared out. So the stage's own threads do it, as many as the pool has; the pool has
+//! nothing to do meanwhile.
 
 use lockstone_proto::limits::TAG_LEN;
 use lockstone_proto::vault::Codec;
@@ -8,31 +11,50 @@ use lockstone_vault::buffers::Pooled;
 use lockstone_vault::pack::PackSeal;
 use lockstone_vault::pack::frame::Decompressor;
 
-use super::Context;
+use super::job::RestoreContext;
 use super::messages::{FramePlan, RangeFetched, WriteTask};
-use crate::flow::{Receiver, Sender, Stop, fault_point};
+use super::writer::fail_wanted;
+use crate::flow::{Body, Receiver, Sender, Stop, fault_point};
 
 pub(super) struct Opener {
-    pub(super) context: Context,
-    pub(super) inbox: Receiver<RangeFetched>,
-    pub(super) writer: Sender<WriteTask>,
+    context: RestoreContext,
+    inbox: Receiver<RangeFetched>,
+    writer: Sender<WriteTask>,
 }
 
-impl Opener {
-    pub(super) fn run(self) -> Result<(), Stop> {
-        let mut decompressor = Decompressor::new()?;
-        let mut payload = Vec::new();
+/// A thread's reusable memory.
+struct Scratch {
+    decompressor: Decompressor,
+    payload: Vec<u8>,
+}
+
+impl Body for Opener {
+    fn run(self) -> Result<(), Stop> {
+        let mut scratch = Scratch {
+            decompressor: Decompressor::new()?,
+            payload: Vec::new(),
+        };
         while let Some(range) = self.inbox.recv()? {
             fault_point("opener")?;
-            self.open(range, &mut decompressor, &mut payload)?;
+            self.open(range, &mut scratch)?;
         }
         self.writer.finish();
         Ok(())
     }
+}
 
-    fn open(&self, fetched: RangeFetched, decompressor: &mut Decompressor, payload: &mut Vec<u8>) -> Result<(), Stop> {
+impl Opener {
+    pub(super) fn new(context: &RestoreContext, inbox: Receiver<RangeFetched>, writer: Sender<WriteTask>) -> Self {
+        Self {
+            context: context.clone(),
+            inbox,
+            writer,
+        }
+    }
+
+    fn open(&self, fetched: RangeFetched, scratch: &mut Scratch) -> Result<(), Stop> {
         let RangeFetched { plan, bytes, permit } = fetched;
-        let Context {
+        let RestoreContext {
             job,
             raw_budget,
             cancel,
@@ -47,7 +69,7 @@ impl Opener {
                 .unwrap_or_default();
             let raw_permit = raw_budget.take(u64::from(frame.place.raw_len), cancel)?;
             let raw = job.pool.take(frame.place.raw_len as usize);
-            let opened = open_frame(&seal, &frame, sealed, decompressor, payload, raw);
+            let opened = open_frame(&seal, &frame, sealed, raw, scratch);
             let raw = opened.and_then(|raw| {
                 let chunks: Option<Vec<&[u8]>> = frame
                     .wanted
@@ -61,7 +83,7 @@ impl Opener {
                 if intact {
                     Ok(raw)
                 } else {
-                    Err("a chunk is not what its id says".to_owned())
+                    Err("a chunk does not have the content that its id names".to_owned())
                 }
             });
             match raw {
@@ -72,7 +94,7 @@ impl Opener {
                 })?,
                 Err(reason) => {
                     let message = format!("pack {} is damaged at frame {}: {reason}", plan.pack.id, frame.ordinal);
-                    self.context.fail_wanted(frame.wanted, &message)?;
+                    fail_wanted(&self.context, frame.wanted, &message)?;
                 }
             }
         }
@@ -81,32 +103,32 @@ impl Opener {
     }
 }
 
-/// Opens and decompresses a frame into a buffer of the pool; `payload` is scratch.
+/// Opens and decompresses a frame into a buffer of the pool.
 fn open_frame(
     seal: &PackSeal,
     frame: &FramePlan,
     sealed: &[u8],
-    decompressor: &mut Decompressor,
-    payload: &mut Vec<u8>,
     mut raw: Pooled,
+    scratch: &mut Scratch,
 ) -> Result<Pooled, String> {
-    let (raw_len, codec) = (frame.place.raw_len, frame.place.codec);
-    let wanted = raw_len as usize;
+    let (at, codec) = (frame.place.position(frame.ordinal), frame.place.codec);
+    let wanted = frame.place.raw_len as usize;
     let payload_len = sealed.len().saturating_sub(TAG_LEN);
     if codec == Codec::Stored {
         if payload_len != wanted {
             return Err("it is not as long as it should be".to_owned());
         }
-        seal.open_frame_into(frame.ordinal, raw_len, codec, sealed, raw.spare(wanted))
+        seal.open_frame_into(at, sealed, raw.spare(wanted))
             .map_err(|error| error.to_string())?;
     } else {
-        if payload.len() < payload_len {
-            payload.resize(payload_len, 0);
+        if scratch.payload.len() < payload_len {
+            scratch.payload.resize(payload_len, 0);
         }
-        let payload = &mut payload[..payload_len];
-        seal.open_frame_into(frame.ordinal, raw_len, codec, sealed, payload)
+        let payload = &mut scratch.payload[..payload_len];
+        seal.open_frame_into(at, sealed, payload)
             .map_err(|error| error.to_string())?;
-        decompressor
+        scratch
+            .decompressor
             .decompress_into(codec, payload, raw.spare(wanted))
             .map_err(|error| error.to_string())?;
     }

@@ -1,7 +1,7 @@
-//! The Planner stage: walks the recovery point's tree in order, decides what becomes of each entry, and looks up where
-//! the chunks lie. It works in windows of the tree: within one, all chunks of a frame are asked for together, frames
-//! that lie side by side in a pack are one range, and each range is fetched once. As frames were laid in walk order,
-//! windows in the same order rarely meet the same frame again.
+//! The Planner stage walks the recovery point's tree in order, decides what becomes of each entry, and looks up where
+//! the chunks are. It plans one window of the tree at a time. Within a window, all chunks of a frame are taken from the
+//! frame together, frames that are side by side in a pack become one range, and each range is fetched once. The backup
+//! filled the frames in walk order, too, so two windows rarely need the same frame.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -14,82 +14,104 @@ use lockstone_vault::index::ChunkPlace;
 use lockstone_vault::points::{Found, PageSource, lookup};
 use lockstone_vault::tree::check_child;
 
-use super::Context;
-use super::files::{FileOut, FolderOut};
+use super::job::RestoreContext;
 use super::messages::{FramePlan, RangePlan, Wanted, WriteTask};
 use super::selection::{Pick, Selection};
+use super::writer::open_files::{FileOut, FolderOut};
 use crate::contents::{Chunks, Placed};
-use crate::flow::{Fault, FaultKind, Sender, Stop, fault_point};
+use crate::flow::{Body, EntryError, Fault, Sender, Stop, fault_point};
 use crate::progress::add;
 
-/// Raw bytes of chunks that are planned together.
+/// A window has at most about this many raw bytes of chunks.
 const WINDOW_BYTES: u64 = 64 * MIB;
-/// Chunks that are planned together.
+/// A window has at most about this many chunks, and files.
 const WINDOW_CHUNKS: usize = 16 * 1024;
-/// Largest range of a pack that is fetched at once, sealed bytes.
+/// The largest range of a pack that is fetched at once, sealed bytes.
 const RANGE_MAX: u64 = 4 * MIB;
-/// Files or folders in one message.
+/// Files or folders in one message. Few enough that the Writer's threads can share the work.
 const BATCH: usize = 64;
-/// A gap between wanted frames that costs less to fetch than another request.
+/// A gap between wanted frames up to this many bytes is fetched, too, because that costs less than another request.
 const GAP_MAX: u64 = 128 * 1024;
 
 pub(super) struct Planner {
-    pub(super) context: Context,
-    pub(super) fetcher: Sender<RangePlan>,
-    pub(super) writer: Sender<WriteTask>,
+    context: RestoreContext,
+    fetcher: Sender<RangePlan>,
+    writer: Sender<WriteTask>,
 }
 
-/// The page above another, and which of its children that is.
+/// The page above another one, and the position of that one among its children.
 type Above = (Arc<Page>, usize);
 
-/// Chunks to be planned, and the files they belong to.
+/// What is planned together: chunks, and the files and folders that are finished with them.
 #[derive(Default)]
 struct Window {
     chunks: Vec<(Placed, Arc<FileOut>)>,
     bytes: u64,
-    /// Files that got their last chunk in this window.
+    /// Files whose last chunk is in this window.
     complete: Vec<Arc<FileOut>>,
-    /// Folders that were left in this window.
+    /// Folders that the walk left in this window.
     left: Vec<Arc<FolderOut>>,
 }
 
-impl Planner {
-    pub(super) fn run(self) -> Result<(), Stop> {
+/// How much of a folder is restored.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Scope {
+    /// What the selection picks.
+    Selected,
+    /// Everything.
+    Whole,
+}
+
+/// The walk of the tree.
+struct Walk<'a> {
+    selection: &'a Selection,
+    window: Window,
+}
+
+impl Body for Planner {
+    fn run(self) -> Result<(), Stop> {
         let job = &self.context.job;
         job.progress.set_phase("planning");
         let selection = Selection::new(&job.request.paths);
         self.check_selection(&selection)?;
-        let mut window = Window::default();
+        let mut walk = Walk {
+            selection: &selection,
+            window: Window::default(),
+        };
         job.progress.set_phase("restoring");
         let root = self.context.root()?;
-        self.folder(
-            &job.request.point.body.root.clone(),
-            &root,
-            &selection,
-            false,
-            &mut window,
-        )?;
-        window.left.push(root);
-        self.plan(&mut window)?;
+        self.folder(&job.request.point.body.root, &root, Scope::Selected, &mut walk)?;
+        walk.window.left.push(root);
+        self.plan(&mut walk.window)?;
         job.progress.seen_all();
         self.fetcher.finish();
         self.writer.finish();
         Ok(())
     }
+}
 
-    /// Every path that was asked for must be in the point, before anything is written.
+impl Planner {
+    pub(super) fn new(context: &RestoreContext, (fetcher, writer): (Sender<RangePlan>, Sender<WriteTask>)) -> Self {
+        Self {
+            context: context.clone(),
+            fetcher,
+            writer,
+        }
+    }
+
+    /// Before anything is written, every selected path must be in the recovery point.
     fn check_selection(&self, selection: &Selection) -> Result<(), Stop> {
         let job = &self.context.job;
         let root = ChunkId::try_from(job.request.point.body.root.as_ref()).ok();
         for path in selection.paths() {
             let found = job
                 .engine
-                .race(&self.context.cancel, lookup(&*job.domain, root, path))??;
+                .run_cancellable(&self.context.cancel, lookup(&*job.domain, root, path))??;
             if found == Found::Missing {
                 let path = String::from_utf8_lossy(path);
                 return Err(
                     Fault::permanent(format!("{path} is not in this recovery point; nothing was written"))
-                        .hint("`lockstone points ls POINT` and `lockstone points find PATTERN` show what is there.")
+                        .hint("`lockstone points ls POINT` and `lockstone points find PATTERN` show what is there")
                         .into(),
                 );
             }
@@ -97,26 +119,21 @@ impl Planner {
         Ok(())
     }
 
-    /// Calls `each` with every entry of a folder, in order; the inner error is a page that can't be read.
+    /// Calls `each` with every entry of a folder, in order. The entry's error is that of a page that can't be read.
     fn each_entry(
         &self,
         top: &Bytes,
         each: &mut dyn FnMut(Entry) -> Result<(), Stop>,
-    ) -> Result<Result<(), Fault>, Stop> {
+    ) -> Result<(), EntryError<Fault>> {
         if top.is_empty() {
-            return Ok(Ok(()));
+            return Ok(());
         }
-        // Pages not read yet, the next one last, each with the page above it for the check.
+        // Pages that are not read yet, the next one last, each with the page above it, which it is checked against.
         let mut ahead: Vec<(Bytes, Option<Above>)> = vec![(top.clone(), None)];
         while let Some((id, above)) = ahead.pop() {
-            let page = match self.read_page(&id)? {
-                Ok(page) => page,
-                Err(error) => return Ok(Err(error)),
-            };
-            if let Some((parent, index)) = above
-                && let Err(error) = check_child(&parent, index, &page)
-            {
-                return Ok(Err(error.into()));
+            let page = self.read_page(&id)?;
+            if let Some((parent, index)) = above {
+                check_child(&parent, index, &page).map_err(|error| EntryError::Entry(error.into()))?;
             }
             if page.level > 0 {
                 let page = Arc::new(page);
@@ -128,80 +145,69 @@ impl Planner {
                 }
             }
         }
-        Ok(Ok(()))
-    }
-
-    fn read_page(&self, id: &[u8]) -> Result<Result<Page, Fault>, Stop> {
-        let Ok(id) = ChunkId::try_from(id) else {
-            return Err(Fault::integrity("a page id of the wrong length").into());
-        };
-        let job = &self.context.job;
-        let page = job.engine.race(&self.context.cancel, job.domain.page(&id))?;
-        Ok(page.map_err(Fault::from))
-    }
-
-    fn folder(
-        &self,
-        top: &Bytes,
-        folder: &Arc<FolderOut>,
-        selection: &Selection,
-        all: bool,
-        window: &mut Window,
-    ) -> Result<(), Stop> {
-        // Entries of one page chain at a time; the recursion is as deep as the tree, which pages bound.
-        let outcome = self.each_entry(top, &mut |entry| {
-            fault_point("planner")?;
-            if self.context.cancel.is_cancelled() {
-                return Err(Stop::Cancelled);
-            }
-            let pick = if all {
-                Pick::All
-            } else {
-                selection.pick(folder.path(), &entry.name)
-            };
-            match pick {
-                Pick::Nothing => Ok(()),
-                Pick::Through | Pick::All if entry.kind() == EntryKind::Folder => {
-                    let page = entry.page.clone();
-                    let implied = entry.implied || pick == Pick::Through;
-                    let Some(child) = self.context.enter(folder, entry, implied)? else {
-                        return Ok(());
-                    };
-                    self.deeper(&page, &child, selection, pick == Pick::All, window)?;
-                    window.left.push(child);
-                    self.plan_if_full(window)
-                }
-                Pick::Through => Ok(()),
-                Pick::All => self.file(folder, entry, window),
-            }
-        })?;
-        if let Err(error) = outcome {
-            if error.kind == FaultKind::Transient || error.kind == FaultKind::Key {
-                return Err(error.into());
-            }
-            // The rest of this folder can't be known; what is elsewhere still can be restored.
-            self.context.damaged(
-                folder.path(),
-                &format!("what else is in this folder can't be restored: {error}"),
-            );
-        }
         Ok(())
     }
 
-    /// A folder one level down, on a fresh piece of stack where this one runs short.
-    fn deeper(
-        &self,
-        top: &Bytes,
-        folder: &Arc<FolderOut>,
-        selection: &Selection,
-        all: bool,
-        window: &mut Window,
-    ) -> Result<(), Stop> {
-        stacker::maybe_grow(64 * 1024, 1024 * 1024, || {
-            self.folder(top, folder, selection, all, window)
-        })
+    fn read_page(&self, id: &[u8]) -> Result<Page, EntryError<Fault>> {
+        let Ok(id) = ChunkId::try_from(id) else {
+            let fault = Fault::integrity("a page id of the wrong length");
+            return Err(EntryError::Stop(fault.into()));
+        };
+        let job = &self.context.job;
+        let page = job.engine.run_cancellable(&self.context.cancel, job.domain.page(&id))?;
+        page.map_err(|error| EntryError::Entry(error.into()))
     }
 
+    /// Plans a folder and everything below it. Continues on a new piece of stack if this one runs short: the recursion
+    /// is as deep as the tree.
+    fn folder(&self, top: &Bytes, folder: &Arc<FolderOut>, scope: Scope, walk: &mut Walk<'_>) -> Result<(), Stop> {
+        let done = stacker::maybe_grow(64 * 1024, 1024 * 1024, || {
+            self.each_entry(top, &mut |entry| self.entry(entry, folder, scope, walk))
+        });
+        let Err(error) = done else { return Ok(()) };
+        let error = error.entry()?;
+        if !error.costs_one_object() {
+            return Err(error.into());
+        }
+        // The rest of this folder is unknown. What is elsewhere can still be restored.
+        self.context.damaged(
+            folder.path(),
+            &format!("what else is in this folder can't be restored: {error}"),
+        );
+        Ok(())
+    }
+
+    fn entry(&self, entry: Entry, folder: &Arc<FolderOut>, scope: Scope, walk: &mut Walk<'_>) -> Result<(), Stop> {
+        fault_point("planner")?;
+        if self.context.cancel.is_cancelled() {
+            return Err(Stop::Cancelled);
+        }
+        let pick = match scope {
+            Scope::Whole => Pick::All,
+            Scope::Selected => walk.selection.pick(folder.path(), &entry.name),
+        };
+        let below = match pick {
+            Pick::Nothing => return Ok(()),
+            Pick::Through => Scope::Selected,
+            Pick::All => Scope::Whole,
+        };
+        if entry.kind() != EntryKind::Folder {
+            return match below {
+                Scope::Selected => Ok(()),
+                Scope::Whole => self.file(folder, entry, &mut walk.window),
+            };
+        }
+        let page = entry.page.clone();
+        let implied = entry.implied || below == Scope::Selected;
+        let Some(child) = self.context.enter(folder, entry, implied)? else {
+            return Ok(());
+        };
+        self.folder(&page, &child, below, walk)?;
+        walk.window.left.push(child);
+        self.plan_if_full(&mut walk.window)
+    }
+
+    /// Plans a file, or anything else that is no folder.
     fn file(&self, folder: &Arc<FolderOut>, entry: Entry, window: &mut Window) -> Result<(), Stop> {
         let job = &self.context.job;
         add(&job.progress.counters.files_seen, 1);
@@ -222,7 +228,7 @@ impl Planner {
                         self.plan_if_full(window)?;
                     }
                     Err(error) => {
-                        if error.kind == FaultKind::Transient {
+                        if !error.costs_one_object() {
                             return Err(error.into());
                         }
                         file.fail(error.message);
@@ -242,7 +248,7 @@ impl Planner {
         if full { self.plan(window) } else { Ok(()) }
     }
 
-    /// Looks the window's chunks up and sends its ranges.
+    /// Looks up the window's chunks and sends its ranges, files and folders. The window is empty afterwards.
     fn plan(&self, window: &mut Window) -> Result<(), Stop> {
         let job = &self.context.job;
         let Window {
@@ -250,8 +256,8 @@ impl Planner {
         } = std::mem::take(window);
         let ids: Vec<ChunkId> = chunks.iter().map(|(placed, _)| placed.id).collect();
         let places = job.domain.index().lookup(&ids)?;
-        // Frames by pack and ordinal; in each, where its chunks go.
-        let mut lost = Vec::new();
+        let mut missing = Vec::new();
+        // By pack, frame and chunk: where the chunk goes.
         let mut packs: BTreeMap<u32, BTreeMap<u32, HashMap<ChunkId, Wanted>>> = BTreeMap::new();
         for ((placed, file), place) in chunks.into_iter().zip(places) {
             let Some(ChunkPlace {
@@ -262,12 +268,12 @@ impl Planner {
             }) = place
             else {
                 file.fail(format!("its chunk {} is not in the vault's index", placed.id));
-                lost.push(file);
+                missing.push(file);
                 continue;
             };
             if len != placed.len {
                 file.fail(format!("its chunk {} has another length in the index", placed.id));
-                lost.push(file);
+                missing.push(file);
                 continue;
             }
             let start = offset as usize;
@@ -288,12 +294,12 @@ impl Planner {
         for (number, frames) in packs {
             self.send_pack(number, frames)?;
         }
-        self.send_each(lost, WriteTask::Planned)?;
+        self.send_each(missing, WriteTask::Planned)?;
         self.send_each(complete, WriteTask::Planned)?;
         self.send_each(left, WriteTask::Left)
     }
 
-    /// Sends the Writer so many at once that the sending does not count, and so few that its threads share the work.
+    /// Sends files or folders to the Writer, some at a time.
     fn send_each<T>(&self, mut items: Vec<T>, task: fn(Vec<T>) -> WriteTask) -> Result<(), Stop> {
         while !items.is_empty() {
             let rest = items.split_off(items.len().min(BATCH));
@@ -302,6 +308,7 @@ impl Planner {
         Ok(())
     }
 
+    /// Sends the wanted frames of a pack, as ranges.
     fn send_pack(&self, number: u32, frames: BTreeMap<u32, HashMap<ChunkId, Wanted>>) -> Result<(), Stop> {
         let info = self.context.job.domain.index().pack(number)?;
         let Some(pack) = info else {
@@ -314,7 +321,7 @@ impl Planner {
             };
             let end = place.offset + u64::from(place.sealed_len);
             let mut wanted: Vec<Wanted> = wanted.into_values().collect();
-            // As they were written: files of a folder come one after another.
+            // In the order of the backup, so that the files of a folder come one after another.
             wanted.sort_unstable_by_key(|wanted| wanted.range.start);
             let frame = FramePlan { ordinal, place, wanted };
             match &mut open {

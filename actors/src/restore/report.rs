@@ -1,52 +1,52 @@
-//! What a restore's caller gets back.
+//! The result of a restore, for its caller.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use lockstone_proto::ids::JobId;
 
-use super::Job;
+use super::job::RestoreJob;
 use crate::flow::Fault;
 use crate::job::{JobError, JobStatus, Warning};
 use crate::progress::get;
 use crate::supervisor::JobEnd;
 
 /// How a restore went.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct RestoreReport {
-    /// The job.
+    /// The job's id.
     pub job: JobId,
     /// How it ended.
     pub status: JobStatus,
-    /// Why it failed.
+    /// Why it failed. `None` if it did not.
     pub error: Option<JobError>,
-    /// Files, symlinks, fifos and devices restored (in a dry run: that would be).
+    /// Files, symlinks, fifos and devices that were restored, or in a dry run would be.
     pub files: u64,
-    /// Folders.
+    /// Folders that were entered.
     pub folders: u64,
     /// Bytes of those files.
     pub bytes: u64,
-    /// Bytes that came from the vault.
+    /// Bytes fetched from the vault, sealed.
     pub bytes_fetched: u64,
     /// Bytes of content written.
     pub bytes_written: u64,
-    /// Entries left out because something stood there.
+    /// Entries left out because their place was taken.
     pub skipped: u64,
-    /// Entries restored beside what stood there.
+    /// Entries restored under another name because their place was taken.
     pub copies: u64,
-    /// Files found as they should be.
+    /// Files that were in the target already, just as in the recovery point.
     pub unchanged: u64,
-    /// Files and folders that damage in the vault cost.
+    /// Files and folders that could not be restored because the vault is damaged.
     pub damaged: u64,
     /// From start to end.
     pub duration: Duration,
     /// Generations after the first.
     pub restarts: u32,
-    /// The first warnings, word for word.
+    /// The warnings, the first 10,000 word for word.
     pub warnings: Vec<Warning>,
-    /// How many there were.
+    /// How many warnings there were.
     pub warnings_total: u64,
-    /// Of a dry run: the first 1,000 paths.
+    /// The first 1,000 paths that a dry run would restore.
     pub would: Vec<Vec<u8>>,
 }
 
@@ -55,30 +55,15 @@ impl RestoreReport {
     pub(super) fn not_started(job: JobId, fault: Fault) -> Self {
         Self {
             job,
-            status: JobStatus::Failed,
             error: Some(fault.into()),
-            files: 0,
-            folders: 0,
-            bytes: 0,
-            bytes_fetched: 0,
-            bytes_written: 0,
-            skipped: 0,
-            copies: 0,
-            unchanged: 0,
-            damaged: 0,
-            duration: Duration::ZERO,
-            restarts: 0,
-            warnings: Vec::new(),
-            warnings_total: 0,
-            would: Vec::new(),
+            ..Self::default()
         }
     }
 
-    pub(super) fn of(job: &Job, end: JobEnd, duration: Duration) -> Self {
+    pub(super) fn of(job: &RestoreJob, end: JobEnd, duration: Duration) -> Self {
         let (warnings, warnings_total) = job.warnings.take();
         let status = JobStatus::of(end.state, warnings_total);
         let (counters, totals) = (&job.progress.counters, &job.progress.totals);
-        job.metrics.job_ended();
         Self {
             job: job.request.job,
             status,

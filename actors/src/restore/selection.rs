@@ -1,17 +1,17 @@
-//! Which entries of a tree were asked for.
+//! Which entries of a tree are to be restored.
 
 /// What to do with an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Pick {
-    /// It was not asked for.
+    /// It is not selected.
     Nothing,
-    /// It is a folder on the way to something that was.
+    /// It is a folder on the way to something that is selected.
     Through,
-    /// It was asked for, or lies in a folder that was.
+    /// It is selected, or lies in a folder that is.
     All,
 }
 
-/// Absolute paths; none: everything.
+/// The selected absolute paths. Without any, everything is selected.
 pub(super) struct Selection {
     paths: Vec<Vec<u8>>,
 }
@@ -22,12 +22,12 @@ impl Selection {
         Self { paths }
     }
 
-    /// The paths, without double or closing slashes and without `.`.
+    /// The paths, without double or trailing slashes and without `.`.
     pub(super) fn paths(&self) -> &[Vec<u8>] {
         &self.paths
     }
 
-    /// What becomes of `name` in `folder`.
+    /// What to do with `name` in `folder`.
     pub(super) fn pick(&self, folder: &[u8], name: &[u8]) -> Pick {
         if self.paths.is_empty() {
             return Pick::All;
@@ -48,7 +48,7 @@ impl Selection {
     }
 }
 
-/// Whether `path` is `above`, or lies beneath it.
+/// Whether `path` is `above` or lies beneath it.
 fn is_within(path: &[u8], above: &[u8]) -> bool {
     path.strip_prefix(above)
         .is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))

@@ -1,52 +1,47 @@
-//! What the supervisor decides, as a function of what happened: no clock, no thread, no actor. A job has one state; a
-//! generation is one attempt of it.
+//! What the supervisor decides, as a pure function of what happened: no clock, no thread, no actor. A job has one
+//! state. A generation is one attempt of the job.
 //!
-//! A transient fault starts a new generation after a pause that doubles each time, and goes back to its first length
-//! only after *real* progress (more became durable since the last fault). Integrity, key and other permanent faults
-//! end the job at once. A cancel ends it as soon as the generation has.
+//! After a transient fault, a new generation starts after a pause. The pause doubles each time, and goes back to its
+//! first length only after *real* progress: more became durable since the last fault. Integrity, key and other
+//! permanent faults end the job at once. A cancelled job ends as soon as its generation has ended.
 
 use std::time::Duration;
 
-use crate::flow::{Fault, FaultKind};
+use lockstone_proto::job::JobState;
 
-/// A job's state.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum JobState {
-    /// Accepted.
-    Queued,
-    /// A generation runs, or the next one waits for its time.
-    Running,
-    /// A cancel was asked for; the generation is ending.
-    Cancelling,
-    /// Ended: everything was done.
-    Completed,
-    /// Ended: nothing was committed.
-    Failed,
-    /// Ended on request.
-    Cancelled,
-}
+use crate::flow::Fault;
+use crate::tuning::Tuning;
 
-/// How persistent to be.
+/// When a failed generation is followed by another one, and when the job is given up.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct RestartPolicy {
-    /// Most generations that end without progress, one after another.
+    /// The most generations in a row that may end without progress.
     pub(crate) max_fruitless: u32,
-    /// The first pause.
     pub(crate) first_pause: Duration,
-    /// The longest pause.
     pub(crate) longest_pause: Duration,
 }
 
-/// What to do now.
+impl RestartPolicy {
+    /// The policy for every kind of job. However often the pause doubles, it is never longer than a minute.
+    pub(crate) fn for_jobs(tuning: &Tuning) -> Self {
+        Self {
+            max_fruitless: tuning.max_generations,
+            first_pause: tuning.backoff,
+            longest_pause: Duration::from_secs(60),
+        }
+    }
+}
+
+/// What to do after a generation has ended.
 #[derive(Debug, Clone)]
 pub(crate) enum Next {
     /// Start another generation after a pause.
     Restart(Duration),
-    /// The job has ended in this state, for this cause.
+    /// The job has ended in this state. The fault says why it failed.
     End(JobState, Option<Fault>),
 }
 
-/// A job's life.
+/// A job's state and its count of failed generations.
 #[derive(Debug)]
 pub(crate) struct Machine {
     policy: RestartPolicy,
@@ -81,24 +76,24 @@ impl Machine {
         self.restarts
     }
 
-    /// The job is let go.
+    /// The job begins: queued becomes running.
     pub(crate) fn start(&mut self) {
         if self.state == JobState::Queued {
             self.state = JobState::Running;
         }
     }
 
-    /// A cancel was asked for.
+    /// The job is to be cancelled. Has no effect on a job that has ended.
     pub(crate) fn cancel(&mut self) {
         if matches!(self.state, JobState::Queued | JobState::Running) {
             self.state = JobState::Cancelling;
         }
     }
 
-    /// All stages of a generation have exited. `cause` is its first fault; `complete` says that the last stage did its
-    /// work to the end; `progress` only ever grows, and measures what is durable.
+    /// All stages of a generation have exited. `cause` is the generation's first fault. `complete` says that the last
+    /// stage did its work to the end. `progress` measures what is durable, in any unit; it never becomes less.
     pub(crate) fn generation_ended(&mut self, cause: Option<Fault>, complete: bool, progress: u64) -> Next {
-        // What is committed is committed, also when a cancel or a fault came too late to stop it.
+        // The work is committed. A cancel or a fault that came too late does not change that.
         if complete {
             return self.end(JobState::Completed, None);
         }
@@ -108,10 +103,10 @@ impl Machine {
         let Some(fault) = cause else {
             return self.end(
                 JobState::Failed,
-                Some(Fault::permanent("a stage ended early without saying why")),
+                Some(Fault::permanent("a stage ended early and gave no reason")),
             );
         };
-        if fault.kind != FaultKind::Transient {
+        if !fault.transient {
             return self.end(JobState::Failed, Some(fault));
         }
         self.fruitless = if progress > self.progress {
@@ -141,6 +136,8 @@ impl Machine {
 
 #[cfg(test)]
 mod tests {
+    use lockstone_vault::error::Kind;
+
     use super::*;
 
     fn machine() -> Machine {
@@ -177,12 +174,7 @@ mod tests {
 
     #[test]
     fn integrity_and_key_faults_are_never_tried_again() {
-        for kind in [
-            FaultKind::Integrity,
-            FaultKind::Key,
-            FaultKind::Permanent,
-            FaultKind::Busy,
-        ] {
+        for kind in Kind::ALL {
             let mut machine = machine();
             assert!(pause(&machine.generation_ended(Some(Fault::new(kind, "")), false, 0)).is_none());
             assert_eq!(machine.state(), JobState::Failed);

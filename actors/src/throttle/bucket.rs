@@ -1,6 +1,6 @@
-//! A token bucket by governor, in bytes. governor counts cells, and the time between two of them is a whole number of
-//! nanoseconds: with one cell a byte, 60 MiB/s would be 6 % too fast. So a cell is as many bytes as go in some 50 µs, and
-//! what is taken of one and not used is kept for the next.
+//! A token bucket by governor, in bytes. governor counts cells, and the time between two cells is a whole number of
+//! nanoseconds: with one byte a cell, 60 MiB/s would be 6 % too fast. So a cell is as many bytes as the limit allows in
+//! about 50 µs. Bytes of a cell that are taken and not used are kept for the next request.
 
 use std::num::NonZeroU32;
 use std::sync::Mutex;
@@ -10,8 +10,8 @@ use std::time::Duration;
 use governor::clock::{Clock, DefaultClock};
 use governor::{DefaultDirectRateLimiter, Quota};
 
-/// Cells a second, at most.
-const CELLS: u64 = 20_000;
+/// At most this many cells a second.
+const MAX_CELLS: u64 = 20_000;
 /// The shortest wait that is worth a timer: those of tokio tick once a millisecond.
 const TICK: Duration = Duration::from_millis(1);
 
@@ -19,18 +19,18 @@ const TICK: Duration = Duration::from_millis(1);
 pub(super) struct Bucket {
     limiter: DefaultDirectRateLimiter,
     clock: DefaultClock,
-    /// Bytes of a cell.
+    /// Bytes in a cell.
     pub(super) cell: u64,
-    /// Cells that are taken at once, at most.
+    /// At most this many cells are taken at once.
     most: u64,
     /// Bytes taken and not used yet.
     spare: Mutex<u64>,
 }
 
 impl Bucket {
-    /// `rate` bytes a second, at least 1, and `burst` bytes at once after a time without any. Empty at first.
+    /// A bucket for `rate` bytes a second (at least 1), and `burst` bytes at once after a pause. Empty at first.
     pub(super) fn new(rate: u64, burst: u64) -> Self {
-        let cell = rate.div_ceil(CELLS).max(1);
+        let cell = rate.div_ceil(MAX_CELLS).max(1);
         let most = burst.div_ceil(cell).clamp(1, u32::MAX.into());
         let period =
             Duration::from_nanos(cell.saturating_mul(1_000_000_000) / rate.max(1)).max(Duration::from_nanos(1));
@@ -38,10 +38,10 @@ impl Bucket {
             .ok()
             .and_then(NonZeroU32::new)
             .unwrap_or(NonZeroU32::MIN);
-        // The period is at least a nanosecond, so there is a quota.
+        // The period is at least a nanosecond, so this always gives a quota.
         let quota = Quota::with_period(period).unwrap_or_else(|| Quota::per_second(burst));
         let limiter = DefaultDirectRateLimiter::direct(quota.allow_burst(burst));
-        // It begins empty: with each change of the limit there would be another burst.
+        // Starts empty, so that changing the limit never allows a burst.
         let _ = limiter.check_n(burst);
         Self {
             limiter,
@@ -52,7 +52,7 @@ impl Bucket {
         }
     }
 
-    /// Takes up to `bytes`: how many may go now (at least one), or how long to wait before asking again.
+    /// Takes up to `bytes`. Returns how many were taken (at least one), or how long to wait before the next try.
     pub(super) fn take(&self, bytes: u64) -> Result<u64, Duration> {
         let mut spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner);
         if *spare == 0 {
@@ -64,7 +64,7 @@ impl Bucket {
             match self.limiter.check_n(cells) {
                 Ok(Ok(())) => *spare = u64::from(cells.get()) * self.cell,
                 Ok(Err(until)) => return Err(until.wait_time_from(self.clock.now()).max(TICK)),
-                // Never: no more is asked for than the bucket holds.
+                // Never happens, as no more cells are asked for than the bucket holds.
                 Err(_) => return Err(TICK),
             }
         }

@@ -1,5 +1,6 @@
-//! Who keeps the throttle at what it should be: a thread that asks for the limits of now, a few times a second. What it asks
-//! knows the settings, the clock and the time zone; so a change of any of them acts within a tick, whatever caused it.
+//! A thread that keeps the throttle's limits up to date. A few times a second it asks a function for the limits that
+//! apply now. That function knows the settings, the clock and the time zone, so a change of any of them acts within a
+//! tick.
 
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -15,13 +16,13 @@ const TICK: Duration = Duration::from_millis(250);
 /// Follows a source of limits until it is dropped.
 #[derive(Debug)]
 pub struct Follower {
-    /// Nothing is ever sent: it ends when this goes.
+    /// Nothing is ever sent. The thread ends when this is dropped.
     alive: Option<Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Follower {
-    /// Sets the limits of now, before it returns, and follows them from then on.
+    /// Sets the limits that apply now before it returns, and keeps them up to date from then on.
     ///
     /// # Errors
     /// The thread could not be started.
@@ -32,7 +33,8 @@ impl Follower {
             while ended.recv_timeout(TICK) == Err(RecvTimeoutError::Timeout) {
                 let limits = now();
                 if throttle.set(limits) {
-                    tracing::info!(up = ?limits.up, down = ?limits.down, requests = ?limits.requests, "the throttle's limits changed");
+                    let Limits { up, down, requests } = limits;
+                    tracing::info!(?up, ?down, ?requests, "the throttle's limits changed");
                 }
             }
         };

@@ -1,12 +1,14 @@
-//! The throttle: when bytes and requests may go. One for the whole process, shared by all stores and jobs; whoever moves
-//! bytes (the connector of an object store, the local folder) asks it piece by piece through `WirePace`.
+//! The throttle decides when bytes and requests may be sent or received. There is one for the whole process, shared by
+//! all stores and jobs. The code that moves bytes (the connector of an object store, the local folder) asks it before
+//! each piece, through `WirePace`.
 //!
-//! Each way has a token bucket (`bucket`, by governor) and a queue: whoever came first goes first, and only the first looks
-//! at the bucket. A change of the limit (`set`) takes the bucket away from under the one who waits, so it acts at once, also
-//! on a body that is under way. A limit of 0 is a pause. No limit costs one atomic load.
+//! Each direction has a token bucket (`bucket`, by governor) and a queue: first come, first served, and only the first
+//! in the queue looks at the bucket. A change of the limit (`set`) replaces the bucket while the first one waits, so it
+//! acts at once, even on a body that is being sent. A limit of 0 is a pause. Without a limit, asking costs one atomic
+//! load.
 //!
-//! What the limits are at a given time (windows, `throttle set`) is not known here: a [`Follower`] asks for them again and
-//! again and sets them.
+//! The throttle does not know which limits apply at which time (windows, `throttle set`). A [`Follower`] asks for the
+//! limits a few times a second and sets them.
 
 mod bucket;
 mod follow;
@@ -24,21 +26,24 @@ use crate::metrics::Metrics;
 use bucket::Bucket;
 pub use follow::Follower;
 
-/// Longest and shortest piece of a body.
-const PIECE_MOST: u64 = 64 * 1024;
-const PIECE_LEAST: u64 = 512;
-/// A piece is what goes in this part of a second, where that is between those: what was let go before a change of the limit
-/// is still under way after it, and should not be seen beside a second at a tenth of the rate.
+/// The longest piece of a body, bytes.
+const MAX_PIECE: u64 = 64 * 1024;
+/// The shortest piece of a body, bytes.
+const MIN_PIECE: u64 = 512;
+/// Between those two, a piece is what the limit allows in this part of a second. A piece that was allowed before a
+/// change of the limit is still under way afterwards. It should be small beside what a tenth of the limit allows in a
+/// second.
 const PIECES_A_SECOND: u64 = 200;
-/// A bucket holds what goes in this part of a second: enough to be woken late without losing anything, and too little to be
-/// seen in a second.
+/// A bucket holds what the limit allows in this part of a second. That is enough to lose nothing when a waiter wakes
+/// late, and too little to be noticed within a second.
 const BURSTS_A_SECOND: u64 = 25;
-/// Bodies keep below the limit by this part of it: heads of requests are not counted, and a limit is not to be exceeded.
+/// Bodies stay below the limit by this part of it, because the heads of requests are not counted and a limit must not
+/// be exceeded.
 const MARGIN: u64 = 200;
-/// Stands for "no limit" in an atomic.
+/// How an atomic says "no limit".
 const UNLIMITED: u64 = u64::MAX;
 
-/// What may go, by way. `None`: no limit; 0: nothing, until that changes.
+/// The limits by direction. `None` is no limit; 0 is a pause: nothing moves until the limit changes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Limits {
     /// To the store, bytes a second.
@@ -57,13 +62,13 @@ pub struct Throttle {
     metrics: Arc<Metrics>,
 }
 
-/// What is limited by itself.
+/// One limit and those who wait for it.
 struct Lane {
-    /// The limit, for those who only want to know whether there is one.
+    /// The limit. Read without waiting, to find out whether there is one.
     limit: AtomicU64,
-    /// The same, with its bucket, for those who wait.
+    /// The same limit with its bucket, for those who wait.
     rate: watch::Sender<Rate>,
-    /// First come, first served. Only who has it takes from the bucket.
+    /// The queue. Only the one that holds it takes from the bucket.
     turn: Mutex<()>,
 }
 
@@ -84,12 +89,12 @@ impl Lane {
         }
     }
 
-    /// The limit; `None`: there is none.
+    /// The limit. `None`: there is none.
     fn limit(&self) -> Option<u64> {
         Some(self.limit.load(Ordering::Relaxed)).filter(|&limit| limit != UNLIMITED)
     }
 
-    /// Sets the limit; false where it was that already.
+    /// Sets the limit. False if that was the limit already.
     fn set(&self, limit: Option<u64>, bucket: impl FnOnce(u64) -> Bucket) -> bool {
         if self.limit() == limit {
             return false;
@@ -103,7 +108,7 @@ impl Lane {
         true
     }
 
-    /// Waits until `units` may go; how long that was.
+    /// Waits until `units` are allowed. Returns how long that took.
     async fn pass(&self, units: u64) -> Duration {
         if self.limit().is_none() {
             return Duration::ZERO;
@@ -126,7 +131,7 @@ impl Lane {
                 },
             };
             tokio::select! {
-                // The sender is this lane's own, so it is there.
+                // The sender belongs to this lane, so this is never an error.
                 _ = rate.changed() => {}
                 () = async {
                     match pause {
@@ -141,7 +146,7 @@ impl Lane {
 }
 
 impl Throttle {
-    /// Without limits. What is waited for it, and its limits, show in the metrics.
+    /// A throttle without limits. The metrics show its limits and how long requests waited for it.
     #[must_use]
     pub fn new(metrics: Arc<Metrics>) -> Self {
         let throttle = Self {
@@ -156,7 +161,7 @@ impl Throttle {
         throttle
     }
 
-    /// Sets the limits; what waits now waits by these. True where anything changed.
+    /// Sets the limits. They apply at once to everything that waits. True if anything changed.
     pub fn set(&self, limits: Limits) -> bool {
         let mut changed = false;
         for (way, limit) in [(Way::Up, limits.up), (Way::Down, limits.down)] {
@@ -188,16 +193,16 @@ impl Throttle {
 
 /// The length of a piece at a limit, bytes.
 fn piece_for(limit: u64) -> u64 {
-    (limit / PIECES_A_SECOND).clamp(PIECE_LEAST, PIECE_MOST)
+    (limit / PIECES_A_SECOND).clamp(MIN_PIECE, MAX_PIECE)
 }
 
 fn bucket_of_bytes(limit: u64) -> Bucket {
     Bucket::new(limit - limit / MARGIN, burst_for(limit))
 }
 
-/// What a bucket holds at a limit, bytes: two pieces at least.
+/// What a bucket holds at a limit, bytes: at least two pieces.
 fn burst_for(limit: u64) -> u64 {
-    (limit / BURSTS_A_SECOND).max(PIECE_LEAST * 2)
+    (limit / BURSTS_A_SECOND).max(MIN_PIECE * 2)
 }
 
 #[async_trait]
@@ -228,5 +233,4 @@ impl fmt::Debug for Throttle {
 }
 
 #[cfg(test)]
-#[path = "throttle_tests.rs"]
 mod tests;

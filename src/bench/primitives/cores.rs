@@ -7,8 +7,8 @@ use lockstone_host::chunk::Chunker;
 use lockstone_proto::ids::DomainId;
 use lockstone_proto::vault::{ChunkKind, Codec};
 use lockstone_vault::crypto::keys::{Keys, MasterKey};
-use lockstone_vault::pack::PackSeal;
 use lockstone_vault::pack::frame::{Compressor, DEFAULT_LEVEL, Decompressor};
+use lockstone_vault::pack::{FramePosition, PackSeal};
 
 use super::meter::{Meter, Step, Unit};
 use crate::bench::sample;
@@ -90,15 +90,17 @@ fn compress(meter: &mut Meter, name: &'static str, title: &'static str, level: i
 }
 
 fn seal(meter: &mut Meter, keys: &Keys, frame: &[u8]) -> Result<()> {
-    let raw_len = u32::try_from(frame.len())?;
+    let at = FramePosition {
+        ordinal: 0,
+        raw_len: u32::try_from(frame.len())?,
+        codec: Codec::Stored,
+    };
     meter.rate("seal", "sealing (AES-256-GCM)", Unit::Bytes, |_| {
         let pack = PackSeal::create(keys, ChunkKind::Data)?;
         let mut buffer = frame.to_vec();
         Ok(move || {
             buffer.truncate(FRAME);
-            Step::of(FRAME as u64, || {
-                Ok(pack.seal_frame(0, raw_len, Codec::Stored, &mut buffer)?)
-            })
+            Step::of(FRAME as u64, || Ok(pack.seal_frame(at, &mut buffer)?))
         })
     })?;
     meter.rate("open", "opening", Unit::Bytes, |_| {
@@ -106,10 +108,8 @@ fn seal(meter: &mut Meter, keys: &Keys, frame: &[u8]) -> Result<()> {
         let mut buffer = frame.to_vec();
         Ok(move || {
             // A frame must be sealed before it can be opened. The sealing is not timed.
-            pack.seal_frame(0, raw_len, Codec::Stored, &mut buffer)?;
-            Step::of(FRAME as u64, || {
-                Ok(pack.open_frame(0, raw_len, Codec::Stored, black_box(&mut buffer))?)
-            })
+            pack.seal_frame(at, &mut buffer)?;
+            Step::of(FRAME as u64, || Ok(pack.open_frame(at, black_box(&mut buffer))?))
         })
     })
 }

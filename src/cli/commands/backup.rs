@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::{Args, ValueEnum};
-use lockstone_actors::{BackupReport, BackupRequest, JobStatus, Progress, Warning};
+use lockstone_actors::{BackupReport, BackupRequest, JobContext, JobStatus, Progress, Warning};
 use lockstone_host::snapshot::SnapshotMode;
 use lockstone_host::walk::Rules;
 use lockstone_proto::ids::JobId;
@@ -139,14 +139,14 @@ pub fn run(context: &Context, args: BackupArgs) -> Outcome {
         expires_s,
     };
     let display = Display::start(context, "backup", Arc::clone(&progress));
-    let report = lockstone_actors::backup(
-        Arc::clone(&session.domain),
-        request,
+    let job = JobContext {
+        domain: Arc::clone(&session.domain),
         tuning,
-        Arc::clone(&context.numbers),
+        metrics: Arc::clone(&context.numbers),
         progress,
-        &context.cancel,
-    );
+        cancel: context.cancel.clone(),
+    };
+    let report = lockstone_actors::backup(job, request);
     drop(display);
     let report = with_warnings(report, &sources);
     finish(context, &session, running, report, &sources.paths)

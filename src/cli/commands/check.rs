@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use clap::Args;
-use lockstone_actors::{CheckReport, CheckRequest, JobStatus, Progress};
+use lockstone_actors::{CheckRequest, JobContext, JobStatus, Progress};
 use lockstone_proto::job::JobKind;
+use lockstone_vault::check::CheckReport;
 use serde_json::{Map, Value, json};
 use tracing::Level;
 
@@ -65,21 +66,23 @@ pub fn run(context: &Context, args: &CheckArgs) -> Outcome {
     running.announce(context, &session, &progress);
     let started = std::time::Instant::now();
     let display = Display::start(context, "check", Arc::clone(&progress));
-    let checked = lockstone_actors::check(
-        &session.domain,
-        CheckRequest {
-            read_data: args.read_data.map(f64::from),
-        },
+    let job = JobContext {
+        domain: Arc::clone(&session.domain),
         tuning,
-        &context.numbers,
-        &progress,
-        &context.cancel,
-    );
-    drop(display);
-    let report = match checked {
-        Ok(report) => report,
-        Err(error) => return Err(running.failed(context, error.into())),
+        metrics: Arc::clone(&context.numbers),
+        progress,
+        cancel: context.cancel.clone(),
     };
+    let request = CheckRequest {
+        job: running.id(),
+        read_data: args.read_data.map(f64::from),
+    };
+    let checked = lockstone_actors::check(job, request);
+    drop(display);
+    if let Some(error) = checked.error {
+        return Err(running.failed(context, error.into()));
+    }
+    let report = checked.found;
     let mut value = report_value(&report);
     value.insert("duration_seconds".to_owned(), json!(started.elapsed().as_secs_f64()));
     let failure = (!report.damaged.is_empty()).then(|| {
@@ -108,7 +111,7 @@ pub fn run(context: &Context, args: &CheckArgs) -> Outcome {
             point: None,
             report: &value,
             figures: [0; 4],
-            restarts: 0,
+            restarts: checked.restarts,
         },
     );
     context.out.document(&Value::Object(value));

@@ -105,7 +105,7 @@ pub fn man(context: &Context, args: &ManArgs) -> Outcome {
 /// # Errors
 /// None but those of stdout.
 pub fn metrics_page(context: &Context) -> Outcome {
-    let page = lockstone_actors::metrics::catalogue::page();
+    let page = lockstone_actors::metrics::list::page();
     context.out.document(&json!({ "page": page }));
     context.out.text(&page);
     Ok(Exit::Done)

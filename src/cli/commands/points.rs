@@ -238,7 +238,7 @@ fn choose(context: &Context, args: &ChooseArgs, choice: Choice) -> Outcome {
         let work = async {
             match choice {
                 Choice::Delete => session.domain.forget(&change, now).await,
-                Choice::Undelete => session.domain.unforget(&change, now).await,
+                Choice::Undelete => session.domain.undelete(&change, now).await,
             }
         };
         context.runtime.block_on(work)?;

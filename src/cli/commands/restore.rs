@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::{Args, ValueEnum};
-use lockstone_actors::{Conflict, JobStatus, Progress, RestoreReport, RestoreRequest, RestoreTo};
+use lockstone_actors::{Conflict, JobContext, JobStatus, Progress, RestoreReport, RestoreRequest, RestoreTo};
 use lockstone_proto::ids::JobId;
 use lockstone_proto::job::JobKind;
 use serde_json::{Map, Value, json};
@@ -141,14 +141,14 @@ pub fn run(context: &Context, args: RestoreArgs) -> Outcome {
         copy_stamp,
     };
     let display = Display::start(context, "restore", Arc::clone(&progress));
-    let report = lockstone_actors::restore(
-        Arc::clone(&session.domain),
-        request,
+    let job = JobContext {
+        domain: Arc::clone(&session.domain),
         tuning,
-        Arc::clone(&context.numbers),
+        metrics: Arc::clone(&context.numbers),
         progress,
-        &context.cancel,
-    );
+        cancel: context.cancel.clone(),
+    };
+    let report = lockstone_actors::restore(job, request);
     drop(display);
 
     let failure = report.error.clone().map(Failure::from).or_else(|| lost(&report));

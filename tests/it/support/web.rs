@@ -5,7 +5,7 @@ use std::net::TcpStream;
 use std::process::Child;
 use std::time::{Duration, Instant};
 
-use lockstone_actors::metrics::catalogue;
+use lockstone_actors::metrics::list;
 use rustix::process::{Pid, Signal, kill_process};
 
 /// The longest time for something that takes no time on an idle machine.
@@ -81,10 +81,10 @@ pub(crate) fn assert_in_catalogue(page: &str) {
         let (name, labels) = series.split_once('{').unwrap_or((series, "}"));
         let family = ["_bucket", "_sum", "_count"].iter().find_map(|end| {
             let family = name.strip_suffix(end)?;
-            catalogue::ALL.iter().find(|metric| metric.name == family)
+            list::ALL.iter().find(|metric| metric.name == family)
         });
         let metric = family
-            .or_else(|| catalogue::ALL.iter().find(|metric| metric.name == name))
+            .or_else(|| list::ALL.iter().find(|metric| metric.name == name))
             .unwrap_or_else(|| panic!("not in the catalogue: {line}"));
         assert!(
             page.contains(&format!("# HELP {} {}\n", metric.name, metric.help)),

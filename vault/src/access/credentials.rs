@@ -1,12 +1,12 @@
-//! Credentials: how the operator admits a server or a restore. The operator issues a file ending in `.vaultcredentials`;
-//! whoever holds it may register servers, or restore, until it expires.
+//! Credentials: how the operator admits a server or a restore. The operator issues a file that ends in `.vaultcredentials`.
+//! Its holder may register servers, or restore, until it expires.
 //!
 //! The operator signs an `Admission`: a vault, a region, a time, and the public half of an *admission key* made for this
-//! file. The file carries the secret half, and with it the holder signs what it registers. So the operator need not be
-//! present, and a registration shows by itself that it was admitted.
+//! file. The file contains the secret half, with which the holder signs its registrations. So the operator need not be
+//! present, and a registration itself shows that it was admitted.
 //!
 //! The file is base64 of an encoded `Credentials` in lines of 64, between BEGIN and END lines. The operator's own key is
-//! kept in a text file of the same shape. Both are secrets; whoever writes them makes them 0600.
+//! kept in a text file of the same form. Both files are secret; callers write them with mode 0600.
 
 use bytes::Bytes;
 use ed25519_dalek::{Signature, Signer as _, SigningKey, VerifyingKey};
@@ -18,6 +18,7 @@ use prost::Message;
 use zeroize::Zeroizing;
 
 use crate::access::descriptor::Descriptor;
+pub use crate::access::error::CredentialsError;
 use crate::crypto::armor;
 use crate::crypto::keys::{NoRandom, random};
 
@@ -26,54 +27,6 @@ const CREDENTIALS_LABEL: &str = "LOCKSTONE VAULT CREDENTIALS";
 const OPERATOR_LABEL: &str = "LOCKSTONE OPERATOR KEY";
 /// How much a server's clock may be behind the operator's.
 const CLOCK_SLACK_S: i64 = 300;
-
-/// What is wrong with credentials. Never transient.
-#[derive(Debug, Clone, thiserror::Error)]
-pub enum CredentialsError {
-    /// Not such a file.
-    #[error("this is no {what}: {why}")]
-    Malformed {
-        /// What was wanted.
-        what: &'static str,
-        /// What is wrong.
-        why: String,
-    },
-    /// The operator's signature does not fit.
-    #[error("the credentials do not carry the operator's signature, or were changed")]
-    NotSigned,
-    /// Too old.
-    #[error("the credentials expired on {0}")]
-    Expired(Timestamp),
-    /// Issued in the future.
-    #[error("the credentials are not valid before {0}; this server's clock may be wrong")]
-    NotYetValid(Timestamp),
-    /// For another vault.
-    #[error("the credentials are for another vault")]
-    OtherVault,
-    /// For another region.
-    #[error("the credentials are for the vault's {found} region; {wanted} is needed")]
-    WrongRegion {
-        /// What they admit to.
-        found: &'static str,
-        /// What is needed.
-        wanted: &'static str,
-    },
-    /// No random bytes for a new key.
-    #[error(transparent)]
-    Random(#[from] NoRandom),
-}
-
-impl CredentialsError {
-    /// What somebody can do about it.
-    #[must_use]
-    pub fn hint(&self) -> Option<&'static str> {
-        Some(match self {
-            Self::Random(_) => return None,
-            Self::NotYetValid(_) => "set this server's clock, or ask the operator for new credentials",
-            _ => "ask the vault's operator for new ones: lockstone vault credentials URL --out FILE",
-        })
-    }
-}
 
 /// The operator's signing key, for one vault.
 pub struct OperatorKey {
@@ -94,11 +47,11 @@ pub struct Issue {
     pub region: Region,
     /// The vault URL of that region, as the server will reach it.
     pub url: String,
-    /// The other region's, if there is one.
+    /// The vault URL of the other region, if there is one.
     pub secondary_url: Option<String>,
-    /// The time.
+    /// The time of issue.
     pub now: Timestamp,
-    /// For how long they are valid, days from now.
+    /// How long the credentials are valid, days from now.
     pub valid_days: u32,
 }
 
@@ -127,7 +80,7 @@ impl OperatorKey {
         &self.key
     }
 
-    /// The text of the key file: secret.
+    /// The text of the key file. It is secret.
     #[must_use]
     pub fn to_text(&self) -> Zeroizing<String> {
         let mut bytes = Zeroizing::new([0; VaultId::LEN + 32]);
@@ -182,14 +135,14 @@ impl OperatorKey {
     }
 }
 
-/// A new Ed25519 key, as every server and every admission has one.
+/// A new Ed25519 key, for a server or an admission.
 pub fn generate_signing_key() -> Result<SigningKey, NoRandom> {
     let seed = Zeroizing::new(random::<32>()?);
     Ok(SigningKey::from_bytes(&seed))
 }
 
-/// An admission whose signature by the operator was checked. Its times were not: they are checked against the moment
-/// that matters, which is now for credentials and the time of registration for a registration.
+/// An admission whose signature by the operator was checked. Its times are checked apart: for credentials against the
+/// present, for a registration against the time of registration.
 #[derive(Debug, Clone)]
 pub(crate) struct Admitted {
     pub(crate) vault_id: VaultId,
@@ -241,7 +194,7 @@ impl Admitted {
     }
 }
 
-/// Credentials, read and found to be signed by the operator they name.
+/// Credentials that were read and carry a good signature of the operator they name.
 pub struct VaultCredentials {
     record: Credentials,
     operator: VerifyingKey,
@@ -256,7 +209,7 @@ impl std::fmt::Debug for VaultCredentials {
 }
 
 impl VaultCredentials {
-    /// Reads a credentials file and checks the signature. Ask `check` whether they are still valid.
+    /// Reads a credentials file and checks the signature. `check` says whether it is still valid.
     pub fn parse(text: &str) -> Result<Self, CredentialsError> {
         let malformed = |why: &str| CredentialsError::Malformed {
             what: "credentials file",
@@ -300,7 +253,7 @@ impl VaultCredentials {
         })
     }
 
-    /// The text of the file: secret.
+    /// The text of the file. It is secret.
     #[must_use]
     pub fn to_text(&self) -> Zeroizing<String> {
         armor::write(CREDENTIALS_LABEL, &Zeroizing::new(self.record.encode_to_vec()))
@@ -324,7 +277,7 @@ impl VaultCredentials {
         self.admitted.vault_id
     }
 
-    /// The operator they pin.
+    /// The public key of the operator that issued them.
     #[must_use]
     pub fn operator_key(&self) -> &VerifyingKey {
         &self.operator
@@ -376,7 +329,7 @@ impl VaultCredentials {
     }
 }
 
-/// A region's name, as it stands in descriptors and messages.
+/// A region's name in descriptors and messages.
 #[must_use]
 pub fn region_name(region: Region) -> &'static str {
     match region {
@@ -387,5 +340,4 @@ pub fn region_name(region: Region) -> &'static str {
 }
 
 #[cfg(test)]
-#[path = "credentials_tests.rs"]
 mod tests;

@@ -1,10 +1,11 @@
-//! The descriptor `lockstone.json`: what a vault is. Written once by `vault create`, read by everybody first.
+//! The descriptor `lockstone.json`: what a vault is. `vault create` writes it once; it is the first object that is read.
 //!
-//! It is JSON, written exactly as `to_json` does (two spaces, this order, a newline at the end), so that any changed byte
-//! shows. The operator signs, under Ed25519, `"lockstone v1 descriptor\0"` followed by a line for each field in this order:
+//! It is JSON, written exactly as `to_json` does (two spaces, this order, a newline at the end), so that every changed byte is
+//! noticed. The operator signs, with Ed25519, `"lockstone v1 descriptor\0"` followed by a line for each field in this order:
 //!
 //! ```text
-//! format=<len>:<value>\n  vault_id=…  operator_key=…  created=…  region=…  url=…  (both for each region)  tenant=…  soft_delete_days=…
+//! format=<len>:<value>\n  vault_id=…  operator_key=…  created=…  region=…  url=…  (both for each region)  tenant=…
+//! soft_delete_days=…
 //! ```
 //!
 //! where `<value>` is the field as it stands in the JSON (numbers in decimal, an absent tenant as the empty string) and
@@ -24,7 +25,7 @@ use crate::store::names;
 
 const CONTEXT: &str = "lockstone v1 descriptor\0";
 
-/// Soft-delete days unless the operator says otherwise.
+/// The default number of soft-delete days.
 pub const SOFT_DELETE_DAYS: u32 = 14;
 
 /// What a vault is.
@@ -32,19 +33,19 @@ pub const SOFT_DELETE_DAYS: u32 = 14;
 pub struct Descriptor {
     /// The vault.
     pub vault_id: VaultId,
-    /// Whose word counts for registrations.
+    /// The operator's public key, which admits servers.
     pub operator_key: VerifyingKey,
     /// When it was made.
     pub created: Timestamp,
     /// The primary region first.
     pub regions: Vec<RegionUrl>,
-    /// Whose backups these are, if the operator has several customers.
+    /// The customer whose backups these are, if the operator has several.
     pub tenant: Option<String>,
     /// How long a deleted point can be brought back, days.
     pub soft_delete_days: u32,
 }
 
-/// Where a region of the vault is.
+/// A region of the vault.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RegionUrl {
@@ -111,8 +112,8 @@ impl Descriptor {
         json.text().map_err(damaged)
     }
 
-    /// Reads the object and checks the signature by the operator's key that stands in it. Whether that operator is the
-    /// right one only a pin can say.
+    /// Reads the object and checks its signature with the operator's key that stands in it. Only a pin can tell whether that
+    /// is the right operator.
     pub fn parse(object: &[u8]) -> Result<Self, VaultError> {
         let any: serde_json::Value = serde_json::from_slice(object).map_err(damaged)?;
         let format = any

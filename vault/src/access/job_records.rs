@@ -1,6 +1,6 @@
-//! Job records: what the operator sees of a server's jobs, `jobs/<server>/<job>/<n>`. The server writes one when a job
-//! starts and one when it ends, each signed and never changed. They are news, not truth: a job whose last record is missing
-//! or damaged has still done what the log says.
+//! Job records: what the operator sees of a server's jobs, `jobs/<server>/<job>/<n>`. The server writes one record when a job
+//! starts and one when it ends. Each is signed and never changed. They only inform: what a job committed stands in the log,
+//! even if its last record is missing or damaged.
 
 use std::collections::BTreeMap;
 
@@ -19,7 +19,7 @@ use crate::store::{Store, names};
 const CONTEXT: &[u8] = b"lockstone v1 job\0";
 
 /// Signs and writes a job record. Its ids must be ids of their kinds; `number` is 0 when the job starts, 1 when it ends.
-/// Writing the same record twice is fine: the first one stands.
+/// Writing the same record again changes nothing: the first one stays.
 pub async fn write_job(store: &Store, record: &JobRecord, key: &SigningKey) -> Result<(), VaultError> {
     let bad = |_| VaultError::damaged(DamageKind::Job, "a new job record", "its ids are no ids");
     let server = ServerId::try_from(record.server_id.as_ref()).map_err(bad)?;
@@ -56,8 +56,8 @@ fn verify(vault: VaultId, server: &Server, job: JobId, number: u32, object: &[u8
     if here { Ok(record) } else { Err("it belongs elsewhere") }
 }
 
-/// The last record of each job, of one server or of all, oldest start first. Records that are damaged or of servers
-/// without a valid registration are named and left out.
+/// The last record of each job of one server or of all, oldest start first. Damaged records, and records of servers
+/// without a valid registration, are reported and left out.
 pub async fn list_jobs(
     store: &Store,
     vault: VaultId,

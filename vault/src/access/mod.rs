@@ -2,5 +2,8 @@
 
 pub mod credentials;
 pub mod descriptor;
+mod error;
 pub mod job_records;
 pub mod registration;
+
+pub use error::CredentialsError;

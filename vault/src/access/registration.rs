@@ -1,8 +1,8 @@
-//! Registrations: which servers may write to the vault, and with which key. `servers/<server>/registration` is a
-//! `SignedRegistration`: what the server says of itself, signed by its own key and by the admission key that the operator
-//! signed. So a reader who knows the operator's key knows every server's key.
+//! Registrations: which servers may write to the vault, and with which keys. `servers/<server>/registration` is a
+//! `SignedRegistration`: the server's name, domain and key, signed with that key and with an admission key that the operator
+//! signed. So a reader who knows the operator's key can trust every server's key.
 //!
-//! A `Servers` is the directory that signatures of log entries and job records are checked against.
+//! `Servers` is the directory with which signatures of log entries and job records are checked.
 
 use std::collections::BTreeMap;
 
@@ -21,9 +21,9 @@ use crate::error::VaultError;
 use crate::store::{Store, StoreError, names};
 
 const CONTEXT: &[u8] = b"lockstone v1 registration\0";
-/// Longest server name, bytes.
+/// The longest server name, bytes.
 pub const NAME_MAX: usize = 255;
-/// Registrations read at a time.
+/// How many registrations are read at the same time.
 const READ_AHEAD: usize = 8;
 
 /// A registered server.
@@ -48,14 +48,14 @@ pub struct NewServer<'a> {
     pub id: ServerId,
     /// Its name: 1 to `NAME_MAX` bytes, no control characters.
     pub name: &'a str,
-    /// The domain it joins or founds.
+    /// The domain it joins or begins.
     pub domain: DomainId,
     /// Its signing key.
     pub key: &'a SigningKey,
 }
 
-/// Signs a registration with the server's and the admission's key. Fails if the credentials are not valid now, or not for
-/// the primary region.
+/// Makes a registration, signed with the server's key and the admission key. Fails if the credentials are not valid now,
+/// or not for the primary region.
 pub(crate) fn register(
     credentials: &VaultCredentials,
     server: &NewServer<'_>,
@@ -142,6 +142,15 @@ pub fn verify(vault: VaultId, operator: &VerifyingKey, server: ServerId, object:
     })
 }
 
+/// What a registered machine knows of its vault, so that no other can take its place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct VaultPin {
+    /// The vault.
+    pub vault_id: VaultId,
+    /// Its operator.
+    pub operator_key: VerifyingKey,
+}
+
 /// The servers of a vault, by their ids.
 #[derive(Debug, Clone, Default)]
 pub struct Servers(BTreeMap<ServerId, Server>);
@@ -158,7 +167,7 @@ impl Servers {
         self.0.values()
     }
 
-    /// The servers of that name, the one registered last first: a server that registers again gets a new id.
+    /// The servers of that name, newest registration first. A server that registers again gets a new id.
     #[must_use]
     pub fn by_name(&self, name: &str) -> Vec<&Server> {
         let mut found: Vec<&Server> = self.iter().filter(|server| server.name == name).collect();
@@ -171,8 +180,8 @@ impl Servers {
         self.0.insert(server.id, server);
     }
 
-    /// Adds a key that the caller knows to be the server's, as an agent knows its own, unless the server's registration
-    /// was read. So a damaged registration does not hide a server's points.
+    /// Adds a key that the caller knows to be the server's, such as the agent's own, unless the server's registration was
+    /// read. So a damaged registration does not hide a server's points.
     pub fn trust(&mut self, id: ServerId, domain: DomainId, key: VerifyingKey) {
         let server = Server {
             id,
@@ -185,17 +194,13 @@ impl Servers {
     }
 
     /// Reads and checks all registrations of a vault. Those that are damaged or forged are named and left out.
-    pub(crate) async fn load(
-        store: &Store,
-        vault: VaultId,
-        operator: &VerifyingKey,
-    ) -> Result<(Self, Vec<Damage>), VaultError> {
+    pub(crate) async fn load(store: &Store, pin: &VaultPin) -> Result<(Self, Vec<Damage>), VaultError> {
         let folders = store.folders(names::SERVERS).await?;
         let read = futures::stream::iter(folders).map(|folder| async move {
             let Ok(id) = folder.parse::<ServerId>() else {
                 return Ok(None);
             };
-            match load_one(store, vault, operator, id).await {
+            match load_one(store, pin, id).await {
                 Ok(found) => Ok(Some(found)),
                 Err(error) => Err(error),
             }
@@ -210,15 +215,26 @@ impl Servers {
         }
         Ok((servers, damage))
     }
+
+    /// Looks for a server that may have registered since the servers were listed; says whether it is known now.
+    pub(crate) async fn look_for(
+        &mut self,
+        store: &Store,
+        pin: &VaultPin,
+        server: ServerId,
+    ) -> Result<bool, StoreError> {
+        match load_one(store, pin, server).await? {
+            Ok(found) => {
+                self.insert(found);
+                Ok(true)
+            }
+            Err(_) => Ok(false),
+        }
+    }
 }
 
-/// One registration: the server, or the damage to the object.
-pub(crate) async fn load_one(
-    store: &Store,
-    vault: VaultId,
-    operator: &VerifyingKey,
-    id: ServerId,
-) -> Result<Result<Server, Damage>, StoreError> {
+/// Reads one registration. Returns the server, or the damage to the object.
+async fn load_one(store: &Store, pin: &VaultPin, id: ServerId) -> Result<Result<Server, Damage>, StoreError> {
     let name = names::registration(id);
     let object = match store.get(&name, RECORD_MAX).await {
         Ok(object) => object,
@@ -227,7 +243,8 @@ pub(crate) async fn load_one(
         }
         Err(error) => return Err(error),
     };
-    Ok(verify(vault, operator, id, &object).map_err(|why| Damage::new(DamageKind::Registration, name, why)))
+    let read = verify(pin.vault_id, &pin.operator_key, id, &object);
+    Ok(read.map_err(|why| Damage::new(DamageKind::Registration, name, why)))
 }
 
 #[cfg(test)]

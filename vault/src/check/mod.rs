@@ -1,13 +1,15 @@
-//! Check: whether everything that the recovery points need is in the vault and whole, and if not, what is damaged and which
-//! points and paths that costs.
+//! Check: whether everything that the recovery points need is in the vault and whole. If not: what is damaged, and which points
+//! and paths that costs.
 //!
-//! In this order: descriptor, registrations, job records and key slots; the log, every entry anew from the store; the
-//! segments it names; the packs, by a listing, and on request their content, every frame opened and every chunk id
-//! recomputed; at last the trees of all points that are not forgotten, down to every chunk. Nothing stops at damage. Pages
-//! and folders that several points share are looked at once, unless there is damage in them.
+//! # Order
+//! First descriptor, registrations, job records and key slots. Then the log, with every entry read from the store again. Then
+//! the segments that it names. Then the packs: a listing shows whether they are there, and on request their content is read,
+//! every frame opened and every chunk id computed again. Last the trees of all points that are not forgotten, down to every
+//! chunk. Damage never stops the check. Pages and folders that several points share are checked once, unless they have damage.
 //!
-//! This crate has no threads: the caller says how work on packs is spread (`Spawn`). Memory: a segment, and for each
-//! worker about 16 MiB; which folders are known to be whole is noted in the index, under keys that begin with `SCRATCH`.
+//! # Cost
+//! This crate starts no threads: the caller says how work on packs is run (`Spawn`). Memory: one segment, and about 16 MiB for
+//! each worker. The folders that are known to be whole are noted in the index, under keys that begin with `SCRATCH`.
 
 mod pack;
 mod trees;
@@ -34,24 +36,24 @@ use crate::vault::Vault;
 pub use crate::damage::{Damage, DamageKind, PATHS_MAX};
 pub use pack::{Lost, PackJob, PackOutcome, check_pack};
 
-/// Journal keys that begin so are check's own.
+/// The prefix of the keys under which check keeps its notes in the index.
 pub const SCRATCH: &[u8] = b"check/";
 
-/// What is checked.
+/// What a check reads.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct CheckOptions {
-    /// Of how many packs the content is read, percent; `None` for none. A listing shows the rest to be there.
+    /// The percentage of packs whose content is read; `None` for none. For the others a listing shows that they are there.
     pub read_data: Option<f64>,
-    /// Which packs that are: another number gives another sample.
+    /// Selects the packs in the sample: another number gives another sample.
     pub sample: u64,
-    /// Packs read at a time, at least 1.
+    /// How many packs are read at the same time, at least 1.
     pub workers: usize,
 }
 
-/// How far a check is.
+/// The progress of a check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CheckProgress {
-    /// What is being looked at: `log`, `segments`, `packs`, `data` or `points`.
+    /// The current phase: `log`, `segments`, `packs`, `data` or `points`.
     pub what: &'static str,
     /// How many of them are done.
     pub done: u64,
@@ -59,27 +61,27 @@ pub struct CheckProgress {
     pub total: u64,
 }
 
-/// What a check found.
+/// The result of a check.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct CheckReport {
-    /// Packs that were looked for.
+    /// How many packs were looked for.
     pub packs: u64,
-    /// Packs whose content was read.
+    /// How many packs were read.
     pub packs_read: u64,
-    /// Bytes read of them.
+    /// How many bytes of packs were read.
     pub bytes_read: u64,
-    /// Chunks that points were found to need; those in shared folders count once.
+    /// How many chunks the points need. Chunks in shared folders count once.
     pub chunks: u64,
-    /// Points whose trees were walked.
+    /// How many points were walked.
     pub points: u64,
     /// Everything that is damaged.
     pub damaged: Vec<Damage>,
-    /// Whether it was cancelled, and so says little.
+    /// Whether the check was cancelled. Then the report is incomplete.
     pub cancelled: bool,
 }
 
 impl CheckReport {
-    /// Whether all that was looked at is whole.
+    /// Whether everything that was checked is whole.
     #[must_use]
     pub fn is_ok(&self) -> bool {
         self.damaged.is_empty() && !self.cancelled
@@ -88,11 +90,11 @@ impl CheckReport {
 
 /// How work on packs is run.
 pub trait Spawn: Sync {
-    /// Runs the work somewhere and gives back its outcome; `tokio::spawn` will do.
+    /// Runs the work and returns its result, as `tokio::spawn` does.
     fn spawn(&self, work: BoxFuture<'static, PackOutcome>) -> BoxFuture<'static, PackOutcome>;
 }
 
-/// Runs all work where the check itself runs.
+/// Runs all work in the task of the check itself.
 #[derive(Debug, Clone, Copy)]
 pub struct Inline;
 
@@ -104,11 +106,11 @@ impl Spawn for Inline {
 
 /// Whether the caller wants to stop.
 pub type Cancelled<'a> = dyn Fn() -> bool + Sync + 'a;
-/// Hears how far the check is.
+/// Is told of the progress.
 pub type OnProgress<'a> = dyn Fn(CheckProgress) + Sync + 'a;
 
-/// Checks a domain and what of the vault it relies on. An error means that the check could not go on; damage is in the
-/// report.
+/// Checks a domain and the parts of the vault it relies on. An error means that the check could not go on. Damage is
+/// reported, not an error.
 pub async fn check(
     domain: &Arc<Domain>,
     options: &CheckOptions,
@@ -145,9 +147,9 @@ struct Check<'a> {
     progress: &'a OnProgress<'a>,
     cancelled: &'a Cancelled<'a>,
     report: CheckReport,
-    /// Packs that lost something, by their numbers in the index.
+    /// The packs that lost something, by their numbers in the index.
     lost: HashMap<u32, Lost>,
-    /// Packs whose content was looked at, a bit each.
+    /// The packs whose content was read, one bit each.
     seen: Vec<u64>,
 }
 
@@ -173,7 +175,7 @@ impl Check<'_> {
         (self.cancelled)()
     }
 
-    /// The damage to that object, which is new unless it is known.
+    /// The reported damage to that object. It is added if it is new.
     fn damage(&mut self, new: Damage) -> &mut Damage {
         let known = self.report.damaged.iter().position(|known| known.object == new.object);
         let at = known.unwrap_or_else(|| {
@@ -184,7 +186,7 @@ impl Check<'_> {
         &mut self.report.damaged[at]
     }
 
-    /// What stands beside the domain: none of it costs a point, but somebody will miss it.
+    /// Checks the descriptor, registrations, job records and key slots. Damage to them costs no point.
     async fn records(&mut self) -> Result<Servers, VaultError> {
         let vault = self.domain.vault();
         match Vault::open_pinned(self.domain.store().clone(), &vault.pin()).await {
@@ -203,7 +205,7 @@ impl Check<'_> {
         Ok(servers)
     }
 
-    /// Servers whose registration is gone without a trace: their keys are known here, or their points in the log.
+    /// Finds servers whose registration is missing: servers whose key is known here, or that have points in the log.
     fn unregistered(&mut self, servers: &Servers, view: &LogView) {
         let named = view.points.iter().map(|point| point.server).chain(self.domain.server());
         let missing: BTreeSet<ServerId> = named.filter(|server| servers.get(*server).is_none()).collect();
@@ -213,7 +215,7 @@ impl Check<'_> {
         }
     }
 
-    /// The log's damage, and the point that each damaged entry committed, where the cache still knows.
+    /// Reports the damage to the log, with the point that each damaged entry committed, if the cache still knows it.
     fn log(&mut self, view: &LogView, damage: Vec<Damage>) {
         for new in view.damage.iter().cloned().chain(damage) {
             let n = names::log_position(&new.object).filter(|_| new.kind == DamageKind::Log);
@@ -229,7 +231,7 @@ impl Check<'_> {
         }
     }
 
-    /// Every pack the index knows is in the vault, with the right length.
+    /// Checks that every pack in the index is in the vault and has the right length.
     async fn presence(&mut self) -> Result<(), VaultError> {
         let domain = self.domain.id();
         for first in 0..=u8::MAX {
@@ -259,7 +261,7 @@ impl Check<'_> {
                 let name = names::pack(domain, &id);
                 let len = match there.get(&name) {
                     Some(len) => Some(*len),
-                    // A listing may lag behind.
+                    // A listing may be old, so the object itself is asked for.
                     None => self.domain.store().head(&name).await?,
                 };
                 match len {
@@ -269,7 +271,7 @@ impl Check<'_> {
                         self.lost.insert(number, Lost::All);
                         self.damage(Damage::new(DamageKind::Pack, name, "it is missing"));
                     }
-                    // Which frames that costs shows when it is read.
+                    // Reading the pack will show which frames are lost.
                     Some(len) => {
                         let reason = format!("it has {len} bytes instead of {}", pack.len);
                         self.lost.insert(number, Lost::Unknown);
@@ -282,7 +284,7 @@ impl Check<'_> {
         Ok(())
     }
 
-    /// Every segment opens, and the content of the packs it lists is what it says, as far as asked.
+    /// Checks that every segment opens and, as far as requested, that the packs it lists have the right content.
     async fn segments(&mut self, segments: &[SegmentId]) -> Result<(), VaultError> {
         for (at, id) in segments.iter().enumerate() {
             if self.is_cancelled() {
@@ -320,7 +322,7 @@ impl Check<'_> {
         self.unlisted_packs().await
     }
 
-    /// Packs of segments that can no longer be read, which the cache still knows: by their own directories.
+    /// Checks packs of unreadable segments that the cache still knows, with the directories in the packs.
     async fn unlisted_packs(&mut self) -> Result<(), VaultError> {
         for first in 0..=u8::MAX {
             let mut known = Vec::new();
@@ -371,7 +373,7 @@ impl Check<'_> {
         }))
     }
 
-    /// Whether the pack's content is to be read: once, if it is in the sample, or if its length is wrong.
+    /// Whether the pack has to be read: only once, and only if it is in the sample or has a wrong length.
     fn is_wanted(&self, id: &PackId, number: u32) -> bool {
         let seen = self
             .seen
@@ -442,5 +444,4 @@ fn is_sampled(id: &PackId, percent: f64, sample: u64) -> bool {
 }
 
 #[cfg(test)]
-#[path = "check_tests.rs"]
 mod tests;

@@ -1,5 +1,5 @@
-//! The content of one pack: header, directory, every frame, every chunk. Needs nothing but keys and store, so that many can
-//! be looked at at once.
+//! Checking the content of one pack: header, directory, every frame, every chunk. It needs only the keys and the store, so many
+//! packs can be checked at the same time.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -11,15 +11,15 @@ use lockstone_proto::vault::{ChunkKind, Frame, PackDirectory};
 use crate::crypto::keys::Keys;
 use crate::error::VaultError;
 use crate::pack::frame::Decompressor;
-use crate::pack::{HEADER_LEN, PackSeal, read_directory_len, verify_frame};
+use crate::pack::{FramePosition, HEADER_LEN, PackSeal, read_directory_len, verify_frame};
 use crate::store::{Store, StoreError, names};
 
-/// Neighbouring frames are fetched together up to this many bytes.
+/// Neighbouring frames are fetched together, up to this many bytes.
 const FETCH: u64 = 4 << 20;
-/// Most problems that a reason lists.
+/// The most problems that one reason lists.
 const REASONS: usize = 3;
 
-/// A pack to look at.
+/// A pack to check.
 #[derive(Debug, Clone)]
 pub struct PackJob {
     /// Its number in the index.
@@ -30,20 +30,20 @@ pub struct PackJob {
     pub kind: ChunkKind,
     /// How long it should be, bytes.
     pub len: u64,
-    /// Its directory as a segment has it; `None` where its own has to do.
+    /// Its directory in a segment; `None` if the directory in the pack has to be used.
     pub directory: Option<PackDirectory>,
 }
 
-/// What a damaged pack lost.
+/// What a damaged pack has lost.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Lost {
-    /// Nothing that a point needs: header, directory or length are wrong, the frames open.
+    /// Nothing that a point needs: header, directory or length are wrong, but the frames open.
     Nothing,
-    /// These frames, ascending.
+    /// The frames with these ordinals, ascending.
     Frames(Vec<u32>),
-    /// All of it.
+    /// Everything.
     All,
-    /// It was not read yet.
+    /// Not known yet: the pack was not read.
     Unknown,
 }
 
@@ -58,7 +58,7 @@ impl Lost {
     }
 }
 
-/// What became of looking at a pack.
+/// The result of checking a pack.
 #[derive(Debug)]
 pub struct PackOutcome {
     /// Its number in the index.
@@ -69,14 +69,14 @@ pub struct PackOutcome {
     pub bytes_read: u64,
     /// What is wrong with it, if anything.
     pub damage: Option<String>,
-    /// What that costs.
+    /// What is lost.
     pub lost: Lost,
-    /// Why it could not be looked at: nothing is known about it then.
+    /// Why the pack could not be checked. Then nothing is known about it.
     pub error: Option<VaultError>,
 }
 
-/// Reads a pack and opens all of it. Takes at most about 16 MiB of memory, and the processor for as long as it takes to
-/// open and hash its bytes.
+/// Reads a pack and opens all of it. Takes at most about 16 MiB of memory. It also opens and hashes the bytes, which blocks
+/// the calling task.
 pub async fn check_pack(keys: Arc<Keys>, store: Store, job: PackJob) -> PackOutcome {
     let (number, id) = (job.number, job.id);
     let mut look = Look {
@@ -146,7 +146,7 @@ impl Look {
         self.frames(&directory.frames, len).await
     }
 
-    /// Bytes of the object; `None` if they are not there, which `len` should have told.
+    /// A range of the object; `None` if it is not there.
     async fn read(&mut self, range: Range<u64>) -> Result<Option<Bytes>, StoreError> {
         match self.store.get_range(&self.name, range).await {
             Ok(bytes) => {
@@ -254,10 +254,12 @@ impl Look {
         raw: &mut Vec<u8>,
     ) -> Result<(), String> {
         let codec = frame.codec();
-        let payload = self
-            .seal
-            .open_frame_slice(ordinal, frame.raw_len, codec, sealed)
-            .map_err(|why| why.to_string())?;
+        let at = FramePosition {
+            ordinal,
+            raw_len: frame.raw_len,
+            codec,
+        };
+        let payload = self.seal.open_frame_slice(at, sealed).map_err(|why| why.to_string())?;
         decompressor
             .decompress(codec, payload, frame.raw_len as usize, raw)
             .map_err(|why| format!("frame {ordinal}: {why}"))?;

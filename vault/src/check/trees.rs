@@ -1,7 +1,7 @@
-//! The trees of all points: every page and every chunk they need is in a pack that is whole, as far as is known.
+//! Checking the trees of all points: whether every page and chunk they need is in a pack that is whole, as far as is known.
 //!
-//! A folder in which nothing is damaged is noted by its top page, and not looked at again when another point shares it. One
-//! with damage in it is looked at for every point, so that each point's paths are named.
+//! A folder without damage is noted by its top page and not checked again when another point shares it. A folder with damage
+//! is checked for every point, so that the paths of each point are reported.
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -15,10 +15,10 @@ use crate::log::LogView;
 use crate::points::{PageSource, TreeWalk, Walked, folder_page};
 use crate::store::names;
 
-/// Chunks that are looked up together.
+/// How many chunks are looked up together.
 const BATCH: usize = 4096;
 
-/// Walks the points that are not forgotten, newest first: those are missed most.
+/// Walks the points that are not forgotten, newest first, because those are needed most.
 pub(super) async fn check_points(check: &mut Check<'_>, view: &LogView) -> Result<(), VaultError> {
     let points: Vec<_> = view.alive().rev().collect();
     for (at, point) in points.iter().enumerate() {
@@ -49,7 +49,7 @@ pub(super) async fn check_points(check: &mut Check<'_>, view: &LogView) -> Resul
     Ok(())
 }
 
-/// Pages as restore would find them on a machine without a cache: only from packs that are whole.
+/// Reads pages as a restore on a machine without a cache would: only from packs that are whole.
 struct WholePages<'a> {
     domain: &'a Domain,
     lost: &'a std::collections::HashMap<u32, super::Lost>,
@@ -99,14 +99,14 @@ impl PageSource for WholePages<'_> {
 /// The walk of one point.
 struct Walk {
     point: PointId,
-    /// Files whose chunks are not looked up yet.
+    /// Files whose chunks were not looked up yet.
     files: Vec<(Vec<u8>, Bytes)>,
     queued: usize,
-    /// Folders that were entered: top page, length of the path, whether something in it is damaged.
+    /// The open folders: top page, length of the path, and whether something in the folder is damaged.
     folders: Vec<(Option<ChunkId>, usize, bool)>,
-    /// Folders that were left and seem whole, with their paths: noted once their files were looked up.
+    /// Folders that were left and seem whole, with their paths. They are noted after their files were looked up.
     whole: Vec<(ChunkId, Vec<u8>)>,
-    /// Damage found, with the path it costs, until the borrow of the check allows to report it.
+    /// Damage that was found but not reported yet, with the path it costs.
     damaged: Vec<(Damage, Vec<u8>)>,
 }
 
@@ -157,7 +157,7 @@ impl Walk {
                 Walked::Damaged { path, error } => {
                     let path = if path.is_empty() { b"/".to_vec() } else { path };
                     self.spoil(&path);
-                    let damage = Damage::of(error, DamageKind::Page, "a page")?;
+                    let damage = error.into_damage(DamageKind::Page, "a page")?;
                     self.damaged.push((damage, path));
                 }
             }
@@ -181,11 +181,11 @@ impl Walk {
         }
     }
 
-    /// Nothing above that path is whole.
+    /// Marks the folders above that path as damaged.
     fn spoil(&mut self, path: &[u8]) {
         let is_above = |folder: &[u8]| path.starts_with(folder) && matches!(path.get(folder.len()), None | Some(b'/'));
         self.whole.retain(|(_, folder)| !is_above(folder));
-        // The folders that are open all lie on one path; those on the way to the damage are above it.
+        // All open folders lie on one path, so those whose path is a prefix are above the damage.
         for (_, len, spoiled) in &mut self.folders {
             if *len <= path.len() {
                 *spoiled = true;
@@ -193,7 +193,7 @@ impl Walk {
         }
     }
 
-    /// Queues a file's chunks; of a large file, list by list.
+    /// Queues the chunks of a file. Those of a large file are queued list by list.
     async fn file(&mut self, pages: &WholePages<'_>, path: Vec<u8>, entry: &Entry) -> Result<(), VaultError> {
         let Some(content) = &entry.content else { return Ok(()) };
         let mut lists = vec![(content.clone(), 0_u64)];
@@ -214,7 +214,7 @@ impl Walk {
                         Ok(below) => lists.push((below, at)),
                         Err(error) if error.is_damage() => {
                             self.spoil(&path);
-                            let damage = Damage::of(error, DamageKind::Page, "a content list")?;
+                            let damage = error.into_damage(DamageKind::Page, "a content list")?;
                             self.damaged.push((damage, path.clone()));
                         }
                         Err(error) => return Err(error),
@@ -226,7 +226,7 @@ impl Walk {
         Ok(())
     }
 
-    /// Looks the queued chunks up, and notes the folders that are whole.
+    /// Looks up the queued chunks, and notes the folders that are whole.
     fn look_up(&mut self, check: &mut Check<'_>, pages: &WholePages<'_>) -> Result<(), VaultError> {
         let files = std::mem::take(&mut self.files);
         self.queued = 0;
@@ -246,7 +246,7 @@ impl Walk {
                     }
                     Some(_) => continue,
                 };
-                let damage = Damage::of(error, DamageKind::Chunk, "a chunk")?;
+                let damage = error.into_damage(DamageKind::Chunk, "a chunk")?;
                 if worst.as_ref() != Some(&damage.object) {
                     worst = Some(damage.object.clone());
                     self.damaged.push((damage, path.clone()));
@@ -267,8 +267,8 @@ impl Walk {
         Ok(())
     }
 
-    /// Adds what a damage costs to the report. Chunks that no readable segment names are put down to the segment that
-    /// cannot be read, if there is just one.
+    /// Reports damage and what it costs. Chunks that no readable segment lists count as damage to the unreadable segment,
+    /// if there is exactly one.
     fn report(&self, check: &mut Check<'_>, mut damage: Damage, path: Vec<u8>) {
         if damage.kind == DamageKind::Chunk {
             let mut segments = check

@@ -1,5 +1,5 @@
-//! Secrets as text: base64 in lines of 64 between BEGIN and END lines, as people know it from PEM. For credentials and
-//! operator keys.
+//! Secrets as text, in a form like PEM: base64 in lines of 64 between BEGIN and END lines. Used for credentials and operator
+//! keys.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -23,7 +23,7 @@ pub(crate) fn write(label: &str, bytes: &[u8]) -> Zeroizing<String> {
     text
 }
 
-/// The bytes of the text. Lines before BEGIN and behind END are ignored, as are spaces at the ends of lines.
+/// The bytes of the text. Lines before BEGIN and after END are ignored, and spaces at the ends of lines.
 pub(crate) fn read(label: &str, text: &str) -> Result<Zeroizing<Vec<u8>>, &'static str> {
     if text.len() > MAX {
         return Err("it is too long");

@@ -1,5 +1,5 @@
-//! The keys of a domain. One random master key; every other key is derived from it by BLAKE3 `derive_key` with a context
-//! of its own, so that no key serves two purposes. Called by everything that names, seals or opens something.
+//! The keys of a domain. There is one random master key. Every other key is derived from it by BLAKE3 `derive_key` with its
+//! own context, so that no key serves two purposes.
 //!
 //! ```text
 //! master ─┬─ "lockstone v1 data chunk id"   ids of data chunks (keyed BLAKE3)
@@ -21,7 +21,7 @@ use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 use crate::crypto::multi_hash::keyed_hashes;
 
-/// The operating system gave no random bytes.
+/// The operating system could not give random bytes.
 #[derive(Debug, Clone, Copy, thiserror::Error)]
 #[error("the operating system gives no random bytes: {0}")]
 pub struct NoRandom(#[from] getrandom::Error);
@@ -138,7 +138,7 @@ impl Keys {
         table
     }
 
-    /// A number that decides whether a tree page ends behind the item of that name on a page of that level.
+    /// The number that decides whether a tree page of that level ends after the item of that name.
     pub(crate) fn page_end(&self, level: u32, name: &[u8]) -> u32 {
         let hash = blake3::Hasher::new_keyed(&self.page_ends)
             .update(&level.to_le_bytes())
@@ -162,7 +162,7 @@ impl Keys {
     }
 
     /// Every subkey by its name in `docs/vectors.json`.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "testing"))]
     pub(crate) fn named(&self) -> [(&'static str, &[u8; 32]); 7] {
         [
             ("data_chunk_id", &self.data_id),
@@ -182,8 +182,8 @@ impl fmt::Debug for Keys {
     }
 }
 
-/// The key of one object, and the commitment by which the object's header says which key it wants. AES-GCM alone does
-/// not commit to its key: a forger who knows two keys could make bytes that open under both.
+/// The key of one object and its commitment. The commitment in the object's header shows which key was used. AES-GCM alone
+/// does not commit to its key: a forger who knows two keys could make bytes that open with both.
 pub(crate) struct ObjectKey {
     pub(crate) key: Zeroizing<[u8; 32]>,
     pub(crate) commitment: [u8; 32],

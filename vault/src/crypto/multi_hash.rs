@@ -1,23 +1,24 @@
 //! Keyed BLAKE3 of many short messages at once. `Keys::chunk_ids` calls it for the chunks of a buffer or a frame.
 //!
-//! BLAKE3 is fast where it has 16 pieces of 1 KiB to lay side by side in the processor's lanes. A file of 3 KiB has three,
-//! so that hashed by itself it takes four times as long for each byte as a large one. Here the lanes are filled from many
-//! messages: first with the pieces that have the same place in theirs, then, level by level, with the nodes above them.
-//! Pieces at the end that are not full, messages of one piece, and long ones are hashed as ever.
+//! BLAKE3 is fast when it can hash 16 pieces of 1 KiB side by side in the SIMD lanes of the processor. A file of 3 KiB has
+//! only three pieces, so hashing it alone takes four times as long for each byte as hashing a large file. Here the lanes are
+//! filled from many messages: first with pieces that have the same place in their messages, then, level by level, with the
+//! nodes above them. The last piece of a message if it is not full, messages of one piece, and long messages are hashed in
+//! the ordinary way.
 //!
-//! Promise: each hash is what `blake3::keyed_hash` gives. The lanes themselves are the `blake3` crate's: its `platform`
-//! module is public but not documented, so the tests compare every shape with the documented function. What BLAKE3 calls
-//! a *chunk* is called a piece here, as chunks are something else in this program. Names and flags are those of the
-//! BLAKE3 paper, sections 2.1 to 2.4.
+//! Promise: each hash equals `blake3::keyed_hash` of the message. The SIMD code is that of the `blake3` crate. Its `platform`
+//! module is public but not documented, so the tests compare every shape with the documented function. A BLAKE3 *chunk* is
+//! called a piece here, because a chunk is something else in this program. Other names and flags are those of the BLAKE3
+//! paper, sections 2.1 to 2.4.
 
 use blake3::IncrementCounter;
 use blake3::platform::Platform;
 
-/// Bytes of a piece.
+/// The length of a piece, bytes.
 const PIECE: usize = blake3::CHUNK_LEN;
-/// Bytes of a block, of which a piece has 16 and a node one.
+/// The length of a block, bytes. A piece has 16 blocks, a node has one.
 const BLOCK: usize = blake3::BLOCK_LEN;
-/// Longer messages fill the lanes by themselves.
+/// Longer messages fill the lanes alone.
 const LONGEST: usize = 16 * PIECE;
 
 const CHUNK_START: u8 = 1 << 0;
@@ -29,14 +30,14 @@ const KEYED_HASH: u8 = 1 << 4;
 /// A chaining value, and at the root a hash.
 type Value = [u8; 32];
 
-/// A message that shares the lanes.
+/// A message that is hashed together with others.
 struct Short<'a> {
     bytes: &'a [u8],
-    /// Which of the messages it is.
+    /// Its index among the messages.
     index: usize,
-    /// Where its values lie among those of all, from level to level.
+    /// Where its values begin in the list of all values of a level.
     at: usize,
-    /// How many it has on this level; one is its hash.
+    /// How many values it has on this level. When it has one, that is its hash.
     count: usize,
 }
 
@@ -114,7 +115,7 @@ impl Lanes {
         }
     }
 
-    /// The value of a piece that is not full.
+    /// The value of the last piece if it is not full.
     fn last_piece(&self, mut piece: &[u8], number: u64) -> Value {
         let mut value = self.key;
         let mut flags = KEYED_HASH | CHUNK_START;
@@ -133,7 +134,7 @@ impl Lanes {
         bytes(&value)
     }
 
-    /// One level up: a node for each pair of values. One without a partner moves up as it is.
+    /// Goes one level up: a node for each pair of values. A value without a partner moves up unchanged.
     fn parents(&self, messages: &mut [Short<'_>], level: &[Value], above: &mut [Value]) {
         let (mut nodes, mut places) = (Vec::with_capacity(level.len() / 2), Vec::with_capacity(level.len() / 2));
         for at_root in [false, true] {

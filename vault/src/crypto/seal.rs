@@ -1,14 +1,13 @@
-//! AES-256-GCM under a key that is used for one object only. Everything sealed in the vault passes through here: packs,
-//! segments, key slots and log bodies. There are no random nonces: a key belongs to one object (or one slot, or one log
-//! entry), and the nonce is the ordinal of the piece within it, so that no nonce comes twice under one key.
+//! AES-256-GCM with a key for each object. Everything that is sealed in the vault is sealed here: packs, segments, key slots
+//! and log bodies. There are no random nonces. A key belongs to one object (or one slot, or one log entry), and the nonce is
+//! the ordinal of the part within it, so no nonce is used twice with one key.
 //!
-//! A nonce is 12 bytes: the ordinal as u64, little endian, then four zero bytes. The 16-byte tag stands behind the
-//! sealed bytes.
+//! A nonce has 12 bytes: the ordinal as u64, little endian, then four zero bytes. The 16-byte tag follows the sealed bytes.
 //!
-//! The work is done by aws-lc's assembly, four times as fast as portable code. An implementation that is wrong on one
-//! kind of processor would be wrong in both directions alike, and nobody would see it until the vault is read elsewhere:
-//! so `opens_elsewhere` asks a second implementation (`aes-gcm`) that shares no code with the first, and a pack is asked
-//! about once, by its directory, before it is uploaded.
+//! aws-lc does the work in assembly, four times as fast as portable code. If it were wrong on one kind of processor, it would
+//! seal and open wrongly in the same way, and the error would show only when another machine reads the vault. Therefore
+//! `opens_elsewhere` opens with a second implementation (`aes-gcm`) that shares no code with the first. Each pack is checked
+//! so once, by its directory, before it is uploaded.
 
 use std::fmt;
 use std::sync::Arc;
@@ -23,12 +22,12 @@ use zeroize::Zeroizing;
 /// A key that seals and opens. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct SealKey {
-    /// `None`: the library would not take the key, which it never refuses for 32 bytes; then nothing seals or opens.
+    /// `None` if the library refused the key, which it never does for 32 bytes. Then nothing can be sealed or opened.
     key: Option<Arc<LessSafeKey>>,
     bytes: Arc<Zeroizing<[u8; 32]>>,
 }
 
-/// The bytes are not what was sealed under this key, nonce and AAD: damaged, forged or misplaced.
+/// The bytes were not sealed with this key, nonce and AAD: they are damaged, forged or misplaced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the seal is broken")]
 pub(crate) struct SealBroken;
@@ -40,7 +39,7 @@ impl From<Unspecified> for SealBroken {
 }
 
 impl SealKey {
-    /// A key of 32 bytes that seals nothing but one object.
+    /// A key of 32 bytes. It must be used for one object only.
     pub(crate) fn new(key: &[u8; 32]) -> Self {
         let unbound = UnboundKey::new(&AES_256_GCM, key);
         Self {
@@ -74,15 +73,15 @@ impl SealKey {
             .seal_out_of_place_scatter(nonce, Aad::from(aad), plain, body, &[], tag)?)
     }
 
-    /// Opens all of `buf` and cuts the tag off. After a failure `buf` has nothing of use.
+    /// Opens all of `buf` and cuts the tag off. After a failure the content of `buf` is undefined.
     pub(crate) fn open_in_place(&self, nonce: u64, aad: &[u8], buf: &mut Vec<u8>) -> Result<(), SealBroken> {
         let len = self.open_slice(nonce, aad, buf)?.len();
         buf.truncate(len);
         Ok(())
     }
 
-    /// Opens a slice that ends with its tag and returns the part before the tag, opened. After a failure it has nothing
-    /// of use.
+    /// Opens a slice that ends with its tag and returns the part before the tag, opened. After a failure its content is
+    /// undefined.
     pub(crate) fn open_slice<'a>(
         &self,
         nonce: u64,
@@ -104,7 +103,7 @@ impl SealKey {
             .open_separate_gather(nonce, Aad::from(aad), body, tag, out)?)
     }
 
-    /// Whether another implementation of AES-256-GCM opens `sealed`, which ends with its tag, too.
+    /// Whether a second implementation of AES-256-GCM also opens `sealed`, which ends with its tag.
     pub(crate) fn opens_elsewhere(&self, nonce: u64, aad: &[u8], sealed: &[u8]) -> Result<(), SealBroken> {
         let (body, tag) = sealed.split_last_chunk::<TAG_LEN>().ok_or(SealBroken)?;
         let mut body = body.to_vec();

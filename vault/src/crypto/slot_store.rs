@@ -1,5 +1,5 @@
-//! Key slots in the vault: `domains/<domain>/keys/<slot>`. What a slot is and how it opens stands in `slots`; here they are
-//! found, stored, and tried.
+//! Key slots in the vault: `domains/<domain>/keys/<slot>`. This module finds, stores and tries them; `slots` describes what a
+//! slot is and how it opens.
 
 use lockstone_proto::ids::{DomainId, ServerId, SlotId};
 use lockstone_proto::limits::RECORD_MAX;
@@ -21,12 +21,12 @@ pub async fn put_slot(store: &Store, slot: &KeySlot) -> Result<SlotId, VaultErro
     Ok(id)
 }
 
-/// Deletes a slot, as after the passphrase was changed.
+/// Deletes a slot, for example after the passphrase was changed.
 pub async fn delete_slot(store: &Store, domain: DomainId, id: SlotId) -> Result<(), VaultError> {
     Ok(store.delete(&names::slot(domain, id)).await?)
 }
 
-/// The slots of a domain, newest first, and those that are damaged.
+/// The whole slots of a domain, newest first, and the damaged ones.
 pub async fn list_slots(store: &Store, domain: DomainId) -> Result<(Vec<KeySlot>, Vec<Damage>), VaultError> {
     let (mut slots, mut damage) = (Vec::new(), Vec::new());
     for listed in store.list_all(&names::slots(domain)).await? {
@@ -46,7 +46,7 @@ pub async fn list_slots(store: &Store, domain: DomainId) -> Result<(Vec<KeySlot>
     Ok((slots, damage))
 }
 
-/// Tries the slots of one kind until one opens. `Ok(Err(whole))` if none did; `whole` is how many were not damaged.
+/// Tries the slots of one kind until one opens. `Ok(Err(whole))` if none opened, where `whole` is how many are undamaged.
 async fn try_slots(
     store: &Store,
     domain: DomainId,
@@ -66,14 +66,14 @@ async fn try_slots(
         }
     }
     match damaged {
-        // A wrong key is only certain where a slot that is whole says so.
+        // Only an undamaged slot can show that the key is wrong.
         Some(damaged) if whole == 0 => Err(damaged),
         _ => Ok(Err(whole)),
     }
 }
 
-/// The master key of a domain, by its passphrase. Argon2 runs on the calling thread, once for each passphrase slot: up to
-/// seconds, and as much memory as the slot asks for.
+/// The master key of a domain, by its passphrase. Argon2 runs on the calling thread, once for each passphrase slot. It takes
+/// up to seconds, and as much memory as the slot asks for.
 pub async fn open_with_passphrase(
     store: &Store,
     domain: DomainId,
@@ -132,6 +132,7 @@ pub async fn open_with_recovery(store: &Store, domain: DomainId, printed: &str) 
 mod tests {
     use super::*;
     use crate::crypto::slots::{KdfParams, wrap_with_machine, wrap_with_passphrase, wrap_with_recovery};
+    use crate::error::Kind;
     use crate::testing::{block_on, folder_store};
 
     const SMALL: KdfParams = KdfParams {
@@ -165,7 +166,7 @@ mod tests {
                 master.as_bytes()
             );
             let error = open_with_passphrase(&store, domain, &wrong).await.unwrap_err();
-            assert!(matches!(error, VaultError::WrongPassphrase) && error.is_refused() && !error.is_damage());
+            assert!(matches!(error, VaultError::WrongPassphrase) && error.kind() == Kind::WrongKey);
             assert_eq!(
                 open_with_machine(&store, domain, server, &[7; 32])
                     .await

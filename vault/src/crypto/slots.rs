@@ -10,8 +10,8 @@
 //! sealed_key   = AES-256-GCM of the master key; nonce = 0; AAD = the encoded KeySlot without its last two fields
 //! ```
 //!
-//! Promise: parameters are checked before Argon2 runs or anything is allocated; a wrong key (`WrongKey`) and a damaged
-//! slot (`Damaged`) are told apart, the latter by the checksum behind the record.
+//! Promise: parameters are checked before Argon2 runs or anything is allocated. A wrong key (`WrongKey`) and a damaged slot
+//! (`Damaged`) are told apart by the checksum after the record.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -27,6 +27,7 @@ use zeroize::Zeroizing;
 
 use crate::crypto::keys::{MasterKey, NoRandom, random};
 use crate::crypto::seal::{SealBroken, SealKey};
+use crate::kind::Kind;
 
 const CHECKSUM_LEN: usize = 32;
 const SEALED_LEN: usize = 32 + TAG_LEN;
@@ -36,10 +37,10 @@ const ALPHABET: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
 const RECOVERY_LEN: usize = 35;
 const RECOVERY_GROUP: usize = 7;
 
-/// What Argon2id costs, for new passphrase slots.
+/// The Argon2id parameters of new passphrase slots.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct KdfParams {
-    /// Memory in KiB: 8 for each lane at least, `ARGON_MAX_MEMORY_KIB` at most.
+    /// Memory in KiB: at least 8 for each lane, at most `ARGON_MAX_MEMORY_KIB`.
     pub memory_kib: u32,
     /// Passes: 1 to `ARGON_MAX_PASSES`.
     pub passes: u32,
@@ -115,26 +116,39 @@ pub enum SlotError {
     /// The recovery key was mistyped: its own checksum does not fit.
     #[error("the recovery key is mistyped: {0}")]
     Mistyped(&'static str),
-    /// The slot is not what was written, or breaks the rules.
+    /// The slot was changed after it was written, or breaks the rules.
     #[error("the key slot is damaged: {0}")]
     Damaged(&'static str),
     /// It was written by a newer program.
     #[error("key slot format {0} is newer than this program reads")]
     Version(u32),
-    /// The slot wants another kind of secret.
+    /// The slot needs another kind of secret.
     #[error("the key slot is of another kind")]
     Kind,
-    /// Argon2 cannot run, as when its memory is not to be had.
+    /// Argon2 cannot run, for example because there is not enough memory.
     #[error("Argon2 with {memory_kib} KiB: {why}")]
     Argon {
-        /// The memory it wanted, KiB.
+        /// The memory it needs, KiB.
         memory_kib: u32,
-        /// What it says.
+        /// The error of Argon2.
         why: argon2::Error,
     },
     /// No random bytes for a new slot.
     #[error(transparent)]
     Random(#[from] NoRandom),
+}
+
+impl SlotError {
+    /// What kind of fault it is.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::WrongKey | Self::Mistyped(_) | Self::Kind => Kind::WrongKey,
+            Self::Damaged(_) => Kind::Damaged,
+            Self::Argon { .. } => Kind::Shortage,
+            Self::Version(_) | Self::Random(_) => Kind::Other,
+        }
+    }
 }
 
 /// Wraps the master key under a passphrase. Takes as long as `kdf` asks for.
@@ -205,7 +219,7 @@ pub fn encode_slot(slot: &KeySlot) -> Vec<u8> {
     object
 }
 
-/// Reads the slot object of that name in that domain and checks all of it that can be checked without a secret.
+/// Reads the slot object of that name in that domain, and checks everything that can be checked without a secret.
 pub fn decode_slot(domain: DomainId, id: SlotId, object: &[u8]) -> Result<KeySlot, SlotError> {
     if object.len() as u64 > RECORD_MAX {
         return Err(SlotError::Damaged("it is too long"));
@@ -243,7 +257,7 @@ fn blank(kind: SlotKind, domain: DomainId) -> Result<KeySlot, SlotError> {
     })
 }
 
-/// Every rule that needs no secret.
+/// Checks every rule that needs no secret.
 fn check(slot: &KeySlot, kind: SlotKind) -> Result<(), SlotError> {
     if slot.version > FORMAT_VERSION {
         return Err(SlotError::Version(slot.version));
@@ -287,7 +301,7 @@ fn kdf_of(slot: &KeySlot) -> KdfParams {
     }
 }
 
-fn stretch(slot: &KeySlot, passphrase: &Passphrase) -> Result<Zeroizing<[u8; 32]>, SlotError> {
+pub(crate) fn stretch(slot: &KeySlot, passphrase: &Passphrase) -> Result<Zeroizing<[u8; 32]>, SlotError> {
     let kdf = kdf_of(slot).check()?;
     let failed = |why| SlotError::Argon {
         memory_kib: kdf.memory_kib,
@@ -327,7 +341,7 @@ fn aad(slot: &KeySlot) -> Vec<u8> {
     .encode_to_vec()
 }
 
-fn wrap(mut slot: KeySlot, master: &MasterKey, secret: &[u8; 32]) -> Result<KeySlot, SlotError> {
+pub(crate) fn wrap(mut slot: KeySlot, master: &MasterKey, secret: &[u8; 32]) -> Result<KeySlot, SlotError> {
     let key = wrapping_key(&slot, secret)?;
     // Room for the tag, so that no copy of the key is left behind by a reallocation.
     let mut sealed = Vec::with_capacity(SEALED_LEN);
@@ -363,7 +377,7 @@ fn recovery_checksum(secret: &[u8; 32]) -> [u8; 3] {
 }
 
 /// Eight groups of seven characters: the secret and its checksum, five bits a character, most significant bit first.
-fn print_recovery(secret: &[u8; 32]) -> Zeroizing<String> {
+pub(crate) fn print_recovery(secret: &[u8; 32]) -> Zeroizing<String> {
     let mut text = Zeroizing::new(String::with_capacity(64));
     let (mut bits, mut held, mut count) = (0_u32, 0, 0);
     for byte in secret.iter().chain(&recovery_checksum(secret)) {
@@ -417,5 +431,4 @@ fn read_recovery(printed: &str) -> Result<Zeroizing<[u8; 32]>, SlotError> {
 }
 
 #[cfg(test)]
-#[path = "slots_tests.rs"]
-pub(crate) mod tests;
+mod tests;

@@ -1,5 +1,5 @@
-//! Appending to the log: find the end, validate what came since, create the next entry; where that place is taken, do it
-//! again. Two writers never share a place, and a writer that lost its answer finds itself by its nonce.
+//! Appending to the log: find its end, validate (`validate`), and create the next entry. If another server took that position,
+//! begin again. Two servers never write one position, and a server that did not get its answer finds its entry by the nonce.
 
 use bytes::Bytes;
 use jiff::Timestamp;
@@ -8,19 +8,20 @@ use lockstone_proto::limits::LOG_ENTRY_MAX;
 use lockstone_proto::vault::{CommitBody, PackEntry, PointSummary};
 
 use super::refresh::State;
+use super::validate::{Verdict, validate_commit, validate_forget, validate_undelete};
 use super::{Domain, Signer};
 use crate::crypto::keys::random;
 use crate::damage::DamageKind;
 use crate::error::VaultError;
-use crate::log::{Body, LogHead, PlainEntry, chain, own_nonce, seal};
+use crate::log::{Body, EntryParts, LogHead, PlainEntry, chain, own_nonce, seal};
 use crate::store::{Created, names};
 
-/// Places tried before giving up for now.
+/// How many positions are tried before `TooManyAttempts`.
 const ATTEMPTS: u32 = 64;
 
 impl Domain {
-    /// Writes a checkpoint: these segments belong to the index. Call it once segments and packs are durable; the index gets
-    /// `packs` (those the segments list) when the entry is written.
+    /// Writes a checkpoint: these segments belong to the index. Call it only after segments and packs are durable. `packs` are
+    /// the packs that the segments list; they are added to the index when the entry is written.
     pub async fn append_segments(
         &self,
         segments: Vec<SegmentId>,
@@ -32,10 +33,10 @@ impl Domain {
             .await
     }
 
-    /// Commits a recovery point. Call it once everything it reaches is durable. `body.segment_ids` are segments that no
-    /// checkpoint named yet, `packs` those they list, and `body.index_position` the entry at which the index and the
-    /// parents were read (`LogView::head`). `Overtaken` if packs were condemned or replaced since: begin a new generation.
-    /// Committing the same point again is fine and changes nothing.
+    /// Commits a recovery point. Call it only after everything that the point reaches is durable: docs/ARCHITECTURE.md, "Order
+    /// of durability". `body.segment_ids` are segments that no checkpoint named yet, `packs` the packs they list, and
+    /// `body.index_position` the entry at which the index and the parents were read (`LogView::head`). `LostRace` if packs
+    /// were condemned or replaced since then: begin a new generation. Committing the same point again changes nothing.
     pub async fn commit(
         &self,
         summary: PointSummary,
@@ -48,67 +49,33 @@ impl Domain {
         let own = Body::Commit(Box::new(summary), Box::new(body));
         let segments = own.segments();
         self.append(now, packs, &segments, |state| {
-            if id.is_some_and(|id| state.summed.point(&id).is_some()) {
-                return Ok(Step::Done);
-            }
-            // DESIGN §4, "Validating a Commit". Whether a collection was harmless can be looked into once there are
-            // collectors; until then a new generation is always right.
-            match state.summed.collected_after(read_at) {
-                Some(n) => Err(VaultError::Overtaken { n }),
-                None => Ok(Step::Write(own.clone())),
+            match validate_commit(id.as_ref(), read_at, &state.summed) {
+                Verdict::Valid => Ok(Step::Write(own.clone())),
+                Verdict::Committed => Ok(Step::Done),
+                Verdict::LostRace { n } => Err(VaultError::LostRace { n }),
             }
         })
         .await
     }
 
-    /// Deletes recovery points, softly. Points that are forgotten already are left as they are.
+    /// Forgets recovery points: deletes them so that they can be brought back. Points that are already forgotten stay as
+    /// they are.
     pub async fn forget(&self, points: &[PointId], now: Timestamp) -> Result<LogHead, VaultError> {
         self.append(now, &[], &[], |state| {
-            let mut fresh = Vec::new();
-            for id in points {
-                let point = state
-                    .summed
-                    .point(id)
-                    .ok_or_else(|| VaultError::NoSuchPoint(id.hex()))?;
-                if point.forgotten.is_none() && !fresh.contains(id) {
-                    fresh.push(*id);
-                }
-            }
-            Ok(if fresh.is_empty() {
-                Step::Done
-            } else {
-                Step::Write(Body::Forget(fresh))
-            })
+            validate_forget(points, &state.summed).map(|fresh| Step::of_points(fresh, Body::Forget))
         })
         .await
     }
 
-    /// Brings deleted points back. `TooLate` if the vault was collected since one was deleted.
-    pub async fn unforget(&self, points: &[PointId], now: Timestamp) -> Result<LogHead, VaultError> {
+    /// Brings forgotten points back. `TooLate` if the vault was collected after one of them was forgotten.
+    pub async fn undelete(&self, points: &[PointId], now: Timestamp) -> Result<LogHead, VaultError> {
         self.append(now, &[], &[], |state| {
-            let mut back = Vec::new();
-            for id in points {
-                let point = state
-                    .summed
-                    .point(id)
-                    .ok_or_else(|| VaultError::NoSuchPoint(id.hex()))?;
-                if point.forgotten.is_some() && !back.contains(id) {
-                    if state.summed.is_too_late(id) {
-                        return Err(VaultError::TooLate(*id));
-                    }
-                    back.push(*id);
-                }
-            }
-            Ok(if back.is_empty() {
-                Step::Done
-            } else {
-                Step::Write(Body::Restore(back))
-            })
+            validate_undelete(points, &state.summed).map(|back| Step::of_points(back, Body::Restore))
         })
         .await
     }
 
-    /// Appends what `decide` says, which is asked again whenever other entries came first.
+    /// Appends the entry that `decide` returns. `decide` is asked again whenever another entry came first.
     pub(super) async fn append(
         &self,
         now: Timestamp,
@@ -135,17 +102,17 @@ impl Domain {
             if let Some(object) = self.create(signer, &state, &body, now).await? {
                 let n = state.head.n + 1;
                 self.take_own(&mut state, n, &object)?;
-                // From memory, and noted as loaded, so that they are not fetched.
+                // The packs are at hand, so their segments are noted as loaded and never fetched.
                 self.index.add_packs(packs, segments)?;
                 state.loaded(segments);
                 self.publish(&mut state)?;
                 return Ok(state.head);
             }
         }
-        Err(VaultError::Crowded)
+        Err(VaultError::TooManyAttempts)
     }
 
-    /// Creates the entry behind the head. `None` if somebody else was there first.
+    /// Creates the entry after the head. `None` if another server was first.
     async fn create(
         &self,
         signer: &Signer,
@@ -155,14 +122,21 @@ impl Domain {
     ) -> Result<Option<Bytes>, VaultError> {
         let nonce = random::<16>()?;
         let name = names::log_entry(self.id, state.head.n + 1);
-        let object = seal(&self.keys, &state.head, signer.server, &signer.key, &nonce, now, body)
+        let parts = EntryParts {
+            server: signer.server,
+            key: &signer.key,
+            nonce: &nonce,
+            now,
+            body,
+        };
+        let object = seal(&self.keys, &state.head, parts)
             .map_err(|why| VaultError::damaged(DamageKind::Log, "a new log entry", why))?;
         let lost = match self.store().create(&name, object.clone()).await {
             Ok(Created::New) => return Ok(Some(object)),
             Ok(Created::Exists) => None,
             Err(error) => Some(error),
         };
-        // Whose entry is it? It is ours if the answer to an earlier attempt was lost.
+        // The entry is our own if the answer to an earlier attempt was lost.
         match (self.store().get(&name, LOG_ENTRY_MAX).await, lost) {
             (Ok(found), _) if own_nonce(&found, signer.server, &nonce) => Ok(Some(found)),
             (_, Some(error)) => Err(error.into()),
@@ -180,12 +154,23 @@ impl Domain {
     }
 }
 
-/// What shall become of an append.
+/// What an append has to do.
 pub(super) enum Step {
-    /// Write this.
+    /// Write this entry.
     Write(Body),
-    /// It is there already, or there is nothing to say.
+    /// Write nothing: the entry exists already, or there is nothing to write.
     Done,
+}
+
+impl Step {
+    /// An entry about these points; no entry if there are none.
+    fn of_points(points: Vec<PointId>, body: impl Fn(Vec<PointId>) -> Body) -> Self {
+        if points.is_empty() {
+            Self::Done
+        } else {
+            Self::Write(body(points))
+        }
+    }
 }
 
 fn refuse_damaged(state: &State) -> Result<(), VaultError> {

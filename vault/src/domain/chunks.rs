@@ -1,5 +1,5 @@
-//! Reading single chunks: the way to tree pages, for listings, comparisons and checks. Restore has its own way to data, which
-//! fetches whole ranges; this one is for a chunk here and there.
+//! Reading single chunks. Listings, comparisons and checks read tree pages here. Restore reads data in its own way, by
+//! fetching whole ranges; this code is for single chunks.
 
 use bytes::Bytes;
 use lockstone_proto::ids::{ChunkId, PackId};
@@ -15,11 +15,11 @@ use crate::store::names;
 use crate::tree::NewPage;
 
 impl Domain {
-    /// A tree chunk, verified. From the cache if it is there; otherwise its frame is fetched, and every page in it kept,
-    /// because pages that were written together are read together.
+    /// A verified tree chunk. It comes from the cache if it is there. Otherwise its frame is fetched and all pages in it are
+    /// kept, because pages that were written together are usually read together.
     pub async fn read_tree_chunk(&self, id: &ChunkId) -> Result<Bytes, VaultError> {
         if let Some(raw) = self.index.page(id)? {
-            // The cache is believed about existence only as far as the log goes, and about content not at all.
+            // The content of the cache is never trusted: the id is computed again.
             if self.keys.chunk_id(ChunkKind::Tree, &raw) == *id {
                 return Ok(raw);
             }
@@ -44,7 +44,7 @@ impl Domain {
         Ok(chunk)
     }
 
-    /// Any chunk, verified, from the store: one range read and one whole frame for each call.
+    /// Any verified chunk, from the store. Each call reads and opens one whole frame.
     pub async fn read_chunk(&self, kind: ChunkKind, id: &ChunkId) -> Result<Bytes, VaultError> {
         let (place, pack) = self.place_of(kind, id)?;
         let raw = self.open_frame(&pack, place.frame).await?;
@@ -80,7 +80,7 @@ impl Domain {
         };
         let mut sealed = Vec::from(sealed);
         let seal = PackSeal::for_id(&self.keys, pack.id, pack.kind);
-        seal.open_frame(ordinal, frame.raw_len, frame.codec, &mut sealed)
+        seal.open_frame(frame.position(ordinal), &mut sealed)
             .map_err(|why| VaultError::damaged(DamageKind::Pack, name.as_str(), why))?;
         let mut raw = Vec::new();
         Decompressor::new()

@@ -1,19 +1,31 @@
-//! A domain, opened: its keys, its log, its index. What jobs work with.
+//! An opened domain: its keys, its log and its index. Jobs work with this.
 //!
-//! The log decides what exists; the index follows it. `refresh` reads the log from where this machine stopped the last
-//! time and loads the segments it names; `append` adds an entry and keeps the index in step. Entries that were validated
-//! once are kept in the index and not fetched again, except the last: that it is still what it was shows that the vault did
-//! not go back.
+//! # Overview
+//! The log decides what exists, and the index follows it. `refresh` reads the log from where this machine stopped last time,
+//! and loads the segments that it names. `append` adds an entry and keeps the index in step. `validate` decides whether an
+//! entry may be appended. `chunks` reads single chunks.
 //!
-//! Damage is not an error here: `refresh` steps over entries, registrations and segments that cannot be believed, names
-//! them in the view, and goes on with what can be, so that undamaged points restore. Only appending to a damaged log is
-//! refused.
+//! # Consistency
+//! Valid entries are kept in the index and not fetched again, except the last one. If the last one is still the same, the
+//! vault was not set back. One reader or writer of the log runs at a time in a process; between machines the store decides.
+//! A backup notes the entry at which it read the index, and its commit is valid only if nothing was collected since:
+//! docs/ARCHITECTURE.md, "Validating a Commit".
 //!
-//! All futures here do short reads of the index inline, and none holds a thread while it waits for the store.
+//! # Crashes
+//! An entry is written only after everything it names is durable, and the index only after the entry. A crash in between
+//! leaves objects that no entry names, or an index that is behind the log. The next `refresh` loads what is missing.
+//!
+//! # Damage
+//! Damage is not an error here. `refresh` skips entries, registrations and segments that are not valid, reports them in the
+//! view, and goes on with the others, so that undamaged points can be restored. Only appending to a damaged log is refused.
+//!
+//! # Threads
+//! The futures do short reads of the index inline. None holds a thread while it waits for the store.
 
 mod append;
 mod chunks;
 mod refresh;
+mod validate;
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -29,7 +41,7 @@ use crate::log::{LogHead, LogView};
 use crate::store::Store;
 use crate::vault::Vault;
 
-/// Who signs what is appended.
+/// The server that signs what is appended.
 pub struct Signer {
     /// This server.
     pub server: ServerId,
@@ -46,31 +58,18 @@ impl std::fmt::Debug for Signer {
 /// How a domain is opened.
 #[derive(Debug)]
 pub struct DomainOptions {
-    /// Who signs; `None` to read only, as when restoring on another machine.
+    /// The server that signs; `None` to read only, as for a restore on another machine.
     pub signer: Option<Signer>,
     /// The cache folder of this domain.
     pub cache_dir: PathBuf,
-    /// Where the last log entry seen is noted, outside the cache folder.
+    /// The file that notes the last log entry seen. It lies outside the cache folder.
     pub pin_file: Option<PathBuf>,
-    /// Keys of servers that are known otherwise, as a machine knows its own: their entries are believed even where the
-    /// registration is damaged. The signer's is added by itself.
+    /// Keys of servers that the caller knows, such as its own. Their entries are valid even if the registration is damaged.
+    /// The signer's key is added automatically.
     pub trusted: Vec<(ServerId, VerifyingKey)>,
 }
 
-impl DomainOptions {
-    /// To read only, with a cache folder.
-    #[must_use]
-    pub fn read_only(cache_dir: PathBuf) -> Self {
-        Self {
-            signer: None,
-            cache_dir,
-            pin_file: None,
-            trusted: Vec::new(),
-        }
-    }
-}
-
-/// A domain, opened. Shared by `Arc`.
+/// An opened domain. Shared by `Arc`.
 #[derive(Debug)]
 pub struct Domain {
     vault: Vault,
@@ -87,8 +86,8 @@ pub struct Domain {
 }
 
 impl Domain {
-    /// Opens a domain of a vault with its master key. Does not read the log: call `refresh`. The strings are for the user:
-    /// a line for each thing that is not as usual.
+    /// Opens a domain of a vault with its master key. Does not read the log: call `refresh` for that. The strings are notes
+    /// for the user, one for each unusual thing.
     pub async fn open(
         vault: &Vault,
         domain: DomainId,
@@ -188,5 +187,4 @@ impl Domain {
 }
 
 #[cfg(test)]
-#[path = "domain_tests.rs"]
 mod tests;

@@ -1,5 +1,5 @@
-//! Reading the log: from the cache what was validated before, from the store what came since, and into the index the
-//! segments all of it names.
+//! Reading the log: entries that were validated before come from the cache, newer ones from the store. The segments that
+//! they name are loaded into the index.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use lockstone_proto::ids::SegmentId;
 use lockstone_proto::limits::{FORMAT_VERSION, LOG_ENTRY_MAX, SEGMENT_MAX};
 
 use super::Domain;
-use crate::access::registration::{Servers, load_one};
+use crate::access::registration::Servers;
 use crate::damage::{Damage, DamageKind};
 use crate::error::VaultError;
 use crate::log::read::{LogWalk, Step, damage_at, damage_between};
@@ -16,25 +16,25 @@ use crate::log::{Entry, LogBroken, LogHead, LogView, Pin, PlainEntry, Summed, ch
 use crate::pack::segment::{SegmentBroken, decode_segment};
 use crate::store::names;
 
-/// What is known of the log.
+/// What this process knows of the log.
 #[derive(Debug)]
 pub(super) struct State {
     pub(super) servers: Servers,
     /// Whether the cached entries were read.
     read: bool,
-    /// Whether the log was read to its end by a listing too, so that there are no gaps in it.
+    /// Whether a listing confirmed that there are no entries after the end, so that the log has no gaps.
     listed: bool,
-    /// Whether validated entries go into the cache.
+    /// Whether valid entries are kept in the cache.
     keep: bool,
     /// The last entry that was believed.
     pub(super) head: LogHead,
-    /// Whether `head` can be chained to: false behind a gap.
+    /// Whether the next entry must continue `head`: false after a gap.
     chained: bool,
     pub(super) summed: Summed,
     pub(super) damage: Vec<Damage>,
-    /// The position this machine knows and what stands there now, if the vault went back.
+    /// The position that this machine knows and what is there now, if the vault was set back.
     pub(super) rolled_back: Option<(u64, String)>,
-    /// Segments that were named and are not in the index yet.
+    /// Segments that entries named and that are not in the index yet.
     pending: Vec<SegmentId>,
     unreadable: Vec<Damage>,
     pinned: Option<LogHead>,
@@ -69,7 +69,7 @@ impl State {
         self.chained = true;
     }
 
-    /// These segments are in the index.
+    /// Notes that these segments are in the index.
     pub(super) fn loaded(&mut self, segments: &[SegmentId]) {
         self.pending.retain(|id| !segments.contains(id));
     }
@@ -81,12 +81,12 @@ impl State {
 }
 
 impl Domain {
-    /// Reads the log to its end, loads the segments it names, and returns all of it in sum. Damage is named in the view, not
-    /// an error. Bounded memory: one segment at a time; the view itself grows with the number of points.
+    /// Reads the log to its end, loads the segments it names, and returns the sum of it. Damage is reported in the view and
+    /// is not an error. Holds one segment in memory at a time; the view itself grows with the number of points.
     pub async fn refresh(&self) -> Result<Arc<LogView>, VaultError> {
         let mut state = self.state.lock().await;
         if state.is_damaged() {
-            // What lies beyond damage is not kept; begin again, maybe it was mended.
+            // Entries after damage are not kept. Reads them again, because the damage may have been repaired.
             let servers = std::mem::take(&mut state.servers);
             *state = State::new(servers);
         }
@@ -97,8 +97,8 @@ impl Domain {
         self.publish(&mut state)
     }
 
-    /// Reads the whole log from the store, whatever the cache knows, and changes nothing: what is damaged in it, and the
-    /// segments it names. For `check`.
+    /// Reads the whole log from the store, without the cache, and changes nothing. Returns the damage in it and the segments
+    /// it names. For `check`.
     pub(crate) async fn audit_log(&self) -> Result<(Vec<Damage>, Vec<SegmentId>), VaultError> {
         let servers = self.state.lock().await.servers.clone();
         let mut state = State {
@@ -110,7 +110,7 @@ impl Domain {
         Ok((state.damage, state.pending))
     }
 
-    /// Makes the view of what is known, and pins the head of an undamaged log.
+    /// Publishes a new view, and pins the head of an undamaged log.
     pub(super) fn publish(&self, state: &mut State) -> Result<Arc<LogView>, VaultError> {
         if let Some(path) = &self.pin_file
             && !state.is_damaged()
@@ -138,7 +138,7 @@ impl Domain {
         Ok(self.set_view(view))
     }
 
-    /// The entries that were validated before, once. Then the last of them is compared with the vault.
+    /// Reads the entries in the cache, once, and compares the last of them with the vault.
     pub(super) async fn read_kept(&self, state: &mut State) -> Result<(), VaultError> {
         if state.read {
             return Ok(());
@@ -156,7 +156,7 @@ impl Domain {
             !broken
         })?;
         if broken {
-            // A cache that does not even fit together is no use; the vault has it all.
+            // The cached entries do not form a chain. They are dropped and read from the vault.
             self.index.log_clear()?;
             let servers = std::mem::take(&mut state.servers);
             *state = State::new(servers);
@@ -178,8 +178,8 @@ impl Domain {
         Ok(())
     }
 
-    /// Everything behind the head. `beyond_gaps`: look for entries behind a missing one (costs a listing). The first time
-    /// that is done in any case: nothing may be written into a gap.
+    /// Reads the entries after the head. `beyond_gaps`: look for entries after a missing one, which costs a listing. The
+    /// first call does that in any case, because nothing may be written into a gap.
     pub(super) async fn read_on(&self, state: &mut State, beyond_gaps: bool) -> Result<(), VaultError> {
         let beyond_gaps = beyond_gaps || !state.listed;
         let mut walk = LogWalk::new(self.store(), self.id, state.head.n, beyond_gaps);
@@ -198,16 +198,13 @@ impl Domain {
         }
     }
 
-    /// Takes an object of the log in, or names what is wrong with it.
+    /// Adds an object of the log, or reports what is wrong with it.
     async fn believe(&self, state: &mut State, n: u64, object: Bytes) -> Result<(), VaultError> {
         let mut plain = PlainEntry::read(self.id, n, &object, Some(&state.servers));
-        if let Err(LogBroken::UnknownServer(server)) = &plain {
-            // It may have registered since.
-            let server = *server;
-            if let Ok(found) = load_one(self.store(), self.vault.id(), self.vault.operator_key(), server).await? {
-                state.servers.insert(found);
-                plain = PlainEntry::read(self.id, n, &object, Some(&state.servers));
-            }
+        if let Err(LogBroken::UnknownServer(server)) = &plain
+            && state.servers.look_for(self.store(), &self.vault.pin(), *server).await?
+        {
+            plain = PlainEntry::read(self.id, n, &object, Some(&state.servers));
         }
         let plain = match plain {
             Ok(plain) => plain,
@@ -221,7 +218,7 @@ impl Domain {
             }
             Err(why @ LogBroken::UnknownServer(_)) => {
                 state.damaged(damage_at(self.id, n, &why));
-                // Its seal still shows that somebody with the domain's key wrote it: good enough to restore by.
+                // Its seal shows that a holder of the domain's key wrote it, which is enough for a restore.
                 match PlainEntry::read(self.id, n, &object, None) {
                     Ok(plain) => plain,
                     Err(_) => {
@@ -256,7 +253,7 @@ impl Domain {
         Ok(())
     }
 
-    /// Whether the vault still has what this machine noted outside its cache.
+    /// Checks that the vault still has the entry that the pin names.
     pub(super) fn check_pin(&self, state: &mut State) {
         let Some(path) = &self.pin_file else { return };
         let Some(pin) = state.pinned.or_else(|| Pin::read(path, self.id).map(|pin| pin.head)) else {
@@ -274,7 +271,7 @@ impl Domain {
             let found = "it is not the entry this server saw before".to_owned();
             state.rolled_back = Some((pin.n, found.clone()));
             state.damaged(damage_at(self.id, pin.n, found));
-            // What was kept is of the wrong log.
+            // The cached entries belong to another log.
             let _ = self.index.log_clear();
         }
     }
@@ -284,8 +281,8 @@ impl Domain {
         Some(*blake3::hash(&object).as_bytes())
     }
 
-    /// Loads the segments that were named and are not in the index yet, one at a time. Those that are damaged are named,
-    /// and tried again at the next refresh.
+    /// Loads the segments that are not in the index yet, one at a time. Damaged ones are reported, and tried again at the
+    /// next refresh.
     pub(super) async fn load_segments(&self, state: &mut State) -> Result<(), VaultError> {
         state.unreadable.clear();
         let wanted = self.index.segments_not_loaded(&state.pending)?;

@@ -1,10 +1,10 @@
-//! The journal's file: what an unfinished backup has read. Nearly always nobody ever asks for that, so it is appended to a
-//! plain file, where it costs a copy, and not to the database, where it would cost a log, a sorted buffer and a table of
-//! the same bytes. The run after an interruption moves it into the database first (`Index::journal_load`).
+//! The journal's file: the files that an unfinished backup has read. It is needed only after an interruption, so records are
+//! appended to a plain file, which costs one copy. In the database they would cost a write-ahead log, a sorted buffer and a
+//! table as well. The run after an interruption moves them into the database first (`Index::journal_load`).
 //!
-//! A record is `length | check | key length | key | value`: the number of bytes behind the check (u32), the first 8 bytes
-//! of their BLAKE3 hash, the key's length (u16); numbers are little-endian. The first record that is not whole ends the
-//! journal: it was being written when the machine went down.
+//! A record is `length | check | key length | key | value`: the number of bytes after the check (u32), the first 8 bytes of
+//! their BLAKE3 hash, and the length of the key (u16). Numbers are little-endian. The first record that is not whole ends
+//! the journal: it was being written when the machine went down.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufReader, ErrorKind, Read, Write};
@@ -12,13 +12,13 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 const NAME: &str = "index.journal";
-/// Bytes before what the check is of.
+/// How many bytes of a record come before the checked part.
 const HEAD: usize = 4 + CHECK;
 const CHECK: usize = 8;
-/// Longer records are not written, and taken for rubbish.
+/// The longest record. A longer one is not written, and is not valid when read.
 const RECORD_MAX: usize = 64 << 20;
 
-/// The file, opened when it is first written to.
+/// The journal's file. It is opened at the first write.
 #[derive(Debug)]
 pub(super) struct JournalFile {
     path: PathBuf,
@@ -28,7 +28,7 @@ pub(super) struct JournalFile {
 #[derive(Debug)]
 struct Open {
     file: File,
-    /// Bytes of whole records.
+    /// How many bytes of whole records the file has.
     len: u64,
 }
 
@@ -41,11 +41,11 @@ impl JournalFile {
     }
 
     fn open(&self) -> MutexGuard<'_, Option<Open>> {
-        // It holds a file and its length, which change together or not at all.
+        // The file and its length always change together, so the state is whole.
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Appends records: all, or none of them.
+    /// Appends all of the records, or none.
     pub(super) fn append<K: AsRef<[u8]>, V: AsRef<[u8]>>(&self, records: &[(K, V)]) -> io::Result<()> {
         let mut bytes = Vec::new();
         for (key, value) in records {
@@ -79,7 +79,7 @@ impl JournalFile {
             }
         };
         if let Err(error) = open.file.write_all(&bytes) {
-            // Half a record would hide those behind it.
+            // A partial record would hide the records after it.
             let _ = open.file.set_len(open.len);
             return Err(error);
         }
@@ -87,7 +87,7 @@ impl JournalFile {
         Ok(())
     }
 
-    /// Calls `each` with the records in the order they were written, as long as it gives no error.
+    /// Calls `each` with the records in the order of writing, until it returns an error.
     pub(super) fn read<E, F>(&self, each: &mut F) -> Result<(), E>
     where
         E: From<io::Error>,
@@ -125,7 +125,7 @@ impl JournalFile {
         Ok(())
     }
 
-    /// Forgets all records.
+    /// Deletes all records.
     pub(super) fn remove(&self) -> io::Result<()> {
         *self.open() = None;
         match fs::remove_file(&self.path) {

@@ -1,37 +1,43 @@
-//! The index: a RocksDB in the cache folder that says where chunks are, and keeps what would be slow to fetch again: log
-//! entries, tree pages, the journal of an unfinished backup. Opened by `Domain`, asked by Dedup, the Cataloguer and restore.
+//! The index: a RocksDB in the cache folder. It says where chunks are, and keeps what would be slow to fetch again: log
+//! entries, tree pages, and the journal of an unfinished backup. `Domain` opens it; Dedup, the Cataloguer and restore ask it.
 //!
-//! It is a cache. It belongs to one vault, one domain and one generation of its own layout; where any of these differs, or
-//! it is corrupted, it is dropped and rebuilt from the vault, with the reason. What exists is decided by the log: chunks
-//! get in here only from segments that a log entry names, or from packs whose log entry was just written.
+//! # Consistency
+//! The index is a cache of one vault, one domain and one generation of its own layout. If any of these differs, or the
+//! database is corrupted, it is dropped and rebuilt from the vault, and the reason is reported. The log decides what exists:
+//! chunks are added only from segments that a log entry names, or from packs whose log entry was just written.
 //!
-//! Memory: 16 MiB of block cache (index and filter blocks included), write buffers of 16 MiB in all, 256 open files;
-//! below 48 MiB together. Two background threads. All calls block for as long as a disk read takes.
+//! # Cost
+//! Memory stays below 48 MiB: 16 MiB of block cache with index and filter blocks, 16 MiB of write buffers, and 256 open
+//! files. There are two background threads. Every call blocks for as long as a disk read takes.
 //!
+//! # Layout
 //! Column families: `chunks` (chunk id → place), `packs` (`n` number → pack, `i` id → number, `f` number, frame → the
-//! chunks of a frame of a tree pack), `pages`, `log`, `journal` (what the journal's file had when it was loaded, and the
-//! notes of a check), `meta`.
+//! chunks of a frame of a tree pack), `pages`, `log`, `journal` (the loaded journal, and the notes of a check), `meta`.
 
 mod error;
 mod journal;
+mod notes;
 mod open;
+mod pack_cache;
+mod places;
 mod records;
 
-use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use lockstone_proto::ids::{ChunkId, PackId, SegmentId};
-use lockstone_proto::vault::{ChunkKind, Codec, PackEntry};
+use lockstone_proto::vault::{ChunkKind, PackEntry};
 use rocksdb::{ColumnFamily, DB, Direction, IteratorMode, ReadOptions, WriteBatch, WriteOptions};
 
 use self::journal::JournalFile;
+use self::pack_cache::PackCache;
 use crate::tree::NewPage;
 
 pub use error::IndexError;
 pub use open::{Opened, destroy};
+pub use places::{ChunkPlace, FramePlace, PackInfo};
 
 const CHUNKS: &str = "chunks";
 const PACKS: &str = "packs";
@@ -41,89 +47,29 @@ const JOURNAL: &str = "journal";
 const META: &str = "meta";
 const FAMILIES: [&str; 6] = [CHUNKS, PACKS, PAGES, LOG, JOURNAL, META];
 
-/// Raised whenever the layout changes: caches of other generations are dropped.
+/// The generation of the layout. Raise it when the layout changes: caches of other generations are dropped.
 const GENERATION: u32 = 1;
 const NEXT_PACK: &[u8] = b"next pack";
 const CHUNK_COUNT: &[u8] = b"chunks";
 const SEGMENT: u8 = b's';
-/// A batch is written once it has this many bytes, between packs.
+/// A batch is written when it has this many bytes, but only between packs.
 const BATCH_BYTES: usize = 2 * 1024 * 1024;
-/// Packs kept decoded, twice over.
-const PACKS_KEPT: usize = 512;
-
-/// Where a chunk is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct ChunkPlace {
-    /// The pack's number in this index (`Index::pack`).
-    pub pack: u32,
-    /// The frame's ordinal in the pack.
-    pub frame: u32,
-    /// Where the chunk begins in the opened frame, bytes.
-    pub offset: u32,
-    /// Its length, bytes.
-    pub len: u32,
-}
-
-/// A pack, as the index knows it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PackInfo {
-    /// Its id.
-    pub id: PackId,
-    /// What it holds.
-    pub kind: ChunkKind,
-    /// The length of the whole object, bytes.
-    pub len: u64,
-    /// Its frames, in order of their ordinals.
-    pub frames: Vec<FramePlace>,
-}
-
-/// Where a frame is in its pack.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct FramePlace {
-    /// Where it begins, bytes.
-    pub offset: u64,
-    /// Its length in the pack, bytes, tag included.
-    pub sealed_len: u32,
-    /// Its length when opened, bytes.
-    pub raw_len: u32,
-    /// How it is stored under the seal.
-    pub codec: Codec,
-}
 
 /// The index of one domain. Shared by many threads.
 pub struct Index {
-    // Order matters: the database is closed before its files are noted.
+    // The order matters: the database must be closed before its files are noted.
     db: DB,
     _closing: open::Closing,
     folder: PathBuf,
     journal: JournalFile,
-    /// The number of the next new pack; the lock also keeps two writers from numbering one pack twice.
+    /// The number of the next new pack. The lock also prevents two writers from numbering one pack twice.
     next_pack: Mutex<u32>,
-    /// Places of chunks that were added. (RocksDB's own estimate would have to open every table first.)
+    /// How many places of chunks were added. (RocksDB's own estimate would have to open every table first.)
     chunks: AtomicU64,
     packs: Mutex<PackCache>,
-    /// Chunks that were looked up and found, and those that were not.
+    /// How many chunks were looked up and found, and how many were not found.
     hits: AtomicU64,
     misses: AtomicU64,
-}
-
-/// Why the journal could not be loaded.
-enum Loading {
-    Index(IndexError),
-    File(std::io::Error),
-}
-
-impl From<std::io::Error> for Loading {
-    fn from(error: std::io::Error) -> Self {
-        Self::File(error)
-    }
-}
-
-/// Two generations of decoded packs: what was asked for lately survives.
-#[derive(Default)]
-struct PackCache {
-    young: HashMap<u32, Arc<PackInfo>>,
-    old: HashMap<u32, Arc<PackInfo>>,
 }
 
 impl std::fmt::Debug for Index {
@@ -137,13 +83,13 @@ impl std::fmt::Debug for Index {
 type Result<T> = std::result::Result<T, IndexError>;
 
 impl Index {
-    /// The cache folder it lives in.
+    /// The cache folder of the index.
     #[must_use]
     pub fn folder(&self) -> &Path {
         &self.folder
     }
 
-    /// Where these chunks are, in the order asked; `None` for those no loaded segment names. One batched read.
+    /// Where these chunks are, in the order asked. `None` for chunks that no loaded segment lists. One batched read.
     pub fn lookup(&self, ids: &[ChunkId]) -> Result<Vec<Option<ChunkPlace>>> {
         let mut order: Vec<u32> = (0..ids.len() as u32).collect();
         order.sort_unstable_by_key(|at| &ids[*at as usize]);
@@ -168,7 +114,7 @@ impl Index {
         (self.hits.load(Ordering::Relaxed), self.misses.load(Ordering::Relaxed))
     }
 
-    /// How large it is: chunks (one that lies in two packs counts twice), and bytes on disk.
+    /// The size of the index: chunks (a chunk in two packs counts twice), and bytes on disk.
     #[must_use]
     pub fn size(&self) -> (u64, u64) {
         let families = FAMILIES.iter().filter_map(|family| self.db.cf_handle(family));
@@ -205,7 +151,7 @@ impl Index {
         Ok(Some(number))
     }
 
-    /// The packs whose id begins with that byte, in order of their ids, as long as `each` says so.
+    /// Calls `each` with the packs whose id begins with that byte, in order of their ids, until it returns `false`.
     pub fn packs_beginning(&self, first: u8, each: &mut dyn FnMut(PackId, u32) -> bool) -> Result<()> {
         self.scan(PACKS, &[b'i', first], &mut |key, value| {
             let id = key.get(1..).and_then(|id| PackId::try_from(id).ok());
@@ -224,9 +170,9 @@ impl Index {
         records::read_members(&value).ok_or_else(|| self.corrupt("a frame's chunks"))
     }
 
-    /// Adds packs and their chunks, and notes that these segments are loaded. Each pack is added whole or not at all, and
-    /// the segments are noted last, so that after a crash they are loaded again. A pack that is known already is skipped.
-    /// The entries must have passed `decode_segment`, or be one's own.
+    /// Adds packs and their chunks, and notes that these segments are loaded. Each pack is added whole or not at all. The
+    /// segments are noted last, so that they are loaded again after a crash. Known packs are skipped. The entries must come
+    /// from `decode_segment` or from this process.
     pub fn add_packs(&self, packs: &[PackEntry], segments: &[SegmentId]) -> Result<()> {
         let mut next = self.next_pack.lock().unwrap_or_else(PoisonError::into_inner);
         let (chunk_family, pack_family, meta) = (self.family(CHUNKS)?, self.family(PACKS)?, self.family(META)?);
@@ -273,7 +219,7 @@ impl Index {
         Ok(())
     }
 
-    /// Those of these segments that were not loaded yet, in the order given.
+    /// The segments among these that were not loaded yet, in the order given.
     pub fn segments_not_loaded(&self, segments: &[SegmentId]) -> Result<Vec<SegmentId>> {
         let keys: Vec<Vec<u8>> = segments
             .iter()
@@ -289,7 +235,7 @@ impl Index {
         Ok(missing)
     }
 
-    /// A tree chunk that was kept.
+    /// A tree chunk, if it was kept.
     pub fn page(&self, id: &ChunkId) -> Result<Option<Bytes>> {
         self.get(PAGES, id.as_bytes())
     }
@@ -306,93 +252,6 @@ impl Index {
         self.db.write_opt(batch, &options).map_err(|error| self.failed(error))
     }
 
-    /// Appends to the journal; all records or none. Keys begin with `/`. They can be asked for once they are loaded.
-    pub fn journal_add<K: AsRef<[u8]>, V: AsRef<[u8]>>(&self, records: &[(K, V)]) -> Result<()> {
-        self.journal.append(records).map_err(|error| self.unreadable(&error))
-    }
-
-    /// Makes all that was added to the journal ready to be asked for; says whether there is anything.
-    pub fn journal_load(&self) -> Result<bool> {
-        let family = self.family(JOURNAL)?;
-        let mut batch = WriteBatch::default();
-        let outcome = self.journal.read(&mut |key, value| {
-            batch.put_cf(family, key, value);
-            if batch.size_in_bytes() >= BATCH_BYTES {
-                self.write(std::mem::take(&mut batch)).map_err(Loading::Index)?;
-            }
-            Ok(())
-        });
-        outcome.map_err(|error| match error {
-            Loading::Index(error) => error,
-            Loading::File(error) => self.unreadable(&error),
-        })?;
-        self.write(batch)?;
-        self.journal.remove().map_err(|error| self.unreadable(&error))?;
-        let mut any = false;
-        self.scan(JOURNAL, b"/", &mut |_, _| {
-            any = true;
-            false
-        })?;
-        Ok(any)
-    }
-
-    /// The value of the last loaded record of the journal whose key begins with `prefix` and does not come behind `key`.
-    pub fn journal_before(&self, prefix: &[u8], key: &[u8]) -> Result<Option<Vec<u8>>> {
-        let mut options = ReadOptions::default();
-        options.set_iterate_lower_bound(prefix);
-        let mode = IteratorMode::From(key, Direction::Reverse);
-        let last = self.db.iterator_cf_opt(self.family(JOURNAL)?, options, mode).next();
-        let last = last.transpose().map_err(|error| self.failed(error))?;
-        Ok(last.map(|(_, value)| value.into_vec()))
-    }
-
-    /// Forgets the journal.
-    pub fn journal_clear(&self) -> Result<()> {
-        self.journal.remove().map_err(|error| self.unreadable(&error))?;
-        self.clear(JOURNAL, b"/")
-    }
-
-    /// Notes something for a while, all records or none. No key begins with `/`.
-    pub fn scratch_put<K: AsRef<[u8]>, V: AsRef<[u8]>>(&self, records: &[(K, V)]) -> Result<()> {
-        let family = self.family(JOURNAL)?;
-        let mut batch = WriteBatch::default();
-        for (key, value) in records {
-            batch.put_cf(family, key, value);
-        }
-        self.write(batch)
-    }
-
-    /// What was noted under these keys, in the order asked.
-    pub fn scratch_get<K: AsRef<[u8]>>(&self, keys: &[K]) -> Result<Vec<Option<Vec<u8>>>> {
-        let keys = keys.iter().map(AsRef::as_ref);
-        let found = self.db.batched_multi_get_cf(self.family(JOURNAL)?, keys, false);
-        let found = found
-            .into_iter()
-            .map(|value| value.map(|value| value.map(|value| value.to_vec())));
-        found
-            .collect::<std::result::Result<_, _>>()
-            .map_err(|error| self.failed(error))
-    }
-
-    /// Forgets what was noted under keys that begin so.
-    pub fn scratch_clear(&self, prefix: &[u8]) -> Result<()> {
-        self.clear(JOURNAL, prefix)
-    }
-
-    /// A value of the caller's own.
-    pub fn meta_get(&self, key: &str) -> Result<Option<Vec<u8>>> {
-        Ok(self
-            .get(META, &records::id_key(b'm', key.as_bytes()))?
-            .map(|value| value.to_vec()))
-    }
-
-    /// Sets a value of the caller's own.
-    pub fn meta_put(&self, key: &str, value: &[u8]) -> Result<()> {
-        let mut batch = WriteBatch::default();
-        batch.put_cf(self.family(META)?, records::id_key(b'm', key.as_bytes()), value);
-        self.write(batch)
-    }
-
     /// Keeps the object of a log entry that was validated.
     pub(crate) fn log_put(&self, n: u64, object: &[u8]) -> Result<()> {
         let mut batch = WriteBatch::default();
@@ -405,7 +264,7 @@ impl Index {
         self.get(LOG, &n.to_be_bytes())
     }
 
-    /// The kept log entries in order, as long as `each` says so.
+    /// Calls `each` with the kept log entries in order, until it returns `false`.
     pub(crate) fn log_scan(&self, each: &mut dyn FnMut(u64, &[u8]) -> bool) -> Result<()> {
         self.scan(LOG, b"", &mut |key, object| match key.try_into() {
             Ok(n) => each(u64::from_be_bytes(n), object),
@@ -413,12 +272,12 @@ impl Index {
         })
     }
 
-    /// Forgets all kept log entries.
+    /// Deletes all kept log entries.
     pub(crate) fn log_clear(&self) -> Result<()> {
         self.clear(LOG, b"")
     }
 
-    /// Makes everything written so far survive a power cut; pages excepted.
+    /// Makes everything written so far survive a power cut, except pages.
     pub fn flush(&self) -> Result<()> {
         self.db.flush_wal(true).map_err(|error| self.failed(error))
     }
@@ -479,7 +338,7 @@ impl Index {
 
     fn clear(&self, family: &str, prefix: &[u8]) -> Result<()> {
         let family = self.family(family)?;
-        // No key is longer than this, and none has such bytes only.
+        // This is after every key: no key has 512 bytes, and none consists of these bytes alone.
         let end = after(prefix).unwrap_or_else(|| vec![0xff; 512]);
         let failed = |error| self.failed(error);
         self.db
@@ -494,7 +353,7 @@ impl Index {
         self.packs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Sorts an error. A corrupted cache is marked, so that it is dropped when it is next opened.
+    /// Classifies an error. A corrupted cache is marked, so that it is dropped when it is next opened.
     fn failed(&self, error: rocksdb::Error) -> IndexError {
         let error = IndexError::sort(&self.folder.to_string_lossy(), error);
         if let IndexError::Corrupt { reason, .. } = &error {
@@ -517,25 +376,7 @@ impl Index {
     }
 }
 
-impl PackCache {
-    fn get(&mut self, number: u32) -> Option<Arc<PackInfo>> {
-        if let Some(pack) = self.young.get(&number) {
-            return Some(Arc::clone(pack));
-        }
-        let pack = self.old.remove(&number)?;
-        self.put(number, Arc::clone(&pack));
-        Some(pack)
-    }
-
-    fn put(&mut self, number: u32, pack: Arc<PackInfo>) {
-        if self.young.len() >= PACKS_KEPT {
-            self.old = std::mem::take(&mut self.young);
-        }
-        self.young.insert(number, pack);
-    }
-}
-
-/// The first key behind all that begin with `prefix`; `None` if there is none.
+/// The first key after all keys that begin with `prefix`; `None` if there is none.
 fn after(prefix: &[u8]) -> Option<Vec<u8>> {
     let last = prefix.iter().rposition(|byte| *byte != 0xff)?;
     let mut end = prefix[..=last].to_vec();
@@ -544,5 +385,4 @@ fn after(prefix: &[u8]) -> Option<Vec<u8>> {
 }
 
 #[cfg(test)]
-#[path = "index_tests.rs"]
 mod tests;

@@ -1,9 +1,10 @@
-//! Opening the index: whose it is, whether it is whole, and what to do if it is not.
+//! Opening the index: whether it belongs to this vault and domain, whether it is whole, and what happens if not.
 //!
-//! RocksDB notices damage to its manifest when it opens, and damage to a table only when it reads the damaged block, which
-//! may be in the middle of a job. Tables are never changed once written, so when the index is closed, name, length and time
-//! of each are noted in `index.files`; a table that no longer matches was changed from outside, and the index is dropped
-//! before anything relies on it. Damage found later leaves `index.corrupt`, which has the same effect at the next opening.
+//! RocksDB notices damage to its manifest when it opens. It notices damage to a table only when it reads the damaged block,
+//! which may be in the middle of a job. Tables are never changed after they are written. So when the index is closed, the
+//! name, length and time of each table are noted in `index.files`. A table that no longer matches was changed from outside,
+//! and the index is dropped before anything relies on it. Damage that is found later leaves the file `index.corrupt`, which
+//! has the same effect at the next opening.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -19,7 +20,8 @@ use rocksdb::{
 };
 
 use super::journal::JournalFile;
-use super::{CHUNK_COUNT, CHUNKS, FAMILIES, GENERATION, Index, IndexError, META, NEXT_PACK, PAGES, PackCache};
+use super::pack_cache::PackCache;
+use super::{CHUNK_COUNT, CHUNKS, FAMILIES, GENERATION, Index, IndexError, META, NEXT_PACK, PAGES};
 
 const OWNER: &[u8] = b"owner";
 const FILES: &str = "index.files";
@@ -30,31 +32,31 @@ const BLOCK_CACHE: usize = 16 << 20;
 const WRITE_BUFFERS: usize = 16 << 20;
 const MAX_WAL: u64 = 32 << 20;
 const OPEN_FILES: i32 = 256;
-/// Pages are dropped when the index is opened and they have more bytes on disk than this.
+/// If pages have more bytes on disk than this when the index is opened, they are dropped.
 const PAGES_MAX: u64 = 2 << 30;
 
 /// What opening found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Opened {
-    /// The index of last time.
+    /// The existing index was opened.
     Kept,
-    /// There was none.
+    /// There was no index; an empty one was made.
     Fresh,
-    /// There was one that could not be used; it was deleted, and an empty one made.
+    /// There was an index that could not be used. It was deleted and an empty one was made.
     Dropped {
-        /// Why, in words for people.
+        /// Why, in words for the user.
         reason: String,
     },
 }
 
-/// Notes the tables once the database is closed.
+/// Notes the tables after the database is closed.
 pub(super) struct Closing {
     folder: PathBuf,
 }
 
 impl Drop for Closing {
     fn drop(&mut self) {
-        // Without the note nothing is checked next time; nothing else is lost.
+        // Without the note the tables are not checked next time. Nothing else is lost.
         if let Ok(note) = note_tables(&self.folder.join(FOLDER)) {
             let _ = fs::write(self.folder.join(FILES), note);
         }
@@ -62,9 +64,9 @@ impl Drop for Closing {
 }
 
 impl Index {
-    /// Opens the index of that vault and domain in the cache folder `folder`, which is made if need be; RocksDB's own files
-    /// lie in `folder/index`. One that is corrupted, or somebody else's, is deleted and made anew. `Busy` if it is open
-    /// elsewhere: then nothing is deleted.
+    /// Opens the index of that vault and domain in the cache folder `folder`, which is made if it is missing. RocksDB's own
+    /// files lie in `folder/index`. An index that is corrupted, or belongs to another vault or domain, is deleted and made
+    /// anew. `Busy` if it is open in another process or job: then nothing is deleted.
     pub fn open(folder: &Path, vault: VaultId, domain: DomainId) -> Result<(Self, Opened), IndexError> {
         let text = folder.to_string_lossy().into_owned();
         let failed = |error: io::Error| IndexError::io(&text, &error);
@@ -86,7 +88,7 @@ impl Index {
                 Err(other) => return Err(other),
             },
         };
-        // Whoever has it open keeps it, even if it is corrupted.
+        // An index that is open elsewhere stays, even if it is corrupted.
         if let Err(busy @ IndexError::Busy { .. }) = open_db(&text, &path) {
             return Err(busy);
         }
@@ -99,7 +101,7 @@ impl Index {
     fn with(mut db: DB, folder: &Path, opened: Opened) -> Result<(Self, Opened), IndexError> {
         let text = folder.to_string_lossy();
         let failed = |error| IndexError::sort(&text, error);
-        // From now on tables come and go.
+        // From now on tables change, so the note is no longer true.
         let _ = fs::remove_file(folder.join(FILES));
         let size = db.cf_handle(PAGES).and_then(|family| {
             db.property_int_value_cf(family, "rocksdb.estimate-live-data-size")
@@ -139,7 +141,7 @@ impl Index {
     }
 }
 
-/// Deletes the index in a cache folder: nothing but what the index itself put there.
+/// Deletes the index in a cache folder, and nothing else that is there.
 pub fn destroy(folder: &Path) -> io::Result<()> {
     let gone = |result: io::Result<()>| match result {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
@@ -156,9 +158,9 @@ pub fn destroy(folder: &Path) -> io::Result<()> {
     gone(fs::remove_file(folder.join(CORRUPT)))
 }
 
-/// Leaves word that the index is corrupted.
+/// Notes that the index is corrupted.
 pub(super) fn mark_corrupt(folder: &Path, reason: &str) {
-    // If this fails, the damage is found again.
+    // If this fails, the damage will be found again.
     let _ = fs::write(folder.join(CORRUPT), reason);
 }
 
@@ -166,7 +168,7 @@ fn owner(vault: VaultId, domain: DomainId) -> Vec<u8> {
     [&GENERATION.to_le_bytes()[..], vault.as_bytes(), domain.as_bytes()].concat()
 }
 
-/// Makes a new database ours; says why an old one is not.
+/// Writes the owner into a new database. For an old one of another owner, says why it cannot be used.
 fn whose(folder: &str, db: &DB, owner: &[u8]) -> Result<Option<String>, IndexError> {
     let failed = |error| IndexError::sort(folder, error);
     let meta = db.cf_handle(META).ok_or_else(|| IndexError::Corrupt {
@@ -192,7 +194,7 @@ fn whose(folder: &str, db: &DB, owner: &[u8]) -> Result<Option<String>, IndexErr
     }
 }
 
-/// Why the tables are not what was left behind, if so.
+/// Why the tables differ from those that were noted; `None` if they do not.
 fn check_note(folder: &Path) -> Option<String> {
     if let Ok(reason) = fs::read_to_string(folder.join(CORRUPT)) {
         return Some(reason);
@@ -201,7 +203,7 @@ fn check_note(folder: &Path) -> Option<String> {
     let noted = fs::read_to_string(folder.join(FILES)).ok()?;
     for line in noted.lines() {
         let (name, wanted) = line.split_once(' ')?;
-        // RocksDB itself knows best which tables must be there.
+        // RocksDB itself finds missing tables.
         if let Ok(stat) = fs::metadata(path.join(name))
             && describe(&stat) != wanted
         {
@@ -257,7 +259,7 @@ fn family_options(name: &str, cache: &Cache) -> Options {
     let mut table = BlockBasedOptions::default();
     table.set_block_cache(cache);
     table.set_format_version(5);
-    // Filters and indexes live in the block cache, in parts, so that they too stay within its bound.
+    // Filters and indexes are kept in the block cache in parts, so that they stay within its bound, too.
     table.set_cache_index_and_filter_blocks(true);
     table.set_pin_top_level_index_and_filter(true);
     table.set_index_type(BlockBasedIndexType::TwoLevelIndexSearch);
@@ -269,14 +271,14 @@ fn family_options(name: &str, cache: &Cache) -> Options {
     options.set_block_based_table_factory(&table);
     options.set_write_buffer_size(if name == CHUNKS { 8 << 20 } else { 4 << 20 });
     if name == CHUNKS {
-        // Most chunks of a first backup are unknown: the buffers, too, can say so without a search.
+        // Most chunks of a first backup are unknown. With a filter the write buffers can tell that without a search.
         options.set_memtable_prefix_bloom_ratio(0.1);
         options.set_memtable_whole_key_filtering(true);
     }
     options.set_max_write_buffer_number(2);
     options.set_target_file_size_base(16 << 20);
     options.set_max_bytes_for_level_base(64 << 20);
-    // Places and ids are as good as random bytes.
+    // Places and ids look like random bytes and do not compress.
     let compression = if name == CHUNKS {
         DBCompressionType::None
     } else {

@@ -1,11 +1,11 @@
-//! How the index writes its values. Private to this machine and to one generation of the cache (`GENERATION` in the parent):
-//! fixed lengths, little endian; keys that are numbers are big endian, so that they sort.
+//! How the index encodes its keys and values. They are private to this machine and to one generation of the cache
+//! (`GENERATION`). Values have fixed lengths and are little endian. Keys that are numbers are big endian, so that they sort.
 
 use bytes::Bytes;
 use lockstone_proto::ids::{ChunkId, PackId};
 use lockstone_proto::vault::{ChunkKind, Codec, Frame};
 
-use super::{ChunkPlace, FramePlace, PackInfo};
+use super::places::{ChunkPlace, FramePlace, PackInfo};
 use crate::pack::HEADER_LEN;
 
 pub(super) const PLACE_LEN: usize = 14;
@@ -93,7 +93,7 @@ pub(super) fn read_members(value: &[u8]) -> Option<Vec<(ChunkId, u32)>> {
         .collect()
 }
 
-/// Chunks of a pack in order, with their places.
+/// The chunks of a pack in order, with their places.
 pub(super) fn places(pack: u32, frames: &[Frame]) -> impl Iterator<Item = (&[u8], ChunkPlace)> {
     frames.iter().enumerate().flat_map(move |(ordinal, frame)| {
         let mut offset = 0;
@@ -133,7 +133,7 @@ pub(super) fn id_key(prefix: u8, id: &[u8]) -> Vec<u8> {
     key
 }
 
-/// Bytes that a pinned value is copied into.
+/// A copy of a pinned value.
 pub(super) fn copied(value: &[u8]) -> Bytes {
     Bytes::copy_from_slice(value)
 }

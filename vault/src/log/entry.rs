@@ -1,4 +1,4 @@
-//! One log entry: bytes to entry and back, and every rule by which an entry is believed. Pure.
+//! One log entry: from bytes to entry and back, and all rules that decide whether an entry is believed. Pure functions.
 
 use bytes::Bytes;
 use ed25519_dalek::{Signature, Signer as _, SigningKey};
@@ -22,22 +22,22 @@ const CONTEXT: &[u8] = b"lockstone v1 log entry\0";
 const BODY_KEY_CONTEXT: &str = "lockstone v1 log body";
 pub(crate) const NONCE_LEN: usize = 16;
 
-/// Why an object is not the log entry of its place.
+/// Why an object is not a valid log entry for its position.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LogBroken {
-    /// It is no entry at all, or not encoded as the format wants it.
-    #[error("it is no log entry: {0}")]
+    /// It is not an entry, or not encoded as the format prescribes.
+    #[error("it is not a log entry: {0}")]
     Malformed(&'static str),
-    /// Signed by a server that is not registered in the domain, as far as is known.
+    /// It was signed by a server that has no known registration in the domain.
     #[error("it was written by server {0}, which has no valid registration in this domain")]
     UnknownServer(ServerId),
-    /// The signature is not by the server it names.
+    /// The signature is not that of the server it names.
     #[error("the signature of server {0} does not fit")]
     Signature(ServerId),
-    /// A signed entry of a newer format.
+    /// It is a signed entry of a newer format.
     #[error("its format {0} is newer than this program reads")]
     Version(u32),
-    /// An entry of another place or domain.
+    /// It is an entry of another position or domain.
     #[error("it belongs elsewhere: {0}")]
     Misplaced(&'static str),
     /// It does not continue the entry before it.
@@ -46,7 +46,7 @@ pub enum LogBroken {
     /// The body does not open.
     #[error("the seal of its body is broken")]
     Sealed,
-    /// What it says breaks the rules.
+    /// Its content breaks the rules.
     #[error("what it says is impossible: {0}")]
     Body(&'static str),
 }
@@ -68,25 +68,6 @@ pub(crate) struct PlainEntry {
     nonce: [u8; NONCE_LEN],
 }
 
-/// Believes the object after `previous`, or says why not. The rules stand at the top of `log`.
-pub fn validate_next(keys: &Keys, servers: &Servers, previous: &LogHead, object: &Bytes) -> Result<Entry, LogBroken> {
-    let plain = PlainEntry::read(keys.domain(), previous.n + 1, object, Some(servers))?;
-    chain(previous, &plain)?;
-    plain.open(keys)
-}
-
-/// The same for the operator, who cannot open the body: its head and, of a Commit, its summary.
-pub fn validate_plain(
-    domain: DomainId,
-    servers: &Servers,
-    previous: &LogHead,
-    object: &Bytes,
-) -> Result<(LogHead, Option<PointSummary>), LogBroken> {
-    let plain = PlainEntry::read(domain, previous.n + 1, object, Some(servers))?;
-    chain(previous, &plain)?;
-    Ok((plain.head, plain.record.point))
-}
-
 /// Whether an entry continues the one before it.
 pub(crate) fn chain(previous: &LogHead, entry: &PlainEntry) -> Result<(), LogBroken> {
     if entry.head.n == previous.n + 1 && entry.previous == previous.hash {
@@ -103,16 +84,27 @@ pub(crate) fn own_nonce(object: &Bytes, server: ServerId, nonce: &[u8; NONCE_LEN
         .is_ok_and(|record| record.nonce == nonce.as_slice() && record.server_id == server.as_ref())
 }
 
-/// Makes the object after `previous`. The nonce must be new for each attempt.
-pub(crate) fn seal(
-    keys: &Keys,
-    previous: &LogHead,
-    server: ServerId,
-    key: &SigningKey,
-    nonce: &[u8; NONCE_LEN],
-    now: Timestamp,
-    body: &Body,
-) -> Result<Bytes, LogBroken> {
+/// What an entry is made of, besides its place.
+#[derive(Clone, Copy)]
+pub(crate) struct EntryParts<'a> {
+    /// The server that writes it, and its key.
+    pub(crate) server: ServerId,
+    pub(crate) key: &'a SigningKey,
+    /// Random, and new for each attempt.
+    pub(crate) nonce: &'a [u8; NONCE_LEN],
+    pub(crate) now: Timestamp,
+    pub(crate) body: &'a Body,
+}
+
+/// Makes the object of the entry after `previous`.
+pub(crate) fn seal(keys: &Keys, previous: &LogHead, parts: EntryParts<'_>) -> Result<Bytes, LogBroken> {
+    let EntryParts {
+        server,
+        key,
+        nonce,
+        now,
+        body,
+    } = parts;
     let (kind, point, points, mut sealed) = match body {
         Body::Segments(ids) => (
             LogKind::Segments,
@@ -184,8 +176,8 @@ fn body_key(keys: &Keys, n: u64, nonce: &[u8; NONCE_LEN]) -> SealKey {
 }
 
 impl PlainEntry {
-    /// Reads what stands at position `n`, whatever came before it. `servers` is `None` where the signature is known to be
-    /// good: in one's own cache.
+    /// Reads the object at position `n`, without looking at the entry before it. `servers` is `None` if the signature was
+    /// checked before, as for entries in the local cache.
     pub(crate) fn read(domain: DomainId, n: u64, object: &Bytes, servers: Option<&Servers>) -> Result<Self, LogBroken> {
         if object.len() as u64 > LOG_ENTRY_MAX {
             return Err(LogBroken::Malformed("it is too long"));
@@ -255,7 +247,7 @@ impl PlainEntry {
         })
     }
 
-    /// Opens the body and checks what it says.
+    /// Opens the body and checks its content.
     pub(crate) fn open(self, keys: &Keys) -> Result<Entry, LogBroken> {
         let Self {
             head,
@@ -376,7 +368,7 @@ fn check_commit(body: &CommitBody, n: u64) -> Result<(), LogBroken> {
     if body.sources.len() > SOURCES_MAX || body.parents.len() > SOURCES_MAX {
         return Err(LogBroken::Body("it has too many sources or parents"));
     }
-    // A source without anything in it has no page.
+    // An empty source has no page.
     if !body.root.is_empty() && body.root.len() != ChunkId::LEN {
         return Err(LogBroken::Body("its root is no id"));
     }

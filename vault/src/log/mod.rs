@@ -1,7 +1,18 @@
-//! The log: what a domain's servers agreed on, and the only truth about what exists. Entries are dense (1, 2, 3 …), created
-//! only where none is, signed by the server that wrote them, and each names the hash of the one before it.
+//! The log of a domain: a chain of signed entries that says what exists.
 //!
-//! An object `domains/<domain>/log/<n>` is an encoded `SignedEntry`. It is believed if
+//! # Overview
+//! Entries have the positions 1, 2, 3 … without gaps. An entry is created only if there is none at its position, it is signed
+//! by the server that wrote it, and it names the hash of the entry before it. What no entry names does not exist: a pack, a
+//! segment or a page counts only if the log leads to it.
+//!
+//! The operator reads the log too, without a passphrase: the summaries of recovery points are signed but not sealed.
+//!
+//! `entry` is the pure part: from bytes to entries and back. `view` sums entries up. `read` gets them from a store and reports
+//! those that are damaged or missing. `pin` notes how far this machine has read. Appending is the task of `domain`, which
+//! also keeps the index in step.
+//!
+//! # Validity
+//! An object `domains/<domain>/log/<n>` is an encoded `SignedEntry`. It is valid if
 //! * it is encoded as `prost` would encode it (no unknown fields, defaults left out), at most 16 MiB;
 //! * its signature, Ed25519 over `"lockstone v1 log entry\0"` ‖ record, is by the key in the registration of the server it
 //!   names, and that server is registered in this domain;
@@ -10,11 +21,20 @@
 //! * its body opens: AES-256-GCM with nonce 0 under `derive_key("lockstone v1 log body", log subkey ‖ n u64 LE ‖ nonce)`,
 //!   with the encoded record without its `sealed` field as AAD.
 //!
-//! The operator reads the log too, without the last point: the summaries of points are signed, not sealed.
+//! The operator, who has no keys, checks everything but the body.
 //!
-//! `entry` is the pure part: bytes to entries and back. `view` sums entries up. `read` gets them from a store and decides
-//! what to make of those that are damaged or missing. Appending is the business of `domain`, which also keeps the index in
-//! step.
+//! # Consistency
+//! The store decides between two servers that write the same position: only one create succeeds. The other server reads that
+//! entry, validates again, and tries the next position. A listing never decides where the log ends, because listings may be
+//! old: the end is the first position without an object. A listing only shows entries after a gap, which is damage.
+//!
+//! # Crashes
+//! An entry is one object, so it exists whole or not at all. A server that does not get the answer to its create finds its own
+//! entry by the nonce. Packs and segments that a crash left behind are named by no entry, and do no harm.
+//!
+//! # Rollback
+//! Each machine pins the last entry it has seen, outside its cache. If the vault later lacks that entry, or has another one in
+//! its place, the vault was set back, and nothing is appended.
 
 mod entry;
 mod pin;
@@ -24,25 +44,25 @@ mod view;
 use lockstone_proto::ids::{PointId, SegmentId, ServerId};
 use lockstone_proto::vault::{CommitBody, CondemnBody, FoldBody, PointSummary, RepackBody};
 
-pub use entry::{LogBroken, validate_next, validate_plain};
-pub(crate) use entry::{PlainEntry, chain, own_nonce, seal};
+pub use entry::LogBroken;
+pub(crate) use entry::{EntryParts, PlainEntry, chain, own_nonce, seal};
 pub(crate) use pin::Pin;
 pub(crate) use view::Summed;
 pub use view::{LogView, Point, PointOverview};
 
-/// Most ids of one kind in one entry.
+/// The most ids of one kind in one entry.
 pub const IDS_MAX: usize = 64 * 1024;
-/// Most sources, and most parents, of a recovery point.
+/// The most sources, and the most parents, of a recovery point.
 pub const SOURCES_MAX: usize = 4096;
-/// Most tags of a recovery point, and the longest of its strings, bytes.
+/// The most tags of a recovery point.
 pub const TAGS_MAX: usize = 32;
-/// Longest tag or label, bytes.
+/// The longest tag or label, bytes.
 pub const TEXT_MAX: usize = 1024;
 
-/// A position in the log, with the hash of the object there. Whoever knows one knows all before it.
+/// A position in the log, with the hash of the object there. Because of the chain it also fixes all entries before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LogHead {
-    /// The entry; 0 is the place before the first.
+    /// The position; 0 is before the first entry.
     pub n: u64,
     /// BLAKE3 of the object; zeros at 0.
     pub hash: [u8; 32],
@@ -53,16 +73,16 @@ impl LogHead {
     pub const START: Self = Self { n: 0, hash: [0; 32] };
 }
 
-/// What an entry says.
+/// The content of an entry.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Body {
-    /// These segments belong to the index.
+    /// A checkpoint: these segments belong to the index.
     Segments(Vec<SegmentId>),
     /// A recovery point.
     Commit(Box<PointSummary>, Box<CommitBody>),
-    /// These points are deleted, softly.
+    /// These points are forgotten: deleted, but they can be brought back.
     Forget(Vec<PointId>),
-    /// These points are back.
+    /// These forgotten points are brought back.
     Restore(Vec<PointId>),
     /// These packs will be deleted.
     Condemn(CondemnBody),
@@ -73,13 +93,13 @@ pub enum Body {
 }
 
 impl Body {
-    /// The segments it names. Lengths of ids were checked when it was opened.
+    /// The segments it names. The lengths of their ids were checked when the entry was opened.
     pub(crate) fn segments(&self) -> Vec<SegmentId> {
         let ids = match self {
             Self::Segments(ids) => return ids.clone(),
             Self::Commit(_, body) => &body.segment_ids,
             Self::Repack(body) => &body.segment_ids,
-            // A fold repeats what entries before it said; its reader has read those.
+            // A fold repeats what earlier entries said. Its reader has read those.
             Self::Fold(_) | Self::Forget(_) | Self::Restore(_) | Self::Condemn(_) => return Vec::new(),
         };
         ids.iter()
@@ -91,20 +111,19 @@ impl Body {
 /// An entry, opened.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Entry {
-    /// Its place and its object's hash.
+    /// Its position, and the hash of its object.
     pub head: LogHead,
-    /// The hash it names.
+    /// The hash of the entry before, as this entry names it.
     pub previous: [u8; 32],
     /// When the server wrote it, by its clock, seconds since the epoch.
     pub time_s: i64,
-    /// And nanoseconds.
+    /// The nanoseconds of that time.
     pub time_ns: u32,
-    /// Who wrote it.
+    /// The server that wrote it.
     pub server: ServerId,
-    /// What it says.
+    /// Its content.
     pub body: Body,
 }
 
 #[cfg(test)]
-#[path = "entry_tests.rs"]
 mod tests;

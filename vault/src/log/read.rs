@@ -1,5 +1,5 @@
-//! Reads a domain's log from a store, position after position, and never trusts a listing about where it ends: the end is
-//! where nothing is. A listing only shows what lies beyond a gap, which then is damage.
+//! Reads a domain's log from a store, position by position. The end of the log is the first position without an object; a
+//! listing never decides that. A listing only shows whether there are entries after a gap. Then the gap is damage.
 
 use std::collections::VecDeque;
 
@@ -10,21 +10,20 @@ use lockstone_proto::limits::LOG_ENTRY_MAX;
 
 use super::view::Overview;
 use super::{LogBroken, LogHead, PlainEntry, PointOverview, chain};
-use crate::access::registration::{Servers, load_one};
+use crate::access::registration::{Servers, VaultPin};
 use crate::damage::{Damage, DamageKind};
 use crate::error::VaultError;
 use crate::store::{Store, StoreError, names};
-use crate::vault::Vault;
 
-/// Entries asked for at a time, once the first ones were there.
+/// How many entries are asked for at the same time, after the first ones were found.
 const READ_AHEAD: usize = 16;
 
-/// What stands at a position.
+/// What is at a position.
 #[derive(Debug)]
 pub(crate) enum Step {
-    /// An object. Whether it is an entry is for the caller to say.
+    /// An object. The caller checks whether it is an entry.
     Object(u64, Bytes),
-    /// From the first position to the second, nothing that can be read, though something comes behind it.
+    /// From the first position to the second nothing can be read, although there is an entry after them.
     Damaged(u64, u64, String),
     /// The log ends before this position.
     End,
@@ -37,7 +36,7 @@ pub(crate) struct LogWalk<'a> {
     next: u64,
     width: usize,
     ahead: VecDeque<Result<Bytes, StoreError>>,
-    /// Whether to look for entries beyond a gap; then, once looked for, their positions in descending order.
+    /// Whether entries after a gap are looked for and, once they were listed, their positions in descending order.
     gaps: Gaps,
 }
 
@@ -48,7 +47,7 @@ enum Gaps {
 }
 
 impl<'a> LogWalk<'a> {
-    /// Begins behind `head`. `beyond_gaps`: whether a missing entry is looked beyond, which costs a listing at the end.
+    /// Begins after `head`. `beyond_gaps`: whether entries after a missing one are looked for. That costs a listing.
     pub(crate) fn new(store: &'a Store, domain: DomainId, head: u64, beyond_gaps: bool) -> Self {
         let gaps = if beyond_gaps { Gaps::Unlisted } else { Gaps::Ignored };
         Self {
@@ -81,7 +80,7 @@ impl<'a> LogWalk<'a> {
             match &mut self.gaps {
                 Gaps::Ignored => return Ok(Step::End),
                 Gaps::Unlisted => {
-                    // It may have been written while we listed: ask for it again.
+                    // It may have been written during the listing, so it is asked for again.
                     self.gaps = Gaps::Listed(self.list_from(at).await?);
                 }
                 Gaps::Listed(beyond) => {
@@ -107,8 +106,8 @@ impl<'a> LogWalk<'a> {
         Ok(found)
     }
 
-    /// The object at `next`. Where none is at hand, the next `width` are asked for together; of the answers those up to
-    /// the first that is no object are kept.
+    /// The object at `next`. If none was read ahead, the next `width` objects are asked for together. Answers after the
+    /// first error are dropped.
     async fn fetch(&mut self) -> Result<Bytes, StoreError> {
         if self.ahead.is_empty() {
             let (store, domain, next) = (self.store, self.domain, self.next);
@@ -135,12 +134,12 @@ impl<'a> LogWalk<'a> {
     }
 }
 
-/// The damage of a log entry.
+/// Damage to one log entry.
 pub(crate) fn damage_at(domain: DomainId, n: u64, reason: impl std::fmt::Display) -> Damage {
     Damage::new(DamageKind::Log, names::log_entry(domain, n), reason)
 }
 
-/// The damage of a stretch of entries.
+/// Damage to the entries from `first` to `last`.
 pub(crate) fn damage_between(domain: DomainId, first: u64, last: u64, reason: &str) -> Damage {
     if first == last {
         return damage_at(domain, first, reason);
@@ -152,35 +151,14 @@ pub(crate) fn damage_between(domain: DomainId, first: u64, last: u64, reason: &s
     )
 }
 
-/// An entry whose server is known, or is found.
-async fn read_known(
-    vault: &Vault,
-    domain: DomainId,
-    n: u64,
-    object: &Bytes,
-    servers: &mut Servers,
-) -> Result<Result<PlainEntry, LogBroken>, VaultError> {
-    let read = PlainEntry::read(domain, n, object, Some(servers));
-    let Err(LogBroken::UnknownServer(server)) = &read else {
-        return Ok(read);
-    };
-    match load_one(vault.store(), vault.id(), vault.operator_key(), *server).await? {
-        Ok(found) => {
-            servers.insert(found);
-            Ok(PlainEntry::read(domain, n, object, Some(servers)))
-        }
-        Err(_) => Ok(read),
-    }
-}
-
-/// The operator's view: every point of a domain without its passphrase. Damaged entries are named and stepped over. A server
-/// that the listing did not show yet is looked for by its name.
+/// The operator's view: all points of a domain, read without its passphrase. Damaged entries are reported and skipped. The
+/// registration of a server that is not known yet is looked for.
 pub(crate) async fn overview(
-    vault: &Vault,
+    store: &Store,
+    pin: &VaultPin,
     domain: DomainId,
     mut servers: Servers,
 ) -> Result<(Vec<PointOverview>, Vec<Damage>), VaultError> {
-    let store = vault.store();
     let mut walk = LogWalk::new(store, domain, 0, true);
     let (mut view, mut damage, mut head) = (Overview::default(), Vec::new(), Some(LogHead::START));
     loop {
@@ -190,26 +168,34 @@ pub(crate) async fn overview(
                 damage.push(damage_between(domain, first, last, &reason));
                 head = None;
             }
-            Step::Object(n, object) => match read_known(vault, domain, n, &object, &mut servers).await? {
-                Ok(entry) => {
-                    if let Some(Err(why)) = head.map(|head| chain(&head, &entry)) {
-                        damage.push(damage_at(domain, n, why));
+            Step::Object(n, object) => {
+                let mut read = PlainEntry::read(domain, n, &object, Some(&servers));
+                if let Err(LogBroken::UnknownServer(server)) = &read
+                    && servers.look_for(store, pin, *server).await?
+                {
+                    read = PlainEntry::read(domain, n, &object, Some(&servers));
+                }
+                match read {
+                    Ok(entry) => {
+                        if let Some(Err(why)) = head.map(|head| chain(&head, &entry)) {
+                            damage.push(damage_at(domain, n, why));
+                        }
+                        head = Some(entry.head);
+                        view.add(&entry);
                     }
-                    head = Some(entry.head);
-                    view.add(&entry);
+                    Err(LogBroken::Version(found)) => {
+                        return Err(VaultError::NewerFormat {
+                            object: names::log_entry(domain, n),
+                            found,
+                            known: lockstone_proto::limits::FORMAT_VERSION,
+                        });
+                    }
+                    Err(why) => {
+                        damage.push(damage_at(domain, n, why));
+                        head = None;
+                    }
                 }
-                Err(LogBroken::Version(found)) => {
-                    return Err(VaultError::NewerFormat {
-                        object: names::log_entry(domain, n),
-                        found,
-                        known: lockstone_proto::limits::FORMAT_VERSION,
-                    });
-                }
-                Err(why) => {
-                    damage.push(damage_at(domain, n, why));
-                    head = None;
-                }
-            },
+            }
         }
     }
 }

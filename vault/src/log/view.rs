@@ -1,4 +1,4 @@
-//! What a log says in sum: its recovery points, and which of them are forgotten. Pure: entries go in one by one.
+//! The sum of a log: its recovery points, and which of them are forgotten. Pure: entries are added one by one.
 
 use std::collections::HashMap;
 
@@ -15,20 +15,20 @@ pub struct Point {
     pub id: PointId,
     /// The log entry that committed it.
     pub n: u64,
-    /// Whose it is.
+    /// The server that made it.
     pub server: ServerId,
     /// When it was committed, seconds since the epoch, by that server's clock.
     pub time_s: i64,
     /// What the operator may see.
     pub summary: PointSummary,
-    /// Where its tree begins, and what it was made from. Without `segment_ids`: the index has them.
+    /// The root of its tree, and what it was made from. `segment_ids` is empty, because the index has the segments.
     pub body: CommitBody,
-    /// When it was deleted, seconds since the epoch; it can be undone for the vault's soft-delete days.
+    /// When it was deleted, seconds since the epoch. It can be brought back for the vault's soft-delete days.
     pub forgotten: Option<i64>,
 }
 
 impl Point {
-    /// The top page of its root folder; `None` if nothing was in it.
+    /// The top page of its root folder; `None` if the folder is empty.
     #[must_use]
     pub fn root(&self) -> Option<ChunkId> {
         ChunkId::try_from(self.body.root.as_ref()).ok()
@@ -42,27 +42,27 @@ pub struct PointOverview {
     pub id: PointId,
     /// The log entry that committed it.
     pub n: u64,
-    /// Whose it is.
+    /// The server that made it.
     pub server: ServerId,
     /// When it was committed, seconds since the epoch.
     pub time_s: i64,
-    /// Everything else that is not sealed.
+    /// All other fields that are not sealed.
     pub summary: PointSummary,
     /// When it was deleted, seconds since the epoch.
     pub forgotten: Option<i64>,
 }
 
-/// The log as it was read, in sum.
+/// The sum of the log as it was last read.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LogView {
     /// The last entry that was believed.
     pub head: LogHead,
-    /// In order of their entries, the forgotten ones too.
+    /// All points in the order of their entries, including forgotten ones.
     pub points: Vec<Point>,
-    /// What is wrong with log, registrations and segments.
+    /// The damage to the log, registrations and segments.
     pub damage: Vec<Damage>,
-    /// Whether the log itself is damaged: entries are missing, or cannot be believed. Then the points are those of the
-    /// entries that could be read, and nothing may be appended.
+    /// Whether the log itself is damaged: entries are missing or not valid. Then the view has the points of the entries that
+    /// could be read, and nothing may be appended.
     pub log_damaged: bool,
 }
 
@@ -87,19 +87,19 @@ impl LogView {
     }
 }
 
-/// Sums entries up.
+/// Adds up entries.
 #[derive(Debug, Default)]
 pub(crate) struct Summed {
     points: Vec<Point>,
     places: HashMap<PointId, usize>,
-    /// Entries that condemned or repacked packs, ascending.
+    /// Entries that condemned or replaced packs, ascending.
     collected: Vec<u64>,
     /// For each forgotten point, the entry that forgot it.
     forgotten_at: HashMap<PointId, u64>,
 }
 
 impl Summed {
-    /// Takes the next entry in. One that repeats a point's id changes nothing: ids are random, so it is the same writer's.
+    /// Adds the next entry. An entry that repeats a point's id changes nothing: ids are random, so the same server wrote both.
     pub(crate) fn add(&mut self, entry: &Entry) {
         match &entry.body {
             Body::Commit(summary, body) => {
@@ -156,7 +156,7 @@ impl Summed {
         self.places.get(id).map(|place| &self.points[*place])
     }
 
-    /// The first entry behind `n` that condemned or repacked packs.
+    /// The first entry after `n` that condemned or replaced packs.
     pub(crate) fn collected_after(&self, n: u64) -> Option<u64> {
         self.collected.iter().copied().find(|at| *at > n)
     }
@@ -169,7 +169,7 @@ impl Summed {
     }
 }
 
-/// Sums up what the operator sees.
+/// Adds up what the operator sees.
 #[derive(Debug, Default)]
 pub(crate) struct Overview {
     points: Vec<PointOverview>,

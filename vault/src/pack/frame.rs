@@ -1,6 +1,6 @@
-//! What happens to a frame's bytes before the seal and behind it: zstd, or nothing where zstd saves under 3 %. The
-//! pipeline keeps one `Compressor` or `Decompressor` a worker and uses it for every frame, because making a zstd context
-//! costs more than compressing a small frame.
+//! Compression of frames, before they are sealed and after they are opened. A frame is compressed with zstd, or stored as it is
+//! if zstd saves less than 3 %. Each worker of the pipeline keeps one `Compressor` or `Decompressor` for all frames, because
+//! making a zstd context costs more than compressing a small frame.
 //!
 //! A payload of codec `Zstd` is exactly one zstd frame without dictionary, checksum (the seal is stronger) or content
 //! size (the directory has it, and the seal covers it).
@@ -9,39 +9,39 @@ use lockstone_proto::limits::{FRAME_MAX_RAW, TAG_LEN};
 use lockstone_proto::vault::Codec;
 use zstd::zstd_safe::{self, CCtx, CParameter, DCtx, ErrorCode};
 
-/// zstd's level for new frames unless settings say otherwise.
+/// The default zstd level for new frames.
 pub const DEFAULT_LEVEL: i32 = 3;
 
-/// Level 3, but for its match finder's tables: half and a quarter of what zstd has for inputs of any length. For a frame
-/// of 1 MiB they, its bytes and its output then fit a core's second cache together: a tenth faster on source text, for
-/// 0.8 % more bytes (docs/performance.md).
+/// The sizes of the match finder's tables at level 3: half and a quarter of zstd's own. With a frame of 1 MiB, the tables, the
+/// input and the output then fit a core's L2 cache. That is a tenth faster on source text, for 0.8 % more bytes
+/// (docs/performance.md).
 const SMALLER_TABLES: [CParameter; 2] = [CParameter::HashLog(16), CParameter::ChainLog(14)];
 
-/// Frames of fewer bytes are compressed without sampling them first.
+/// Frames shorter than this are compressed without taking samples first.
 const SAMPLE_FROM: usize = 256 * 1024;
-/// From the start of a sample to that of the next.
+/// The distance between the starts of two samples, bytes.
 const SAMPLE_EVERY: usize = 32 * 1024;
-/// Bytes of one sample: as many as it takes for words to come twice.
+/// The length of a sample, bytes: long enough for words to repeat in text.
 const SAMPLE: usize = 1024;
 
 /// Why a frame could not be compressed or decompressed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum FrameBroken {
-    /// A raw length of nothing, or beyond the format's limit.
+    /// The raw length is 0, or over the format's limit.
     #[error("a raw length of {raw_len} bytes is outside the format's limits")]
     Length {
         /// The length that was asked for, bytes.
         raw_len: usize,
     },
-    /// The payload gives more or fewer bytes than its directory says.
+    /// The payload has more or fewer bytes than the directory says.
     #[error("it gives {found} bytes instead of {wanted}")]
     WrongLength {
         /// What the directory says, bytes.
         wanted: usize,
-        /// What there is, bytes; for zstd, at most what fits.
+        /// The bytes found. For zstd, at most as many as fit.
         found: usize,
     },
-    /// zstd refuses.
+    /// zstd reports an error.
     #[error("zstd: {0}")]
     Zstd(&'static str),
 }
@@ -59,7 +59,7 @@ pub struct Compressor {
 }
 
 impl Compressor {
-    /// A compressor of zstd's level `level` (1 to 22; `DEFAULT_LEVEL` is 3).
+    /// A compressor with zstd level `level` (1 to 22; `DEFAULT_LEVEL` is 3).
     pub fn new(level: i32) -> Result<Self, FrameBroken> {
         let mut context = CCtx::try_create().ok_or(FrameBroken::Zstd("no memory for a context"))?;
         let mut parameters = vec![
@@ -81,9 +81,9 @@ impl Compressor {
         })
     }
 
-    /// Puts the payload of a frame with these raw bytes into `out`, replacing what was there and leaving room for the
-    /// seal's tag; `out` is not larger than that, since it is what waits in memory for its upload. Refuses an empty frame
-    /// and one of more than `FRAME_MAX_RAW` bytes.
+    /// Replaces the content of `out` with the payload of a frame of these raw bytes, and leaves room for the seal's tag. `out`
+    /// gets no more capacity than that, because it stays in memory until it is uploaded. Refuses an empty frame and one of
+    /// more than `FRAME_MAX_RAW` bytes.
     pub fn compress(&mut self, raw: &[u8], out: &mut Vec<u8>) -> Result<Codec, FrameBroken> {
         out.clear();
         let (payload, codec) = self.compress_here(raw)?;
@@ -92,16 +92,16 @@ impl Compressor {
         Ok(codec)
     }
 
-    /// Like [`compress`](Self::compress), but leaves the payload where it is, for callers with memory of their own.
+    /// Like [`compress`](Self::compress), but leaves the payload in the compressor's own buffer and returns a slice of it.
     pub fn compress_here<'a>(&'a mut self, raw: &'a [u8]) -> Result<(&'a [u8], Codec), FrameBroken> {
         if raw.is_empty() || raw.len() > FRAME_MAX_RAW {
             return Err(FrameBroken::Length { raw_len: raw.len() });
         }
-        // What does not compress rarely comes alone, and a sample would be wasted on what does.
+        // Incompressible frames usually follow each other, so samples are taken only after one was met.
         if self.last_was_stored && self.is_hopeless(raw) {
             return Ok((raw, Codec::Stored));
         }
-        // zstd gives up as soon as its output would not fit into 97 %.
+        // zstd gives up as soon as its output is longer than 97 % of the input.
         let worthwhile = raw.len() - raw.len().div_ceil(33);
         if self.scratch.len() < worthwhile {
             self.scratch.resize(worthwhile, 0);
@@ -110,13 +110,13 @@ impl Compressor {
         self.last_was_stored = compressed.is_err();
         Ok(match compressed {
             Ok(len) => (&self.scratch[..len], Codec::Zstd),
-            // Too small a room is the only thing that can go wrong; whatever it was, the raw bytes will do.
+            // The only possible error is that the output does not fit. After any error the raw bytes are stored.
             Err(_) => (raw, Codec::Stored),
         })
     }
 
-    /// Whether samples from all over the bytes do not compress at all, as those of media files, archives and encrypted
-    /// volumes do not. zstd would find out by itself, in ten times the time.
+    /// Whether samples from all parts of the frame do not compress, as in media files, archives and encrypted volumes. zstd
+    /// would need ten times as long to find that out.
     fn is_hopeless(&mut self, raw: &[u8]) -> bool {
         if raw.len() < SAMPLE_FROM {
             return false;
@@ -132,7 +132,7 @@ impl Compressor {
         self.context.compress2(&mut self.scratch[..len], &self.sample).is_err()
     }
 
-    /// Compresses whatever it costs, for segments. `raw` may be of any length.
+    /// Compresses in any case, for segments. `raw` may have any length.
     pub(crate) fn compress_always(&mut self, raw: &[u8], out: &mut Vec<u8>) -> Result<(), FrameBroken> {
         out.clear();
         out.reserve(zstd_safe::compress_bound(raw.len()) + TAG_LEN);
@@ -154,7 +154,7 @@ impl Decompressor {
             .ok_or(FrameBroken::Zstd("no memory for a context"))
     }
 
-    /// Puts the frame's raw bytes into `out`, replacing what was there: exactly `raw_len` of them, or an error. Refuses
+    /// Replaces the content of `out` with the raw bytes of the frame: exactly `raw_len` bytes, or an error. Refuses a
     /// `raw_len` above `FRAME_MAX_RAW` before it allocates.
     pub fn decompress(
         &mut self,
@@ -166,7 +166,7 @@ impl Decompressor {
         self.decompress_bounded(codec, payload, raw_len, FRAME_MAX_RAW, out)
     }
 
-    /// The same into memory of the caller's, which is exactly as long as the frame's raw bytes.
+    /// The same into memory of the caller, which must be exactly as long as the raw bytes of the frame.
     pub fn decompress_into(&mut self, codec: Codec, payload: &[u8], out: &mut [u8]) -> Result<(), FrameBroken> {
         let wanted = out.len();
         if wanted == 0 || wanted > FRAME_MAX_RAW {
@@ -259,7 +259,7 @@ mod tests {
         (codec, payload.len())
     }
 
-    /// Bytes no compressor gains on.
+    /// Bytes that do not compress.
     pub(crate) fn noise(len: usize) -> Vec<u8> {
         let mut bytes = vec![0; len];
         blake3::Hasher::new().update(b"noise").finalize_xof().fill(&mut bytes);

@@ -10,9 +10,9 @@
 //!          AAD = version u32 LE ‖ domain (16) ‖ kind u8 ‖ pack id (32) ‖ where the frames end, u64 LE
 //! ```
 //!
-//! The key is the pack's own, derived from its random id, so that ordinals may serve as nonces. Promise: what opens here
-//! is what was sealed for this place of this pack of this domain, and a directory that opens is sane (`check_directory`),
-//! so that callers may add up its lengths and index by them.
+//! Each pack has its own key, derived from its random id, so ordinals can be nonces. Promise: what opens here was sealed for
+//! this place in this pack of this domain. A directory that opens keeps the rules of `check_directory`, so callers may add up
+//! its lengths and index by them.
 
 pub mod frame;
 pub mod segment;
@@ -33,21 +33,21 @@ use crate::crypto::seal::{SealBroken, SealKey};
 /// Bytes in a pack's header.
 pub const HEADER_LEN: usize = 80;
 const MAGIC: [u8; 8] = *b"LSTNPACK";
-/// The nonce of a directory's seal; no frame has that ordinal.
+/// The nonce of a directory's seal. No frame has that ordinal.
 const DIRECTORY_NONCE: u64 = u64::MAX;
-/// Bytes in the length behind the directory, and in the one that begins its plaintext.
+/// Bytes in the length after the directory, and in the length at the beginning of its plaintext.
 const LENGTH_LEN: usize = 4;
 
-/// What is wrong with a pack or a part of it, or with what should become one. Never transient.
+/// Why a pack or a part of it cannot be read or made. Never transient.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PackBroken {
-    /// It does not begin like a pack.
-    #[error("it is no pack: {0}")]
+    /// It does not begin with the header of a pack.
+    #[error("it is not a pack: {0}")]
     Header(&'static str),
     /// It was written by a newer program.
     #[error("pack format {0} is newer than this program reads")]
     Version(u32),
-    /// The header's commitment is not that of the pack's key: damaged, or another domain's.
+    /// The header's commitment does not belong to the pack's key: it is damaged, or of another domain.
     #[error("pack {0} was sealed with another key, or its header is damaged")]
     Commitment(PackId),
     /// A frame does not open.
@@ -61,7 +61,7 @@ pub enum PackBroken {
     /// The directory does not open.
     #[error("the seal of the directory of pack {0} is broken")]
     Directory(PackId),
-    /// The object's end says something impossible about its directory.
+    /// The length at the object's end cannot be that of its directory.
     #[error("a pack of {pack_len} bytes cannot end with a directory of {found}")]
     DirectoryLen {
         /// The length of the whole object, bytes.
@@ -69,10 +69,10 @@ pub enum PackBroken {
         /// What its last four bytes say.
         found: u32,
     },
-    /// The directory says something the format does not allow.
+    /// The directory breaks the rules of the format.
     #[error("the directory {0}")]
-    Insane(&'static str),
-    /// A chunk of an opened frame is not the one its directory names.
+    Malformed(&'static str),
+    /// A chunk of an opened frame does not have the id in the directory.
     #[error("chunk {index} of the frame is not {id}")]
     Chunk {
         /// The chunk's place in the frame.
@@ -82,13 +82,24 @@ pub enum PackBroken {
     },
 }
 
+/// Which frame of a pack is meant, and how it was stored. A frame opens only with what it was sealed with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FramePosition {
+    /// The frame's place in the pack, from 0.
+    pub ordinal: u32,
+    /// The length of its plaintext, bytes.
+    pub raw_len: u32,
+    /// How the plaintext is stored under the seal.
+    pub codec: Codec,
+}
+
 impl From<Malformed> for PackBroken {
     fn from(_: Malformed) -> Self {
-        Self::Insane("cannot be decoded")
+        Self::Malformed("cannot be decoded")
     }
 }
 
-/// A pack's id, kind and key: what seals and opens its parts. Cheap to use from many threads at once.
+/// Seals and opens the parts of one pack: its id, kind and key. Can be shared by many threads.
 #[derive(Clone)]
 pub struct PackSeal {
     domain: DomainId,
@@ -117,8 +128,8 @@ impl PackSeal {
         }
     }
 
-    /// The pack that begins with this header. Checks all of it: magic, version, kind, and that the commitment in it is
-    /// that of the key this domain derives from its id.
+    /// The pack that begins with this header. Checks all of it: magic, version, kind, and that the commitment belongs to the
+    /// key that this domain derives from the pack's id.
     pub fn from_header(keys: &Keys, header: &[u8]) -> Result<Self, PackBroken> {
         let header: &[u8; HEADER_LEN] = header
             .get(..HEADER_LEN)
@@ -138,7 +149,7 @@ impl PackSeal {
         if header[..48] != wanted[..48] {
             return Err(PackBroken::Header("its version or its reserved bytes are wrong"));
         }
-        // Not secret, so an ordinary comparison does.
+        // A commitment is not secret, so an ordinary comparison is safe.
         if header[48..] != wanted[48..] {
             return Err(PackBroken::Commitment(id));
         }
@@ -169,90 +180,56 @@ impl PackSeal {
         header
     }
 
-    /// Seals a frame's payload in place and appends the tag. Each ordinal once: the caller counts from 0. Refuses what a
-    /// reader would refuse.
-    pub fn seal_frame(
-        &self,
-        ordinal: u32,
-        raw_len: u32,
-        codec: Codec,
-        payload: &mut Vec<u8>,
-    ) -> Result<(), PackBroken> {
-        if ordinal as usize >= PACK_MAX_FRAMES {
-            return Err(PackBroken::Insane("would list too many frames"));
-        }
-        check_lens(payload.len() + TAG_LEN, raw_len, codec)?;
+    /// Seals a frame's payload in place and appends the tag. Each ordinal may be sealed once: the caller counts from 0.
+    /// Refuses what a reader would refuse.
+    pub fn seal_frame(&self, at: FramePosition, payload: &mut Vec<u8>) -> Result<(), PackBroken> {
+        self.check_position(at, payload.len() + TAG_LEN)?;
         self.key
-            .seal_in_place(u64::from(ordinal), &self.frame_aad(ordinal, raw_len, codec), payload)
-            .map_err(|SealBroken| PackBroken::Frame { pack: self.id, ordinal })
+            .seal_in_place(u64::from(at.ordinal), &self.frame_aad(at), payload)
+            .map_err(|SealBroken| self.broken(at))
     }
 
     /// Seals a frame's payload into `sealed`, which is longer by the tag.
-    pub fn seal_frame_into(
-        &self,
-        ordinal: u32,
-        raw_len: u32,
-        codec: Codec,
-        payload: &[u8],
-        sealed: &mut [u8],
-    ) -> Result<(), PackBroken> {
-        if ordinal as usize >= PACK_MAX_FRAMES {
-            return Err(PackBroken::Insane("would list too many frames"));
-        }
-        check_lens(sealed.len(), raw_len, codec)?;
-        let aad = self.frame_aad(ordinal, raw_len, codec);
+    pub fn seal_frame_into(&self, at: FramePosition, payload: &[u8], sealed: &mut [u8]) -> Result<(), PackBroken> {
+        self.check_position(at, sealed.len())?;
         self.key
-            .seal_into(u64::from(ordinal), &aad, payload, sealed)
-            .map_err(|SealBroken| PackBroken::Frame { pack: self.id, ordinal })
+            .seal_into(u64::from(at.ordinal), &self.frame_aad(at), payload, sealed)
+            .map_err(|SealBroken| self.broken(at))
     }
 
     /// Opens a sealed frame, which stays as it is, into `payload`, which is shorter by the tag.
-    pub fn open_frame_into(
-        &self,
-        ordinal: u32,
-        raw_len: u32,
-        codec: Codec,
-        sealed: &[u8],
-        payload: &mut [u8],
-    ) -> Result<(), PackBroken> {
-        let aad = self.frame_aad(ordinal, raw_len, codec);
+    pub fn open_frame_into(&self, at: FramePosition, sealed: &[u8], payload: &mut [u8]) -> Result<(), PackBroken> {
         self.key
-            .open_into(u64::from(ordinal), &aad, sealed, payload)
-            .map_err(|SealBroken| PackBroken::Frame { pack: self.id, ordinal })
+            .open_into(u64::from(at.ordinal), &self.frame_aad(at), sealed, payload)
+            .map_err(|SealBroken| self.broken(at))
     }
 
     /// Opens a sealed frame in place and cuts the tag off: what is left is the payload for the `Decompressor`.
-    pub fn open_frame(&self, ordinal: u32, raw_len: u32, codec: Codec, sealed: &mut Vec<u8>) -> Result<(), PackBroken> {
-        let len = self.open_frame_slice(ordinal, raw_len, codec, sealed)?.len();
+    pub fn open_frame(&self, at: FramePosition, sealed: &mut Vec<u8>) -> Result<(), PackBroken> {
+        let len = self.open_frame_slice(at, sealed)?.len();
         sealed.truncate(len);
         Ok(())
     }
 
-    /// The same for a frame that lies in a larger buffer, as when one range read fetched several: returns the payload.
-    pub fn open_frame_slice<'a>(
-        &self,
-        ordinal: u32,
-        raw_len: u32,
-        codec: Codec,
-        sealed: &'a mut [u8],
-    ) -> Result<&'a mut [u8], PackBroken> {
+    /// Opens a frame in place that lies in a larger buffer, as when one range read fetched several. Returns the payload.
+    pub fn open_frame_slice<'a>(&self, at: FramePosition, sealed: &'a mut [u8]) -> Result<&'a mut [u8], PackBroken> {
         self.key
-            .open_slice(u64::from(ordinal), &self.frame_aad(ordinal, raw_len, codec), sealed)
-            .map_err(|SealBroken| PackBroken::Frame { pack: self.id, ordinal })
+            .open_slice(u64::from(at.ordinal), &self.frame_aad(at), sealed)
+            .map_err(|SealBroken| self.broken(at))
     }
 
     /// The end of the object: the sealed directory, padded so that the whole pack has a Padmé length, and its length.
-    /// `body_len` is the length of header and frames, bytes. Refuses a directory that a reader would refuse, and makes sure
-    /// that a second implementation of the seal opens it: what seals wrongly on this machine is found out here.
+    /// `body_len` is the length of header and frames, bytes. Refuses a directory that a reader would refuse. Also opens the
+    /// result with a second implementation of the seal, which finds errors of this machine's processor or library.
     pub fn seal_directory(&self, directory: &PackDirectory, body_len: u64) -> Result<Vec<u8>, PackBroken> {
         check_directory(directory, body_len)?;
         let encoded_len = directory.encoded_len();
         let bare = LENGTH_LEN + encoded_len + TAG_LEN + LENGTH_LEN;
         let pack_len = padme(body_len + bare as u64);
-        let tail_len = usize::try_from(pack_len - body_len).map_err(|_| PackBroken::Insane("is too long"))?;
+        let tail_len = usize::try_from(pack_len - body_len).map_err(|_| PackBroken::Malformed("is too long"))?;
         let sealed_len = tail_len - LENGTH_LEN;
         if pack_len > PACK_MAX || sealed_len > DIRECTORY_MAX {
-            return Err(PackBroken::Insane("or its pack is too long"));
+            return Err(PackBroken::Malformed("or its pack is too long"));
         }
         let mut tail = Vec::with_capacity(tail_len);
         tail.extend_from_slice(&(encoded_len as u32).to_le_bytes());
@@ -267,23 +244,23 @@ impl PackSeal {
         Ok(tail)
     }
 
-    /// Opens the sealed directory (without the length behind it) of a pack whose frames end at `frames_end`. What comes
-    /// back is sane, and its sealed lengths add up to `frames_end`.
+    /// Opens the sealed directory (without the length after it) of a pack whose frames end at `frames_end`. The result keeps
+    /// the rules of `check_directory`, and its sealed lengths add up to `frames_end`.
     pub fn open_directory(&self, tail: &[u8], frames_end: u64) -> Result<PackDirectory, PackBroken> {
         if tail.len() > DIRECTORY_MAX {
-            return Err(PackBroken::Insane("is too long"));
+            return Err(PackBroken::Malformed("is too long"));
         }
         let mut plain = tail.to_vec();
         self.key
             .open_in_place(DIRECTORY_NONCE, &self.directory_aad(frames_end), &mut plain)
             .map_err(|SealBroken| PackBroken::Directory(self.id))?;
-        let (len, rest) = plain.split_first_chunk().ok_or(PackBroken::Insane("is empty"))?;
+        let (len, rest) = plain.split_first_chunk().ok_or(PackBroken::Malformed("is empty"))?;
         let (encoded, padding) = usize::try_from(u32::from_le_bytes(*len))
             .ok()
             .and_then(|len| rest.split_at_checked(len))
-            .ok_or(PackBroken::Insane("is shorter than it says"))?;
+            .ok_or(PackBroken::Malformed("is shorter than it says"))?;
         if padding.iter().any(|byte| *byte != 0) {
-            return Err(PackBroken::Insane("is not padded with zeros"));
+            return Err(PackBroken::Malformed("is not padded with zeros"));
         }
         check_encoded_directory(encoded)?;
         let end = LENGTH_LEN + encoded.len();
@@ -304,12 +281,26 @@ impl PackSeal {
         }
     }
 
-    fn frame_aad(&self, ordinal: u32, raw_len: u32, codec: Codec) -> [u8; 62] {
+    fn check_position(&self, at: FramePosition, sealed_len: usize) -> Result<(), PackBroken> {
+        if at.ordinal as usize >= PACK_MAX_FRAMES {
+            return Err(PackBroken::Malformed("would list too many frames"));
+        }
+        check_lens(sealed_len, at.raw_len, at.codec)
+    }
+
+    fn broken(&self, at: FramePosition) -> PackBroken {
+        PackBroken::Frame {
+            pack: self.id,
+            ordinal: at.ordinal,
+        }
+    }
+
+    fn frame_aad(&self, at: FramePosition) -> [u8; 62] {
         let mut aad = [0; 62];
         aad[..53].copy_from_slice(&self.common_aad());
-        aad[53..57].copy_from_slice(&ordinal.to_le_bytes());
-        aad[57..61].copy_from_slice(&raw_len.to_le_bytes());
-        aad[61] = codec as u8;
+        aad[53..57].copy_from_slice(&at.ordinal.to_le_bytes());
+        aad[57..61].copy_from_slice(&at.raw_len.to_le_bytes());
+        aad[61] = at.codec as u8;
         aad
     }
 
@@ -330,9 +321,9 @@ impl PackSeal {
     }
 }
 
-/// The length an object of `len` bytes is padded to, so that its length says little: Padmé, from "Reducing Metadata
-/// Leakage from Encrypted Files and Communication with PURBs" (Nikitin and others, PoPETs 2019), section 4. It adds at
-/// most 12 %, and less the larger the object.
+/// The length to which an object of `len` bytes is padded, so that its length reveals little: Padmé, from "Reducing Metadata
+/// Leakage from Encrypted Files and Communication with PURBs" (Nikitin and others, PoPETs 2019), section 4. It adds at most
+/// 12 %, and less to larger objects.
 #[must_use]
 pub fn padme(len: u64) -> u64 {
     if len < 2 {
@@ -346,7 +337,7 @@ pub fn padme(len: u64) -> u64 {
 }
 
 /// The length of the sealed directory, from the last four bytes of a pack of `pack_len` bytes. The directory ends before
-/// those four bytes; frames end where it begins.
+/// those four bytes. The frames end where it begins.
 pub fn read_directory_len(last4: [u8; 4], pack_len: u64) -> Result<usize, PackBroken> {
     let found = u32::from_le_bytes(last4);
     let fits = HEADER_LEN as u64 + u64::from(found) + LENGTH_LEN as u64 <= pack_len;
@@ -362,18 +353,18 @@ pub fn verify_frame(keys: &Keys, kind: ChunkKind, raw: &[u8], frame: &Frame) -> 
     let mut rest = raw;
     let ids = frame.chunk_ids.chunks(ChunkId::LEN);
     if ids.len() != frame.chunk_lens.len() {
-        return Err(PackBroken::Insane("lists ids and lengths that do not pair up"));
+        return Err(PackBroken::Malformed("lists ids and lengths that do not pair up"));
     }
     let mut chunks = Vec::with_capacity(ids.len());
     for len in &frame.chunk_lens {
         let (chunk, behind) = rest
             .split_at_checked(*len as usize)
-            .ok_or(PackBroken::Insane("lists chunks beyond the frame"))?;
+            .ok_or(PackBroken::Malformed("lists chunks beyond the frame"))?;
         chunks.push(chunk);
         rest = behind;
     }
     for (index, (id, found)) in ids.zip(keys.chunk_ids(kind, &chunks)).enumerate() {
-        let id = ChunkId::try_from(id).map_err(|_| PackBroken::Insane("lists an id that is cut off"))?;
+        let id = ChunkId::try_from(id).map_err(|_| PackBroken::Malformed("lists an id that is cut off"))?;
         if found != id {
             return Err(PackBroken::Chunk { index, id });
         }
@@ -381,11 +372,11 @@ pub fn verify_frame(keys: &Keys, kind: ChunkKind, raw: &[u8], frame: &Frame) -> 
     if rest.is_empty() {
         Ok(())
     } else {
-        Err(PackBroken::Insane("lists chunks that do not fill the frame"))
+        Err(PackBroken::Malformed("lists chunks that do not fill the frame"))
     }
 }
 
-/// `Data` or `Tree`, or nothing.
+/// The kind with that number; `None` unless it is `Data` or `Tree`.
 pub(crate) fn known_kind(kind: i32) -> Option<ChunkKind> {
     ChunkKind::try_from(kind)
         .ok()
@@ -395,59 +386,59 @@ pub(crate) fn known_kind(kind: i32) -> Option<ChunkKind> {
 /// Counts the parts of an encoded directory before it is decoded.
 pub(crate) fn check_encoded_directory(encoded: &[u8]) -> Result<(), PackBroken> {
     if has_more_than(encoded, 1, PACK_MAX_FRAMES)? {
-        return Err(PackBroken::Insane("lists too many frames"));
+        return Err(PackBroken::Malformed("lists too many frames"));
     }
     let mut chunks = 0;
     each_field(encoded, 1, |frame| {
-        // Every chunk has an id of 32 bytes and a length of at least one, so this counts it or more.
+        // Every chunk takes at least 33 bytes (32 of id, 1 of length), so this counts at least all chunks.
         chunks += frame.len().div_ceil(ChunkId::LEN + 1);
         let allowed = PACK_MAX_CHUNKS + PACK_MAX_CHUNKS / 2 + PACK_MAX_FRAMES;
         if chunks > allowed {
-            Err(PackBroken::Insane("lists too many chunks"))
+            Err(PackBroken::Malformed("lists too many chunks"))
         } else {
             Ok(())
         }
     })
 }
 
-/// Whether a directory keeps to the format, for a pack whose frames end at `frames_end`.
+/// Checks that a directory keeps the rules of the format, for a pack whose frames end at `frames_end`.
 pub(crate) fn check_directory(directory: &PackDirectory, frames_end: u64) -> Result<(), PackBroken> {
     if directory.frames.is_empty() || directory.frames.len() > PACK_MAX_FRAMES {
-        return Err(PackBroken::Insane("lists no frames, or too many"));
+        return Err(PackBroken::Malformed("lists no frames, or too many"));
     }
     let (mut end, mut chunks) = (HEADER_LEN as u64, 0);
     for frame in &directory.frames {
-        let codec = Codec::try_from(frame.codec).map_err(|_| PackBroken::Insane("names an unknown codec"))?;
+        let codec = Codec::try_from(frame.codec).map_err(|_| PackBroken::Malformed("names an unknown codec"))?;
         check_lens(frame.sealed_len as usize, frame.raw_len, codec)?;
         let count = frame.chunk_lens.len();
         if count == 0 || count > FRAME_MAX_CHUNKS || frame.chunk_ids.len() != count * ChunkId::LEN {
-            return Err(PackBroken::Insane(
+            return Err(PackBroken::Malformed(
                 "lists a frame whose chunks are none, too many or without ids",
             ));
         }
         let mut raw_len = 0_u64;
         for len in &frame.chunk_lens {
             if *len == 0 || *len as usize > CHUNK_MAX {
-                return Err(PackBroken::Insane("lists a chunk of an impossible length"));
+                return Err(PackBroken::Malformed("lists a chunk of an impossible length"));
             }
             raw_len += u64::from(*len);
         }
         if raw_len != u64::from(frame.raw_len) {
-            return Err(PackBroken::Insane("lists chunks that do not fill their frame"));
+            return Err(PackBroken::Malformed("lists chunks that do not fill their frame"));
         }
         chunks += count;
         end += u64::from(frame.sealed_len);
     }
     if chunks > PACK_MAX_CHUNKS {
-        return Err(PackBroken::Insane("lists too many chunks"));
+        return Err(PackBroken::Malformed("lists too many chunks"));
     }
     if end != frames_end {
-        return Err(PackBroken::Insane("lists frames that do not fill the pack"));
+        return Err(PackBroken::Malformed("lists frames that do not fill the pack"));
     }
     Ok(())
 }
 
-/// Whether the lengths of a frame are possible.
+/// Checks that the lengths of a frame are possible.
 fn check_lens(sealed_len: usize, raw_len: u32, codec: Codec) -> Result<(), PackBroken> {
     let raw_len = raw_len as usize;
     let payload_len = sealed_len.saturating_sub(TAG_LEN);
@@ -458,10 +449,9 @@ fn check_lens(sealed_len: usize, raw_len: u32, codec: Codec) -> Result<(), PackB
     if possible && (1..=FRAME_MAX_RAW).contains(&raw_len) {
         Ok(())
     } else {
-        Err(PackBroken::Insane("lists a frame of an impossible length"))
+        Err(PackBroken::Malformed("lists a frame of an impossible length"))
     }
 }
 
 #[cfg(test)]
-#[path = "pack_tests.rs"]
 pub(crate) mod tests;

@@ -1,5 +1,5 @@
-//! Segments: slices of the chunk index as objects. Written by the Bookkeeper, read by whoever rebuilds the index. A log
-//! entry names each; a segment that no entry names does not exist.
+//! Segments: slices of the chunk index as objects. The Bookkeeper writes them, and `domain` reads them into the index. A
+//! log entry names each segment. A segment that no entry names does not count.
 //!
 //! ```text
 //! header (80 bytes) │ AES-256-GCM of one zstd frame of an encoded Segment
@@ -8,7 +8,7 @@
 //! nonce = 0; AAD = header ‖ domain (16)
 //! ```
 //!
-//! Promise: a segment that decodes is sane, every pack, frame and chunk of it, so that callers may index by it.
+//! Promise: in a segment that decodes, every pack, frame and chunk keeps the rules, so that callers may index by it.
 
 use bytes::Bytes;
 use lockstone_proto::ids::{DomainId, PackId, SegmentId};
@@ -24,13 +24,13 @@ use crate::pack::{self, PackBroken, check_directory, check_encoded_directory, kn
 
 const HEADER_LEN: usize = 80;
 const MAGIC: [u8; 8] = *b"LSTNSEGM";
-/// What a pack has besides header and frames: a length, the seal of a directory with its own length, Padmé aside.
+/// The fewest bytes of a pack besides header and frames: a length, and a sealed directory with its own length.
 const TAIL_MIN: u64 = 4 + 4 + TAG_LEN as u64;
 
-/// What is wrong with a segment, or with what should become one. Never transient, `Random` apart.
+/// Why a segment cannot be read or made. Never transient, except `Random`.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum SegmentBroken {
-    /// It does not begin like a segment.
+    /// It does not begin with the header of a segment.
     #[error("segment {id}: {what}")]
     Header {
         /// The segment that was wanted.
@@ -46,7 +46,7 @@ pub enum SegmentBroken {
         /// Its format.
         version: u32,
     },
-    /// The commitment is not that of the segment's key: damaged, or another domain's.
+    /// The commitment does not belong to the segment's key: it is damaged, or of another domain.
     #[error("segment {0} was sealed with another key, or its header is damaged")]
     Commitment(SegmentId),
     /// It does not open.
@@ -60,9 +60,9 @@ pub enum SegmentBroken {
         /// What zstd says.
         why: FrameBroken,
     },
-    /// It says something the format does not allow.
+    /// It breaks the rules of the format.
     #[error("segment {id}: pack {index} of it: {why}")]
-    Insane {
+    Malformed {
         /// The segment.
         id: SegmentId,
         /// The pack's place in it.
@@ -85,7 +85,7 @@ pub fn encode_segment(keys: &Keys, segment: &Segment) -> Result<(SegmentId, Vec<
     Ok((id, object))
 }
 
-/// The same under a given id, which must never have been used: it derives the key, and the nonce is fixed.
+/// The same under a given id. The id must be new, because the key is derived from it and the nonce is fixed.
 pub(crate) fn encode_segment_as(keys: &Keys, id: SegmentId, segment: &Segment) -> Result<Vec<u8>, SegmentBroken> {
     check_segment(id, segment)?;
     let raw = segment.encode_to_vec();
@@ -156,7 +156,7 @@ pub fn decode_segment(keys: &Keys, id: SegmentId, object: &[u8]) -> Result<Segme
         counted
     })
     .and_then(|()| Segment::decode(raw.clone()).map_err(|error| Malformed::from(error).into()))
-    .map_err(|why: PackBroken| SegmentBroken::Insane {
+    .map_err(|why: PackBroken| SegmentBroken::Malformed {
         id,
         index: index.saturating_sub(1),
         why,
@@ -169,33 +169,33 @@ pub fn decode_segment(keys: &Keys, id: SegmentId, object: &[u8]) -> Result<Segme
 
 /// Counts the parts of an encoded `PackEntry`.
 fn check_encoded_entry(entry: &[u8]) -> Result<(), PackBroken> {
-    // Its id alone takes 34 bytes; without this, a segment could list millions of empty packs.
+    // An id alone takes 34 bytes. Without this check a segment could list millions of empty packs.
     if entry.len() < 2 + PackId::LEN {
-        return Err(PackBroken::Insane("is missing its pack's id"));
+        return Err(PackBroken::Malformed("is missing its pack's id"));
     }
     each_field(entry, 4, check_encoded_directory)
 }
 
 fn check_segment(id: SegmentId, segment: &Segment) -> Result<(), SegmentBroken> {
     if segment.packs.is_empty() {
-        return Err(SegmentBroken::Insane {
+        return Err(SegmentBroken::Malformed {
             id,
             index: 0,
-            why: PackBroken::Insane("is missing: the segment is empty"),
+            why: PackBroken::Malformed("is missing: the segment is empty"),
         });
     }
     for (index, entry) in segment.packs.iter().enumerate() {
-        check_entry(entry).map_err(|why| SegmentBroken::Insane { id, index, why })?;
+        check_entry(entry).map_err(|why| SegmentBroken::Malformed { id, index, why })?;
     }
     Ok(())
 }
 
-/// Whether a segment's word on one pack keeps to the format.
+/// Checks that a segment's entry for one pack keeps the rules of the format.
 fn check_entry(entry: &PackEntry) -> Result<(), PackBroken> {
     if entry.pack_id.len() != PackId::LEN || known_kind(entry.kind).is_none() {
-        return Err(PackBroken::Insane("names its pack without id or kind"));
+        return Err(PackBroken::Malformed("names its pack without id or kind"));
     }
-    let directory = entry.directory.as_ref().ok_or(PackBroken::Insane("is missing"))?;
+    let directory = entry.directory.as_ref().ok_or(PackBroken::Malformed("is missing"))?;
     let frames_end = pack::HEADER_LEN as u64
         + directory
             .frames
@@ -205,7 +205,7 @@ fn check_entry(entry: &PackEntry) -> Result<(), PackBroken> {
     check_directory(directory, frames_end)?;
     let tail_max = TAIL_MIN + DIRECTORY_MAX as u64;
     if entry.len > PACK_MAX || !(frames_end + TAIL_MIN..=frames_end + tail_max).contains(&entry.len) {
-        return Err(PackBroken::Insane("does not fit the length of its pack"));
+        return Err(PackBroken::Malformed("does not fit the length of its pack"));
     }
     Ok(())
 }
@@ -303,7 +303,7 @@ mod tests {
             assert!(encode_segment(&keys, &segment).is_err(), "rule {index}");
             let object = seal_anything(&keys, id, &segment.encode_to_vec());
             assert!(
-                matches!(decode_segment(&keys, id, &object), Err(SegmentBroken::Insane { .. })),
+                matches!(decode_segment(&keys, id, &object), Err(SegmentBroken::Malformed { .. })),
                 "rule {index}"
             );
         }
@@ -317,7 +317,7 @@ mod tests {
         let object = seal_anything(&keys, id, &empty_packs);
         assert!(matches!(
             decode_segment(&keys, id, &object),
-            Err(SegmentBroken::Insane { index: 0, .. })
+            Err(SegmentBroken::Malformed { index: 0, .. })
         ));
         let mut directory = vec![0x22];
         prost::encoding::encode_varint(1 << 20, &mut directory);
@@ -328,8 +328,8 @@ mod tests {
         let object = seal_anything(&keys, id, &entry);
         assert!(matches!(
             decode_segment(&keys, id, &object),
-            Err(SegmentBroken::Insane {
-                why: PackBroken::Insane("lists too many frames"),
+            Err(SegmentBroken::Malformed {
+                why: PackBroken::Malformed("lists too many frames"),
                 ..
             })
         ));

@@ -1,4 +1,5 @@
-//! A place in one folder: its entries in order, across as many pages as it has. Holds one page a level; while parked, none.
+//! A cursor in one folder: its entries in order, across all of its pages. It holds one page for each level, and none while it
+//! is parked.
 
 use bytes::Bytes;
 use lockstone_proto::ids::ChunkId;
@@ -9,28 +10,28 @@ use crate::damage::DamageKind;
 use crate::error::VaultError;
 use crate::tree::check_child;
 
-/// A place in a folder.
+/// A cursor in one folder.
 pub struct FolderCursor<'a> {
     source: &'a dyn PageSource,
     top: Option<ChunkId>,
     state: State,
-    /// From the top page down; each with the place of its next entry or child.
+    /// The open pages from the top page down, each with the position of its next entry or child.
     stack: Vec<(Page, usize)>,
 }
 
 enum State {
     /// Before the top page.
     Start,
-    /// The stack says where; where it is empty, the folder is done.
+    /// At the position that the stack says. If the stack is empty, the folder is finished.
     Open,
     /// The next entry is the first whose name is not before this one.
     Parked(Bytes),
 }
 
-/// What comes next in a folder.
+/// What is next in a folder.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Peek<'a> {
-    /// A page that was not read yet. Level and first name are not known of the top page.
+    /// A page that was not read yet. Of the top page, level and first name are not known.
     Page {
         id: ChunkId,
         level: Option<u32>,
@@ -45,7 +46,7 @@ pub(crate) enum Peek<'a> {
 static NO_NAME: Bytes = Bytes::new();
 
 impl<'a> FolderCursor<'a> {
-    /// Before the first entry of the folder with this top page; `None` is an empty folder.
+    /// A cursor before the first entry of the folder with this top page. `None` means an empty folder.
     #[must_use]
     pub fn new(source: &'a dyn PageSource, top: Option<ChunkId>) -> Self {
         let state = if top.is_some() { State::Start } else { State::Open };
@@ -57,7 +58,7 @@ impl<'a> FolderCursor<'a> {
         }
     }
 
-    /// The next entry. After an error the cursor stands before the page that could not be read: `skip` passes over it.
+    /// The next entry. After an error the cursor is before the page that could not be read; `skip` passes over it.
     pub async fn next(&mut self) -> Result<Option<Entry>, VaultError> {
         loop {
             self.ready().await?;
@@ -73,7 +74,8 @@ impl<'a> FolderCursor<'a> {
         }
     }
 
-    /// Moves so that `next` gives the first entry whose name is not before `name`. Reads only the pages on the way.
+    /// Moves the cursor so that `next` returns the first entry whose name is not before `name`. Reads only the pages that lead
+    /// to it.
     pub async fn seek(&mut self, name: &[u8]) -> Result<(), VaultError> {
         self.stack.clear();
         self.state = if self.top.is_some() { State::Start } else { State::Open };
@@ -83,7 +85,7 @@ impl<'a> FolderCursor<'a> {
                 break;
             };
             if page.level > 0 {
-                // The child that would hold the name: the last that begins before or with it.
+                // The child that would hold the name: the last one whose first name is not after it.
                 *next = page
                     .children
                     .partition_point(|child| *child.first <= *name)
@@ -96,7 +98,7 @@ impl<'a> FolderCursor<'a> {
         Ok(())
     }
 
-    /// Passes over what comes next: an entry, or a page and all below it.
+    /// Passes over what is next: an entry, or a page and everything below it.
     pub fn skip(&mut self) {
         match self.state {
             State::Start => self.state = State::Open,
@@ -110,8 +112,8 @@ impl<'a> FolderCursor<'a> {
         }
     }
 
-    /// After damage: passes over the page that could not be read. Where that happened on the way back to a parked place,
-    /// the rest of the folder is given up, because nothing tells which pages come behind it.
+    /// Passes over a page that could not be read because of damage. If that happened while a parked cursor went back to its
+    /// place, the rest of the folder is given up, because it is not known which pages follow.
     pub(crate) fn pass_damage(&mut self) {
         if let State::Parked(_) = self.state {
             self.stack.clear();
@@ -121,7 +123,7 @@ impl<'a> FolderCursor<'a> {
         }
     }
 
-    /// Gives the pages back; the place is kept by name.
+    /// Frees the pages. The cursor keeps its place by name.
     pub fn park(&mut self) {
         self.drop_finished();
         if !matches!(self.state, State::Open) || self.stack.is_empty() {
@@ -133,11 +135,11 @@ impl<'a> FolderCursor<'a> {
             Peek::End => return,
         };
         self.stack.clear();
-        // A slice would keep its whole page alive.
+        // A slice would keep the whole page in memory.
         self.state = State::Parked(Bytes::copy_from_slice(&name));
     }
 
-    /// Brings the pages of a parked cursor back. To be awaited before `peek`.
+    /// Reads the pages of a parked cursor again. To be awaited before `peek`.
     pub(crate) async fn ready(&mut self) -> Result<(), VaultError> {
         if let State::Parked(name) = &self.state {
             let name = name.clone();
@@ -151,7 +153,7 @@ impl<'a> FolderCursor<'a> {
         Ok(())
     }
 
-    /// What comes next. Only after `ready`, or where the cursor was never parked.
+    /// What is next. Call it only after `ready`, or if the cursor was never parked.
     pub(crate) fn peek(&self) -> Peek<'_> {
         if let (State::Start, Some(id)) = (&self.state, self.top) {
             return Peek::Page {
@@ -177,7 +179,7 @@ impl<'a> FolderCursor<'a> {
         Peek::End
     }
 
-    /// Reads the page that comes next.
+    /// Reads the next page.
     pub(crate) async fn expand(&mut self) -> Result<(), VaultError> {
         self.drop_finished();
         let Peek::Page { id, .. } = self.peek() else {

@@ -1,4 +1,4 @@
-//! What differs between two trees. Pages with equal ids are passed over unread, so that the cost follows the difference.
+//! The differences between two trees. Pages with equal ids are not read, so the cost depends on the size of the difference.
 
 use std::cmp::Ordering;
 use std::ops::ControlFlow;
@@ -11,7 +11,7 @@ use super::{FolderCursor, PageSource, Peek, folder_page};
 use crate::damage::DamageKind;
 use crate::error::VaultError;
 
-/// Pairs of folders deeper than this below an open one give their pages back.
+/// A pair of folders frees its pages while the comparison is more than this many folders below it.
 const OPEN_MAX: usize = 8;
 
 /// How an entry differs.
@@ -23,11 +23,11 @@ pub enum Change {
     Removed,
     /// Its content, link target, device number or kind differs.
     Modified,
-    /// Only what surrounds the content differs: owner, mode, times, extended attributes, flags.
+    /// The content is the same, but owner, mode, times, extended attributes or flags differ.
     Metadata,
 }
 
-/// Called for each difference: path, how it differs, the entry in the first and in the second tree.
+/// Called for each difference with the path, the kind of change, and the entry in the first and in the second tree.
 pub type OnChange<'a> = dyn FnMut(&[u8], Change, Option<&Entry>, Option<&Entry>) -> ControlFlow<()> + Send + 'a;
 
 /// One side of a comparison: where its tree chunks come from, and its root.
@@ -53,7 +53,7 @@ impl<'a> Pair<'a> {
     }
 }
 
-/// What the two sides have next.
+/// What is next on the two sides.
 enum Next {
     SkipBoth,
     Expand {
@@ -67,9 +67,9 @@ enum Next {
     Done,
 }
 
-/// Calls `each` for every difference, in byte order of names, folders before what is in them, until it breaks. What a
-/// folder that was added or removed has in it is reported too. What only serves to notice changes (ctime, inode, device,
-/// links) does not count.
+/// Calls `each` for every difference until it breaks: in byte order of names, folders before their content. The content of
+/// added and removed folders is reported, too. Fields that only serve to detect changes (ctime, inode, device, links) are
+/// not compared.
 pub async fn diff(first: Side<'_>, second: Side<'_>, each: &mut OnChange<'_>) -> Result<(), VaultError> {
     if first.1 == second.1 {
         return Ok(());
@@ -147,7 +147,7 @@ fn decide(first: Peek<'_>, second: Peek<'_>) -> Next {
     match (first, second) {
         (Peek::End, Peek::End) => Next::Done,
         (Peek::Page { id: a, .. }, Peek::Page { id: b, .. }) if a == b => Next::SkipBoth,
-        // Of two pages the higher one is opened, so that equal ones below it can still meet.
+        // The higher of two pages is opened, so that equal pages below it can still be found.
         (Peek::Page { level: a, .. }, Peek::Page { level: b, .. }) => {
             // Top pages, whose level is not known yet, count as the highest.
             let height = |level: Option<u32>| level.unwrap_or(u32::MAX);
@@ -206,7 +206,7 @@ fn change(a: &Entry, b: &Entry) -> Option<Change> {
     if content_differs {
         return Some(Change::Modified);
     }
-    // What is in a folder, and what only serves to notice changes, are put aside.
+    // The content of folders is compared elsewhere, and fields that only serve to detect changes are not compared.
     let bare = |entry: &Entry| Entry {
         content: None,
         page: bytes::Bytes::new(),

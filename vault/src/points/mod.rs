@@ -1,11 +1,12 @@
-//! Recovery points: which one is meant, and what is in it. For the commands that list, search and compare points, for
-//! restore and for `check`.
+//! Recovery points: finding the one that is meant, and reading what is in it. Used by the commands that list, search and
+//! compare points, by restore and by `check`.
 //!
-//! A point's root is a folder that stands for `/`. Everything here reads trees page by page, in byte order of names, with
-//! memory that grows with neither the size of a folder nor the depth of a tree. Paths are absolute bytes, `/a/b`.
+//! A point's root is the folder `/`. The code here reads trees page by page, in byte order of names. Its memory grows neither
+//! with the size of a folder nor with the depth of a tree. Paths are absolute raw bytes, `/a/b`.
 
 mod cursor;
 mod diff;
+mod file;
 mod walk;
 
 use std::ops::ControlFlow;
@@ -24,13 +25,14 @@ use crate::tree::decode_page;
 pub use cursor::FolderCursor;
 pub(crate) use cursor::Peek;
 pub use diff::{Change, OnChange, Side, diff};
+pub use file::{FileChunks, PlacedChunk};
 pub use walk::{TreeWalk, Walked};
 
-/// Shortest prefix of an id that names a point, hex digits.
+/// The shortest prefix of an id that may name a point, hex digits.
 pub const PREFIX_MIN: usize = 6;
 
-/// Which point is meant by an id, a unique prefix of it, or `latest`: of one server, or of all. `latest` never means a
-/// forgotten point; ids and prefixes may.
+/// Finds the point that an id, a unique prefix of an id, or `latest` means, among the points of one server or of all.
+/// `latest` never means a forgotten point; ids and prefixes may.
 pub fn resolve<'a>(view: &'a LogView, text: &str, server: Option<ServerId>) -> Result<&'a Point, VaultError> {
     let none = || VaultError::NoSuchPoint(text.to_owned());
     if text == "latest" {
@@ -97,7 +99,7 @@ pub fn folder_page(entry: &Entry) -> Option<ChunkId> {
     ChunkId::try_from(entry.page.as_ref()).ok()
 }
 
-/// What a path leads to.
+/// What is at a path.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Found {
     /// The root itself, which has no entry.
@@ -108,7 +110,7 @@ pub enum Found {
     Missing,
 }
 
-/// What is at a path. Empty parts and `.` are skipped; `..` leads nowhere.
+/// Looks up a path. Empty parts and `.` are skipped; nothing is found at `..`.
 pub async fn lookup(source: &dyn PageSource, root: Option<ChunkId>, path: &[u8]) -> Result<Found, VaultError> {
     let (mut found, mut folder) = (Found::Root, root);
     for name in path
@@ -128,7 +130,7 @@ pub async fn lookup(source: &dyn PageSource, root: Option<ChunkId>, path: &[u8])
     Ok(found)
 }
 
-/// Calls `each` for the entries of the folder at `path`, or for the entry there if it is no folder, until it breaks.
+/// Calls `each` for the entries of the folder at `path`, or for the entry there if it is not a folder, until it breaks.
 /// Returns whether there is anything at that path.
 pub async fn list(
     source: &dyn PageSource,
@@ -160,7 +162,7 @@ pub async fn list(
     Ok(true)
 }
 
-/// Calls `each` for every entry of a tree, until it breaks. Damage ends it; `TreeWalk` goes on past damage.
+/// Calls `each` for every entry of a tree, until it breaks. Damage is an error here; `TreeWalk` goes on after damage.
 pub async fn find(
     source: &dyn PageSource,
     root: Option<ChunkId>,
@@ -181,7 +183,7 @@ pub async fn find(
     Ok(())
 }
 
-/// The path as it is written here: `/a/b`, and empty for the root.
+/// The path in its normal form: `/a/b`, and empty for the root.
 #[must_use]
 pub fn clean_path(path: &[u8]) -> Vec<u8> {
     let mut clean = Vec::with_capacity(path.len() + 1);
@@ -196,5 +198,4 @@ pub fn clean_path(path: &[u8]) -> Vec<u8> {
 }
 
 #[cfg(test)]
-#[path = "points_tests.rs"]
 mod tests;

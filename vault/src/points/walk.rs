@@ -1,4 +1,4 @@
-//! A walk through a whole tree, depth first, past whatever is damaged.
+//! A walk through a whole tree, depth first. It goes on after damage.
 
 use lockstone_proto::ids::ChunkId;
 use lockstone_proto::limits::TREE_MAX_DEPTH;
@@ -8,42 +8,42 @@ use super::{FolderCursor, PageSource, folder_page};
 use crate::damage::DamageKind;
 use crate::error::VaultError;
 
-/// Folders deeper than this below an open one give their pages back until the walk returns to them.
+/// An open folder frees its pages while the walk is more than this many folders below it.
 const OPEN_MAX: usize = 16;
-/// No path in a tree is believed to be longer, bytes.
+/// The longest path that is accepted in a tree, bytes.
 const PATH_MAX: usize = 4 << 20;
 
-/// What a walk comes to.
+/// A step of a walk.
 #[derive(Debug)]
 pub enum Walked {
-    /// An entry. If it is a folder, what is in it comes next, unless it is skipped.
+    /// An entry. If it is a folder, its content comes next, unless it is skipped.
     Entry {
         /// Its path.
         path: Vec<u8>,
         /// The entry.
         entry: Box<Entry>,
     },
-    /// The end of a folder that was entered; also of the root.
+    /// The end of a folder that was entered, including the root.
     Leave {
         /// The folder's path; empty for the root.
         path: Vec<u8>,
     },
-    /// A part of a folder that cannot be read. The walk goes on behind it.
+    /// A part of a folder cannot be read. The walk goes on after it.
     Damaged {
         /// The folder's path.
         path: Vec<u8>,
-        /// What is damaged: always damage, never a passing error.
+        /// The damage. Never another kind of error.
         error: VaultError,
     },
 }
 
-/// A walk through a tree: in byte order of names, folders before what is in them.
+/// A walk through a tree: in byte order of names, folders before their content.
 pub struct TreeWalk<'a> {
     source: &'a dyn PageSource,
-    /// The folders entered, from the root on: their cursors, and how long their paths are.
+    /// The open folders from the root on: their cursors, and the lengths of their paths.
     open: Vec<(FolderCursor<'a>, usize)>,
     path: Vec<u8>,
-    /// The folder that was come to last, and is entered next.
+    /// The folder that was returned last. It is entered next.
     enter: Option<ChunkId>,
 }
 
@@ -60,7 +60,7 @@ impl<'a> TreeWalk<'a> {
         }
     }
 
-    /// The next step; `None` at the end. An error is never damage to the tree; asked again, it goes on.
+    /// The next step; `None` at the end. An error is never damage to the tree. After an error, `next` can be called again.
     pub async fn next(&mut self) -> Result<Option<Walked>, VaultError> {
         if let Some(top) = self.enter.take() {
             if self.open.len() >= TREE_MAX_DEPTH || self.path.len() > PATH_MAX {
@@ -107,7 +107,7 @@ impl<'a> TreeWalk<'a> {
         }
     }
 
-    /// Does not enter the folder that was come to last. There will be no `Leave` for it.
+    /// Skips the content of the folder that was returned last. There will be no `Leave` for it.
     pub fn skip_folder(&mut self) {
         self.enter = None;
     }

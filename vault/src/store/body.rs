@@ -1,6 +1,6 @@
-//! Bodies on their way, in pieces as small as the pace asks for. A body that is not paced goes as it is, piece by piece as
-//! its maker made it. Whoever waits for a body to move (`Watch`) can tell one that is held by the pace from one that the
-//! other side does not take, or does not send.
+//! The bodies of requests and answers. A paced body is cut into pieces of the length that the pace asks for; any other body
+//! goes as it is. `Watch` notes when a body last moved, and tells a body that the pace holds from one that the other side
+//! does not take or does not send.
 
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -43,7 +43,7 @@ impl Watch {
         self.moved();
     }
 
-    /// Ends when nothing has moved for `limit`, the time not counted in which the pace held the body.
+    /// Ends when nothing has moved for `limit`. Time in which the pace held the body does not count.
     pub(super) async fn stalled(&self, limit: Duration) {
         loop {
             let moved = self.start + Duration::from_millis(self.moved_ms.load(Ordering::Relaxed));
@@ -57,22 +57,22 @@ impl Watch {
     }
 }
 
-/// A body that goes at a pace.
+/// A body that is sent or received at a pace.
 pub(super) struct Paced<B> {
     inner: B,
     way: Way,
     pace: Arc<dyn WirePace>,
     watch: Arc<Watch>,
-    /// Taken from the inner body, and not gone yet.
+    /// Taken from the inner body and not passed on yet.
     left: Bytes,
-    /// So many bytes may go.
+    /// How many bytes may go without waiting.
     credit: usize,
-    /// The wait for the next piece, and its length. The lock is never waited for: it makes a future shareable that is not.
+    /// The wait for the next piece, and its length. The lock is never contended: it only makes the future `Sync`.
     waiting: Option<(Mutex<BoxFuture<'static, ()>>, usize)>,
 }
 
 impl<B> Paced<B> {
-    /// `credit` bytes were waited for already.
+    /// `credit` is how many bytes were already waited for.
     pub(super) fn new(inner: B, way: Way, pace: Arc<dyn WirePace>, watch: Arc<Watch>, credit: usize) -> Self {
         Self {
             inner,
@@ -147,8 +147,8 @@ impl<B: Body<Data = Bytes> + Unpin> Body for Paced<B> {
     }
 }
 
-/// The body of an answer, given up when the other side sends nothing for too long. Time in which nobody asks for more, as
-/// while the pace holds it, does not count.
+/// The body of an answer. It fails when the other side sends nothing for too long. Time in which no more bytes are asked
+/// for, as while the pace holds the body, does not count.
 pub(super) struct Awaited<B> {
     inner: B,
     limit: Duration,
@@ -196,11 +196,10 @@ where
     }
 }
 
-/// The fault of a request or an answer that does not move.
+/// The fault of a request or an answer that stalled.
 pub(super) fn stalled(host: &str, limit: Duration) -> WireFault {
     WireFault::passing(format!("{host}: nothing moved for {} s", limit.as_secs()))
 }
 
 #[cfg(test)]
-#[path = "body_tests.rs"]
 mod tests;

@@ -1,9 +1,9 @@
-//! The way to an object store: an HTTP client for `object_store`, made here so that every body passes the pace, every wait
-//! has an end, and every fault is sorted where it happens (`wire`).
+//! The HTTP client that `object_store` uses. It is made here so that every body passes the pace, every wait has a limit, and
+//! every fault is classified where it happens (`fault`).
 //!
 //! One connection serves many requests, one after another. Redirects are not followed: a body that was sent cannot be sent
-//! again from here, and a store that redirects has its bucket elsewhere. Nothing is retried here either: `Retry` does that,
-//! with the whole operation.
+//! again from here, and a redirect means that the bucket is in another region. Nothing is retried here either: `Retry`
+//! repeats whole operations.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -21,24 +21,24 @@ use reqwest::Client;
 
 use super::StoreError;
 use super::body::{Awaited, Paced, Watch, stalled};
-use super::error::Refusal;
+use super::fault::Refusal;
 use super::fault::{Answer, WireFault, WireKind, no_answer};
 use super::pace::{Way, WirePace};
 
-/// A connection comes about in this time, or the store is not reached.
+/// If no connection is made within this time, the store counts as not reached.
 const CONNECT_WITHIN: Duration = Duration::from_secs(20);
-/// The same for the metadata service of a cloud machine, which is on the same host or not there.
+/// The same limit for the metadata service of a cloud machine. It runs on the same host or not at all.
 const METADATA_WITHIN: Duration = Duration::from_secs(2);
-/// A body that is not held by the pace, and does not move for so long, never will. What was handed to the kernel counts as
-/// moved, so a slow line has this time to take some MiB.
+/// A body that does not move for this long, and is not held by the pace, has stalled. Bytes that were handed to the kernel
+/// count as moved, so a slow line has this time to take some MiB.
 pub(super) const STALLED_AFTER: Duration = Duration::from_secs(120);
-/// What was sent and is not acknowledged for so long is lost: the other machine is gone.
+/// If sent bytes are not acknowledged within this time, the connection counts as lost.
 const UNACKNOWLEDGED: Duration = Duration::from_secs(60);
-/// Stores close idle connections after some time; ours go first, so that no request meets a closing one.
+/// Idle connections are closed after this time: before the store closes them, so that no request meets a closing one.
 const IDLE: Duration = Duration::from_secs(15);
-/// An error's text is no longer than this.
-const ERROR_TEXT_MOST: usize = 64 * 1024;
-/// Asked for before a paced download begins, so that a pause begins there and not in mid-body.
+/// At most this many bytes of an error's text are read.
+const MAX_ERROR_TEXT: usize = 64 * 1024;
+/// Waited for before a paced download begins, so that a pause holds the request and not the middle of the body.
 const FIRST_BYTES: usize = 4096;
 
 /// Makes the clients of one store.
@@ -50,7 +50,8 @@ pub(super) struct Connector {
 }
 
 impl Connector {
-    /// `ca_file`: certificates in PEM that are trusted besides the system's. `proxies`: whether those of the environment are used.
+    /// `ca_file`: certificates in PEM, trusted in addition to the system's. `proxies`: whether proxies of the environment are
+    /// used.
     pub(super) fn new(
         url: &str,
         pace: Arc<dyn WirePace>,
@@ -120,7 +121,7 @@ impl Connector {
         let (parts, body) = request.into_parts();
         let (upload, head) = (body.content_length(), parts.method == Method::HEAD);
         self.pace.request().await;
-        // What is under way when a pause begins may be cut off by the store. What begins in one waits here.
+        // The store may cut off requests that are under way when a pause begins. Requests that begin during a pause wait here.
         let sent = self.first(Way::Up, upload).await;
         let wanted = if parts.method == Method::GET { FIRST_BYTES } else { 0 };
         let received = self.first(Way::Down, wanted).await;
@@ -147,7 +148,7 @@ impl Connector {
         Ok(Response::from_parts(parts, HttpResponseBody::new(paced.map_err(wrap))))
     }
 
-    /// Waits for the first piece of a body of `len` bytes; how many of them may go.
+    /// Waits for the first piece of a body of `len` bytes. Returns how many bytes may go.
     async fn first(&self, way: Way, len: usize) -> usize {
         match self.pace.piece(way) {
             Some(piece) if len > 0 => {
@@ -160,7 +161,7 @@ impl Connector {
     }
 }
 
-/// An answer that is no success: a fault, or left to `object_store`.
+/// An answer that is not a success: either a fault, or one that `object_store` understands.
 fn sorted(answer: Response<Bytes>) -> Result<HttpResponse, WireFault> {
     let said = Answer {
         status: answer.status(),
@@ -173,19 +174,19 @@ fn sorted(answer: Response<Bytes>) -> Result<HttpResponse, WireFault> {
     }
 }
 
-/// The text of an error, as far as it is sensible.
+/// The text of an error, cut to a sensible length.
 async fn text<B>(body: B) -> Result<Bytes, WireFault>
 where
     B: http_body::Body<Data = Bytes, Error = WireFault>,
 {
-    match Limited::new(body, ERROR_TEXT_MOST).collect().await {
+    match Limited::new(body, MAX_ERROR_TEXT).collect().await {
         Ok(text) => Ok(text.to_bytes()),
         Err(error) if error.is::<LengthLimitError>() => Ok(Bytes::new()),
         Err(error) => Err(WireFault::passing(error.to_string())),
     }
 }
 
-/// Where cloud machines are told their role's keys. It is asked only where no keys are set.
+/// The service that tells cloud machines the keys of their role. It is asked only if no keys are set.
 fn is_metadata(host: &str) -> bool {
     host.starts_with("169.254.")
 }
@@ -215,7 +216,7 @@ fn url_of(uri: &http::Uri, host: &str) -> Result<reqwest::Url, WireFault> {
     parsed.map_err(|error| WireFault::new(WireKind::Other, format!("{host}: {error}")))
 }
 
-/// `object_store` keeps the fault as a source. Its own retries are off, so the kind matters to nobody.
+/// `object_store` keeps the fault as a source. Its own retries are off, so it does not use the kind.
 fn wrap(fault: WireFault) -> HttpError {
     HttpError::new(HttpErrorKind::Unknown, fault)
 }

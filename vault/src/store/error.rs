@@ -1,81 +1,24 @@
-//! What can go wrong with a store, sorted by what somebody can do about it. `Store` makes these; everybody else reads
-//! them.
+//! What can go wrong with a store. `Store` makes these errors from those of `object_store` and of the operating system.
 
 use std::error::Error;
-use std::fmt;
 use std::io;
 use std::time::Duration;
 
-use super::fault::{WireFault, WireKind};
+use super::fault::{Refusal, WireFault, WireKind};
+use crate::kind::{Kind, is_shortage};
 
-/// Why an object store says no.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Refusal {
-    /// It does not know the keys, or there are none.
-    Keys,
-    /// The keys do not allow what was asked.
-    NotAllowed,
-    /// Its clock and this machine's are too far apart.
-    Clock,
-    /// There is no such bucket or container.
-    NoBucket,
-    /// The bucket is elsewhere.
-    Region,
-    /// No secure connection came about.
-    Tls,
-    /// A proxy on the way says no.
-    Proxy,
-}
-
-impl fmt::Display for Refusal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Keys => "the store does not accept the keys",
-            Self::NotAllowed => "the store does not allow it",
-            Self::Clock => "the clocks of the store and of this machine are too far apart",
-            Self::NoBucket => "the store has no such bucket or container",
-            Self::Region => "the bucket is in another region",
-            Self::Tls => "no secure connection to the store",
-            Self::Proxy => "the proxy does not let it through",
-        })
-    }
-}
-
-impl Refusal {
-    fn hint(self) -> &'static str {
-        match self {
-            Self::Keys => {
-                "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY, \
-                 to keys that are good for this store"
-            }
-            Self::NotAllowed => {
-                "the keys must be allowed to list, read and create below the vault's prefix, and for collecting to delete: \
-                 docs/operations.md has the policies"
-            }
-            Self::Clock => "set this machine's clock (timedatectl set-ntp true), then run it again",
-            Self::NoBucket => "correct the URL or the endpoint, or make the bucket with the store's own tools",
-            Self::Region => "set AWS_REGION to the region of the bucket",
-            Self::Tls => {
-                "check that the endpoint is https, its name and its certificate; SSL_CERT_FILE or AWS_CA_BUNDLE names \
-                 certificates to trust"
-            }
-            Self::Proxy => "correct HTTPS_PROXY or HTTP_PROXY, or name the store in NO_PROXY",
-        }
-    }
-}
-
-/// An object could not be read or written. Each names the object (or the vault).
+/// Why an object could not be read or written. Each variant names the object or the vault.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum StoreError {
-    /// The vault URL means nothing.
-    #[error("{url} is no vault URL: {reason}")]
+    /// The text is not a vault URL.
+    #[error("{url} is not a vault URL: {reason}")]
     BadUrl {
         /// What was given.
         url: String,
         /// What is wrong with it.
         reason: &'static str,
     },
-    /// This program has no such store.
+    /// This program does not support stores of that scheme.
     #[error("{url}: vaults at {scheme}:// are not supported by this program")]
     Unsupported {
         /// What was given.
@@ -116,7 +59,7 @@ pub enum StoreError {
         object: String,
     },
     /// The object is longer than the format allows.
-    #[error("{object} has {len} bytes; at most {max} are believed")]
+    #[error("{object} has {len} bytes; the format allows at most {max}")]
     TooLarge {
         /// The object.
         object: String,
@@ -135,7 +78,7 @@ pub enum StoreError {
         /// Where the object ends, bytes.
         found: u64,
     },
-    /// The store does not answer, or asks to be left alone for a while. Transient.
+    /// The store does not answer, or asks for a pause. Transient.
     #[error("{object}: the vault cannot be reached: {reason}")]
     Unreachable {
         /// The object.
@@ -143,7 +86,7 @@ pub enum StoreError {
         /// The store's words.
         reason: String,
     },
-    /// The store did not answer for so long that nobody waits for it any more.
+    /// The store did not answer until patience ended. Not transient.
     #[error("{object}: the vault could not be reached for {} s: {reason}", waited.as_secs())]
     Away {
         /// The object.
@@ -153,7 +96,17 @@ pub enum StoreError {
         /// The last reason, in the store's words.
         reason: String,
     },
-    /// An object store says no.
+    /// This machine is short of something that a request needs: file handles or memory. The store is not at fault.
+    #[error("{object}: this machine is short of handles or memory: {reason}")]
+    Shortage {
+        /// The object.
+        object: String,
+        /// The system's words.
+        reason: String,
+        /// `None` if a new attempt may help. Otherwise for how long it was tried before it was given up.
+        waited: Option<Duration>,
+    },
+    /// The object store refuses the request.
     #[error("{object}: {what}: {reason}")]
     Refused {
         /// Why.
@@ -163,7 +116,7 @@ pub enum StoreError {
         /// The store's words.
         reason: String,
     },
-    /// A setting of an object store makes no sense.
+    /// A setting of an object store is wrong.
     #[error("{url} cannot be opened: {reason}")]
     BadSetting {
         /// The vault URL.
@@ -182,10 +135,25 @@ pub enum StoreError {
 }
 
 impl StoreError {
-    /// Whether trying again later may help without anybody doing anything.
+    /// What kind of fault it is.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::BadUrl { .. } | Self::Unsupported { .. } | Self::BadSetting { .. } => Kind::Misconfigured,
+            Self::NoFolder { .. } | Self::Unreachable { .. } | Self::Away { .. } => Kind::Away,
+            Self::NotFound { .. } | Self::TooLarge { .. } | Self::Short { .. } => Kind::Damaged,
+            Self::ReadOnly { .. } | Self::Permission { .. } => Kind::Refused,
+            Self::Full { .. } => Kind::StoreFull,
+            Self::Shortage { .. } => Kind::Shortage,
+            Self::Refused { what, .. } => what.kind(),
+            Self::Io { .. } => Kind::Other,
+        }
+    }
+
+    /// Whether a new attempt may succeed although nobody changed anything.
     #[must_use]
     pub fn is_transient(&self) -> bool {
-        matches!(self, Self::Unreachable { .. })
+        matches!(self, Self::Unreachable { .. } | Self::Shortage { waited: None, .. })
     }
 
     /// Whether the object is not there.
@@ -194,58 +162,48 @@ impl StoreError {
         matches!(self, Self::NotFound { .. })
     }
 
-    /// Whether the vault has no space left.
-    #[must_use]
-    pub fn is_full(&self) -> bool {
-        matches!(self, Self::Full { .. })
-    }
-
-    /// Whether the vault may be read but not written, or not even read, by this user.
-    #[must_use]
-    pub fn is_refused(&self) -> bool {
-        match self {
-            Self::ReadOnly { .. } | Self::Permission { .. } => true,
-            Self::Refused { what, .. } => matches!(what, Refusal::Keys | Refusal::NotAllowed | Refusal::Proxy),
-            _ => false,
-        }
-    }
-
     /// Whether the object itself is wrong: missing, cut off, or longer than the format allows.
     #[must_use]
     pub fn is_object_fault(&self) -> bool {
-        matches!(self, Self::NotFound { .. } | Self::Short { .. } | Self::TooLarge { .. })
+        self.kind() == Kind::Damaged
     }
 
-    /// What somebody can do about it.
+    /// What the user can do about it.
     #[must_use]
     pub fn hint(&self) -> Option<&'static str> {
         Some(match self {
             Self::BadUrl { .. } | Self::Unsupported { .. } => {
-                "give a path, file:///absolute/path, s3://bucket/prefix or az://container/prefix"
+                "give a path, `file:///absolute/path`, `s3://bucket/prefix` or `az://container/prefix`"
             }
             Self::Refused { what, .. } => what.hint(),
             Self::BadSetting { .. } => {
-                "correct the store's variables or the [store] table: docs/operations.md has them all"
+                "correct the store's variables, or `store.json` in the state folder: docs/operations.md lists all settings"
             }
             Self::Away { .. } => {
-                "check the store and the way to it, then run the same command again: it continues where it stopped; \
-                 --store-patience says how long to wait"
+                "check the store and the network, then run the same command again: it continues where it stopped; \
+                 `--store-patience` sets how long to wait"
             }
             Self::NoFolder { .. } => {
-                "mount the disk it is on, correct the path, or make a vault with: lockstone vault create URL"
+                "mount the disk it is on, correct the path, or make a vault with `lockstone vault create URL`"
             }
             Self::ReadOnly { .. } => "remount the vault's file system writable",
-            Self::Permission { .. } => "check who owns the vault's folder and who runs this program",
+            Self::Permission { .. } => "check who owns the vault's folder and which user runs this program",
             Self::Full { .. } => {
                 "free space in the vault or enlarge it, then run the same command again: it continues where it stopped"
             }
+            Self::Shortage { .. } => {
+                "raise the limit of open files (`ulimit -n`, or `LimitNOFILE=` of the service) or free memory, then run \
+                 the same command again"
+            }
             Self::Unreachable { .. } => "check the connection to the vault, its endpoint and proxy, or the mount",
-            Self::NotFound { .. } | Self::TooLarge { .. } | Self::Short { .. } => "run: lockstone check",
+            Self::NotFound { .. } | Self::TooLarge { .. } | Self::Short { .. } => {
+                "run `lockstone check` to see what is damaged"
+            }
             Self::Io { .. } => return None,
         })
     }
 
-    /// Sorts an error of the `object_store` crate.
+    /// Classifies an error of the `object_store` crate.
     pub(crate) fn sort(object: &str, error: &object_store::Error) -> Self {
         use object_store::Error as E;
         if let Some(fault) = WireFault::find(error) {
@@ -268,7 +226,7 @@ impl StoreError {
         }
     }
 
-    /// What concerns the store as a whole names it, and not the object that happened to be asked for.
+    /// Errors that concern the whole store name its URL instead of the object that happened to be asked for.
     #[must_use]
     pub(crate) fn named(mut self, url: &str) -> Self {
         match &mut self {
@@ -285,13 +243,14 @@ impl StoreError {
         match fault.kind {
             WireKind::Passing(_) => Self::Unreachable { object, reason },
             WireKind::Away(waited) => Self::Away { object, waited, reason },
+            WireKind::Shortage(waited) => Self::Shortage { object, reason, waited },
             WireKind::Refused(what) => Self::Refused { what, object, reason },
             WireKind::Full => Self::Full { object },
             WireKind::Other => Self::Io { object, reason },
         }
     }
 
-    /// Sorts an error of the operating system.
+    /// Classifies an error of the operating system.
     pub(crate) fn from_io(object: &str, error: &io::Error) -> Self {
         use rustix::io::Errno;
         let object = object.to_owned();
@@ -315,11 +274,13 @@ impl StoreError {
                 | Errno::STALE
                 | Errno::NODEV
                 | Errno::AGAIN
-                | Errno::INTR
-                | Errno::MFILE
-                | Errno::NFILE
-                | Errno::NOMEM,
+                | Errno::INTR,
             ) => Self::Unreachable { object, reason },
+            _ if is_shortage(error) => Self::Shortage {
+                object,
+                reason,
+                waited: None,
+            },
             _ => match error.kind() {
                 io::ErrorKind::TimedOut | io::ErrorKind::ConnectionReset | io::ErrorKind::Interrupted => {
                     Self::Unreachable { object, reason }
@@ -330,14 +291,14 @@ impl StoreError {
     }
 }
 
-/// The error of the operating system at the bottom of a chain, where there is one.
+/// The innermost error of the operating system in a chain of errors.
 fn root_cause(error: &object_store::Error) -> Option<&io::Error> {
     let mut found = None;
     let mut next: Option<&(dyn Error + 'static)> = Some(error);
     while let Some(error) = next {
         if let Some(io) = error.downcast_ref::<io::Error>() {
             found = Some(io);
-            // An io::Error may wrap another error, which `source` skips to the source of.
+            // `source` skips an error that an io::Error wraps directly, so it is looked at here.
             if let Some(inner) = io.get_ref() {
                 let inner: &(dyn Error + 'static) = inner;
                 next = Some(inner);

@@ -1,19 +1,85 @@
-//! What went wrong on the way to an object store, or what its answer means, sorted once where the answer is at hand (the
-//! connector), so that everybody behind it goes by a type and not by words. A `WireFault` travels inside
-//! `object_store::Error` as a source; `StoreError::sort` and the `Retry` decorator find it there.
+//! What went wrong between this machine and an object store. The connector classifies each fault once, where the answer is
+//! at hand, so that later code decides by a type and not by words. A `WireFault` travels inside `object_store::Error` as a
+//! source; `StoreError::sort` and the `Retry` decorator find it there.
 
 use std::error::Error;
+use std::fmt;
+use std::io;
 use std::time::Duration;
 
 use http::header::RETRY_AFTER;
 use http::{HeaderMap, StatusCode};
 
-use super::error::Refusal;
+use crate::kind::{Kind, is_shortage};
 
-/// A store that asks for a longer pause than this is asked again all the same.
-const RETRY_AFTER_MOST: Duration = Duration::from_secs(300);
-/// As much of a store's own words as goes into a message.
-const WORDS_MOST: usize = 300;
+/// The longest pause that is kept when a store asks for one.
+const MAX_RETRY_AFTER: Duration = Duration::from_secs(300);
+/// At most this many characters of a store's own text go into a message.
+const MAX_REASON_CHARS: usize = 300;
+
+/// Why an object store refuses a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Refusal {
+    /// The store does not accept the keys, or there are none.
+    Keys,
+    /// The keys do not allow what was asked.
+    NotAllowed,
+    /// Its clock and this machine's are too far apart.
+    Clock,
+    /// There is no such bucket or container.
+    NoBucket,
+    /// The bucket is elsewhere.
+    Region,
+    /// No secure connection could be made.
+    Tls,
+    /// A proxy between this machine and the store refuses.
+    Proxy,
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Keys => "the store does not accept the keys",
+            Self::NotAllowed => "the store does not allow it",
+            Self::Clock => "the clocks of the store and of this machine are too far apart",
+            Self::NoBucket => "the store has no such bucket or container",
+            Self::Region => "the bucket is in another region",
+            Self::Tls => "no secure connection to the store",
+            Self::Proxy => "the proxy does not let it through",
+        })
+    }
+}
+
+impl Refusal {
+    /// Whether access is refused, or the settings or the clock of this machine have to be corrected.
+    pub(super) fn kind(self) -> Kind {
+        match self {
+            Self::Keys | Self::NotAllowed | Self::Proxy => Kind::Refused,
+            Self::Clock | Self::NoBucket | Self::Region | Self::Tls => Kind::Misconfigured,
+        }
+    }
+
+    pub(super) fn hint(self) -> &'static str {
+        match self {
+            Self::Keys => {
+                "set `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY`, or `AZURE_STORAGE_ACCOUNT_NAME` and \
+                 `AZURE_STORAGE_ACCOUNT_KEY`, to keys that this store accepts"
+            }
+            Self::NotAllowed => {
+                "the keys must be allowed to list, read and create below the vault's prefix, and for collecting to delete: \
+                 docs/operations.md has the policies"
+            }
+            Self::Clock => "set this machine's clock (`timedatectl set-ntp true`), then run the command again",
+            Self::NoBucket => "correct the URL or the endpoint, or make the bucket with the store's own tools",
+            Self::Region => "set `AWS_REGION` to the region of the bucket",
+            Self::Tls => {
+                "check that the endpoint is https, its name and its certificate; `SSL_CERT_FILE` or `AWS_CA_BUNDLE` names \
+                 certificates to trust"
+            }
+            Self::Proxy => "correct `HTTPS_PROXY` or `HTTP_PROXY`, or name the store in `NO_PROXY`",
+        }
+    }
+}
 
 /// A fault, with the reason in words.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -26,11 +92,13 @@ pub(crate) struct WireFault {
 /// What a fault means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum WireKind {
-    /// May pass: not reached, overloaded, cut off. With the pause that the store asked for.
+    /// May pass: the store was not reached, is overloaded, or the connection broke. With the pause that the store asked for.
     Passing(Option<Duration>),
-    /// Tried for so long, in vain.
+    /// Tried for this long without success.
     Away(Duration),
-    /// The store says no.
+    /// This machine has no file handle or no memory for the request. With the time it was tried, once it is given up.
+    Shortage(Option<Duration>),
+    /// The store refuses.
     Refused(Refusal),
     /// No space.
     Full,
@@ -48,7 +116,7 @@ impl WireFault {
         Self::new(WireKind::Passing(None), reason)
     }
 
-    /// As the error of a store.
+    /// The fault as an error of `object_store`.
     pub(crate) fn into_error(self) -> object_store::Error {
         object_store::Error::Generic {
             store: "store",
@@ -56,7 +124,7 @@ impl WireFault {
         }
     }
 
-    /// The fault at the bottom of an error, where there is one.
+    /// The fault inside an error, if there is one.
     pub(crate) fn find(error: &object_store::Error) -> Option<&Self> {
         let mut next: Option<&(dyn Error + 'static)> = Some(error);
         while let Some(error) = next {
@@ -69,7 +137,7 @@ impl WireFault {
     }
 }
 
-/// What a store said, as far as it matters here. Both S3 and Azure name a code, in the body or in a header.
+/// The parts of a store's answer that matter here. Both S3 and Azure name a code, in the body or in a header.
 pub(super) struct Answer<'a> {
     pub(super) status: StatusCode,
     pub(super) headers: &'a HeaderMap,
@@ -84,7 +152,7 @@ impl Answer<'_> {
             .trim()
     }
 
-    /// The store's words, for a person.
+    /// The store's own text, for a message.
     fn words(&self) -> String {
         let (code, message) = (self.code(), between(self.body, "<Message>", "</Message>"));
         let message = message.unwrap_or_default().trim();
@@ -99,8 +167,8 @@ impl Answer<'_> {
         cut(format!("{said} (HTTP {})", self.status.as_u16()).trim())
     }
 
-    /// The fault that the answer means; `None` where it is an ordinary one, which `object_store` understands by its number:
-    /// not found, there already, not changed, out of range.
+    /// The fault that the answer means. `None` for ordinary answers that `object_store` understands by their status: not
+    /// found, already there, not changed, out of range.
     pub(super) fn fault(&self) -> Option<WireFault> {
         let kind = self.kind_by_code().or_else(|| self.kind_by_status())?;
         let mut reason = self.words();
@@ -120,7 +188,7 @@ impl Answer<'_> {
             }
             "RequestTimeTooSkewed" => refused(Refusal::Clock),
             "AuthenticationFailed" if self.is_about_time() => refused(Refusal::Clock),
-            // Azurite's word for a wrong key; Azure means its network rules by it.
+            // Azurite uses this code for a wrong key; Azure uses it for its network rules.
             "AuthorizationFailure" if self.body.contains("authenticate") => refused(Refusal::Keys),
             "AuthorizationHeaderMalformed" if self.body.contains("region") => refused(Refusal::Region),
             "PermanentRedirect" | "TemporaryRedirect" | "IllegalLocationConstraintException" => {
@@ -137,7 +205,7 @@ impl Answer<'_> {
             | "AuthorizationHeaderMalformed"
             | "MissingSecurityHeader" => refused(Refusal::Keys),
             "QuotaExceeded" | "InsufficientCapacity" | "QuotaExceededException" => Some(WireKind::Full),
-            // A body that was damaged on its way, or took too long.
+            // The body was damaged on the way, or the request took too long.
             "BadDigest"
             | "IncompleteBody"
             | "XAmzContentSHA256Mismatch"
@@ -172,7 +240,7 @@ impl Answer<'_> {
         })
     }
 
-    /// Azure has one code for all that is wrong with a signature, and says the rest in words.
+    /// Azure has one code for everything that is wrong with a signature. Only its text tells a wrong clock apart.
     fn is_about_time(&self) -> bool {
         let detail = between(self.body, "<AuthenticationErrorDetail>", "</AuthenticationErrorDetail>");
         detail.is_some_and(|detail| {
@@ -181,10 +249,10 @@ impl Answer<'_> {
         })
     }
 
-    /// Seconds; the other form that the header allows, a date, says nothing to a clock that may be wrong.
+    /// The header in seconds. Its other form, a date, is ignored: this machine's clock may be wrong.
     fn retry_after(&self) -> Option<Duration> {
         let seconds = self.headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
-        Some(Duration::from_secs(seconds).min(RETRY_AFTER_MOST))
+        Some(Duration::from_secs(seconds).min(MAX_RETRY_AFTER))
     }
 }
 
@@ -194,16 +262,19 @@ fn between<'t>(text: &'t str, before: &str, behind: &str) -> Option<&'t str> {
 }
 
 fn cut(text: &str) -> String {
-    text.chars().filter(|c| !c.is_control()).take(WORDS_MOST).collect()
+    text.chars()
+        .filter(|c| !c.is_control())
+        .take(MAX_REASON_CHARS)
+        .collect()
 }
 
-/// The fault of a request that got no answer. `host` is whom it was sent to.
+/// The fault of a request to `host` that got no answer.
 pub(super) fn no_answer(host: &str, error: &reqwest::Error) -> WireFault {
     let chain = chain_of(error);
     let innermost = chain.last().map(String::as_str).unwrap_or_default();
     let any = |words: &[&str]| chain.iter().any(|said| words.iter().any(|word| said.contains(word)));
     let tunnel = any(&["tunnel error", "proxy"]);
-    // rustls says these; its own type is wrapped in too many others to be found by it.
+    // The words of rustls. Its error type is wrapped so deep that it cannot be found by type.
     let tls = any(&[
         "certificate",
         "received fatal alert",
@@ -220,6 +291,9 @@ pub(super) fn no_answer(host: &str, error: &reqwest::Error) -> WireFault {
     }
     if error.is_connect() && tls {
         return WireFault::new(WireKind::Refused(Refusal::Tls), cut(&format!("{host}: {innermost}")));
+    }
+    if chain_has_shortage(error) {
+        return WireFault::new(WireKind::Shortage(None), cut(&format!("{host}: {innermost}")));
     }
     let proxied = match proxies() {
         set if set.is_empty() => String::new(),
@@ -242,7 +316,7 @@ pub(super) fn cut_off(host: &str, error: &reqwest::Error) -> WireFault {
     WireFault::passing(cut(&format!("{host}: the answer broke off: {innermost}")))
 }
 
-/// The words of an error and of those below it; reqwest's own first line only repeats the URL.
+/// The texts of the errors below an error. reqwest's own first text only repeats the URL.
 fn chain_of(error: &reqwest::Error) -> Vec<String> {
     let mut all = Vec::new();
     let mut next = error.source();
@@ -254,6 +328,18 @@ fn chain_of(error: &reqwest::Error) -> Vec<String> {
         all.push(error.to_string());
     }
     all
+}
+
+/// Whether the request failed because this machine has no file handle or no memory left.
+fn chain_has_shortage(error: &reqwest::Error) -> bool {
+    let mut next = error.source();
+    while let Some(error) = next {
+        if error.downcast_ref::<io::Error>().is_some_and(is_shortage) {
+            return true;
+        }
+        next = error.source();
+    }
+    false
 }
 
 /// The names of the variables by which this machine sends requests to a proxy.
@@ -356,6 +442,6 @@ mod tests {
             headers: &headers,
             body: &long,
         };
-        assert!(answer.fault().unwrap().reason.len() <= WORDS_MOST);
+        assert!(answer.fault().unwrap().reason.len() <= MAX_REASON_CHARS);
     }
 }

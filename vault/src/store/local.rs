@@ -1,14 +1,13 @@
-//! The objects of a folder. What they are, and how they are named, written and listed, is `LocalFileSystem`'s; here is what
-//! that has not:
+//! A store in a folder. `LocalFileSystem` names, writes and lists the objects; this decorator adds two things:
 //!
-//! * **Ranges are read into buffers that are used again.** A restore reads all of a vault through here, some MiB at a time; in
-//!   fresh memory each of those costs a thousand page faults, which is more than the reading itself.
-//! * **Bytes keep the pace.** Where there is a limit, an object is written and a range is read piece by piece, each when it may
-//!   go: a vault in a folder is often a mount of somebody else's disk. The file system may still hold what was written and
-//!   send it in its own time. An object of a few pieces, or one that replaces another, is waited for and written at once.
+//! * **Ranges are read into reused buffers.** A restore reads most of a vault through here, some MiB at a time. In fresh memory
+//!   each read costs a thousand page faults, which takes longer than the read itself.
+//! * **Bytes keep the pace.** A vault in a folder is often a network mount. If there is a limit, objects are written and ranges
+//!   are read piece by piece, each when the pace allows it. The file system may still hold what was written and send it later.
+//!   Objects of only a few pieces, and objects that replace another, wait for all of their bytes first and are written at once.
 //!
-//! An object that is written by pieces is staged under the name that `LocalFileSystem` stages under, which listings leave out,
-//! then linked to its own, which never replaces anything.
+//! An object that is written piece by piece is staged under the name that `LocalFileSystem` uses for staging, which listings
+//! leave out. Then it is linked to its own name, which never replaces anything.
 
 use std::fmt;
 use std::fs::File;
@@ -31,10 +30,10 @@ use object_store::{
 use super::pace::{Way, WirePace};
 use crate::buffers::{Pool, Pooled};
 
-/// Shorter ranges are not worth a buffer of the pool.
-const LEAST: u64 = 64 * 1024;
+/// Shorter ranges are read without a buffer of the pool.
+const MIN_POOLED_READ: u64 = 64 * 1024;
 
-/// Bytes of buffers that are kept for the next ranges.
+/// How many bytes of buffers are kept for the next ranges.
 const BUFFERS: usize = 32 * 1024 * 1024;
 
 /// A local store with buffers and a pace.
@@ -51,7 +50,7 @@ impl Local {
         Self { inner, pool, pace }
     }
 
-    /// The range, where all of it is there; what went wrong otherwise is for the store within to say.
+    /// The range, if all of it is there. Otherwise `None`: the inner store finds the error and reports it.
     async fn read(&self, location: &Path, range: Range<u64>) -> Option<Bytes> {
         let path = self.inner.path_to_filesystem(location).ok()?;
         let buffer = self.pool.take(usize::try_from(range.end - range.start).ok()?);
@@ -97,7 +96,7 @@ impl Local {
     }
 }
 
-/// Runs blocking work beside the runtime, where there is one.
+/// Runs blocking work outside the runtime's workers, if there is a runtime.
 async fn aside<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
     match tokio::runtime::Handle::try_current() {
         Ok(runtime) => runtime.spawn_blocking(work).await.map_err(io::Error::other)?,
@@ -106,14 +105,14 @@ async fn aside<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 
 }
 
 fn read_all(path: &FilePath, range: Range<u64>, mut buffer: Pooled) -> io::Result<Bytes> {
-    // It is no longer than what the buffer was made for.
+    // The buffer was made for at least this length.
     let len = usize::try_from(range.end - range.start).unwrap_or_default();
     File::open(path)?.read_exact_at(buffer.spare(len), range.start)?;
     buffer.filled(len);
     Ok(Bytes::from_owner(buffer))
 }
 
-/// An object on its way; removed unless it is published.
+/// A staged object. It is removed unless it is published.
 struct Staged {
     file: File,
     path: PathBuf,
@@ -135,7 +134,7 @@ impl Staged {
         }
     }
 
-    /// Gives it its name, durably, where nothing has that.
+    /// Gives the object its name, durably. Fails if there is an object of that name.
     fn publish(self, object: &FilePath) -> io::Result<()> {
         self.file.sync_all()?;
         std::fs::hard_link(&self.path, object)?;
@@ -149,7 +148,7 @@ impl Drop for Staged {
     }
 }
 
-/// Makes a folder and those above it, each durably.
+/// Makes a folder and the folders above it, each durably.
 fn make_folder(folder: Option<&FilePath>) -> io::Result<()> {
     let Some(folder) = folder else { return Ok(()) };
     match std::fs::create_dir(folder) {
@@ -228,7 +227,7 @@ impl ObjectStore for Local {
     async fn get_ranges(&self, location: &Path, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
         self.pace.request().await;
         if let [range] = ranges
-            && range.end.saturating_sub(range.start) >= LEAST
+            && range.end.saturating_sub(range.start) >= MIN_POOLED_READ
             && let Some(bytes) = self.read(location, range.clone()).await
         {
             return Ok(vec![bytes]);

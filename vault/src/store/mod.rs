@@ -1,12 +1,11 @@
-//! The store: objects by name, written once. Everything in the house that touches a vault's objects goes through `Store`;
-//! behind it is any `ObjectStore`, wrapped in as many decorators (`observe`, `retry`) as the caller likes.
+//! The store: objects by name, written once. All code that reads or writes a vault's objects goes through `Store`. Behind it
+//! is any `ObjectStore`, wrapped in as many decorators (`observe`, `retry`) as the caller wants.
 //!
-//! Promises: `create` never overwrites, and what it acknowledged is durable (a local store syncs file and folders). A read
-//! never allocates more than its caller allows. An error says which object, and whether trying again may help. A local
-//! vault folder that is not there is never made except by `open_or_make`, and is noticed when it vanishes or is replaced.
+//! Promises: `create` never overwrites, and what it acknowledged is durable (a local store syncs the file and its folders). A
+//! read never allocates more than its caller allows. An error names the object and says whether a new attempt may help. Only
+//! `open_or_make` makes a missing vault folder. A folder that vanishes or is replaced while it is open is noticed.
 
 mod body;
-pub mod conformance;
 mod connect;
 mod error;
 pub(crate) mod fault;
@@ -15,6 +14,7 @@ pub mod names;
 pub mod observe;
 mod open;
 pub mod pace;
+pub mod probe;
 mod retry;
 
 use std::ops::Range;
@@ -29,17 +29,20 @@ use object_store::local::LocalFileSystem;
 use object_store::path::Path as ObjectPath;
 use object_store::{GetOptions, ObjectStore, ObjectStoreExt, PutMode, PutOptions};
 
-pub use error::{Refusal, StoreError};
-use observe::{Retry, RetryRule, StoreObserver};
+pub use error::StoreError;
+pub use fault::Refusal;
+use observe::StoreObserver;
 pub use open::StoreOptions;
 use open::{Place, place};
+use retry::{Retry, RetryRule};
 
-/// What became of a `create`.
+/// The result of a `create`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Created {
-    /// The object is there now, by this call, and durable.
+    /// This call created the object, and it is durable.
     New,
-    /// An object of that name was there; nothing was changed. It may be one's own from an attempt that seemed to fail.
+    /// An object of that name was there and was not changed. It may come from an earlier attempt of the same writer that
+    /// seemed to fail.
     Exists,
 }
 
@@ -58,11 +61,11 @@ pub struct Store {
     inner: Arc<dyn ObjectStore>,
     url: Arc<str>,
     root: Option<Arc<Root>>,
-    /// Whether it lists names in order.
+    /// Whether the store lists names in order.
     ordered: bool,
 }
 
-/// A local vault's folder as it was when it was opened, to notice one that was unmounted or replaced.
+/// A local vault's folder as it was when it was opened. Shows whether it was unmounted or replaced since.
 #[derive(Debug)]
 struct Root {
     path: PathBuf,
@@ -92,7 +95,7 @@ fn identity(path: &Path) -> std::io::Result<(u64, u64)> {
 
 impl Store {
     /// Opens the store of a vault URL: a path, `file:///dir`, `s3://bucket/prefix` or `az://container/prefix`. A folder must
-    /// be there; an object store is not asked yet. What it needs comes from the store's environment variables.
+    /// be there; an object store is not contacted yet. Endpoint and keys come from the store's environment variables.
     pub fn open(url: &str) -> Result<Self, StoreError> {
         Self::open_with(url, &StoreOptions::default())
     }
@@ -110,8 +113,8 @@ impl Store {
         }
     }
 
-    /// The same, but makes a folder (and those above it) where it is not there. Buckets and containers are not made: where
-    /// they are and who may use them is for their owner to say. Only for `vault create`.
+    /// The same, but makes the folder (and those above it) if it is missing. Buckets and containers are never made: their
+    /// owner decides where they are and who may use them. Only for `vault create`.
     pub fn open_or_make(url: &str, options: &StoreOptions) -> Result<Self, StoreError> {
         if let Place::Folder(path) = place(url)? {
             std::fs::create_dir_all(&path).map_err(|error| StoreError::from_io(url, &error))?;
@@ -164,8 +167,7 @@ impl Store {
         }
     }
 
-    /// The same store, tried again where that may help, which the observer hears of. `rule.ordered` is the store's own
-    /// business.
+    /// The same store with retries, which are reported to the observer. `rule.ordered` is set to what the store can do.
     #[must_use]
     pub fn retried(self, rule: RetryRule, observer: Option<Arc<dyn StoreObserver>>) -> Self {
         let rule = RetryRule {
@@ -175,7 +177,7 @@ impl Store {
         self.decorated(|inner| Arc::new(Retry::new(inner, rule, observer)))
     }
 
-    /// The vault URL it was opened by.
+    /// The vault URL that it was opened with.
     #[must_use]
     pub fn url(&self) -> &str {
         &self.url
@@ -187,11 +189,11 @@ impl Store {
         self.root.as_deref().map(|root| root.path.as_path())
     }
 
-    /// Creates an object where none of that name is. Never overwrites. Once it returns `New`, the object is durable.
-    /// After an error the object may be there all the same.
+    /// Creates an object if there is none of that name. Never overwrites. Once it returns `New`, the object is durable.
+    /// After an error the object may exist nevertheless.
     pub async fn create(&self, path: &str, payload: impl Into<PutPayload>) -> Result<Created, StoreError> {
         if let Some(root) = &self.root {
-            // Otherwise the missing folder would be made again, on the disk below the mount point.
+            // Without this check the missing folder would be made again, on the disk below the mount point.
             root.check(&self.url)?;
         }
         let options = PutOptions {
@@ -238,7 +240,7 @@ impl Store {
         }
     }
 
-    /// Exactly these bytes of an object; `Short` if it ends before them. The caller bounds the range.
+    /// Exactly these bytes of an object; `Short` if the object ends earlier. The caller bounds the range.
     pub async fn get_range(&self, path: &str, range: Range<u64>) -> Result<Bytes, StoreError> {
         if range.is_empty() {
             return Ok(Bytes::new());
@@ -259,7 +261,7 @@ impl Store {
             }
             Err(error) => self.explain(path, error),
         };
-        // Stores word a range beyond the end in many ways; the length is the same everywhere.
+        // Stores report a range beyond the end in many ways, so the length decides.
         if let StoreError::Io { .. } = failed
             && let Ok(Some(len)) = self.head(path).await
             && len < range.end
@@ -284,7 +286,7 @@ impl Store {
         }
     }
 
-    /// All objects below a prefix of whole name parts, in no order.
+    /// All objects below a prefix of whole name parts, in no particular order.
     pub fn list(&self, prefix: &str) -> BoxStream<'static, Result<Listed, StoreError>> {
         let (at, url) = (prefix.to_owned(), Arc::clone(&self.url));
         self.inner
@@ -320,7 +322,7 @@ impl Store {
         Ok(names)
     }
 
-    /// Deletes an object; one that is not there is no error.
+    /// Deletes an object. It is not an error if there is none.
     pub async fn delete(&self, path: &str) -> Result<(), StoreError> {
         match self.inner.delete(&ObjectPath::from(path)).await {
             Ok(()) => Ok(()),
@@ -331,7 +333,7 @@ impl Store {
         }
     }
 
-    /// A missing object of a local vault whose whole folder is missing is another matter.
+    /// If the whole folder of a local vault is missing, a missing object means that the store is away.
     fn explain(&self, path: &str, error: object_store::Error) -> StoreError {
         let error = StoreError::sort(path, &error);
         match (&error, &self.root) {
@@ -342,5 +344,4 @@ impl Store {
 }
 
 #[cfg(test)]
-#[path = "store_tests.rs"]
 mod tests;

@@ -1,14 +1,14 @@
-//! The names of a vault's objects (DESIGN §4). The one place that spells them.
+//! The names of a vault's objects, as in docs/format.md, "Objects and their names". No other code spells them.
 
 use lockstone_proto::ids::{DomainId, JobId, PackId, SegmentId, ServerId, SlotId};
 
 /// The vault's descriptor.
 pub const DESCRIPTOR: &str = "lockstone.json";
-/// Below it, a folder a server.
+/// Below it is a folder for each server.
 pub const SERVERS: &str = "servers";
-/// Below it, a folder a server, and in that a folder a job.
+/// Below it is a folder for each server, and in that a folder for each job.
 pub const JOBS: &str = "jobs";
-/// Below it, a folder a domain.
+/// Below it is a folder for each domain.
 pub const DOMAINS: &str = "domains";
 
 /// A server's registration.
@@ -53,7 +53,7 @@ pub fn log_entry(domain: DomainId, n: u64) -> String {
     format!("{DOMAINS}/{domain}/log/{n:016x}")
 }
 
-/// The position that the last part of a log entry's name says, if it is one.
+/// The position in the last part of a log entry's name. `None` if it is not a position.
 #[must_use]
 pub fn log_position(path: &str) -> Option<u64> {
     let name = path.rsplit('/').next()?;

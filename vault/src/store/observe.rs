@@ -1,5 +1,5 @@
-//! Decorators of an `ObjectStore`. Each is an `ObjectStore` itself and adds one thing, so that they stack in any order the
-//! caller wants: `Metered` innermost counts attempts, `Retry` around it repeats them.
+//! Counting: what observers of a store are told, and the decorator `Metered` that tells them. Decorators are `ObjectStore`s
+//! themselves, so they stack in any order: `Metered` inside counts attempts, `Retry` around it repeats them.
 
 pub use super::retry::{Retry, RetryRule};
 
@@ -18,7 +18,7 @@ use object_store::{
     PutOptions, PutPayload, PutResult, Result,
 };
 
-/// What was asked of a store.
+/// An operation of a store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Verb {
     /// An object was written.
@@ -50,10 +50,10 @@ impl Verb {
     }
 }
 
-/// How it ended.
+/// How an operation ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Outcome {
-    /// As asked.
+    /// It succeeded.
     Done,
     /// An object of that name was there already.
     Exists,
@@ -85,13 +85,13 @@ impl Outcome {
     }
 }
 
-/// Hears of every operation of a `Metered` store, and of every repetition of a `Retry`; called by whichever thread ran it, so
-/// it must be quick.
+/// Is told of every operation of a `Metered` store and of every repetition of a `Retry`. It is called on the thread that ran
+/// the operation, so it must be quick.
 pub trait StoreObserver: fmt::Debug + Send + Sync + 'static {
-    /// An operation ended after `seconds`; `bytes` were written or read by it.
+    /// An operation ended after `seconds`. It wrote or read `bytes`.
     fn finished(&self, verb: Verb, outcome: Outcome, seconds: f64, bytes: u64);
 
-    /// An operation failed for a passing reason, and is tried again now.
+    /// An operation failed with a transient error and is tried again now.
     fn retrying(&self, _verb: Verb) {}
 }
 

@@ -1,14 +1,14 @@
-//! From a vault URL to a store: which place it means, and for an object store its endpoint and keys.
+//! From a vault URL to a store: which place the URL means and, for an object store, its endpoint and keys.
 //!
 //! ```text
 //! /srv/vault, file:///srv/vault   a folder
-//! s3://bucket/prefix              a bucket of S3, or of a store that speaks like it (AWS_ENDPOINT_URL)
+//! s3://bucket/prefix              a bucket of S3, or of another store with its API (AWS_ENDPOINT_URL)
 //! az://container/prefix           a container of Azure Blob Storage
 //! ```
 //!
-//! Settings have the names of the environment variables that `object_store` knows (`AWS_…`, `AZURE_…`); what the environment
-//! does not say comes from `StoreOptions::settings`, under the same names in lower case. With an endpoint the bucket stands
-//! in the path and `http://` is allowed, since somebody wrote it there.
+//! Settings have the names of the environment variables that `object_store` knows (`AWS_…`, `AZURE_…`). Settings that the
+//! environment does not have come from `StoreOptions::settings`, under the same names in lower case. With an endpoint the
+//! bucket stands in the path, and `http://` is allowed, because the user wrote it there.
 //!
 //! S3: uploads carry a SHA-256 that the store compares with what it received (the signature needs it anyway); buckets with
 //! object lock ask for one. `AWS_UNSIGNED_PAYLOAD` and `AWS_CHECKSUM_ALGORITHM` change that. Deletes go one by one, so that
@@ -27,17 +27,18 @@ use object_store::{ObjectStore, RetryConfig};
 
 use super::StoreError;
 use super::connect::Connector;
-use super::error::Refusal;
+use super::fault::Refusal;
 use super::pace::{Unpaced, WirePace};
 
-/// How a store is opened.
+/// What opening a store needs besides its URL.
 #[derive(Debug, Clone)]
 pub struct StoreOptions {
     /// When bytes may go.
     pub pace: Arc<dyn WirePace>,
     /// Settings that the environment does not have: names of environment variables in lower case (`aws_endpoint_url`).
     pub settings: BTreeMap<String, String>,
-    /// Whether the environment is asked, first of all, for settings and proxies. Not where `settings` say all there is to say.
+    /// Whether settings and proxies of the environment are used; they take precedence over `settings`. `false` if `settings`
+    /// are complete.
     pub environment: bool,
 }
 
@@ -60,7 +61,7 @@ impl StoreOptions {
             .filter(|value| !value.is_empty())
     }
 
-    /// Whether a setting of this name means anything to a store.
+    /// Whether any store knows a setting of this name.
     #[must_use]
     pub fn knows(name: &str) -> bool {
         name == CA_BUNDLE
@@ -69,7 +70,7 @@ impl StoreOptions {
     }
 }
 
-/// Certificates to trust besides the system's; the variable that other programs of S3 use, too.
+/// Certificates to trust in addition to the system's. Other S3 programs use the same variable.
 const CA_BUNDLE: &str = "aws_ca_bundle";
 
 /// Where a vault URL leads.
@@ -172,7 +173,7 @@ impl Bucket {
     }
 }
 
-/// Retries are `Retry`'s.
+/// Disables the client's own retries; `Retry` does that.
 fn no_retries() -> RetryConfig {
     RetryConfig {
         max_retries: 0,
@@ -198,7 +199,7 @@ fn s3(url: &str, bucket: &str, options: &StoreOptions, connector: Connector) -> 
         has(AmazonS3ConfigKey::AccessKeyId),
         has(AmazonS3ConfigKey::SecretAccessKey),
     );
-    // Elsewhere than at AWS there are no roles that could give keys.
+    // Only AWS has roles that could give keys.
     let elsewhere = has(AmazonS3ConfigKey::Endpoint) || has(AmazonS3ConfigKey::S3Endpoint);
     let unsigned = has(AmazonS3ConfigKey::SkipSignature);
     let has_checksum = has(AmazonS3ConfigKey::Checksum);
@@ -273,7 +274,7 @@ fn azure(
     store.map_err(|error| bad_setting(url, &error))
 }
 
-/// Switches that are off have a value, too.
+/// Whether a switch is on. A switch that is off has a value, too.
 fn is_set(value: &str) -> bool {
     !matches!(value, "" | "false")
 }
@@ -287,7 +288,7 @@ fn no_keys(url: &str, reason: &str) -> StoreError {
 }
 
 fn bad_setting(url: &str, error: &object_store::Error) -> StoreError {
-    // The crate's name for the store says nothing to a person.
+    // The name that `object_store` gives its client would not help the user.
     let reason = match error {
         object_store::Error::Generic { source, .. } => source.to_string(),
         other => other.to_string(),

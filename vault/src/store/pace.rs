@@ -1,12 +1,12 @@
-//! When a store's bytes may go. Whoever moves bytes between this machine and a store (the connector of an object store,
-//! the local folder) asks a `WirePace` first, piece by piece, so that no second carries more than the limit. The limits
-//! themselves (governor, windows, `throttle set`) live with the pipeline; here is only what is asked.
+//! When bytes may go to or come from a store. The connector of an object store and the store in a folder ask a `LinePace`
+//! before each piece, so that no second carries more than the limit. The limits themselves (`throttle set`, windows) are
+//! kept by the pipeline, which implements this trait.
 
 use std::fmt::Debug;
 
 use async_trait::async_trait;
 
-/// Which way bytes go.
+/// The direction in which bytes go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Way {
     /// To the store.
@@ -18,8 +18,8 @@ pub enum Way {
 /// Says when bytes and requests may go. Shared by all stores of a process.
 #[async_trait]
 pub trait WirePace: Debug + Send + Sync {
-    /// The length of the pieces that a body should be cut into at the present rate, bytes; `None`: there is no limit
-    /// now, a body may go as it is. A body that is under way asks again before each piece, since limits change.
+    /// The length of the pieces into which a body should be cut at the present rate, bytes. `None` if there is no limit
+    /// now: then a body may go as it is. Asked again before each piece of a body, because limits change.
     fn piece(&self, way: Way) -> Option<usize>;
 
     /// Waits until `bytes` more may go. A pause (a limit of 0) waits until it ends. Dropping the future stops waiting.
@@ -29,7 +29,7 @@ pub trait WirePace: Debug + Send + Sync {
     async fn request(&self);
 }
 
-/// No limits.
+/// A pace without limits.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Unpaced;
 

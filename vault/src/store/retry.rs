@@ -1,18 +1,21 @@
-//! Tries again what failed for a passing reason, until it works or patience ends: pauses that grow, with jitter, and never
-//! shorter than the store asked for. Only errors that `StoreError::is_transient` calls passing.
+//! Repeats operations that failed with a transient error (`StoreError::is_transient`), until they succeed or patience ends.
+//! Pauses grow from attempt to attempt, with jitter, and are never shorter than the store asked for.
 //!
-//! **Patience** is a time, not a count: a store that is away for minutes is waited for, and after the time the operation
-//! fails for good (`StoreError::Away`). A store that has not answered this process at all is waited for only shortly: then
-//! it is more likely that the URL is wrong than that the store is away. An attempt counts for as long as one without any
-//! movement can last (`STALLED_AFTER`); what goes beyond that was moving, or held by the pace, and costs no patience.
+//! # Patience
+//! Patience is a time, not a count. A store that is away for minutes is waited for. When patience ends, the operation fails
+//! with `StoreError::Away`, or with `StoreError::Shortage` if this machine was short of something. A store that has not
+//! answered this process at all gets only a short time, because then a wrong URL is more likely. Each attempt costs at most
+//! `STALLED_AFTER` of patience: an attempt that lasts longer was moving bytes, or was held by the pace.
 //!
-//! **A create** whose answer was lost may have happened. Where a store says that the object is there, it is read back: it is
-//! ours (`New`) where an attempt before this one may have written it and it is what we write; somebody else's (`Exists`)
-//! otherwise; and where nothing is there in spite of what was said, it is tried again. Small objects are compared whole, long
-//! ones (packs, under their random ids) by length and last bytes, which are the sealed directory.
+//! # Creates
+//! A create whose answer was lost may have happened. If the store then says that the object exists, it is read back and
+//! compared. It is our own (`New`) if an earlier attempt may have written it and its content is ours. Otherwise another
+//! writer made it (`Exists`). If there is no object after all, the create is repeated. Small objects are compared whole, long
+//! ones (packs, under random ids) by their length and their last bytes, which hold the sealed directory.
 //!
-//! **A listing** that breaks off goes on behind the last name it gave, where the store lists in order; where it does not, it
-//! begins again unless something was given out already.
+//! # Listings
+//! A listing that breaks off goes on after the last name it gave, if the store lists in order. Otherwise it begins again, but
+//! only if it has given out nothing yet.
 
 use std::fmt;
 use std::ops::Range;
@@ -39,9 +42,9 @@ use super::{Refusal, StoreError};
 const RETRIED_WHOLE: u64 = 64 * 1024 * 1024;
 /// Objects up to this long are compared whole with what was to be written.
 const COMPARED_WHOLE: usize = 256 * 1024;
-/// Of longer ones, so much of the end.
+/// How many bytes at the end of longer objects are compared.
 const COMPARED_END: u64 = 16 * 1024;
-/// Objects deleted at once.
+/// How many objects are deleted at the same time.
 const DELETES: usize = 8;
 
 /// How patiently an operation is tried again after a transient error.
@@ -49,13 +52,13 @@ const DELETES: usize = 8;
 pub struct RetryRule {
     /// The longest pause before the second attempt. It doubles from one to the next.
     pub first: Duration,
-    /// No pause is longer, but where the store asks for it.
+    /// The longest pause, except where the store asks for a longer one.
     pub most: Duration,
-    /// An operation fails for good after so long.
+    /// How long an operation is tried before it fails for good.
     pub patience: Duration,
-    /// The same for a store that did not answer this process yet.
+    /// The same for a store that has not answered this process yet.
     pub first_contact: Duration,
-    /// Whether listings come in the order of their names.
+    /// Whether the store lists objects in the order of their names.
     pub ordered: bool,
 }
 
@@ -72,7 +75,7 @@ impl Default for RetryRule {
 }
 
 impl RetryRule {
-    /// The pause after attempt `attempt` (from 1): the doubled pause, between half and all of it by `jitter` (0 to 1).
+    /// The pause after attempt `attempt` (from 1). It doubles with each attempt; `jitter` (0 to 1) takes up to half away.
     #[must_use]
     pub fn pause(&self, attempt: u32, jitter: f64) -> Duration {
         let doubled = self
@@ -82,12 +85,12 @@ impl RetryRule {
     }
 }
 
-/// Tries again what failed for a passing reason. Cheap to clone.
+/// The decorator that repeats failed operations. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Retry {
     inner: Arc<dyn ObjectStore>,
     rule: RetryRule,
-    /// Whether the store ever answered.
+    /// Whether the store has answered this process.
     reached: Arc<AtomicBool>,
     observer: Option<Arc<dyn StoreObserver>>,
 }
@@ -145,7 +148,7 @@ impl Attempts<'_> {
 }
 
 impl Retry {
-    /// Decorates `inner`. Pauses need a tokio runtime with time. The observer hears of every attempt after the first.
+    /// Decorates `inner`. Pauses need a tokio runtime with time. The observer is told of every attempt after the first.
     #[must_use]
     pub fn new(inner: Arc<dyn ObjectStore>, rule: RetryRule, observer: Option<Arc<dyn StoreObserver>>) -> Self {
         Self {
@@ -185,7 +188,7 @@ impl Retry {
         }
     }
 
-    /// One attempt of a create. `unsure`: whether an earlier one may have written the object.
+    /// One attempt of a create. `unsure`: whether an earlier attempt may have written the object.
     async fn create(
         &self,
         location: &Path,
@@ -205,7 +208,7 @@ impl Retry {
                     .into_error()),
                 }
             }
-            // Keys that may create and not overwrite (a SAS with `c` and without `w`) hear this of what is there.
+            // Keys that may create but not overwrite (a SAS with `c` and without `w`) get this answer if the object exists.
             Err(error) if is_not_allowed(location, &error) => match self.is_there(location, payload).await {
                 Ok(Some(true)) if unsure.load(Ordering::Relaxed) => Ok(ours()),
                 Ok(Some(_)) => Err(E::AlreadyExists {
@@ -222,7 +225,7 @@ impl Retry {
         }
     }
 
-    /// Whether what is there is this payload; `None` where nothing is there.
+    /// Whether the object has this payload as its content; `None` if there is no object.
     async fn is_there(&self, location: &Path, payload: &PutPayload) -> Result<Option<bool>> {
         let read = async {
             let len = payload.content_length();
@@ -256,7 +259,7 @@ impl Retry {
     }
 }
 
-/// The result of a create that an earlier attempt had done.
+/// The result of a create that an earlier attempt completed.
 fn ours() -> PutResult {
     PutResult {
         e_tag: None,
@@ -265,7 +268,7 @@ fn ours() -> PutResult {
     }
 }
 
-/// Whether the payload's last bytes are these.
+/// Whether the payload ends with these bytes.
 fn ends_with(payload: &PutPayload, end: &[u8]) -> bool {
     let mut left = end;
     for part in payload.as_ref().iter().rev() {
@@ -288,17 +291,18 @@ fn is_not_allowed(path: &Path, error: &object_store::Error) -> bool {
     matches!(StoreError::sort(path.as_ref(), error), StoreError::Refused { what: found, .. } if found == what)
 }
 
-/// Whether an error comes from the store itself, so that it is where it should be.
+/// Whether an error is an answer of the store, which shows that the store was reached.
 fn is_answer(path: &Path, error: &object_store::Error) -> bool {
     !matches!(StoreError::sort(path.as_ref(), error), StoreError::Io { .. })
 }
 
 fn away(path: &Path, spent: Duration, error: &object_store::Error) -> object_store::Error {
-    let reason = match StoreError::sort(path.as_ref(), error) {
-        StoreError::Unreachable { reason, .. } => reason,
-        other => other.to_string(),
+    let (kind, reason) = match StoreError::sort(path.as_ref(), error) {
+        StoreError::Unreachable { reason, .. } => (WireKind::Away(spent), reason),
+        StoreError::Shortage { reason, .. } => (WireKind::Shortage(Some(spent)), reason),
+        other => (WireKind::Away(spent), other.to_string()),
     };
-    WireFault::new(WireKind::Away(spent), reason).into_error()
+    WireFault::new(kind, reason).into_error()
 }
 
 fn jitter() -> f64 {
@@ -397,13 +401,13 @@ impl ObjectStore for Retry {
     }
 }
 
-/// A listing that survives its breaks.
+/// A listing that continues after it breaks off.
 struct Listing {
     retry: Retry,
     prefix: Option<Path>,
-    /// What is wanted lies behind this name: the caller's, or the last one given.
+    /// Only names after this one are wanted: the caller's offset, or the last name given out.
     behind: Option<Path>,
-    /// Whether anything was given.
+    /// Whether any name was given out.
     given: bool,
     from: BoxStream<'static, Result<ObjectMeta>>,
     count: u32,
@@ -438,7 +442,7 @@ impl Listing {
         let begun = Instant::now();
         while !self.ended {
             let error = match self.from.next().await {
-                // Stores that do not know how to begin behind a name begin at the first.
+                // Some stores cannot begin at a name and always list from the first.
                 Some(Ok(meta)) if self.is_old(&meta.location) => continue,
                 Some(Ok(meta)) => {
                     self.retry.reached.store(true, Ordering::Relaxed);

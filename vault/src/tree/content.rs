@@ -1,13 +1,13 @@
-//! Content lists: which chunks a file is made of, and where its holes are. The Cataloguer fills one `ContentWriter` a
-//! file; restore and `check` read lists back with `decode_content`.
+//! Content lists: the chunks of a file, and its holes. The Cataloguer fills one `ContentWriter` for each file. Restore and
+//! `check` read lists with `decode_content`.
 //!
-//! A file's only list stands in its `Entry`. A list is full at `CONTENT_MAX_IDS` chunks or holes, and also behind a chunk
-//! whose id begins with ten zero bits (of the first two bytes as little-endian u16, the low ten) once it has 1,024, so
-//! that a change in the middle of a large file leaves most lists behind it as they were. When something follows a full
-//! list, it becomes a tree chunk, and its id goes into a list of the next level, which fills by the same rule.
+//! If a file has one list, the list is in its `Entry`. A list is full when it has `CONTENT_MAX_IDS` chunks or holes. It is also
+//! full after a chunk whose id begins with ten zero bits (the low ten of the first two bytes as little-endian u16), once it has
+//! 1,024 chunks. So a change in the middle of a large file leaves most later lists as they were. When something follows a full
+//! list, the list becomes a tree chunk, and its id goes into a list of the next level, which fills by the same rule.
 //!
-//! Promise: a writer holds one list a level, however large the file; a list that decodes covers exactly the part of the
-//! file it is said to cover, without overlaps.
+//! Promise: a writer holds one list for each level, however large the file is. A list that decodes covers exactly the part of
+//! the file that it should cover, without overlaps.
 
 use std::sync::Arc;
 
@@ -17,9 +17,10 @@ use lockstone_proto::limits::{CHUNK_MAX, CONTENT_MAX_IDS, LEVEL_MAX, PAGE_MAX};
 use lockstone_proto::vault::{ChunkKind, Content, Hole};
 use prost::Message;
 
+use super::NewPage;
+use super::error::TreeError;
 use crate::bounds::{Malformed, has_more_than};
 use crate::crypto::keys::Keys;
-use crate::tree::{NewPage, TreeError};
 
 /// A list with fewer ids is never full.
 const LIST_MIN_IDS: usize = 1024;
@@ -29,7 +30,7 @@ const LIST_END_MASK: u16 = 0x3ff;
 /// Collects a file's chunks and holes in file order.
 pub struct ContentWriter {
     keys: Arc<Keys>,
-    // Level 0 stands apart, since nearly every file has nothing else.
+    // Level 0 has its own field, because nearly every file has only that level.
     chunks: List,
     upper: Vec<List>,
     position: u64,
@@ -79,13 +80,13 @@ impl ContentWriter {
         }
     }
 
-    /// Where the next chunk or hole goes: how many bytes of the file are covered.
+    /// How many bytes of the file are covered. The next chunk or hole begins there.
     #[must_use]
     pub fn position(&self) -> u64 {
         self.position
     }
 
-    /// The next chunk. `out` gets lists that were completed.
+    /// Adds the next chunk. Completed lists are added to `out`.
     pub fn chunk(&mut self, id: &ChunkId, len: u32, out: &mut Vec<NewPage>) -> Result<(), TreeError> {
         if len == 0 || len as usize > CHUNK_MAX {
             return Err(TreeError::Content("has a chunk of an impossible length"));
@@ -95,8 +96,7 @@ impl ContentWriter {
         Ok(())
     }
 
-    /// A hole of `len` bytes at `offset`, which must be where the file is covered up to. `out` gets lists that were
-    /// completed.
+    /// Adds a hole of `len` bytes at `offset`, which must equal `position`. Completed lists are added to `out`.
     pub fn hole(&mut self, offset: u64, len: u64, out: &mut Vec<NewPage>) -> Result<(), TreeError> {
         if len == 0 || offset != self.position {
             return Err(TreeError::Content("has a hole of no length, or out of order"));
@@ -112,12 +112,12 @@ impl ContentWriter {
         Ok(())
     }
 
-    /// The list for the file's `Entry`; none for an empty file. `out` gets the lists below it that were not yet complete.
+    /// Ends the file. Returns the list for its `Entry`; `None` for an empty file. The last lists below it are added to `out`.
     pub fn finish(mut self, out: &mut Vec<NewPage>) -> Result<Option<Content>, TreeError> {
         if self.position == 0 {
             return Ok(None);
         }
-        // Spilling a level fills the one above it, and so on up to the topmost, which stays in the entry.
+        // Each level below the topmost goes into the one above it. The topmost stays in the entry.
         let mut level = 0;
         while level < self.upper.len() {
             self.spill(level, out)?;
@@ -134,7 +134,7 @@ impl ContentWriter {
         if self.chunks.full { self.spill(0, out) } else { Ok(()) }
     }
 
-    /// Makes the list of that level a tree chunk and enters it one level up.
+    /// Makes the list of that level a tree chunk and adds its id one level up.
     fn spill(&mut self, level: usize, out: &mut Vec<NewPage>) -> Result<(), TreeError> {
         let (content, covers) = self.list(level).take(level);
         let raw = Bytes::from(content.encode_to_vec());
@@ -160,8 +160,8 @@ impl ContentWriter {
     }
 }
 
-/// Decodes a content list that lies in a tree chunk: the list of `level` that covers `len` bytes of the file from `base`
-/// on, as the list above it says. Refuses whatever else it may be.
+/// Decodes the content list in a tree chunk. It must be of `level` and cover `len` bytes of the file from `base` on, as the
+/// list above it says. Refuses everything else.
 pub fn decode_content(raw: Bytes, level: u32, base: u64, len: u64) -> Result<Content, TreeError> {
     if raw.len() > PAGE_MAX {
         return Err(TreeError::TooLong(raw.len()));
@@ -178,7 +178,7 @@ pub fn decode_content(raw: Bytes, level: u32, base: u64, len: u64) -> Result<Con
     Ok(content)
 }
 
-/// Whether a list keeps to the format when it begins at `base` in the file; returns how many bytes it covers.
+/// Checks that a list that begins at `base` in the file keeps the rules. Returns how many bytes it covers.
 pub(crate) fn check_content(content: &Content, base: u64) -> Result<u64, TreeError> {
     let (lens, holes) = (&content.lens, &content.holes);
     if content.level > LEVEL_MAX || lens.len() > CONTENT_MAX_IDS || holes.len() > CONTENT_MAX_IDS {
@@ -210,7 +210,7 @@ pub(crate) fn check_content(content: &Content, base: u64) -> Result<u64, TreeErr
     while let Some(hole) = next.next_if(|hole| hole.offset == position) {
         position = forward(position, hole.len)?;
     }
-    // A hole that begins anywhere but where a chunk ends was never met.
+    // Every hole begins where a chunk ends, or was not met above.
     if next.peek().is_some() {
         Err(TreeError::Content("has a hole out of place"))
     } else {
@@ -219,5 +219,4 @@ pub(crate) fn check_content(content: &Content, base: u64) -> Result<u64, TreeErr
 }
 
 #[cfg(test)]
-#[path = "content_tests.rs"]
 mod tests;

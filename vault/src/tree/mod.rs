@@ -1,339 +1,35 @@
-//! Trees: a folder's entries in pages. The Cataloguer writes them with `FolderWriter`; comparison with the last point,
-//! listing, restore and `check` read them with `decode_page`.
+//! Trees: the entries of a folder in pages. The Cataloguer writes them with `FolderWriter`. Comparison with the last point,
+//! listings, restore and `check` read them with `decode_page`.
 //!
-//! A page is a tree chunk: an encoded `Page`. Entries stand in strict byte order of their names. A page ends
-//! * behind an item (an entry, or a child of a page above level 0) once it has 32 KiB, where
+//! A page is a tree chunk: an encoded `Page`. Its entries are in strict byte order of their names. A page ends
+//! * after an item (an entry, or a child of a page above level 0) once it has 32 KiB, if
 //!   `end < item length × 65536`, with `end` the first four bytes (u32 LE) of keyed BLAKE3, under the subkey `page ends`,
 //!   of level (u32 LE) ‖ the item's name (of a child: its first name), and the item's length as it is encoded in the page,
-//!   tag and length prefix included: an end about every 64 KiB, whatever the items' size, and the same one after entries
-//!   were added or removed elsewhere;
-//! * behind its 16,384th item; and where the next item would take it beyond 1 MiB.
+//!   tag and length prefix included. So pages end about every 64 KiB, whatever the size of the items, and an end stays
+//!   where it is when entries are added or removed elsewhere;
+//! * after its 16,384th item, and before an item that would make it longer than 1 MiB.
 //!
-//! A folder's only page of a level is its top page; while a level has several, they are listed on pages one level up.
-//! Readers need not know these rules: any page that `decode_page` accepts will do.
+//! If a level has several pages, pages one level up list them. The single page of the last level is the top page. Readers
+//! need not know where pages end: they accept every page that `decode_page` accepts.
 //!
-//! Promise: a page that decodes holds only names that cannot leave a folder, in order and each once, kinds that are known,
-//! ids of the right length, and content that lies within the file.
+//! Promise: in a page that decodes, names cannot leave the folder, are in order, and occur once. Kinds are known, ids have the
+//! right length, and content lies within the file.
 
 pub mod content;
+mod error;
+mod page;
 
-use std::sync::Arc;
+pub use error::TreeError;
+pub use page::{FolderWriter, check_child, decode_page};
 
-use bytes::{BufMut, Bytes};
+use bytes::Bytes;
 use lockstone_proto::ids::ChunkId;
-use lockstone_proto::limits::{KEPT_INODE_FLAGS, LEVEL_MAX, PAGE_MAX, PAGE_MAX_ENTRIES};
-use lockstone_proto::vault::{ChunkKind, Entry, EntryKind, Page, PageRef};
-use prost::Message;
-
-use crate::bounds::{Malformed, count_parts};
-use crate::crypto::keys::Keys;
-use crate::tree::content::check_content;
-
-/// A page with fewer bytes does not end but at the folder's end.
-const PAGE_MIN: usize = 32 * 1024;
-/// Longest name, bytes. Linux knows 255; other systems' names may be longer.
-const NAME_MAX: usize = 4095;
-/// Field numbers of `Page` and wire types, as a key byte: `entries` and `children`.
-const ENTRY_KEY: u8 = 2 << 3 | 2;
-const CHILD_KEY: u8 = 3 << 3 | 2;
-const LEVEL_KEY: u8 = 1 << 3;
 
 /// A tree chunk that has to be stored: a page, or a content list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewPage {
-    /// Its id, computed.
+    /// Its id, computed from the plaintext.
     pub id: ChunkId,
     /// Its plaintext.
     pub raw: Bytes,
 }
-
-/// What is wrong with a page or a content list, or with what should go into one. Never transient.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum TreeError {
-    /// A page or list over the limit.
-    #[error("a tree chunk of {0} bytes is over the format's limit")]
-    TooLong(usize),
-    /// It cannot be decoded.
-    #[error("a tree chunk cannot be decoded: {0}")]
-    Malformed(#[from] Malformed),
-    /// A page that breaks the rules.
-    #[error("a tree page {0}")]
-    Page(&'static str),
-    /// An entry that breaks the rules.
-    #[error("the entry \"{}\" {what}", name.escape_ascii())]
-    Entry {
-        /// Its name.
-        name: Bytes,
-        /// What is wrong with it.
-        what: &'static str,
-    },
-    /// A content list that breaks the rules.
-    #[error("a content list {0}")]
-    Content(&'static str),
-}
-
-/// Turns a folder's entries into pages.
-pub struct FolderWriter {
-    keys: Arc<Keys>,
-    levels: Vec<Level>,
-    last: Bytes,
-}
-
-/// The page of one level that is being filled.
-#[derive(Default)]
-struct Level {
-    /// The encoded page so far.
-    buf: Vec<u8>,
-    items: usize,
-    first: Bytes,
-    /// The level's first page, until there is a second: then both go one level up.
-    only: Option<PageRef>,
-}
-
-impl FolderWriter {
-    /// A writer for one folder.
-    #[must_use]
-    pub fn new(keys: Arc<Keys>) -> Self {
-        Self {
-            keys,
-            levels: vec![Level::default()],
-            last: Bytes::new(),
-        }
-    }
-
-    /// The folder's next entry, in strict byte order of names. `out` gets the pages that were completed. Refuses an
-    /// entry that a reader would refuse, or that no page can hold; the writer can go on without it.
-    pub fn push(&mut self, entry: &Entry, out: &mut Vec<NewPage>) -> Result<(), TreeError> {
-        check_entry(entry)?;
-        if !self.last.is_empty() && self.last >= entry.name {
-            return Err(TreeError::Entry {
-                name: entry.name.clone(),
-                what: "is out of order",
-            });
-        }
-        self.add(0, &entry.name, ENTRY_KEY, entry, out)?;
-        self.last = entry.name.clone();
-        Ok(())
-    }
-
-    /// The id of the folder's top page, or none if the folder is empty. `out` gets the pages that were not yet complete.
-    pub fn finish(mut self, out: &mut Vec<NewPage>) -> Result<Option<ChunkId>, TreeError> {
-        let mut level = 0;
-        loop {
-            self.end_page(level, out)?;
-            level += 1;
-            if level == self.levels.len() {
-                let top = self.levels.pop().and_then(|level| level.only);
-                return Ok(top.and_then(|top| ChunkId::try_from(&top.id[..]).ok()));
-            }
-        }
-    }
-
-    fn add(
-        &mut self,
-        level: usize,
-        name: &Bytes,
-        key: u8,
-        item: &impl Message,
-        out: &mut Vec<NewPage>,
-    ) -> Result<(), TreeError> {
-        let page = &mut self.levels[level];
-        if page.buf.is_empty() && level > 0 {
-            page.buf.extend_from_slice(&[LEVEL_KEY, level as u8]);
-        }
-        // The item is encoded once, behind the others; if that is too much, it is carried over to the next page.
-        let start = page.buf.len();
-        page.buf.put_u8(key);
-        prost::encoding::encode_varint(item.encoded_len() as u64, &mut page.buf);
-        item.encode_raw(&mut page.buf);
-        let item_len = page.buf.len() - start;
-        if page.buf.len() > PAGE_MAX {
-            if page.items == 0 {
-                page.buf.truncate(start);
-                return Err(TreeError::Entry {
-                    name: name.clone(),
-                    what: "is larger than a page can be",
-                });
-            }
-            let carried = page.buf.split_off(start);
-            if carried.len() > PAGE_MAX - 2 {
-                return Err(TreeError::Entry {
-                    name: name.clone(),
-                    what: "is larger than a page can be",
-                });
-            }
-            self.end_page(level, out)?;
-            let page = &mut self.levels[level];
-            if level > 0 {
-                page.buf.extend_from_slice(&[LEVEL_KEY, level as u8]);
-            }
-            page.buf.extend_from_slice(&carried);
-        }
-        let page = &mut self.levels[level];
-        if page.items == 0 {
-            page.first = name.clone();
-        }
-        page.items += 1;
-        let ends = page.items == PAGE_MAX_ENTRIES
-            || page.buf.len() >= PAGE_MIN
-                && u64::from(self.keys.page_end(level as u32, name)) < (item_len as u64) << 16;
-        if ends { self.end_page(level, out) } else { Ok(()) }
-    }
-
-    fn end_page(&mut self, level: usize, out: &mut Vec<NewPage>) -> Result<(), TreeError> {
-        let page = &mut self.levels[level];
-        if page.items == 0 {
-            return Ok(());
-        }
-        // A copy of the right size; the buffer stays for the next page.
-        let raw = Bytes::copy_from_slice(&page.buf);
-        page.buf.clear();
-        page.items = 0;
-        let id = self.keys.chunk_id(ChunkKind::Tree, &raw);
-        out.push(NewPage { id, raw });
-        let child = PageRef {
-            id: Bytes::copy_from_slice(id.as_bytes()),
-            first: std::mem::take(&mut page.first),
-        };
-
-        let above = level + 1;
-        if above == self.levels.len() {
-            let page = &mut self.levels[level];
-            let Some(only) = page.only.take() else {
-                page.only = Some(child);
-                return Ok(());
-            };
-            if above as u32 > LEVEL_MAX {
-                return Err(TreeError::Page("would be above the highest level"));
-            }
-            self.levels.push(Level::default());
-            self.add(above, &only.first, CHILD_KEY, &only, out)?;
-        }
-        self.add(above, &child.first, CHILD_KEY, &child, out)
-    }
-}
-
-/// Decodes a page and checks all of it in one pass.
-pub fn decode_page(raw: Bytes) -> Result<Page, TreeError> {
-    if raw.len() > PAGE_MAX {
-        return Err(TreeError::TooLong(raw.len()));
-    }
-    if count_parts(&raw)? > PAGE_MAX_ENTRIES {
-        return Err(TreeError::Page("has too many entries"));
-    }
-    let page = Page::decode(raw).map_err(Malformed::from)?;
-    if page.level > LEVEL_MAX {
-        return Err(TreeError::Page("is above the highest level"));
-    }
-    if page.entries.is_empty() != (page.level > 0) || page.children.is_empty() != (page.level == 0) {
-        return Err(TreeError::Page("is empty, or has entries and children"));
-    }
-    let mut last: &[u8] = b"";
-    for entry in &page.entries {
-        check_entry(entry)?;
-        if *entry.name <= *last {
-            return Err(TreeError::Entry {
-                name: entry.name.clone(),
-                what: "is out of order",
-            });
-        }
-        last = &entry.name;
-    }
-    for child in &page.children {
-        check_name(&child.first)?;
-        if *child.first <= *last || child.id.len() != ChunkId::LEN {
-            return Err(TreeError::Page("has a child out of order, or without id"));
-        }
-        last = &child.first;
-    }
-    Ok(page)
-}
-
-/// Whether `child` is the page its parent's `children[index]` promises: one level lower, beginning with the name it says,
-/// and ending before the next child begins. To be asked for every page below another.
-pub fn check_child(parent: &Page, index: usize, child: &Page) -> Result<(), TreeError> {
-    let names = |page: &Page| match page.level {
-        0 => (
-            page.entries.first().map(|e| e.name.clone()),
-            page.entries.last().map(|e| e.name.clone()),
-        ),
-        _ => (
-            page.children.first().map(|c| c.first.clone()),
-            page.children.last().map(|c| c.first.clone()),
-        ),
-    };
-    let (first, last) = names(child);
-    let promised = parent.children.get(index).map(|child| child.first.clone());
-    let next = parent.children.get(index + 1).map(|next| next.first.clone());
-    let fits = parent.level.checked_sub(1) == Some(child.level)
-        && first.is_some()
-        && first == promised
-        && next.is_none_or(|next| last < Some(next));
-    if fits {
-        Ok(())
-    } else {
-        Err(TreeError::Page("is not the one its parent promises"))
-    }
-}
-
-/// A name that stays within its folder.
-fn check_name(name: &Bytes) -> Result<(), TreeError> {
-    let legal = !matches!(name.as_ref(), b"" | b"." | b"..")
-        && name.len() <= NAME_MAX
-        && !name.iter().any(|byte| matches!(byte, 0 | b'/'));
-    if legal {
-        Ok(())
-    } else {
-        Err(TreeError::Entry {
-            name: name.clone(),
-            what: "has an impossible name",
-        })
-    }
-}
-
-fn check_entry(entry: &Entry) -> Result<(), TreeError> {
-    check_name(&entry.name)?;
-    let broken = |what| {
-        Err(TreeError::Entry {
-            name: entry.name.clone(),
-            what,
-        })
-    };
-    let Some(kind) = EntryKind::try_from(entry.kind)
-        .ok()
-        .filter(|kind| *kind != EntryKind::Unspecified)
-    else {
-        return broken("is of an unknown kind");
-    };
-    if entry.mode > 0o7777 || entry.flags & !KEPT_INODE_FLAGS != 0 {
-        return broken("has mode or flags the format does not know");
-    }
-    if entry.mtime_ns >= 1_000_000_000 || entry.ctime_ns >= 1_000_000_000 {
-        return broken("has an impossible time");
-    }
-    match &entry.content {
-        Some(_) if kind != EntryKind::File => return broken("has content and is no file"),
-        Some(content) if check_content(content, 0)? > entry.size => return broken("has content beyond its size"),
-        _ => {}
-    }
-    match entry.page.len() {
-        0 => {}
-        ChunkId::LEN if kind == EntryKind::Folder => {}
-        _ => return broken("has a page and is no folder, or a page without id"),
-    }
-    if entry.link_target.is_empty() == (kind == EntryKind::Symlink) || entry.link_target.contains(&0) {
-        return broken("is a symlink without a target, or has one and is none");
-    }
-    let mut last: &[u8] = b"";
-    for xattr in &entry.xattrs {
-        if *xattr.name <= *last || xattr.name.contains(&0) {
-            return broken("has an attribute out of order, or with an impossible name");
-        }
-        last = &xattr.name;
-    }
-    Ok(())
-}
-
-#[cfg(test)]
-#[path = "tree_tests.rs"]
-pub(crate) mod tests;

@@ -1,0 +1,52 @@
+//! Hard links: the content of a file with several names is read once. The memory for this is bounded. A file beyond the
+//! bound is read again; its chunks are known by then and are not stored again.
+
+use std::collections::HashMap;
+
+use lockstone_host::walk::Stat;
+use lockstone_proto::vault::Content;
+use parking_lot::Mutex;
+
+/// At most this many files are remembered.
+const MAX_FILES: usize = 64 * 1024;
+
+/// A file as it was when it was read: inode, device, size, mtime and ctime.
+type Key = (u64, u64, u64, (i64, u32), (i64, u32));
+
+/// The contents of files with several names.
+#[derive(Default)]
+pub(crate) struct HardLinks {
+    contents: Mutex<HashMap<Key, (Option<Content>, u64)>>,
+}
+
+fn key(stat: &Stat) -> Key {
+    (
+        stat.inode,
+        stat.device,
+        stat.size,
+        (stat.mtime_s, stat.mtime_ns),
+        (stat.ctime_s, stat.ctime_ns),
+    )
+}
+
+impl HardLinks {
+    /// Content and size of the file, if it has several names and was read under another one.
+    pub(crate) fn get(&self, stat: &Stat) -> Option<(Option<Content>, u64)> {
+        if stat.links < 2 {
+            None
+        } else {
+            self.contents.lock().get(&key(stat)).cloned()
+        }
+    }
+
+    /// Remembers a file that was read, if it has several names.
+    pub(crate) fn put(&self, stat: &Stat, content: Option<&Content>, size: u64) {
+        if stat.links < 2 {
+            return;
+        }
+        let mut contents = self.contents.lock();
+        if contents.len() < MAX_FILES {
+            contents.insert(key(stat), (content.cloned(), size));
+        }
+    }
+}

@@ -1,0 +1,442 @@
+//! The Hasher stage reads files, cuts them into chunks, computes the chunks' ids, and captures the files' attributes
+//! from the handles that it has open. Several readers share the inbox. The hashing runs on the pool.
+//!
+//! The small files of a batch share one buffer, side by side, in the order in which they will be in a frame. A larger
+//! file is read one buffer after another. A file that changes while it is read is read once more; if it changes again,
+//! a warning says so. The permit for a buffer is taken before anything is read into it.
+
+pub(super) mod hard_links;
+
+use std::ops::Range;
+use std::os::fd::AsFd;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use lockstone_host::chunk::Chunker;
+use lockstone_host::metadata::{CaptureFrom, capture};
+use lockstone_host::read::OpenedFile;
+use lockstone_proto::ids::ChunkId;
+use lockstone_proto::limits::{CHUNK_MAX, CHUNK_MIN};
+use lockstone_proto::vault::{ChunkKind, Content, Entry};
+use lockstone_vault::buffers::Pooled;
+use lockstone_vault::tree::NewPage;
+use lockstone_vault::tree::content::ContentWriter;
+use rayon::prelude::*;
+
+use super::job::BackupContext;
+use super::messages::{Buffer, Catalogue, Chunk, ChunkBatch, FileRead, FileTask, Held, ReadBatch};
+use crate::flow::{Body, EntryError, Permit, Receiver, Sender, Stop, fault_point};
+use crate::progress::add;
+
+/// Bytes of small files that are hashed by one thread at a time.
+const SHARE: usize = 512 * 1024;
+/// How many times a file that changes while it is read is read.
+const TRIES: u32 = 2;
+/// The warning about a file that changed during the last try.
+const CHANGED: &str = "changed while it was read; this point may have a mixture of old and new content";
+
+pub(super) struct Hasher {
+    context: BackupContext,
+    inbox: Receiver<ReadBatch>,
+    cataloguer: Sender<Catalogue>,
+    dedup: Sender<ChunkBatch>,
+}
+
+/// A small file in the shared buffer.
+struct SmallFile {
+    task: FileTask,
+    entry: Box<Entry>,
+    range: Range<usize>,
+}
+
+impl Body for Hasher {
+    fn run(self) -> Result<(), Stop> {
+        let chunker = Chunker::new(&self.context.job.domain.keys().chunker_table());
+        while let Some(batch) = self.inbox.recv()? {
+            let mut small = Vec::with_capacity(batch.len());
+            let mut done = Vec::with_capacity(batch.len());
+            for task in batch {
+                if task.stat.size < CHUNK_MIN as u64 {
+                    small.push(task);
+                } else {
+                    done.push(self.large(task, &chunker)?);
+                }
+            }
+            self.small(small, &chunker, &mut done)?;
+            self.cataloguer.send(Catalogue::Read(done))?;
+        }
+        self.cataloguer.finish();
+        self.dedup.finish();
+        Ok(())
+    }
+}
+
+impl Hasher {
+    pub(super) fn new(
+        context: &BackupContext,
+        inbox: Receiver<ReadBatch>,
+        (cataloguer, dedup): (Sender<Catalogue>, Sender<ChunkBatch>),
+    ) -> Self {
+        Self {
+            context: context.clone(),
+            inbox,
+            cataloguer,
+            dedup,
+        }
+    }
+
+    /// Reads files that are one chunk each, or empty.
+    fn small(&self, tasks: Vec<FileTask>, chunker: &Chunker, done: &mut Vec<FileRead>) -> Result<(), Stop> {
+        let Some(first) = tasks.first() else { return Ok(()) };
+        self.context.job.progress.set_current(first.folder.path(), &first.name);
+        let room: u64 = tasks.iter().map(|task| task.stat.size + 1).sum();
+        let permit = self
+            .context
+            .generation
+            .budgets
+            .data
+            .take(room, &self.context.generation.cancel)?;
+        let mut bytes = self.context.job.pool.take(usize::try_from(room).unwrap_or(0));
+        let mut files: Vec<SmallFile> = Vec::with_capacity(tasks.len());
+        let mut large = Vec::new();
+        for task in tasks {
+            fault_point("hasher")?;
+            let start = bytes.len();
+            match self.read_small(&task, &mut bytes) {
+                Ok(Some(entry)) => files.push(SmallFile {
+                    range: start..bytes.len(),
+                    entry,
+                    task,
+                }),
+                // It is read alone, as a large file, when the others have been sent on.
+                Ok(None) => {
+                    bytes.truncate(start);
+                    large.push(task);
+                }
+                Err(error) => {
+                    bytes.truncate(start);
+                    done.push(self.unreadable(&task, &error));
+                }
+            }
+        }
+        self.pass_on(bytes, permit, files, done)?;
+        for task in large {
+            done.push(self.large(task, chunker)?);
+        }
+        Ok(())
+    }
+
+    /// Hashes the files of a buffer and sends it on.
+    fn pass_on(
+        &self,
+        bytes: Pooled,
+        mut permit: Permit,
+        files: Vec<SmallFile>,
+        done: &mut Vec<FileRead>,
+    ) -> Result<(), Stop> {
+        permit.shrink_to(bytes.len() as u64);
+        let keys = self.context.job.domain.keys();
+        // A smaller share would be done before another thread has woken up.
+        let worthwhile = files.len() * SHARE / bytes.len().max(SHARE);
+        let ids: Vec<ChunkId> = self.context.job.engine.compute(|| {
+            files
+                .par_chunks(worthwhile.max(1))
+                .flat_map_iter(|share| {
+                    let raw: Vec<&[u8]> = share.iter().map(|file| &bytes[file.range.clone()]).collect();
+                    keys.chunk_ids(ChunkKind::Data, &raw)
+                })
+                .collect()
+        });
+        let mut chunks = Vec::with_capacity(files.len());
+        add(&self.context.job.progress.totals.bytes_read, bytes.len() as u64);
+        add(&self.context.job.progress.counters.bytes_done, bytes.len() as u64);
+        for (file, id) in files.into_iter().zip(ids) {
+            let SmallFile { task, mut entry, range } = file;
+            entry.size = range.len() as u64;
+            if !range.is_empty() {
+                entry.content = Some(Content {
+                    level: 0,
+                    ids: Bytes::copy_from_slice(id.as_bytes()),
+                    lens: vec![range.len() as u64],
+                    holes: Vec::new(),
+                });
+                chunks.push(Chunk { id, range });
+            }
+            done.push(self.finished(task, entry));
+        }
+        if chunks.is_empty() {
+            return Ok(());
+        }
+        self.dedup.send(ChunkBatch {
+            buffer: Arc::new(Buffer {
+                bytes: Held::Pooled(bytes),
+                permit,
+            }),
+            chunks,
+        })
+    }
+
+    /// Appends a small file's bytes. `None`: it is no longer small, or it has holes.
+    fn read_small(&self, task: &FileTask, bytes: &mut Pooled) -> std::io::Result<Option<Box<Entry>>> {
+        let start = bytes.len();
+        if !task.stat.may_have_holes() {
+            // The usual case: the file has not changed since the walk saw it.
+            let expected = usize::try_from(task.stat.size).unwrap_or(usize::MAX);
+            let room = bytes.spare(expected + 1);
+            if let Some(file) = OpenedFile::read_whole(&task.folder, &task.name, &task.stat, room)? {
+                bytes.filled(expected);
+                return self.capture(task, &file).map(Some);
+            }
+        }
+        for attempt in 1..=TRIES {
+            bytes.truncate(start);
+            let mut file = OpenedFile::open(&task.folder, &task.name)?;
+            let expected = usize::try_from(file.stat().size).unwrap_or(usize::MAX);
+            if expected >= CHUNK_MIN
+                || (file.stat().may_have_holes() && file.next_data(0)? != Some(0..file.stat().size))
+            {
+                return Ok(None);
+            }
+            // One byte more than expected: if it is filled, the file has grown.
+            let room = bytes.spare(expected + 1);
+            let found = file.read_full_at(room, 0)?;
+            let grown = found > expected;
+            bytes.filled(found);
+            let changed = file.changed_since_open()? || grown;
+            if !changed || attempt == TRIES {
+                if changed {
+                    self.warn(task, CHANGED);
+                }
+                return self.capture(task, &file).map(Some);
+            }
+        }
+        Ok(None)
+    }
+
+    /// Reads a file that does not fit into a shared buffer.
+    fn large(&self, task: FileTask, chunker: &Chunker) -> Result<FileRead, Stop> {
+        fault_point("hasher")?;
+        self.context.job.progress.set_current(task.folder.path(), &task.name);
+        if let Some((content, size)) = self.context.job.hard_links.get(&task.stat) {
+            match OpenedFile::open(&task.folder, &task.name).and_then(|file| self.capture(&task, &file)) {
+                Ok(mut entry) => {
+                    entry.content = content;
+                    entry.size = size;
+                    return Ok(self.finished(task, entry));
+                }
+                Err(error) => return Ok(self.unreadable(&task, &error)),
+            }
+        }
+        for attempt in 1..=TRIES {
+            let file = match OpenedFile::open(&task.folder, &task.name) {
+                Ok(file) => file,
+                Err(error) => return Ok(self.unreadable(&task, &error)),
+            };
+            match self.read_large(file, chunker) {
+                Err(error) => return Ok(self.unreadable(&task, &error.entry()?)),
+                Ok(read) if read.changed && attempt < TRIES => {}
+                Ok(read) => {
+                    if read.changed {
+                        self.warn(&task, CHANGED);
+                    }
+                    return Ok(match self.capture(&task, &read.file) {
+                        Ok(mut entry) => {
+                            self.context
+                                .job
+                                .hard_links
+                                .put(&task.stat, read.content.as_ref(), read.size);
+                            entry.content = read.content;
+                            entry.size = read.size;
+                            self.finished(task, entry)
+                        }
+                        Err(error) => self.unreadable(&task, &error),
+                    });
+                }
+            }
+        }
+        Ok(self.unreadable(&task, &std::io::Error::other("it keeps changing")))
+    }
+
+    /// Reads a file's data, run by run between its holes.
+    fn read_large(&self, mut file: OpenedFile, chunker: &Chunker) -> Result<LargeRead, EntryError> {
+        let job = &self.context.job;
+        let mut content = ContentWriter::new(Arc::clone(job.domain.keys()));
+        let mut lists = Vec::new();
+        let mut position = 0;
+        let size = file.stat().size;
+        let mut truncated = false;
+        while position < size {
+            let run = file
+                .next_data(position)?
+                .map_or(size..size, |run| run.start.min(size)..run.end.min(size));
+            if run.start > position {
+                content
+                    .hole(position, run.start - position, &mut lists)
+                    .map_err(Stop::from)?;
+            }
+            let mut into = Listed {
+                content: &mut content,
+                lists: &mut lists,
+            };
+            position = self.read_run(&mut file, run.clone(), chunker, &mut into)?;
+            if position < run.end {
+                // It shrank: what was read is kept, and its length is the size.
+                truncated = true;
+                break;
+            }
+            self.send_lists(&mut lists)?;
+        }
+        let content = content.finish(&mut lists).map_err(Stop::from)?;
+        self.send_lists(&mut lists)?;
+        let changed = file.changed_since_open()? || truncated;
+        Ok(LargeRead {
+            file,
+            content,
+            size: position.min(size),
+            changed,
+        })
+    }
+
+    /// Reads, cuts and hashes one run of data. Returns where it ended: early if the file has become shorter.
+    ///
+    /// Each buffer begins where a chunk begins and has room for the longest chunk, so there is at least one chunk in
+    /// it. The bytes behind the last cut are read again into the next buffer. This costs a copy from the system's
+    /// cache, but carrying them over would be a copy, too, and this way no bytes are held while the thread waits for
+    /// room.
+    fn read_run(
+        &self,
+        file: &mut OpenedFile,
+        run: Range<u64>,
+        chunker: &Chunker,
+        into: &mut Listed<'_>,
+    ) -> Result<u64, EntryError> {
+        let (job, generation) = (&self.context.job, &self.context.generation);
+        let mut at = run.start;
+        while at < run.end {
+            fault_point("hasher")?;
+            let wanted = (run.end - at).min(CHUNK_MAX as u64);
+            let mut permit = generation.budgets.data.take(wanted, &generation.cancel)?;
+            let wanted = usize::try_from(wanted).unwrap_or(0);
+            let mut buffer = job.pool.take(wanted);
+            let found = file.read_full_at(buffer.spare(wanted), at)?;
+            buffer.filled(found);
+            let shrank = found < wanted;
+            let cuts = cut_all(chunker, &buffer, shrank || at + found as u64 >= run.end);
+            let used = cuts.last().map_or(0, |cut| cut.end);
+            buffer.truncate(used);
+            permit.shrink_to(used as u64);
+            at += used as u64;
+            add(&job.progress.totals.bytes_read, used as u64);
+            add(&job.progress.counters.bytes_done, used as u64);
+            if !cuts.is_empty() {
+                let (keys, bytes) = (job.domain.keys(), &*buffer);
+                let chunks: Vec<Chunk> = job.engine.compute(|| {
+                    cuts.into_par_iter()
+                        .map(|range| Chunk {
+                            id: keys.chunk_id(ChunkKind::Data, &bytes[range.clone()]),
+                            range,
+                        })
+                        .collect()
+                });
+                for chunk in &chunks {
+                    let len = u32::try_from(chunk.range.len()).unwrap_or(u32::MAX);
+                    into.content.chunk(&chunk.id, len, into.lists).map_err(Stop::from)?;
+                }
+                self.dedup.send(ChunkBatch {
+                    buffer: Arc::new(Buffer {
+                        bytes: Held::Pooled(buffer),
+                        permit,
+                    }),
+                    chunks,
+                })?;
+            }
+            if shrank {
+                break;
+            }
+        }
+        Ok(at)
+    }
+
+    fn send_lists(&self, lists: &mut Vec<NewPage>) -> Result<(), Stop> {
+        if lists.is_empty() {
+            Ok(())
+        } else {
+            self.cataloguer.send(Catalogue::Lists(std::mem::take(lists)))
+        }
+    }
+
+    fn capture(&self, task: &FileTask, file: &OpenedFile) -> std::io::Result<Box<Entry>> {
+        let mut problems = Vec::new();
+        let stat = file.stat();
+        let names = &self.context.job.owner_names;
+        let entry = capture(
+            CaptureFrom::Handle(file.as_fd(), &task.name),
+            stat,
+            names,
+            &mut problems,
+        )?;
+        let path = || task.folder.join(&task.name);
+        self.context.job.warnings.all(path, problems);
+        Ok(Box::new(entry))
+    }
+
+    fn finished(&self, task: FileTask, entry: Box<Entry>) -> FileRead {
+        add(&self.context.job.progress.counters.files_done, 1);
+        // A change within the clock's last tick would not be noticed, so the next run must read such a file again.
+        let settled = self.context.job.is_settled(entry.ctime_s, entry.ctime_ns);
+        FileRead {
+            slot: task.slot,
+            folder: settled.then(|| task.folder.shared_path()),
+            entry: Some(entry),
+        }
+    }
+
+    fn unreadable(&self, task: &FileTask, error: &std::io::Error) -> FileRead {
+        let message = if error.kind() == std::io::ErrorKind::NotFound {
+            "vanished before it could be read".to_owned()
+        } else {
+            format!("could not be read: {error}")
+        };
+        self.warn(task, &message);
+        FileRead {
+            slot: task.slot,
+            entry: None,
+            folder: None,
+        }
+    }
+
+    fn warn(&self, task: &FileTask, message: &str) {
+        self.context.job.warnings.add(task.folder.join(&task.name), message);
+    }
+}
+
+/// A large file that was read to its end.
+struct LargeRead {
+    file: OpenedFile,
+    content: Option<Content>,
+    size: u64,
+    changed: bool,
+}
+
+/// A file's content list as it grows, and the pages of it that are full.
+struct Listed<'a> {
+    content: &'a mut ContentWriter,
+    lists: &'a mut Vec<NewPage>,
+}
+
+/// The chunks at the front of `bytes`. More bytes are needed to cut what is behind the last one, unless these are the
+/// last.
+fn cut_all(chunker: &Chunker, bytes: &[u8], last: bool) -> Vec<Range<usize>> {
+    let mut cuts = Vec::with_capacity(bytes.len() / CHUNK_MAX + 1);
+    let mut at = 0;
+    while at < bytes.len() {
+        match chunker.cut(&bytes[at..], last) {
+            Some(len) => {
+                cuts.push(at..at + len);
+                at += len;
+            }
+            None => break,
+        }
+    }
+    cuts
+}

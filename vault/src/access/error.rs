@@ -1,0 +1,75 @@
+//! What can be wrong with credentials. The file is apart from `credentials`, because `VaultError` includes this error and
+//! `credentials` uses the descriptor, which ends in `VaultError`.
+
+use jiff::Timestamp;
+
+use crate::crypto::keys::NoRandom;
+use crate::kind::Kind;
+
+/// Why credentials are refused. Never transient.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum CredentialsError {
+    /// The text is not of that kind.
+    #[error("this is not a valid {what}: {why}")]
+    Malformed {
+        /// What was expected, such as `credentials file`.
+        what: &'static str,
+        /// What is wrong.
+        why: String,
+    },
+    /// The operator's signature is missing or does not fit.
+    #[error("the credentials do not carry the operator's signature, or were changed")]
+    NotSigned,
+    /// They have expired.
+    #[error("the credentials expired on {0}")]
+    Expired(Timestamp),
+    /// They were issued in the future, by this machine's clock.
+    #[error("the credentials are not valid before {0}; this server's clock may be wrong")]
+    NotYetValid(Timestamp),
+    /// They are for another vault.
+    #[error("the credentials are for another vault")]
+    OtherVault,
+    /// They are for another region.
+    #[error("the credentials are for the vault's {found} region; {wanted} is needed")]
+    WrongRegion {
+        /// What they admit to.
+        found: &'static str,
+        /// What is needed.
+        wanted: &'static str,
+    },
+    /// No random bytes for a new key.
+    #[error(transparent)]
+    Random(#[from] NoRandom),
+}
+
+impl CredentialsError {
+    /// What kind of fault it is.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Malformed { .. }
+            | Self::NotSigned
+            | Self::Expired(_)
+            | Self::NotYetValid(_)
+            | Self::OtherVault
+            | Self::WrongRegion { .. } => Kind::Refused,
+            Self::Random(_) => Kind::Other,
+        }
+    }
+
+    /// What the user can do about it.
+    #[must_use]
+    pub fn hint(&self) -> Option<&'static str> {
+        Some(match self {
+            Self::Random(_) => return None,
+            Self::NotYetValid(_) => "set this server's clock, or ask the operator for new credentials",
+            Self::Malformed { .. }
+            | Self::NotSigned
+            | Self::Expired(_)
+            | Self::OtherVault
+            | Self::WrongRegion { .. } => {
+                "ask the vault's operator for new ones: `lockstone vault credentials URL --out FILE`"
+            }
+        })
+    }
+}

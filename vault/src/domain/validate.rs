@@ -1,0 +1,157 @@
+//! Whether an entry may be appended, given what the log says up to its end: docs/ARCHITECTURE.md, "Validating a Commit".
+//! Pure functions: values in, a verdict out. `append` reads the log to its end, asks here, and asks again whenever another
+//! server's entry came first.
+//!
+//! A backup relies on packs that it found in the index, and on what its parent point has. It notes the entry at which it
+//! read both. Whatever was condemned or replaced after that entry may be something it relies on.
+
+use lockstone_proto::ids::PointId;
+
+use crate::error::VaultError;
+use crate::log::Summed;
+
+/// What to do with a Commit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// Everything it relies on still lives: append it.
+    Valid,
+    /// The log has this point already: an earlier attempt succeeded.
+    Committed,
+    /// Entry `n` condemned or replaced packs. A new generation has to read the index anew.
+    LostRace {
+        /// The first such entry.
+        n: u64,
+    },
+}
+
+/// Whether a Commit of `point` is valid that read its index and its parents at entry `read_at`.
+///
+/// Every collection after `read_at` makes it invalid, whatever was collected. Looking into what was condemned would allow
+/// more Commits, but a new generation is always right.
+pub(super) fn validate_commit(point: Option<&PointId>, read_at: u64, log: &Summed) -> Verdict {
+    if point.is_some_and(|id| log.point(id).is_some()) {
+        return Verdict::Committed;
+    }
+    match log.collected_after(read_at) {
+        Some(n) => Verdict::LostRace { n },
+        None => Verdict::Valid,
+    }
+}
+
+/// Those of the points that a Forget has to name: each once, and none that is forgotten already. `NoSuchPoint` for an id
+/// that the log does not have.
+pub(super) fn validate_forget(points: &[PointId], log: &Summed) -> Result<Vec<PointId>, VaultError> {
+    let mut fresh = Vec::new();
+    for id in points {
+        let point = log.point(id).ok_or_else(|| VaultError::NoSuchPoint(id.hex()))?;
+        if point.forgotten.is_none() && !fresh.contains(id) {
+            fresh.push(*id);
+        }
+    }
+    Ok(fresh)
+}
+
+/// Those of the points that an undo has to name: each once, and only forgotten ones. `TooLate` if the vault was collected
+/// since one of them was forgotten, because its packs may be gone.
+pub(super) fn validate_undelete(points: &[PointId], log: &Summed) -> Result<Vec<PointId>, VaultError> {
+    let mut back = Vec::new();
+    for id in points {
+        let point = log.point(id).ok_or_else(|| VaultError::NoSuchPoint(id.hex()))?;
+        if point.forgotten.is_some() && !back.contains(id) {
+            if log.is_too_late(id) {
+                return Err(VaultError::TooLate(*id));
+            }
+            back.push(*id);
+        }
+    }
+    Ok(back)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use lockstone_proto::ids::ServerId;
+    use lockstone_proto::vault::{CommitBody, CondemnBody, PointSummary, RepackBody};
+
+    use super::*;
+    use crate::log::{Body, Entry, LogHead};
+
+    fn id(n: u8) -> PointId {
+        PointId([n; 16])
+    }
+
+    fn commit(n: u8) -> Body {
+        let summary = PointSummary {
+            point_id: vec![n; 16].into(),
+            ..PointSummary::default()
+        };
+        Body::Commit(Box::new(summary), Box::new(CommitBody::default()))
+    }
+
+    /// The sum of a log that has these bodies as its entries 1, 2, 3 …
+    fn log(bodies: impl IntoIterator<Item = Body>) -> Summed {
+        let mut summed = Summed::default();
+        for (n, body) in (1..).zip(bodies) {
+            summed.add(&Entry {
+                head: LogHead { n, hash: [0; 32] },
+                previous: [0; 32],
+                time_s: 0,
+                time_ns: 0,
+                server: ServerId([1; 16]),
+                body,
+            });
+        }
+        summed
+    }
+
+    #[test]
+    fn a_commit_is_valid_if_nothing_was_collected_since_it_read() {
+        let condemn = || Body::Condemn(CondemnBody::default());
+        let repack = || Body::Repack(RepackBody::default());
+        assert_eq!(validate_commit(Some(&id(1)), 0, &log([])), Verdict::Valid);
+        let checkpoints = [Body::Segments(Vec::new()), commit(1), Body::Forget(vec![id(1)])];
+        assert_eq!(validate_commit(Some(&id(2)), 0, &log(checkpoints)), Verdict::Valid);
+        for collection in [condemn, repack as fn() -> Body] {
+            let collected = log([commit(1), collection(), commit(3)]);
+            assert_eq!(validate_commit(Some(&id(2)), 0, &collected), Verdict::LostRace { n: 2 });
+            assert_eq!(validate_commit(Some(&id(2)), 1, &collected), Verdict::LostRace { n: 2 });
+            // It read the index after the collection, or at that very entry.
+            assert_eq!(validate_commit(Some(&id(2)), 2, &collected), Verdict::Valid);
+            assert_eq!(validate_commit(Some(&id(2)), 3, &collected), Verdict::Valid);
+        }
+        let twice = log([condemn(), commit(1), repack()]);
+        assert_eq!(validate_commit(Some(&id(2)), 0, &twice), Verdict::LostRace { n: 1 });
+        assert_eq!(validate_commit(Some(&id(2)), 1, &twice), Verdict::LostRace { n: 3 });
+    }
+
+    #[test]
+    fn a_point_that_is_there_is_committed_whatever_was_collected_since() {
+        let collected = log([commit(1), Body::Condemn(CondemnBody::default())]);
+        assert_eq!(validate_commit(Some(&id(1)), 0, &collected), Verdict::Committed);
+        assert_eq!(validate_commit(None, 0, &collected), Verdict::LostRace { n: 2 });
+    }
+
+    #[test]
+    fn points_are_forgotten_once_and_only_if_they_are_there() {
+        let some = log([commit(1), commit(2), Body::Forget(vec![id(2)])]);
+        assert_eq!(validate_forget(&[id(1), id(1), id(2)], &some).unwrap(), [id(1)]);
+        assert!(validate_forget(&[id(2)], &some).unwrap().is_empty());
+        let missing = validate_forget(&[id(1), id(9)], &some);
+        assert!(matches!(missing, Err(VaultError::NoSuchPoint(point)) if point == id(9).hex()));
+    }
+
+    #[test]
+    fn a_forgotten_point_comes_back_until_the_vault_is_collected() {
+        let forgotten = || vec![commit(1), commit(2), Body::Forget(vec![id(2)])];
+        let before = log(forgotten());
+        assert_eq!(validate_undelete(&[id(1), id(2), id(2)], &before).unwrap(), [id(2)]);
+        assert!(validate_undelete(&[id(9)], &before).is_err());
+        let condemned = Body::Condemn(CondemnBody::default());
+        let after = log(forgotten().into_iter().chain([condemned.clone()]));
+        let late = validate_undelete(&[id(2)], &after);
+        assert!(matches!(late, Err(VaultError::TooLate(point)) if point == id(2)));
+        // A collection before the deletion does no harm.
+        let earlier = log([condemned].into_iter().chain(forgotten()));
+        assert_eq!(validate_undelete(&[id(2)], &earlier).unwrap(), [id(2)]);
+    }
+}

@@ -1,0 +1,64 @@
+//! The kinds of fault. Every error of this crate has exactly one, and callers decide by it: the pipeline whether to go on,
+//! the command line with which exit code to end.
+//!
+//! The enum stands in a file of its own, because the errors of the store, the index and the keys all name it.
+
+use std::io;
+
+use rustix::io::Errno;
+
+/// What kind of fault an error is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// An object of the vault is damaged, missing, cut off or forged. Other objects can still be read.
+    Damaged,
+    /// The store cannot be reached: the network, the endpoint, a mount or a disk is away.
+    Away,
+    /// The store refuses access, or the credentials are expired, changed or not for this.
+    Refused,
+    /// The store has no space left, or its quota is used up.
+    StoreFull,
+    /// This machine is short of something: handles, memory, threads, or space on a disk of its own.
+    Shortage,
+    /// The passphrase, the recovery key or this machine's key does not open the vault.
+    WrongKey,
+    /// The caller asked for something that makes no sense.
+    Usage,
+    /// The vault URL, a setting of the store or this machine's clock has to be corrected.
+    Misconfigured,
+    /// There is no such recovery point, or it is not clear which one is meant.
+    NoSuchPoint,
+    /// Another job holds what is needed.
+    Busy,
+    /// The server is not registered, or not with this vault.
+    NotRegistered,
+    /// Other servers were faster. The state has to be read anew before another attempt.
+    Outpaced,
+    /// Any other fault.
+    Other,
+}
+
+impl Kind {
+    /// Every kind, for tests and tables.
+    pub const ALL: [Self; 13] = [
+        Self::Damaged,
+        Self::Away,
+        Self::Refused,
+        Self::StoreFull,
+        Self::Shortage,
+        Self::WrongKey,
+        Self::Usage,
+        Self::Misconfigured,
+        Self::NoSuchPoint,
+        Self::Busy,
+        Self::NotRegistered,
+        Self::Outpaced,
+        Self::Other,
+    ];
+}
+
+/// Whether this process or this machine has no file handle or no memory left.
+pub(crate) fn is_shortage(error: &io::Error) -> bool {
+    let errno = error.raw_os_error().map(Errno::from_raw_os_error);
+    matches!(errno, Some(Errno::MFILE | Errno::NFILE | Errno::NOMEM))
+}

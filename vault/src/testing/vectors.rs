@@ -1,0 +1,98 @@
+//! The insides that the test vectors of `docs/vectors.json` are made of: objects whose every byte is known, and subkeys.
+
+use bytes::Bytes;
+use lockstone_proto::ids::{DomainId, SegmentId};
+use lockstone_proto::limits::FORMAT_VERSION;
+use lockstone_proto::vault::{KeySlot, Segment, SlotKind};
+use zeroize::Zeroizing;
+
+use crate::crypto::keys::{Keys, MasterKey, ObjectKey};
+use crate::crypto::seal::SealKey;
+use crate::crypto::slots::{KdfParams, Passphrase, print_recovery, stretch, wrap};
+
+/// Argon2 parameters that cost next to nothing.
+pub const CHEAP: KdfParams = KdfParams {
+    memory_kib: 32,
+    passes: 1,
+    lanes: 2,
+};
+
+/// A slot whose every byte is known, for the test vectors.
+pub fn fixed_slot(master: &MasterKey, passphrase: &str, domain: DomainId) -> KeySlot {
+    let slot = KeySlot {
+        version: FORMAT_VERSION,
+        slot_id: Bytes::copy_from_slice(&[0x51; 16]),
+        domain_id: Bytes::copy_from_slice(domain.as_bytes()),
+        kind: SlotKind::Passphrase.into(),
+        salt: Bytes::copy_from_slice(&[0x5a; 32]),
+        argon_memory_kib: CHEAP.memory_kib,
+        argon_passes: CHEAP.passes,
+        argon_lanes: CHEAP.lanes,
+        created_s: 1_800_000_000,
+        ..KeySlot::default()
+    };
+    let secret = stretch(&slot, &Passphrase::new(passphrase.to_owned()).unwrap()).unwrap();
+    wrap(slot, master, &secret).unwrap()
+}
+
+/// A machine slot (secret: 32 bytes 0x77) and a recovery slot, whose every byte is known, for the test vectors.
+pub fn fixed_other_slots(master: &MasterKey, domain: DomainId) -> (KeySlot, (KeySlot, Zeroizing<String>)) {
+    let blank = |kind: SlotKind, id: u8| KeySlot {
+        version: FORMAT_VERSION,
+        slot_id: Bytes::copy_from_slice(&[id; 16]),
+        domain_id: Bytes::copy_from_slice(domain.as_bytes()),
+        kind: kind.into(),
+        salt: Bytes::copy_from_slice(&[id + 1; 32]),
+        created_s: 1_800_000_000,
+        ..KeySlot::default()
+    };
+    let machine = KeySlot {
+        server_id: Bytes::copy_from_slice(&[0x99; 16]),
+        ..blank(SlotKind::Machine, 0x61)
+    };
+    let machine = wrap(machine, master, &[0x77; 32]).unwrap();
+    let recovery = wrap(blank(SlotKind::Recovery, 0x71), master, &[0x88; 32]).unwrap();
+    (machine, (recovery, print_recovery(&[0x88; 32])))
+}
+
+/// Every subkey of a domain, by its name in the vectors.
+#[must_use]
+pub fn subkeys(keys: &Keys) -> [(&'static str, &[u8; 32]); 7] {
+    keys.named()
+}
+
+/// The key and the commitment of a pack.
+#[must_use]
+pub fn pack_key(keys: &Keys, id: &[u8; 32]) -> ([u8; 32], [u8; 32]) {
+    parts(&keys.pack_key(id))
+}
+
+/// The key and the commitment of a segment.
+#[must_use]
+pub fn segment_key(keys: &Keys, id: &[u8; 32]) -> ([u8; 32], [u8; 32]) {
+    parts(&keys.segment_key(id))
+}
+
+fn parts(object: &ObjectKey) -> ([u8; 32], [u8; 32]) {
+    (*object.key, object.commitment)
+}
+
+/// The number that decides whether a page ends behind the item of that name.
+#[must_use]
+pub fn page_end(keys: &Keys, level: u32, name: &[u8]) -> u32 {
+    keys.page_end(level, name)
+}
+
+/// A segment's object under the id given.
+#[must_use]
+pub fn segment_object(keys: &Keys, id: SegmentId, segment: &Segment) -> Vec<u8> {
+    crate::pack::segment::encode_segment_as(keys, id, segment).unwrap()
+}
+
+/// `plain`, sealed under nonce 0.
+#[must_use]
+pub fn sealed(key: &[u8; 32], aad: &[u8], plain: &[u8]) -> Vec<u8> {
+    let mut sealed = plain.to_vec();
+    SealKey::new(key).seal_in_place(0, aad, &mut sealed).unwrap();
+    sealed
+}
