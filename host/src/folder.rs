@@ -73,6 +73,13 @@ impl Folder {
         path
     }
 
+    /// Whether an entry of this folder, or the folder itself, lies on the folder's file system. A single file can be
+    /// mounted from another one.
+    #[must_use]
+    pub fn is_on(&self, stat: &Stat) -> bool {
+        stat.device_raw == self.device_raw
+    }
+
     /// Sets `stat.device` of an entry of this folder: an entry that is read from a snapshot gets the `st_dev` of the
     /// source.
     pub(crate) fn map_device(&self, stat: &mut Stat) {

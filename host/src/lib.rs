@@ -10,6 +10,7 @@ mod folder;
 pub mod metadata;
 pub mod process;
 pub mod read;
+pub mod settle;
 pub mod snapshot;
 mod stat;
 mod sys;

@@ -138,6 +138,7 @@ ENTRY = {
     21: ("content", CONTENT),
     22: ("page", "b"),
     23: ("implied", "u"),
+    24: ("unsettled", "u"),
 }
 PAGE_REF = {1: ("id", "b"), 2: ("first", "b")}
 PAGE = {1: ("level", "u"), 2: ("entries", [ENTRY]), 3: ("children", [PAGE_REF])}

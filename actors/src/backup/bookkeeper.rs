@@ -163,6 +163,7 @@ impl Bookkeeper {
                 .map(|id| Bytes::copy_from_slice(id.as_bytes()))
                 .collect(),
             warnings,
+            root_folder: Some(base.root_folder.clone()),
         };
         job.engine
             .run_to_end(job.domain.commit(summary, body, &pending.packs, Timestamp::now()))?;

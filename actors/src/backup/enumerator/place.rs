@@ -2,12 +2,13 @@
 
 use std::path::Path;
 
+use bytes::Bytes;
 use lockstone_host::snapshot::FrozenSource;
 use lockstone_host::walk::Stat;
 use lockstone_proto::vault::{Entry, EntryKind};
+use lockstone_vault::log::Point;
 
 use super::previous_point::OldFolder;
-use crate::backup::job::settled_before;
 
 /// A source, and what the last recovery point has of it.
 pub(super) struct Source {
@@ -19,8 +20,30 @@ pub(super) struct Source {
 /// A source as the last recovery point has it.
 pub(super) struct OldSource {
     pub(super) entry: Entry,
-    /// When that point's backup began. It may have missed what changed later.
-    pub(super) started: (i64, u32),
+    pub(super) point: OldPoint,
+    /// The number of the file system of the folder above it. 0: not known.
+    pub(super) device_above: u64,
+}
+
+/// The recovery point with which a source is compared.
+#[derive(Clone)]
+pub(super) struct OldPoint {
+    /// Top page of its root folder.
+    pub(super) root: Bytes,
+    /// The attributes of its root folder.
+    pub(super) root_folder: Option<Entry>,
+    /// When it was committed, seconds since the epoch.
+    pub(super) committed_s: i64,
+}
+
+impl OldPoint {
+    pub(super) fn of(point: &Point) -> Self {
+        Self {
+            root: point.body.root.clone(),
+            root_folder: point.body.root_folder.clone(),
+            committed_s: point.time_s,
+        }
+    }
 }
 
 /// Where the walk of a source is.
@@ -28,22 +51,59 @@ pub(super) struct Place<'a> {
     pub(super) source: &'a Source,
     /// Whether the source's own entry is in the tree.
     pub(super) named: bool,
-    /// The folders from the source down to here, with what the last recovery point has of each.
-    pub(super) folders: Vec<Option<OldFolder>>,
+    /// The `st_dev` of the folder above the source.
+    pub(super) device_above: u64,
+    /// The folders from the source down to here.
+    pub(super) folders: Vec<Level>,
+    pub(super) tally: SourceTally,
+}
+
+/// A folder on the way from the source to the entry that the walk is at.
+pub(super) struct Level {
+    /// Its entries in the last recovery point.
+    pub(super) old: Option<OldFolder>,
+    /// The number of its file system in that point; 0 if that is not known.
+    pub(super) old_device: u64,
+    /// Its `st_dev` in the source now.
+    pub(super) device: u64,
+}
+
+/// What became of the entries of a source.
+#[derive(Default)]
+pub(super) struct SourceTally {
+    /// Files, symlinks, fifos and devices.
+    pub(super) kept: u64,
+    /// Entries that were left out on purpose.
+    pub(super) left_out: u64,
+    /// Entries that could not be read.
+    pub(super) problems: u64,
 }
 
 impl Place<'_> {
     /// What the last recovery point has under this name.
     pub(super) fn old(&mut self, name: &[u8]) -> Option<Entry> {
         match self.folders.last_mut() {
-            Some(old) => old.as_mut().and_then(|old| old.find(name)),
+            Some(level) => level.old.as_mut().and_then(|old| old.find(name)),
             None => self.source.old.as_ref().map(|old| old.entry.clone()),
         }
     }
 
-    /// When that recovery point's backup began.
-    pub(super) fn started(&self) -> Option<(i64, u32)> {
-        self.source.old.as_ref().map(|old| old.started)
+    /// When the recovery point with which the source is compared was committed.
+    pub(super) fn compared_with(&self) -> Option<i64> {
+        self.source.old.as_ref().map(|old| old.point.committed_s)
+    }
+
+    /// Whether a folder with files in it was a mount point in the last recovery point, and is none now.
+    pub(super) fn lost_its_mount(&self, old: &Entry, stat: &Stat) -> bool {
+        let (old_above, above) = match self.folders.last() {
+            Some(level) => (level.old_device, level.device),
+            None => (
+                self.source.old.as_ref().map_or(0, |old| old.device_above),
+                self.device_above,
+            ),
+        };
+        let was_mount = old.device != 0 && old_above != 0 && old.device != old_above;
+        was_mount && stat.device == above && !old.page.is_empty()
     }
 
     /// Whether what is entered or left here is in the tree.
@@ -52,15 +112,19 @@ impl Place<'_> {
     }
 }
 
-/// Whether an entry is unchanged since a recovery point that was begun at `started`. A change in the clock's last tick
-/// before that may have left the times as they were, so a file with such a time counts as changed.
-pub(super) fn is_same(old: &Entry, stat: &Stat, started: (i64, u32)) -> bool {
+/// Whether an entry has the attributes that the last recovery point has of it. If that point's entry had not settled,
+/// it may have changed nevertheless.
+pub(super) fn looks_same(old: &Entry, stat: &Stat) -> bool {
     old.kind() == stat.kind()
         && (old.kind() == EntryKind::Folder || old.size == if stat.is_file() { stat.size } else { 0 })
         && (old.mtime_s, old.mtime_ns) == (stat.mtime_s, stat.mtime_ns)
         && (old.ctime_s, old.ctime_ns) == (stat.ctime_s, stat.ctime_ns)
         && (old.inode, old.device) == (stat.inode, stat.device)
-        && settled_before((stat.ctime_s, stat.ctime_ns), started)
+}
+
+/// Whether an entry is unchanged since it was read for the last recovery point.
+pub(super) fn is_same(old: &Entry, stat: &Stat) -> bool {
+    !old.unsettled && looks_same(old, stat)
 }
 
 pub(super) fn components(path: &[u8]) -> impl Iterator<Item = &[u8]> {

@@ -369,12 +369,16 @@ impl Hasher {
         let mut problems = Vec::new();
         let stat = file.stat();
         let names = &self.context.job.owner_names;
-        let entry = capture(
+        let mut entry = capture(
             CaptureFrom::Handle(file.as_fd(), &task.name),
             stat,
             names,
             &mut problems,
         )?;
+        if stat.device_raw == task.stat.device_raw {
+            entry.device = task.stat.device;
+        }
+        task.clock.mark(&mut entry);
         let path = || task.folder.join(&task.name);
         self.context.job.warnings.all(path, problems);
         Ok(Box::new(entry))
@@ -382,11 +386,9 @@ impl Hasher {
 
     fn finished(&self, task: FileTask, entry: Box<Entry>) -> FileRead {
         add(&self.context.job.progress.counters.files_done, 1);
-        // A change within the clock's last tick would not be noticed, so the next run must read such a file again.
-        let settled = self.context.job.is_settled(entry.ctime_s, entry.ctime_ns);
         FileRead {
             slot: task.slot,
-            folder: settled.then(|| task.folder.shared_path()),
+            folder: (!entry.unsettled).then(|| task.folder.shared_path()),
             entry: Some(entry),
         }
     }
