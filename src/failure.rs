@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 /// The program's exit codes. Their numbers are part of the command line's contract.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Exit {
+pub(crate) enum Exit {
     /// Done.
     Done = 0,
     /// Failed.
@@ -39,7 +39,7 @@ pub enum Exit {
 impl Exit {
     /// The meaning of the exit code that a child process of this program gave. Unknown numbers are plain failures.
     #[must_use]
-    pub fn from_code(code: i32) -> Exit {
+    pub(crate) fn from_code(code: i32) -> Exit {
         match code {
             0 => Exit::Done,
             2 => Exit::Usage,
@@ -56,20 +56,20 @@ impl Exit {
 
 /// Why a command did not do what was asked.
 #[derive(Debug, Clone)]
-pub struct Failure {
+pub(crate) struct Failure {
     /// The exit code.
-    pub exit: Exit,
+    pub(crate) exit: Exit,
     /// A fixed word for scripts.
-    pub code: &'static str,
+    pub(crate) code: &'static str,
     /// What happened, to what.
-    pub message: String,
+    pub(crate) message: String,
     /// What to do about it; may be empty.
-    pub hint: String,
+    pub(crate) hint: String,
 }
 
 impl Failure {
     /// A failure with everything said.
-    pub fn new(exit: Exit, code: &'static str, message: impl Into<String>, hint: impl Into<String>) -> Failure {
+    pub(crate) fn new(exit: Exit, code: &'static str, message: impl Into<String>, hint: impl Into<String>) -> Failure {
         Failure {
             exit,
             code,
@@ -79,29 +79,29 @@ impl Failure {
     }
 
     /// A plain failure (exit 1).
-    pub fn failed(code: &'static str, message: impl Into<String>, hint: impl Into<String>) -> Failure {
+    pub(crate) fn failed(code: &'static str, message: impl Into<String>, hint: impl Into<String>) -> Failure {
         Failure::new(Exit::Failed, code, message, hint)
     }
 
     /// The command line makes no sense (exit 2).
-    pub fn usage(message: impl Into<String>, hint: impl Into<String>) -> Failure {
+    pub(crate) fn usage(message: impl Into<String>, hint: impl Into<String>) -> Failure {
         Failure::new(Exit::Usage, "usage", message, hint)
     }
 
     /// Refused (exit 5).
-    pub fn refused(code: &'static str, message: impl Into<String>, hint: impl Into<String>) -> Failure {
+    pub(crate) fn refused(code: &'static str, message: impl Into<String>, hint: impl Into<String>) -> Failure {
         Failure::new(Exit::Refused, code, message, hint)
     }
 
     /// Cancelled by the user (exit 4).
     #[must_use]
-    pub fn cancelled() -> Failure {
+    pub(crate) fn cancelled() -> Failure {
         Failure::new(Exit::Cancelled, "cancelled", "cancelled", "")
     }
 
     /// The value of `error` in a JSON document.
     #[must_use]
-    pub fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         json!({ "code": self.code, "message": self.message, "hint": self.hint })
     }
 }
@@ -128,6 +128,7 @@ fn code_of(kind: Kind) -> (Exit, &'static str) {
         Kind::Damaged => (Exit::Damaged, "damaged"),
         Kind::Away => (Exit::Failed, "unreachable"),
         Kind::Refused => (Exit::Refused, "refused"),
+        Kind::BadCredentials => (Exit::Refused, "bad-credentials"),
         Kind::StoreFull => (Exit::Failed, "store-full"),
         Kind::Shortage => (Exit::Failed, "shortage"),
         Kind::WrongKey => (Exit::Refused, "wrong-passphrase"),

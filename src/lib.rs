@@ -1,12 +1,22 @@
-//! Lockstone's agent: the command line, and what this server keeps of itself.
+//! Lockstone's agent: a command line, and what one server knows and does.
 //!
-//! `cli` turns what a person typed into requests, `agent` holds the state folder and opens the vault, `console` gives
-//! numbers away. The work itself is done by `lockstone_actors`; this package starts it, shows it and reports it.
+//! `cli` turns what a person typed into orders. `agent` opens the vault and runs jobs with the pipelines of
+//! `lockstone_actors`. `serve` shows their metrics over HTTP. The program has one entry, [`run`].
 
-pub mod agent;
+mod agent;
+#[doc(hidden)]
 pub mod bench;
-pub mod cli;
-pub(crate) mod demo;
-pub mod failure;
-pub(crate) mod serve;
-pub(crate) mod text;
+mod cli;
+mod demo;
+mod documents;
+mod failure;
+mod serve;
+mod text;
+
+use std::process::ExitCode;
+
+/// Runs the program with the arguments of this process, and returns its exit code.
+#[must_use]
+pub fn run() -> ExitCode {
+    cli::run()
+}

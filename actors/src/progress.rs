@@ -41,6 +41,12 @@ counters! {
     folders,
     /// Sockets, which are skipped.
     sockets,
+    /// Folders marked as caches, of which only the tag is kept.
+    caches,
+    /// Mount points that were not entered.
+    other_file_systems,
+    /// Views into the kernel, which are kept as empty folders.
+    kernel_views,
     /// Entries that a restore left out because the target had them.
     skipped,
     /// Files that a restore wrote beside existing ones, under another name.

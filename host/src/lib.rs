@@ -8,6 +8,7 @@
 pub mod chunk;
 mod folder;
 pub mod metadata;
+mod path;
 pub mod process;
 pub mod read;
 pub mod settle;

@@ -108,7 +108,11 @@ mod tests {
         let now = (1_000_000, 5);
         assert_eq!(server_clock((999_990, 7), now), (999_990, 7));
         assert_eq!(server_clock((1_000_100, 0), now), now, "its clock is ahead");
-        assert_eq!(server_clock((3, 0), now), (913_600, 5), "nothing was written there for long");
+        assert_eq!(
+            server_clock((3, 0), now),
+            (913_600, 5),
+            "nothing was written there for long"
+        );
     }
 
     #[test]

@@ -1,15 +1,14 @@
-//! What this server keeps of itself, and how it comes by its backups: the state folder, the registration, the opened
-//! vault, the records of its jobs. The commands in `cli` call this; nothing here prints results.
+//! What one server knows and does: its state folder, its registration, the opened vault, its jobs.
+//!
+//! The commands call this, and so will the daemon. Nothing here knows clap, terminals, HTTP or the end of the
+//! process: what the agent has to say goes out as notices, reports and failures.
 
-pub mod home;
-pub mod job_metrics;
-pub mod jobs;
-pub mod lock;
-pub mod passphrase;
-pub mod registration;
-pub mod session;
-pub mod signals;
-pub mod slots;
-pub mod sources;
-pub mod store_settings;
-pub mod throttle;
+pub(crate) mod access;
+pub(crate) mod environment;
+pub(crate) mod excludes;
+pub(crate) mod ids;
+pub(crate) mod jobs;
+pub(crate) mod notices;
+pub(crate) mod settings;
+pub(crate) mod sources;
+pub(crate) mod state;

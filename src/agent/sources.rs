@@ -1,42 +1,45 @@
 //! From the paths a person names to the sources of a backup: absolute, without `.` and `..`, none within another.
 //!
-//! A source keeps its own last name: what stands above it is resolved (so that one folder has one path, however it was
-//! reached), but a source that is itself a symlink is backed up as that symlink, like any other symlink in a tree. A path
-//! that ends in `/` or `/.` means the folder, so it follows the link.
+//! Symlinks above a source are resolved, so that one folder has one path however it was reached. A source that is
+//! itself a symlink is backed up as that symlink, like any other symlink in a tree. A path that ends in `/` or `/.`
+//! means the folder, so it follows the link.
 
 use std::fs;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Component, Path, PathBuf};
+
+use lockstone_proto::limits::LOG_ENTRY_MAX;
+use lockstone_vault::log::SOURCES_MAX;
 
 use crate::failure::Failure;
 use crate::text::render;
 
-/// The sources of a backup, and what the user should hear about them.
+/// The maximum length of all sources together, in bytes. The log entry of a recovery point lists them.
+#[allow(clippy::cast_possible_truncation, reason = "a constant of some MiB")]
+const SOURCES_MAX_BYTES: usize = LOG_ENTRY_MAX as usize / 2;
+
+/// The sources of a backup, and what the user should know about them.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Sources {
+pub(crate) struct Sources {
     /// Absolute paths in byte order, none within another.
-    pub paths: Vec<PathBuf>,
-    /// Things that deserve a look: path and message.
-    pub warnings: Vec<(PathBuf, String)>,
+    pub(crate) paths: Vec<PathBuf>,
+    /// What deserves a look: path and message.
+    pub(crate) warnings: Vec<(PathBuf, String)>,
 }
 
-/// Resolves what a person named.
+/// Resolves the paths that a person named.
 ///
-/// # Errors
-/// Where one of them does not exist or cannot be reached: nothing is backed up then, because a backup that silently
-/// lacks a source looks like a good one.
-pub fn resolve(named: &[PathBuf]) -> Result<Sources, Failure> {
+/// Fails if one of them does not exist or cannot be reached. Then nothing is backed up, because a backup that
+/// silently lacks a source looks like a good one.
+pub(crate) fn resolve(named: &[PathBuf]) -> Result<Sources, Failure> {
     let mut sources = Sources::default();
     let mut missing = Vec::new();
     for path in named {
         match resolve_one(path) {
             Ok(resolved) => {
-                if let Some(target) = link_to_folder(&resolved) {
-                    let message = format!(
-                        "is a symlink, and is backed up as one; to back up the folder, name {}",
-                        render::name(target.as_os_str().as_bytes())
-                    );
+                if let Some(message) = doubt(&resolved)? {
                     sources.warnings.push((resolved.clone(), message));
                 }
                 sources.paths.push(resolved);
@@ -52,16 +55,22 @@ pub fn resolve(named: &[PathBuf]) -> Result<Sources, Failure> {
         ));
     }
     collapse(&mut sources.paths);
+    let bytes: usize = sources.paths.iter().map(|path| path.as_os_str().len()).sum();
+    if sources.paths.len() > SOURCES_MAX || bytes > SOURCES_MAX_BYTES {
+        return Err(Failure::usage(
+            format!(
+                "{} sources are too many: a recovery point has at most {SOURCES_MAX}",
+                sources.paths.len()
+            ),
+            "name the folders that they are in, and leave out the rest with `--exclude`",
+        ));
+    }
     Ok(sources)
 }
 
-/// Refuses sources within the vault, and finds the program's own folders within the sources.
-///
-/// `own` are folders that must not be backed up, each with its name ("the vault", …).
-///
-/// # Errors
-/// Where a source is one of these folders or lies in one.
-pub fn keep_out(sources: &[PathBuf], own: &[(&str, &Path)]) -> Result<Vec<PathBuf>, Failure> {
+/// Finds the program's own folders within the sources. `own` are folders that must not be backed up, each with its name
+/// ("the vault", …). Fails if a source is one of these folders or lies in one.
+pub(crate) fn keep_out(sources: &[PathBuf], own: &[(&str, &Path)]) -> Result<Vec<PathBuf>, Failure> {
     let mut inside = Vec::new();
     for (what, folder) in own {
         let Ok(folder) = folder.canonicalize() else { continue };
@@ -103,20 +112,55 @@ fn resolve_one(path: &Path) -> io::Result<PathBuf> {
     }
 }
 
-fn link_to_folder(path: &Path) -> Option<PathBuf> {
-    let is_link = fs::symlink_metadata(path).is_ok_and(|found| found.is_symlink());
-    if !is_link {
-        return None;
+/// What the user should know about a source that has no content of its own. Fails if there is data behind it that cannot
+/// be backed up.
+fn doubt(path: &Path) -> Result<Option<String>, Failure> {
+    let Ok(found) = fs::symlink_metadata(path) else {
+        return Ok(None);
+    };
+    let kind = found.file_type();
+    if !kind.is_symlink() {
+        return Ok(if kind.is_fifo() {
+            Some("is a pipe: only its name and its attributes are backed up".to_owned())
+        } else if kind.is_block_device() || kind.is_char_device() {
+            Some("is a device: only its number and its attributes are backed up, not what is on it".to_owned())
+        } else {
+            None
+        });
     }
-    path.canonicalize().ok().filter(|target| target.is_dir())
+    let Ok(behind) = fs::metadata(path) else {
+        return Ok(Some(
+            "is a symlink that leads nowhere, and is backed up as one".to_owned(),
+        ));
+    };
+    let behind = behind.file_type();
+    let what = if behind.is_dir() {
+        "folder"
+    } else if behind.is_file() {
+        "file"
+    } else {
+        return Err(Failure::usage(
+            format!(
+                "{} leads to a pipe, a socket or a device, whose data cannot be backed up",
+                render::name(path.as_os_str().as_bytes())
+            ),
+            "write the data to a file first, and back up that file",
+        ));
+    };
+    let mut message = format!("is a symlink, and is backed up as one; to back up the {what}, name ");
+    match path.canonicalize() {
+        Ok(target) => message.push_str(&render::name(target.as_os_str().as_bytes())),
+        Err(_) => message.push_str("it by its own path"),
+    }
+    Ok(Some(message))
 }
 
-/// Byte order, no doubles, and none within another.
+/// Puts the paths in byte order, and removes those that are within another.
 fn collapse(paths: &mut Vec<PathBuf>) {
     paths.sort();
     let mut kept: Vec<PathBuf> = Vec::with_capacity(paths.len());
     for path in paths.drain(..) {
-        // Paths compare by components, so what lies within a folder comes right behind it.
+        // Paths compare by components, so what lies within a folder comes directly after it.
         if !kept.last().is_some_and(|last| path.starts_with(last)) {
             kept.push(path);
         }
@@ -135,6 +179,19 @@ mod tests {
         let mut paths: Vec<PathBuf> = ["/a/b", "/a", "/a-b", "/a/b/c", "/b", "/a"].map(PathBuf::from).to_vec();
         collapse(&mut paths);
         assert_eq!(paths, ["/a", "/a-b", "/b"].map(PathBuf::from));
+    }
+
+    #[test]
+    fn too_many_sources_are_refused_before_anything_is_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let many: Vec<PathBuf> = (0..=SOURCES_MAX).map(|n| folder.path().join(n.to_string())).collect();
+        for path in &many {
+            fs::write(path, "").unwrap();
+        }
+        assert_eq!(resolve(&many[1..]).unwrap().paths.len(), SOURCES_MAX);
+        let failure = resolve(&many).unwrap_err();
+        assert_eq!(failure.exit, crate::failure::Exit::Usage);
+        assert!(failure.message.contains("4096"), "{failure}");
     }
 
     #[test]
@@ -157,6 +214,16 @@ mod tests {
         let behind = resolve(&[root.join("link/")]).unwrap();
         assert_eq!(behind.paths, [root.join("real")]);
         assert!(behind.warnings.is_empty());
+        fs::write(root.join("file"), "x").unwrap();
+        std::os::unix::fs::symlink("file", root.join("to-file")).unwrap();
+        std::os::unix::fs::symlink("none", root.join("dangling")).unwrap();
+        std::os::unix::fs::symlink("/dev/null", root.join("to-device")).unwrap();
+        for (name, word) in [("to-file", "file"), ("dangling", "nowhere")] {
+            let link = resolve(&[root.join(name)]).unwrap();
+            assert!(link.warnings[0].1.contains(word), "{link:?}");
+        }
+        let failure = resolve(&[root.join("to-device")]).unwrap_err();
+        assert_eq!(failure.exit, crate::failure::Exit::Usage);
         let through = resolve(&[root.join("link/../real/.")]).unwrap();
         assert_eq!(through.paths, [root.join("real")]);
     }

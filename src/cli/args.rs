@@ -1,20 +1,12 @@
-//! What a person may type: the commands and the options they share. Each command's own options stand in its file in
-//! `commands/`.
-//!
-//! Commands and options of later versions are not here. Who uses one is told so (see `not_yet`), instead of being
-//! served something that pretends.
+//! What a person may type: the commands, and the options they share. The options of each command are in its file in
+//! `commands/`. Commands and options of later versions are not here (see `misuse`).
 
-use std::path::PathBuf;
-use std::time::Duration;
-
-use clap::error::{ContextKind, ContextValue, ErrorKind};
-use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
+use clap::{CommandFactory, Parser, Subcommand};
 
 use super::commands::{
     agent, backup, bench, cache, check, demo, extras, jobs, passphrase, points, register, restore, throttle, vault,
 };
-use super::log::LogFormat;
-use crate::text::units;
+use super::global::Global;
 
 /// Encrypted, deduplicated backups of a server, restorable file by file or whole.
 #[derive(Debug, Parser)]
@@ -27,66 +19,16 @@ use crate::text::units;
                   damaged, 7 busy, 8 not registered.\nThe state folder is LOCKSTONE_HOME, by default /var/lib/lockstone \
                   (root) or ~/.local/state/lockstone."
 )]
-pub struct Cli {
-    /// What every command takes.
+pub(crate) struct Cli {
     #[command(flatten)]
-    pub global: Global,
-    /// What to do.
+    pub(crate) global: Global,
     #[command(subcommand)]
-    pub command: Command,
-}
-
-/// Options of every command.
-#[derive(Debug, Clone, Args)]
-#[command(next_display_order = 900)]
-pub struct Global {
-    /// Print one JSON document on stdout and nothing else there
-    #[arg(long, global = true, help_heading = "Global options")]
-    pub json: bool,
-    /// No progress and no notes on stderr; errors and warnings stay
-    #[arg(short, long, global = true, help_heading = "Global options")]
-    pub quiet: bool,
-    /// How progress is shown on stderr
-    #[arg(long, global = true, value_enum, default_value_t = ProgressMode::Auto, value_name = "HOW", help_heading = "Global options")]
-    pub progress: ProgressMode,
-    /// How lines of the log look [default: journal where stderr is the journal, else text]
-    #[arg(
-        long,
-        global = true,
-        value_enum,
-        value_name = "FORMAT",
-        help_heading = "Global options"
-    )]
-    pub log_format: Option<LogFormat>,
-    /// What is logged: error, warn, info, debug, trace, or a filter (else LOCKSTONE_LOG, RUST_LOG)
-    #[arg(long, global = true, value_name = "LEVEL", help_heading = "Global options")]
-    pub log_level: Option<String>,
-    /// Read the passphrase from this file (else LOCKSTONE_PASSPHRASE_FILE, LOCKSTONE_PASSPHRASE, or a prompt)
-    #[arg(long, global = true, value_name = "FILE", help_heading = "Global options")]
-    pub passphrase_file: Option<PathBuf>,
-    /// How long a store that does not answer is waited for: 30s, 15m, 2h (default: 15m, but 10s before its first answer)
-    #[arg(long, global = true, value_name = "TIME", value_parser = units::duration, help_heading = "Global options")]
-    pub store_patience: Option<Duration>,
-}
-
-/// How progress is shown.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum ProgressMode {
-    /// Live on a terminal, plain lines otherwise
-    Auto,
-    /// A live display
-    Live,
-    /// A line every ten seconds
-    Plain,
-    /// A JSON object a line, every second
-    Json,
-    /// None
-    None,
+    pub(crate) command: Command,
 }
 
 /// The commands.
 #[derive(Debug, Subcommand)]
-pub enum Command {
+pub(crate) enum Command {
     /// Vaults, as their operator sees them (no passphrase needed)
     #[command(subcommand)]
     Vault(vault::VaultCommand),
@@ -148,52 +90,9 @@ pub enum Command {
     Man(extras::ManArgs),
 }
 
-/// Reading a vault as a machine that is not registered: the credentials, and whose backups.
-#[derive(Debug, Clone, Default, Args)]
-pub struct Access {
-    /// Use these credentials instead of this machine's registration; asks for the passphrase
-    #[arg(
-        long,
-        value_name = "FILE",
-        requires = "source_server",
-        help_heading = "Another machine's backups"
-    )]
-    pub credentials: Option<PathBuf>,
-    /// The server whose backups are wanted
-    #[arg(
-        long,
-        value_name = "NAME",
-        requires = "credentials",
-        help_heading = "Another machine's backups"
-    )]
-    pub source_server: Option<String>,
-}
-
 /// The command, as clap describes it: for parsing, completions and manual pages.
-#[must_use]
-pub fn command() -> clap::Command {
+pub(crate) fn command() -> clap::Command {
     Cli::command()
-}
-
-/// Commands (by their whole path) and options of the contract that later versions bring.
-const LATER: &[&str] = &["gc", "policy", "replicate", "regenerate", "--repair"];
-
-/// What of a later version the command line asked for, if that is why it was not understood.
-#[must_use]
-pub fn not_yet(error: &clap::Error) -> Option<String> {
-    let asked = |kind| match error.get(kind) {
-        Some(ContextValue::String(asked)) => {
-            // An option comes with its value: `--repair=all`.
-            let word = asked.split('=').next().unwrap_or(asked);
-            LATER.contains(&word).then(|| word.to_owned())
-        }
-        _ => None,
-    };
-    match error.kind() {
-        ErrorKind::InvalidSubcommand => asked(ContextKind::InvalidSubcommand),
-        ErrorKind::UnknownArgument => asked(ContextKind::InvalidArg),
-        _ => None,
-    }
 }
 
 #[cfg(test)]
@@ -207,23 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn what_later_versions_bring_is_named_and_not_pretended() {
-        for line in [
-            "gc --dry-run",
-            "vault replicate x",
-            "check --repair",
-            "policy show",
-            "passphrase regenerate",
-        ] {
-            let error = Cli::try_parse_from(std::iter::once("lockstone").chain(line.split(' '))).unwrap_err();
-            assert!(not_yet(&error).is_some(), "{line}: {error}");
-        }
-        let error = Cli::try_parse_from(["lockstone", "bakcup"]).unwrap_err();
-        assert_eq!(not_yet(&error), None);
-    }
-
-    #[test]
-    fn global_options_stand_before_and_behind_the_command() {
+    fn global_options_are_taken_before_and_after_the_command() {
         for line in [
             "lockstone --json -q status",
             "lockstone status --json -q",

@@ -1,10 +1,11 @@
-//! Lines on stderr: diagnostics (`tracing`), and, where no person reads along, the commands' own words in the same form.
+//! Lines on stderr: diagnostics (`tracing`), and what the commands print there. If stderr is a log, both have the
+//! same form.
 //!
 //! | format | a line |
 //! |---|---|
 //! | text | `2026-11-22T03:00:00.123Z WARN job=… stage=uploader lockstone_vault::store: trying again attempt=1` |
-//! | json | an object: `time`, `level`, `target`, `message`, `job` and `stage` where there are some, and the line's own fields |
-//! | journal | `<4>job=… stage=uploader lockstone_vault::store: trying again attempt=1`: journald takes the level from it |
+//! | json | an object: `time`, `level`, `target`, `message`, `job` and `stage` if there are any, and the fields of the line |
+//! | journal | `<4>job=… stage=uploader lockstone_vault::store: trying again attempt=1`; journald reads the level |
 //!
 //! `job` and `stage` come from the spans that a job and each of its stages' threads are in.
 
@@ -23,9 +24,9 @@ use tracing_subscriber::registry::LookupSpan;
 
 use crate::failure::Failure;
 
-/// How lines look.
+/// The form of a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum LogFormat {
+pub(crate) enum LogFormat {
     /// For people
     Text,
     /// A JSON object a line
@@ -34,31 +35,33 @@ pub enum LogFormat {
     Journal,
 }
 
-/// The target of the commands' own words: they are said whatever the level.
-const WORDS: &str = "lockstone::words";
+/// The target of what a command prints. It is logged at any level.
+const COMMAND_OUTPUT: &str = "lockstone::words";
 
 static FORMAT: OnceLock<LogFormat> = OnceLock::new();
 
-/// Starts to log, once, first thing: in the format that was asked for (else `journal` where stderr is the journal, else
-/// `text`), and what `level`, `LOCKSTONE_LOG` or `RUST_LOG` let through, in this order, or `usual`.
-///
-/// # Errors
-/// `usage` where `level` is no level.
-pub fn start(format: Option<LogFormat>, level: Option<&str>, usual: &str) -> Result<(), Failure> {
-    let said = ["LOCKSTONE_LOG", "RUST_LOG"].map(|name| std::env::var(name).ok().filter(|said| !said.is_empty()));
-    let from_environment = said.into_iter().flatten().find(|said| EnvFilter::try_new(said).is_ok());
+/// Starts to log. Called once, before anything else. The format is `format`, else `journal` if stderr is the journal,
+/// else `text`. The level is `level`, else `LOCKSTONE_LOG`, else `RUST_LOG`, else `default_level`. Fails with `usage`
+/// if `level` is not a level.
+pub(crate) fn start(format: Option<LogFormat>, level: Option<&str>, default_level: &str) -> Result<(), Failure> {
+    let variables = ["LOCKSTONE_LOG", "RUST_LOG"].map(|name| std::env::var(name).ok());
+    let valid = |filter: &String| !filter.is_empty() && EnvFilter::try_new(filter).is_ok();
+    let from_environment = variables.into_iter().flatten().find(valid);
     let wanted = level.map(str::to_owned).or(from_environment);
-    let filter = format!("{},{WORDS}=info,{SPANS}=error", wanted.as_deref().unwrap_or(usual));
+    let filter = format!(
+        "{},{COMMAND_OUTPUT}=info,{SPANS}=error",
+        wanted.as_deref().unwrap_or(default_level)
+    );
     let filter = EnvFilter::try_new(filter).map_err(|error| {
         let hint = "a level is error, warn, info, debug or trace, or a filter such as warn,lockstone_vault=debug";
         Failure::usage(format!("--log-level: {error}"), hint)
     })?;
-    let usual = if stderr_is_journal() {
+    let default_format = if stderr_is_journal() {
         LogFormat::Journal
     } else {
         LogFormat::Text
     };
-    let format = *FORMAT.get_or_init(|| format.unwrap_or(usual));
+    let format = *FORMAT.get_or_init(|| format.unwrap_or(default_format));
     // Only a second call could fail, and it would change nothing.
     let _ = tracing_subscriber::fmt()
         .with_env_filter(filter)
@@ -69,19 +72,20 @@ pub fn start(format: Option<LogFormat>, level: Option<&str>, usual: &str) -> Res
     Ok(())
 }
 
-/// A command's own words. People get them as they are; a log gets them as lines like all others.
-pub fn say(level: Level, text: &str) {
+/// Prints what a command has to say. On a terminal verbatim, in a log as a line like all others.
+pub(crate) fn say(level: Level, text: &str) {
     match FORMAT.get() {
         None | Some(LogFormat::Text) => eprintln!("{text}"),
         Some(LogFormat::Json | LogFormat::Journal) => match level {
-            Level::ERROR => tracing::error!(target: WORDS, "{text}"),
-            Level::WARN => tracing::warn!(target: WORDS, "{text}"),
-            _ => tracing::info!(target: WORDS, "{text}"),
+            Level::ERROR => tracing::error!(target: COMMAND_OUTPUT, "{text}"),
+            Level::WARN => tracing::warn!(target: COMMAND_OUTPUT, "{text}"),
+            _ => tracing::info!(target: COMMAND_OUTPUT, "{text}"),
         },
     }
 }
 
-/// systemd names the device and inode of the journal's socket; a stderr that was redirected since is another.
+/// Whether stderr is the journal. systemd names the device and inode of the journal's socket; a stderr that was
+/// redirected since has others.
 fn stderr_is_journal() -> bool {
     let Ok(journal) = std::env::var("JOURNAL_STREAM") else {
         return false;
@@ -93,7 +97,7 @@ fn is_stream(journal: &str, device: u64, inode: u64) -> bool {
     journal == format!("{device}:{inode}")
 }
 
-/// The level as syslog counts.
+/// The level as a number of syslog.
 fn priority(level: Level) -> u8 {
     match level {
         Level::ERROR => 3,
@@ -124,7 +128,7 @@ where
                 around.extend(serde_json::from_str::<Map<String, Value>>(fields).unwrap_or_default());
             }
         }
-        let mut own = Own(Map::new());
+        let mut own = Fields(Map::new());
         event.record(&mut own);
         let (level, target) = (*event.metadata().level(), event.metadata().target());
         match self.format {
@@ -156,11 +160,11 @@ fn sentence(around: Map<String, Value>, target: &str, mut own: Map<String, Value
     let mut line = String::new();
     let plain = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
     for (name, value) in &around {
-        // Once is enough.
+        // A field that a span has already given is not repeated.
         own.remove(name);
         let _ = write!(line, "{name}={} ", plain(value));
     }
-    if target != WORDS {
+    if target != COMMAND_OUTPUT {
         let _ = write!(line, "{target}: ");
     }
     if let Some(message) = own.remove("message") {
@@ -173,15 +177,15 @@ fn sentence(around: Map<String, Value>, target: &str, mut own: Map<String, Value
 }
 
 /// An event's fields.
-struct Own(Map<String, Value>);
+struct Fields(Map<String, Value>);
 
-impl Own {
+impl Fields {
     fn put(&mut self, field: &Field, value: Value) {
         self.0.insert(field.name().to_owned(), value);
     }
 }
 
-impl Visit for Own {
+impl Visit for Fields {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
         self.put(field, format!("{value:?}").into());
     }

@@ -1,33 +1,35 @@
-//! Where a command's words go: results to stdout, everything else to stderr, and with `--json` one document on stdout.
+//! Where a command's output goes: results to stdout, everything else to stderr. With `--json`, one document goes to
+//! stdout.
 //!
-//! Every command gets one [`Output`]. It keeps the promise that `--json` means exactly one document, and that a reader
-//! who closes the pipe early (`| head`) ends the program quietly.
+//! Every command gets one [`Output`]. It keeps two promises: `--json` means exactly one document, and a reader who
+//! closes the pipe early (`| head`) ends the program quietly.
 
 use std::io::{self, BufWriter, IsTerminal, Write};
 
 use serde::Serialize;
 use serde_json::{Map, Value};
-
 use tracing::Level;
 
 use super::log::say;
+use super::signals::exit_now;
+use crate::agent::notices::{Notice, Notices};
 use crate::failure::{Exit, Failure};
 
-/// What a command returns when it has said what it had to say.
-pub type Outcome = Result<Exit, Failure>;
+/// How a command ends, once it has shown what it had to show.
+pub(crate) type Outcome = Result<Exit, Failure>;
 
-/// A command's way to speak.
+/// The output of a command.
 #[derive(Debug, Clone, Copy)]
-pub struct Output {
+pub(crate) struct Output {
     /// One JSON document on stdout, and no other text there.
-    pub json: bool,
+    pub(crate) json: bool,
     /// No messages on stderr but errors and warnings.
-    pub quiet: bool,
+    pub(crate) quiet: bool,
 }
 
 impl Output {
     /// A line of the result, for people. Nothing with `--json`.
-    pub fn line(&self, text: impl AsRef<str>) {
+    pub(crate) fn line(&self, text: impl AsRef<str>) {
         if !self.json {
             let mut out = io::stdout().lock();
             finish(writeln!(out, "{}", text.as_ref()));
@@ -35,7 +37,7 @@ impl Output {
     }
 
     /// Text that already ends its lines, for people. Nothing with `--json`.
-    pub fn text(&self, text: &str) {
+    pub(crate) fn text(&self, text: &str) {
         if !self.json {
             let mut out = io::stdout().lock();
             finish(out.write_all(text.as_bytes()));
@@ -43,29 +45,33 @@ impl Output {
     }
 
     /// The document of a command that was called with `--json`.
-    pub fn document(&self, document: &impl Serialize) {
+    pub(crate) fn document(&self, document: &impl Serialize) {
         if self.json {
             let mut out = io::stdout().lock();
-            let text = serde_json::to_string(document).map_err(io::Error::from);
-            finish(text.and_then(|text| writeln!(out, "{text}")));
+            // By way of a value, so that the members of every document come in the same order.
+            let wrote = match serde_json::to_value(document) {
+                Ok(value) => writeln!(out, "{value}"),
+                Err(error) => Err(error.into()),
+            };
+            finish(wrote);
         }
     }
 
     /// Something worth knowing, on stderr.
-    pub fn note(&self, text: impl AsRef<str>) {
+    pub(crate) fn note(&self, text: impl AsRef<str>) {
         if !self.quiet {
             say(Level::INFO, text.as_ref());
         }
     }
 
     /// Something that deserves a look, on stderr.
-    pub fn warn(&self, text: impl AsRef<str>) {
+    pub(crate) fn warn(&self, text: impl AsRef<str>) {
         let text = text.as_ref();
         say(Level::WARN, &format!("warning: {text}"));
     }
 
-    /// The last words of a command that failed.
-    pub fn failure(&self, failure: &Failure) {
+    /// Why the command failed, and with `--json` its document.
+    pub(crate) fn failure(&self, failure: &Failure) {
         say(Level::ERROR, &failure.to_string());
         let mut document = Map::new();
         document.insert("error".to_owned(), failure.json());
@@ -73,8 +79,7 @@ impl Output {
     }
 
     /// A document with one long list, written as it comes, so that memory does not grow with it.
-    #[must_use]
-    pub fn list(&self, member: &str) -> List {
+    pub(crate) fn list(&self, member: &str) -> List {
         let mut list = List {
             out: BufWriter::new(io::stdout()),
             json: self.json,
@@ -88,17 +93,26 @@ impl Output {
     }
 }
 
+impl Notices for Output {
+    fn give(&self, notice: Notice) {
+        match notice {
+            Notice::Note(text) => self.note(text),
+            Notice::Warning(text) => self.warn(text),
+        }
+    }
+}
+
 /// A list on stdout: items of a JSON document, or lines.
 #[derive(Debug)]
-pub struct List {
+pub(crate) struct List {
     out: BufWriter<io::Stdout>,
     json: bool,
     first: bool,
 }
 
 impl List {
-    /// One item: `line` for people (without its end), or `value` for scripts. Only the one that is wanted is made.
-    pub fn item(&mut self, line: impl FnOnce() -> String, value: impl FnOnce() -> Value) {
+    /// Adds an item: `line` for people (without its end), or `value` for scripts. Only one of them is called.
+    pub(crate) fn item(&mut self, line: impl FnOnce() -> String, value: impl FnOnce() -> Value) {
         let wrote = if self.json {
             let comma = if self.first { "" } else { "," };
             write!(self.out, "{comma}{}", value())
@@ -110,22 +124,20 @@ impl List {
     }
 
     /// A line for people only.
-    pub fn heading(&mut self, line: &str) {
+    pub(crate) fn heading(&mut self, line: &str) {
         if !self.json {
             let wrote = writeln!(self.out, "{line}");
             finish(wrote);
         }
     }
 
-    /// True while nothing was listed.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
+    /// Whether nothing was listed yet.
+    pub(crate) fn is_empty(&self) -> bool {
         self.first
     }
 
-    /// Ends the list; the other members of the document follow it. A failure in the middle of a list goes here too, as
-    /// the member `error`: what was listed before stays true.
-    pub fn end(mut self, more: &Map<String, Value>) {
+    /// Ends the list, and adds the other members of the document.
+    pub(crate) fn end(mut self, more: &Map<String, Value>) {
         if self.json {
             let mut end = String::from("]");
             for (name, value) in more {
@@ -138,9 +150,8 @@ impl List {
         finish(flushed);
     }
 
-    /// Ends the list with the failure that cut it short. The caller returns the exit code: everything is said.
-    #[must_use]
-    pub fn fail(self, failure: &Failure) -> Exit {
+    /// Ends the list with the failure that cut it short. The caller returns this exit code, and prints nothing more.
+    pub(crate) fn fail(self, failure: &Failure) -> Exit {
         say(Level::ERROR, &failure.to_string());
         let mut more = Map::new();
         more.insert("error".to_owned(), failure.json());
@@ -149,19 +160,18 @@ impl List {
     }
 }
 
-/// True where somebody looks at stderr.
-#[must_use]
-pub fn stderr_is_terminal() -> bool {
+/// Whether stderr is a terminal.
+pub(crate) fn stderr_is_terminal() -> bool {
     io::stderr().is_terminal()
 }
 
-/// A closed pipe means that the reader has enough; any other failure of stdout is an error nobody can be told on stdout.
+/// Ends the program if stdout cannot be written. A closed pipe means that the reader has enough, and is not an error.
 fn finish(wrote: io::Result<()>) {
     if let Err(error) = wrote {
         if error.kind() != io::ErrorKind::BrokenPipe {
             eprintln!("error: cannot write to stdout: {error}");
-            std::process::exit(Exit::Failed as i32);
+            exit_now(Exit::Failed);
         }
-        std::process::exit(Exit::Done as i32);
+        exit_now(Exit::Done);
     }
 }

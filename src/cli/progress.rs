@@ -1,94 +1,105 @@
-//! Shows a running job on stderr: live on a terminal, a line now and then elsewhere, or JSON lines.
+//! Shows a running job on stderr: live on a terminal, an occasional line elsewhere, or JSON lines.
 //!
-//! A display is one thread that reads the job's counters; the job knows nothing of it. It ends, and clears what it drew,
-//! when it is dropped.
+//! A display is one thread that reads the job's counters. The job does not know of it. When the display is dropped,
+//! it ends and clears what it drew.
 
 use std::sync::Arc;
-use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use lockstone_actors::{CancelToken, Progress, ProgressView};
-use serde_json::{Map, Value, json};
+use lockstone_proto::job::JobKind;
 use tracing::Level;
 
-use super::Context;
-use super::args::ProgressMode;
+use super::context::Context;
+use super::global::ProgressMode;
 use super::log::say;
 use super::output::stderr_is_terminal;
+use crate::documents::progress::ProgressDocument;
 use crate::text::render;
 
-/// A display; it ends when it is dropped.
+/// How often the thread looks at the cancel token, so that a cancel is shown at once even where lines are rare.
+const LOOK_PAUSE: Duration = Duration::from_millis(100);
+
+/// What is shown while a cancelled job comes to its end.
+const CANCELLING: &str = "cancelling (again to stop at once)";
+
+/// The time over which the rate is measured.
+const RATE_WINDOW: Duration = Duration::from_secs(10);
+
+/// Shows a job until it is dropped.
 #[derive(Debug)]
-pub struct Display {
+pub(crate) struct ProgressDisplay {
     stop: Option<Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
 
-impl Display {
+impl ProgressDisplay {
     /// Starts to show `progress` in the way that the options and the terminal ask for.
-    #[must_use]
-    pub fn start(context: &Context, title: &'static str, progress: Arc<Progress>) -> Display {
+    pub(crate) fn start(context: &Context, kind: JobKind, progress: Arc<Progress>) -> ProgressDisplay {
         let mode = match context.global.progress {
             _ if context.global.quiet => ProgressMode::None,
             ProgressMode::Auto if stderr_is_terminal() => ProgressMode::Live,
             ProgressMode::Auto => ProgressMode::Plain,
             mode => mode,
         };
-        let (every, mut face): (Duration, Box<dyn Face>) = match mode {
-            ProgressMode::Live => (Duration::from_millis(100), Box::new(Live::new(title))),
-            ProgressMode::Plain => (Duration::from_secs(10), Box::new(Plain { title })),
-            ProgressMode::Json => (Duration::from_secs(1), Box::new(Json { title })),
+        let (every, display): (Duration, Box<dyn Display>) = match mode {
+            ProgressMode::Live => (Duration::from_millis(100), Box::new(Live::new(kind))),
+            ProgressMode::Plain => (Duration::from_secs(10), Box::new(Plain { kind })),
+            ProgressMode::Json => (Duration::from_secs(1), Box::new(Json { kind })),
             ProgressMode::Auto | ProgressMode::None => {
-                return Display {
+                return ProgressDisplay {
                     stop: None,
                     thread: None,
                 };
             }
         };
         let (stop, stopped) = channel::<()>();
-        let cancel = context.cancel.clone();
-        let thread = std::thread::Builder::new().name("display".to_owned()).spawn(move || {
-            let mut rate = Rate::new();
-            let mut next = Instant::now() + every;
-            let mut told = false;
-            loop {
-                // Looks often, so that a cancel is answered at once even where lines are rare.
-                let pause = Duration::from_millis(100).min(next.saturating_duration_since(Instant::now()));
-                match stopped.recv_timeout(pause) {
-                    Err(RecvTimeoutError::Timeout) => {}
-                    Ok(()) | Err(RecvTimeoutError::Disconnected) => break,
-                }
-                let cancelling = cancel_state(&cancel);
-                if Instant::now() < next && (told || cancelling.is_none()) {
-                    continue;
-                }
-                told |= cancelling.is_some();
-                next = Instant::now() + every;
-                let view = progress.view();
-                rate.add(&view);
-                face.show(&view, &rate, cancelling);
-            }
-            face.end();
-        });
-        match thread {
-            Ok(thread) => Display {
-                stop: Some(stop),
-                thread: Some(thread),
-            },
-            Err(error) => {
-                tracing::warn!(%error, "cannot show progress");
-                Display {
-                    stop: None,
-                    thread: None,
-                }
-            }
+        let cancel = context.environment.cancel.clone();
+        let show = move || show_until_stopped(display, every, &stopped, &cancel, &progress);
+        let thread = std::thread::Builder::new().name("display".to_owned()).spawn(show);
+        if let Err(error) = &thread {
+            tracing::warn!(%error, "cannot show progress");
+        }
+        ProgressDisplay {
+            stop: Some(stop),
+            thread: thread.ok(),
         }
     }
 }
 
-impl Drop for Display {
+fn show_until_stopped(
+    mut display: Box<dyn Display>,
+    every: Duration,
+    stopped: &Receiver<()>,
+    cancel: &CancelToken,
+    progress: &Progress,
+) {
+    let mut rate = ByteRate::new();
+    let mut next = Instant::now() + every;
+    let mut cancel_shown = false;
+    loop {
+        let pause = LOOK_PAUSE.min(next.saturating_duration_since(Instant::now()));
+        match stopped.recv_timeout(pause) {
+            Err(RecvTimeoutError::Timeout) => {}
+            Ok(()) | Err(RecvTimeoutError::Disconnected) => break,
+        }
+        let cancelling = cancel.is_cancelled();
+        if Instant::now() < next && (cancel_shown || !cancelling) {
+            continue;
+        }
+        cancel_shown |= cancelling;
+        next = Instant::now() + every;
+        let view = progress.view();
+        rate.add(&view);
+        display.show(&view, &rate, cancelling);
+    }
+    display.end();
+}
+
+impl Drop for ProgressDisplay {
     fn drop(&mut self) {
         self.stop.take();
         if let Some(thread) = self.thread.take() {
@@ -97,19 +108,15 @@ impl Drop for Display {
     }
 }
 
-fn cancel_state(cancel: &CancelToken) -> Option<&'static str> {
-    cancel.is_cancelled().then_some("cancelling (again to stop at once)")
-}
-
-/// Bytes a second over the last ten seconds or so, and the time it will take from here.
+/// Bytes a second over the last ten seconds or so, and the time that is left at this rate.
 #[derive(Debug)]
-struct Rate {
+struct ByteRate {
     samples: std::collections::VecDeque<(Instant, u64)>,
 }
 
-impl Rate {
-    fn new() -> Rate {
-        Rate {
+impl ByteRate {
+    fn new() -> ByteRate {
+        ByteRate {
             samples: std::collections::VecDeque::from([(Instant::now(), 0)]),
         }
     }
@@ -120,12 +127,7 @@ impl Rate {
             self.samples.clear();
         }
         self.samples.push_back((Instant::now(), view.bytes_done));
-        while self.samples.len() > 2
-            && self
-                .samples
-                .front()
-                .is_some_and(|(at, _)| at.elapsed() > Duration::from_secs(10))
-        {
+        while self.samples.len() > 2 && self.samples.front().is_some_and(|(at, _)| at.elapsed() > RATE_WINDOW) {
             self.samples.pop_front();
         }
     }
@@ -151,8 +153,8 @@ impl Rate {
 }
 
 /// One way to show a job.
-trait Face: Send {
-    fn show(&mut self, view: &ProgressView, rate: &Rate, cancelling: Option<&'static str>);
+trait Display: Send {
+    fn show(&mut self, view: &ProgressView, rate: &ByteRate, cancelling: bool);
     fn end(&mut self) {}
 }
 
@@ -162,13 +164,13 @@ struct Live {
     bar: ProgressBar,
     found: ProgressBar,
     current: ProgressBar,
-    title: &'static str,
+    kind: JobKind,
 }
 
 impl Live {
-    fn new(title: &'static str) -> Live {
+    fn new(kind: JobKind) -> Live {
         let all = MultiProgress::with_draw_target(ProgressDrawTarget::stderr_with_hz(10));
-        // The templates are constants; where one were wrong, the plain style still shows the message.
+        // The templates are constants. If one were wrong, the default style would still show the message.
         let style = |template: &str| {
             ProgressStyle::with_template(template)
                 .unwrap_or_else(|_| ProgressStyle::default_bar())
@@ -182,15 +184,18 @@ impl Live {
             bar,
             found,
             current,
-            title,
+            kind,
         }
     }
 }
 
-impl Face for Live {
-    fn show(&mut self, view: &ProgressView, rate: &Rate, cancelling: Option<&'static str>) {
-        self.bar
-            .set_prefix(cancelling.unwrap_or(if view.phase.is_empty() { self.title } else { view.phase }));
+impl Display for Live {
+    fn show(&mut self, view: &ProgressView, rate: &ByteRate, cancelling: bool) {
+        self.bar.set_prefix(match view.phase {
+            _ if cancelling => CANCELLING,
+            "" => self.kind.word(),
+            phase => phase,
+        });
         if view.seen_all && view.bytes_seen > 0 {
             self.bar.set_length(view.bytes_seen);
         }
@@ -198,7 +203,8 @@ impl Face for Live {
         let mut line = how_far(view);
         let all_read = view.seen_all && view.bytes_done >= view.bytes_seen;
         if all_read {
-            // What is left is the way to the vault, or to the disk; a rate of files that are read would only fall.
+            // All files are read. Only the way to the vault, or to the disk, is left, and the rate of reading would
+            // only fall.
             line.push_str(" · finishing");
         } else {
             line.push_str(&format!(" · {}/s", render::bytes(rate.per_second())));
@@ -226,13 +232,13 @@ impl Face for Live {
 
 /// A line for a log.
 struct Plain {
-    title: &'static str,
+    kind: JobKind,
 }
 
-impl Face for Plain {
-    fn show(&mut self, view: &ProgressView, rate: &Rate, cancelling: Option<&'static str>) {
-        if cancelling.is_some() {
-            say(Level::INFO, &format!("{}: cancelling", self.title));
+impl Display for Plain {
+    fn show(&mut self, view: &ProgressView, rate: &ByteRate, cancelling: bool) {
+        if cancelling {
+            say(Level::INFO, &format!("{}: cancelling", self.kind));
             return;
         }
         let left = rate
@@ -241,7 +247,7 @@ impl Face for Plain {
         let per_second = render::bytes(rate.per_second());
         let line = format!(
             "{}: {}, {per_second}/s{left}; {}",
-            self.title,
+            self.kind,
             how_far(view),
             found(view)
         );
@@ -251,35 +257,17 @@ impl Face for Plain {
 
 /// A line for a program.
 struct Json {
-    title: &'static str,
+    kind: JobKind,
 }
 
-impl Face for Json {
-    fn show(&mut self, view: &ProgressView, rate: &Rate, cancelling: Option<&'static str>) {
-        let value = json!({
-            "event": "progress",
-            "kind": self.title,
-            "phase": if cancelling.is_some() { "cancelling" } else { view.phase },
-            "files_done": view.files_done,
-            "files_seen": view.files_seen,
-            "done_bytes": view.bytes_done,
-            "seen_bytes": view.bytes_seen,
-            "seen_all": view.seen_all,
-            "new_bytes": view.bytes_new,
-            "known_bytes": view.bytes_known,
-            "stored_bytes": view.bytes_stored,
-            "bytes_per_second": rate.per_second(),
-            "remaining_seconds": rate.remaining(view).map(|left| left.as_secs()),
-            "restarts": view.restarts,
-            "slowest_stage": view.slowest_stage,
-            "throttled_seconds": view.throttled_seconds,
-        });
-        let mut line = match value {
-            Value::Object(members) => members,
-            _ => Map::new(),
-        };
-        render::put_path(&mut line, &view.current);
-        eprintln!("{}", Value::Object(line));
+impl Display for Json {
+    fn show(&mut self, view: &ProgressView, rate: &ByteRate, cancelling: bool) {
+        let document = ProgressDocument::new(self.kind, view, cancelling, rate.per_second(), rate.remaining(view));
+        // By way of a value, so that the members come in the order of every other document.
+        match serde_json::to_value(document) {
+            Ok(line) => eprintln!("{line}"),
+            Err(error) => tracing::warn!(%error, "cannot show progress"),
+        }
     }
 }
 
@@ -333,7 +321,7 @@ mod tests {
 
     #[test]
     fn a_new_generation_does_not_confuse_the_rate() {
-        let mut rate = Rate::new();
+        let mut rate = ByteRate::new();
         rate.add(&ProgressView {
             bytes_done: 100,
             ..ProgressView::default()

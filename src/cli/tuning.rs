@@ -6,57 +6,56 @@ use clap::Args;
 use lockstone_actors::Tuning;
 use lockstone_host::process::{self, IoPriority};
 
+use crate::agent::settings::throttle::Overrides;
 use crate::failure::Failure;
 use crate::text::units::{self, Rate};
 
 /// Settings of a job's pipeline. The defaults are in `lockstone_actors::Tuning`, with their reasons.
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Tuning")]
-pub struct TuningArgs {
+pub(crate) struct TuningArgs {
     /// Threads for hashing, compressing and sealing (default: the processor's cores)
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
-    pub threads: Option<u16>,
+    pub(crate) threads: Option<u16>,
     /// Threads that read files (default: two for each core)
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
-    pub readers: Option<u16>,
+    pub(crate) readers: Option<u16>,
     /// Requests to the vault at once (default: 4)
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
-    pub uploads: Option<u16>,
+    pub(crate) uploads: Option<u16>,
     /// File content in memory at once (default: 48MiB)
     #[arg(long, value_name = "SIZE", value_parser = units::size)]
-    pub memory_budget: Option<u64>,
+    pub(crate) memory_budget: Option<u64>,
     /// zstd level of what is new (default: 3)
     #[arg(long, value_name = "LEVEL", value_parser = clap::value_parser!(u8).range(1..=19))]
-    pub compression: Option<u8>,
+    pub(crate) compression: Option<u8>,
     /// Send no faster than this: 20Mbps, 8MiB/s, unlimited (instead of what `throttle set` says)
     #[arg(long, value_name = "RATE", value_parser = units::rate)]
-    pub upload_limit: Option<Rate>,
+    pub(crate) upload_limit: Option<Rate>,
     /// Fetch no faster than this
     #[arg(long, value_name = "RATE", value_parser = units::rate)]
-    pub download_limit: Option<Rate>,
+    pub(crate) download_limit: Option<Rate>,
     /// Let other programs have the processor first: 1 (a little) to 19 (whenever they want it)
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(0..=19))]
-    pub nice: Option<u8>,
+    pub(crate) nice: Option<u8>,
     /// Let other programs have the disks first: idle, or best-effort:0 (first) to best-effort:7 (last)
     #[arg(long, value_name = "CLASS")]
-    pub ionice: Option<IoPriority>,
+    pub(crate) ionice: Option<IoPriority>,
     /// Write a checkpoint at least this often (default: 20)
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=60))]
-    pub checkpoint_seconds: Option<u32>,
+    pub(crate) checkpoint_seconds: Option<u32>,
     /// Messages that wait between two stages
     #[arg(long, value_name = "N", hide = true, value_parser = clap::value_parser!(u16).range(1..=1024))]
-    pub channel_capacity: Option<u16>,
+    pub(crate) channel_capacity: Option<u16>,
     /// First pause before a job begins again after a fault, milliseconds (default: 1000)
     #[arg(long, value_name = "N", hide = true, value_parser = clap::value_parser!(u32).range(1..=60_000))]
-    pub restart_pause_ms: Option<u32>,
+    pub(crate) restart_pause_ms: Option<u32>,
 }
 
 impl TuningArgs {
-    /// Steps back behind other programs, where that was asked for: this process with all of its threads.
-    ///
-    /// # Errors
-    /// The system did not let it.
-    pub fn step_back(&self) -> Result<(), Failure> {
+    /// Lets other programs go first, if that was asked for. Applies to this process with all of its threads. Fails if
+    /// the system does not allow it.
+    pub(crate) fn lower_priority(&self) -> Result<(), Failure> {
         let failed = |what: &str, error: std::io::Error| {
             Failure::failed(
                 "failed",
@@ -73,11 +72,17 @@ impl TuningArgs {
         Ok(())
     }
 
-    /// The settings, with defaults for what was not said.
-    ///
-    /// # Errors
-    /// `usage` where the budget is under what a pipeline needs.
-    pub fn tuning(&self) -> Result<Tuning, Failure> {
+    /// The limits of the throttle that were given for this job.
+    pub(crate) fn throttle_overrides(&self) -> Overrides {
+        Overrides {
+            up: self.upload_limit,
+            down: self.download_limit,
+        }
+    }
+
+    /// The settings of the pipeline, with defaults for what was not given. Fails with `usage` if the memory budget is
+    /// less than a pipeline needs.
+    pub(crate) fn tuning(&self) -> Result<Tuning, Failure> {
         let mut tuning = Tuning::default();
         if let Some(threads) = self.threads {
             tuning.threads = threads.into();

@@ -11,11 +11,13 @@ use anyhow::Context;
 use lockstone_actors::metrics::now_s;
 use lockstone_actors::{Metrics, Progress};
 use lockstone_proto::ids::JobId;
+use lockstone_proto::job::{JobKind, JobState};
 use serde::Serialize;
 
 use super::records::{RecordedJob, Records};
-use crate::agent::home::{Home, write_atomically};
-use crate::agent::registration::Agent;
+use crate::agent::state::files::write_atomically;
+use crate::agent::state::folder::StateFolder;
+use crate::agent::state::registration::Registration;
 
 /// Makes the pages of a process. Shared by the requests that are answered.
 pub(crate) struct Page {
@@ -27,13 +29,16 @@ pub(crate) struct Page {
 enum Scope {
     /// The one job that this process runs.
     Job {
-        kind: &'static str,
+        kind: JobKind,
         id: JobId,
         /// Set when the vault is open.
         opened: OnceLock<Opened>,
     },
     /// All jobs of this server.
-    Server { home: Home, records: Mutex<Records> },
+    Server {
+        state: StateFolder,
+        records: Mutex<Records>,
+    },
 }
 
 /// What a job has once its vault is open.
@@ -44,7 +49,7 @@ struct Opened {
 
 impl Page {
     /// The page of a process that runs this job.
-    pub(crate) fn of_job(metrics: &Arc<Metrics>, kind: &'static str, id: JobId) -> Page {
+    pub(crate) fn of_job(metrics: &Arc<Metrics>, kind: JobKind, id: JobId) -> Page {
         let opened = OnceLock::new();
         Page {
             metrics: Arc::clone(metrics),
@@ -53,12 +58,12 @@ impl Page {
     }
 
     /// The page of the agent with this state folder.
-    pub(crate) fn of_agent(metrics: &Arc<Metrics>, home: &Home) -> Page {
-        let records = Mutex::new(Records::new(home));
-        let home = home.clone();
+    pub(crate) fn of_agent(metrics: &Arc<Metrics>, state: &StateFolder) -> Page {
+        let records = Mutex::new(Records::new(state));
+        let state = state.clone();
         Page {
             metrics: Arc::clone(metrics),
-            scope: Scope::Server { home, records },
+            scope: Scope::Server { state, records },
         }
     }
 
@@ -94,10 +99,12 @@ impl Page {
                     set_cache_space(&self.metrics, &opened.cache_folder);
                 }
             }
-            Scope::Server { home, records } => {
+            Scope::Server { state, records } => {
                 lock(records).read(&self.metrics);
-                match Agent::load(home) {
-                    Ok(Some(agent)) => set_cache_space(&self.metrics, &agent.cache(home)),
+                match Registration::load(state) {
+                    Ok(Some(registration)) => {
+                        set_cache_space(&self.metrics, &registration.cache_folder(state));
+                    }
                     Ok(None) => {}
                     Err(error) => tracing::warn!("{error:#}"),
                 }
@@ -110,8 +117,8 @@ impl Page {
         let jobs = match &self.scope {
             Scope::Job { kind, id, opened } => vec![JobEntry::OfThisProcess(JobOfThisProcess {
                 job: *id,
-                kind,
-                status: "Running",
+                kind: *kind,
+                status: JobState::Running,
                 progress: opened.get().map(|opened| JobProgress::of(&opened.progress)),
             })],
             Scope::Server { records, .. } => {
@@ -146,8 +153,8 @@ enum JobEntry {
 #[derive(Debug, Serialize)]
 struct JobOfThisProcess {
     job: JobId,
-    kind: &'static str,
-    status: &'static str,
+    kind: JobKind,
+    status: JobState,
     #[serde(skip_serializing_if = "Option::is_none")]
     progress: Option<JobProgress>,
 }

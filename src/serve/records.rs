@@ -9,13 +9,14 @@ use std::time::SystemTime;
 
 use lockstone_actors::Metrics;
 use lockstone_proto::ids::{JobId, PointId};
-use lockstone_proto::job::JobKind;
+use lockstone_proto::job::{JobKind, JobState};
 use serde::Serialize;
 use serde_json::{Number, Value};
 
-use crate::agent::home::Home;
-use crate::agent::jobs::Job;
-use crate::agent::{job_metrics, lock};
+use crate::agent::jobs::metrics as job_metrics;
+use crate::agent::state::folder::StateFolder;
+use crate::agent::state::job_records::JobRecord;
+use crate::agent::state::lock;
 
 /// At most this many jobs are shown.
 const MAX_SHOWN_JOBS: usize = 100;
@@ -23,7 +24,7 @@ const MAX_SHOWN_JOBS: usize = 100;
 /// The records as they were last read.
 #[derive(Debug)]
 pub(super) struct Records {
-    home: Home,
+    state: StateFolder,
     known: BTreeMap<PathBuf, Record>,
     counted: BTreeSet<JobId>,
 }
@@ -32,14 +33,14 @@ pub(super) struct Records {
 #[derive(Debug)]
 struct Record {
     written: SystemTime,
-    job: Job,
+    job: JobRecord,
 }
 
 impl Records {
     /// Reads nothing yet.
-    pub(super) fn new(home: &Home) -> Records {
+    pub(super) fn new(state: &StateFolder) -> Records {
         Records {
-            home: home.clone(),
+            state: state.clone(),
             known: BTreeMap::new(),
             counted: BTreeSet::new(),
         }
@@ -48,9 +49,9 @@ impl Records {
     /// Reads the records that have changed, and updates the metrics.
     pub(super) fn read(&mut self, metrics: &Metrics) {
         if let Err(error) = self.refresh() {
-            tracing::warn!(folder = %self.home.jobs().display(), %error, "the records of jobs cannot be read");
+            tracing::warn!(folder = %self.state.jobs().display(), %error, "the records of jobs cannot be read");
         }
-        let running_job = match lock::holder(&self.home) {
+        let running_job = match lock::holder(&self.state) {
             Ok(holder) => holder.map(|holder| holder.job),
             Err(error) => {
                 tracing::warn!("{error:#}");
@@ -73,11 +74,7 @@ impl Records {
                 metrics.recorded(&job_metrics::ended(&record.job, record.written));
             }
         }
-        let running: Vec<JobKind> = self
-            .jobs()
-            .filter(|job| job.runs())
-            .filter_map(|job| job.kind.parse().ok())
-            .collect();
+        let running: Vec<JobKind> = self.jobs().filter(|job| job.runs()).map(|job| job.kind).collect();
         metrics.running(&running);
         let newest = self
             .jobs()
@@ -88,13 +85,13 @@ impl Records {
         }
     }
 
-    fn jobs(&self) -> impl Iterator<Item = &Job> {
+    fn jobs(&self) -> impl Iterator<Item = &JobRecord> {
         self.known.values().map(|record| &record.job)
     }
 
     /// Reads the files that are new or have changed, and forgets those that are gone.
     fn refresh(&mut self) -> std::io::Result<()> {
-        let entries = match std::fs::read_dir(self.home.jobs()) {
+        let entries = match std::fs::read_dir(self.state.jobs()) {
             Ok(entries) => entries,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
             Err(error) => return Err(error),
@@ -122,7 +119,7 @@ impl Records {
 
     /// The newest jobs, newest first.
     pub(super) fn newest(&self) -> Vec<RecordedJob> {
-        let mut jobs: Vec<&Job> = self.jobs().collect();
+        let mut jobs: Vec<&JobRecord> = self.jobs().collect();
         jobs.sort_by(|a, b| b.started.cmp(&a.started));
         jobs.into_iter().take(MAX_SHOWN_JOBS).map(RecordedJob::of).collect()
     }
@@ -131,7 +128,7 @@ impl Records {
 /// Reads a record without its warnings, which may be many.
 fn read(path: &Path) -> anyhow::Result<Record> {
     let written = std::fs::metadata(path)?.modified()?;
-    let mut job: Job = serde_json::from_slice(&std::fs::read(path)?)?;
+    let mut job: JobRecord = serde_json::from_slice(&std::fs::read(path)?)?;
     job.report.remove("warnings");
     Ok(Record { written, job })
 }
@@ -140,8 +137,8 @@ fn read(path: &Path) -> anyhow::Result<Record> {
 #[derive(Debug, Serialize)]
 pub(super) struct RecordedJob {
     job: JobId,
-    kind: String,
-    status: String,
+    kind: JobKind,
+    status: JobState,
     started: String,
     ended: Option<String>,
     point: Option<PointId>,
@@ -152,15 +149,15 @@ pub(super) struct RecordedJob {
 }
 
 impl RecordedJob {
-    fn of(job: &Job) -> RecordedJob {
+    fn of(job: &JobRecord) -> RecordedJob {
         let number = |(name, value): (&String, &Value)| match value {
             Value::Number(number) => Some((name.clone(), number.clone())),
             _ => None,
         };
         RecordedJob {
             job: job.job,
-            kind: job.kind.clone(),
-            status: job.status.clone(),
+            kind: job.kind,
+            status: job.state,
             started: job.started.clone(),
             ended: job.ended.clone(),
             point: job.point,

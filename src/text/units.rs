@@ -75,7 +75,7 @@ pub(crate) fn rate(text: &str) -> Result<Rate, String> {
 
 /// Bytes per second. `Some(0)` is a pause, `None` means no limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Rate(pub Option<u64>);
+pub(crate) struct Rate(pub(crate) Option<u64>);
 
 /// Reads a duration: `30s`, `15m`, `1h 30m`.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {

@@ -13,41 +13,6 @@ use lockstone_vault::testing::large_index::Shape;
 use crate::support::lab::Lab;
 
 const CHUNKS: u64 = 10_000_000;
-<<<<<<< HEAD
-/// A pack of 32 chunks of 1 MiB, each in a frame of its own, as large files make it.
-const OF_A_PACK: u64 = 32;
-
-/// An id; ids are spread as evenly as real ones (SplitMix64).
-fn id(number: u64) -> [u8; 32] {
-    let mut state = number;
-    let mut id = [0; 32];
-    for part in id.chunks_mut(8) {
-        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        part.copy_from_slice(&(mixed ^ (mixed >> 31)).to_le_bytes());
-    }
-    id
-}
-
-fn pack(number: u64) -> PackEntry {
-    let frame = |chunk: u64| Frame {
-        sealed_len: (1 << 20) + u32::try_from(TAG_LEN).unwrap(),
-        raw_len: 1 << 20,
-        codec: Codec::Stored.into(),
-        chunk_ids: ChunkId(id(number * OF_A_PACK + chunk)).0.to_vec().into(),
-        chunk_lens: vec![1 << 20],
-    };
-    PackEntry {
-        pack_id: PackId(id(u64::MAX / 2 + number)).0.to_vec().into(),
-        kind: ChunkKind::Data.into(),
-        len: 33 << 20,
-        directory: Some(PackDirectory {
-            frames: (0..OF_A_PACK).map(frame).collect(),
-        }),
-    }
-}
-=======
 /// Packs of large files: 32 frames of one chunk of 1 MiB.
 const SHAPE: Shape = Shape {
     frames: 32,
@@ -56,7 +21,6 @@ const SHAPE: Shape = Shape {
     pack_len: 33 << 20,
 };
 const PACKS: u64 = CHUNKS / 32;
->>>>>>> actors
 
 fn fill(lab: &Lab) {
     let agent = std::fs::read_to_string(lab.path("home/agent.json")).unwrap();

@@ -26,6 +26,7 @@ mod prometheus;
 mod reader;
 mod restore;
 mod snapshots;
+mod sources;
 mod store_ceph;
 mod store_faults;
 mod store_input;

@@ -141,9 +141,6 @@ fn a_job_whose_store_stays_away_fails_clearly_and_the_next_one_goes_on() {
     lab.check_clean();
 }
 
-<<<<<<< HEAD
-/// A measurement: what failures cost if each request takes 50 ms longer. `LOCKSTONE_TREE=/path cargo nextest run
-=======
 #[test]
 fn a_store_that_refuses_inside_a_job_ends_it_as_one_that_refuses_before_it() {
     let Some(server) = servers::moto() else { return };
@@ -162,8 +159,7 @@ fn a_store_that_refuses_inside_a_job_ends_it_as_one_that_refuses_before_it() {
     lab.check_clean();
 }
 
-/// A measurement: what failures cost where each request takes 50 ms longer. `LOCKSTONE_TREE=/path cargo nextest run
->>>>>>> actors
+/// A measurement: what failures cost if each request takes 50 ms longer. `LOCKSTONE_TREE=/path cargo nextest run
 /// --release … --run-ignored all -E 'test(tenth_request)' --no-capture`.
 #[test]
 #[ignore = "a measurement"]

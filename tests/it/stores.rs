@@ -28,13 +28,8 @@ pub(crate) fn open(server: &Server, prefix: &str) -> Store {
 
 pub(crate) fn conforms(server: &Server) {
     for prefix in ["", "some/where"] {
-<<<<<<< HEAD
-        block_on(conformance::suite(&open(server, prefix))).unwrap_or_else(|broken| panic!("{prefix:?}: {broken}"));
-        // The suite leaves objects behind, which the next one must not find.
-=======
         block_on(suite(&open(server, prefix))).unwrap_or_else(|broken| panic!("{prefix:?}: {broken}"));
-        // It leaves objects of its own behind, which the next one must not find.
->>>>>>> actors
+        // The suite leaves objects behind, which the next one must not find.
         block_on(async {
             let store = open(server, "");
             for object in store.list_all("").await.unwrap() {

@@ -179,6 +179,7 @@ COMMIT_BODY = {
     4: ("index_position", "u"),
     5: ("parents", ["b"]),
     6: ("warnings", "u"),
+    7: ("root_folder", ENTRY),
 }
 CONDEMN_BODY = {1: ("pack_ids", ["b"]), 2: ("delete_after_s", "s")}
 REPACK_BODY = {1: ("old_pack_ids", ["b"]), 2: ("segment_ids", ["b"])}

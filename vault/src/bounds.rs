@@ -1,6 +1,7 @@
-//! Counting the parts of an encoded message before it is decoded. A decoder makes a struct of a hundred bytes or more from
-//! a field of two bytes, so a hostile object of 32 MiB could cost gigabytes of memory. Therefore the repeated parts of pack
-//! directories, segments and tree pages are counted here first, and too many are refused before anything is allocated.
+//! Counting the parts of an encoded message before it is decoded. A decoder makes a struct of a hundred bytes or more
+//! from a field of two bytes, so a hostile object of 32 MiB could cost gigabytes of memory. Therefore the repeated
+//! parts of pack directories, segments and tree pages are counted here first, and too many are refused before anything
+//! is allocated.
 
 use bytes::Buf;
 use prost::DecodeError;
@@ -8,7 +9,7 @@ use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_f
 
 /// The bytes are not a protobuf message of the expected shape.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("it is no message of the wanted shape")]
+#[error("it is not a message of the expected shape")]
 pub struct Malformed;
 
 impl From<DecodeError> for Malformed {
@@ -17,7 +18,8 @@ impl From<DecodeError> for Malformed {
     }
 }
 
-/// Calls `each` with the bytes of every length-delimited field `tag` of the message, in order; other fields are skipped.
+/// Calls `each` with the bytes of every length-delimited field `tag` of the message, in order; other fields are
+/// skipped.
 pub(crate) fn each_field<'a, E: From<Malformed>>(
     mut message: &'a [u8],
     tag: u32,

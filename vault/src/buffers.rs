@@ -1,6 +1,6 @@
-//! A pool of reused buffers. Memory that a reader filled and a sealer emptied goes to the next reader, still mapped. Fresh
-//! memory costs a page fault for every 4 KiB, and a pass over it to clear it. Both are noticeable with a disk that reads
-//! 1 GB a second.
+//! A pool of reused buffers. Memory that a reader filled and a sealer emptied goes to the next reader, still mapped.
+//! Fresh memory costs a page fault for every 4 KiB, and a pass over it to clear it. Both are noticeable with a disk
+//! that reads 1 GB a second.
 
 use std::collections::VecDeque;
 use std::ops::{Deref, RangeInclusive};
@@ -29,8 +29,9 @@ struct Idle {
     most: usize,
 }
 
-/// The length of a buffer for `bytes`: a power of two, or one and a half times a power of two, plus the margin. There are
-/// few lengths, so that the buffer of one file fits the next one. A buffer is at most half as long again as was asked for.
+/// The length of a buffer for `bytes`: a power of two, or one and a half times a power of two, plus the margin. There
+/// are few lengths, so that the buffer of one file fits the next one. A buffer is at most half as long again as was
+/// asked for.
 fn length_for(bytes: usize) -> usize {
     let round = bytes.saturating_sub(MARGIN).max(MIN_LEN).next_power_of_two();
     let between = round / 4 * 3;
@@ -43,8 +44,8 @@ fn length_for(bytes: usize) -> usize {
 }
 
 impl Idle {
-    /// Frees the buffers that were idle for longest while there are too many bytes. So lengths that are no longer used make
-    /// room for those that are.
+    /// Frees the buffers that were idle for longest while there are too many bytes. So lengths that are no longer used
+    /// make room for those that are.
     fn shed(&mut self) {
         while self.bytes + self.used > self.most
             && let Some(oldest) = self.buffers.pop_front()
@@ -55,9 +56,9 @@ impl Idle {
 }
 
 impl Pool {
-    /// A pool that frees idle buffers while used and idle buffers together have more than `most` bytes. So the pool adds
-    /// little to a peak of memory, and its buffers are there again after the peak: an uploaded pack gives back as much as
-    /// the next one needs.
+    /// A pool that frees idle buffers while used and idle buffers together have more than `most` bytes. So the pool
+    /// adds little to a peak of memory, and its buffers are there again after the peak: an uploaded pack gives back as
+    /// much as the next one needs.
     #[must_use]
     pub fn new(most: usize) -> Self {
         Self {
@@ -81,7 +82,8 @@ impl Pool {
         let length = length_for(bytes);
         let found = {
             let mut idle = self.idle();
-            // The buffer used last may still be in the processor's cache. If none fits, one up to twice as long is taken.
+            // The buffer used last may still be in the processor's cache. If none fits, one up to twice as long is
+            // taken.
             let of = |lengths: RangeInclusive<usize>| {
                 let buffers = idle.buffers.iter();
                 buffers.rev().position(|buffer| lengths.contains(&buffer.len()))

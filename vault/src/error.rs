@@ -1,5 +1,5 @@
-//! What can go wrong with a vault. Callers decide by the [`Kind`] of an error whether to try again, stop, report damage, or
-//! ask for another key. All functions above the store and the seals return `VaultError`.
+//! What can go wrong with a vault. Callers decide by the [`Kind`] of an error whether to try again, stop, report
+//! damage, or ask for another key. All functions above the store and the seals return `VaultError`.
 
 use lockstone_proto::ids::{ChunkId, PointId};
 
@@ -96,11 +96,11 @@ pub enum VaultError {
     #[error("the passphrase is wrong")]
     WrongPassphrase,
     /// No slot for this machine opens with its secret.
-    #[error("this machine's key does not open the vault: {0}")]
-    WrongMachineKey(&'static str),
+    #[error("this machine's key does not open the vault: no slot of this server opens with it")]
+    WrongMachineKey,
     /// No recovery slot opens with this key.
-    #[error("the recovery key is wrong{0}")]
-    WrongRecoveryKey(&'static str),
+    #[error("the recovery key is wrong")]
+    WrongRecoveryKey,
     /// A key slot could not be used or made.
     #[error("key slot: {0}")]
     Slot(#[from] SlotError),
@@ -112,7 +112,8 @@ pub enum VaultError {
         /// Which kind.
         kind: &'static str,
     },
-    /// Packs that this backup relies on may have been condemned since it began. Transient: a new attempt reads the index anew.
+    /// Packs that this backup relies on may have been condemned since it began. Transient: a new attempt reads the
+    /// index anew.
     #[error("the vault was collected while this ran (log entry {n})")]
     LostRace {
         /// The first log entry that condemned or replaced packs.
@@ -155,7 +156,8 @@ pub enum VaultError {
 }
 
 impl VaultError {
-    /// What kind of fault it is: the only classification of errors. Exit codes and the pipeline's decisions follow from it.
+    /// What kind of fault it is: the only classification of errors. Exit codes and the pipeline's decisions follow from
+    /// it.
     #[must_use]
     pub fn kind(&self) -> Kind {
         match self {
@@ -166,7 +168,7 @@ impl VaultError {
             Self::Damaged { .. } | Self::RolledBack { .. } | Self::LogDamaged { .. } | Self::UnknownChunk(_) => {
                 Kind::Damaged
             }
-            Self::WrongPassphrase | Self::WrongMachineKey(_) | Self::WrongRecoveryKey(_) | Self::NoSlot { .. } => {
+            Self::WrongPassphrase | Self::WrongMachineKey | Self::WrongRecoveryKey | Self::NoSlot { .. } => {
                 Kind::WrongKey
             }
             Self::LostRace { .. } | Self::TooManyAttempts => Kind::Outpaced,
@@ -237,8 +239,8 @@ impl VaultError {
                     .to_owned()
             }
             Self::WrongPassphrase => "give the passphrase with which this domain was registered".to_owned(),
-            Self::WrongMachineKey(_) => "register this server anew, or give the passphrase".to_owned(),
-            Self::WrongRecoveryKey(_) | Self::Slot(SlotError::Mistyped(_)) => {
+            Self::WrongMachineKey => "register this server anew, or give the passphrase".to_owned(),
+            Self::WrongRecoveryKey | Self::Slot(SlotError::Mistyped(_)) => {
                 "type the recovery key as it was printed".to_owned()
             }
             Self::NoSlot { .. } | Self::Slot(SlotError::Damaged(_)) => {

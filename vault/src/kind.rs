@@ -1,5 +1,5 @@
-//! The kinds of fault. Every error of this crate has exactly one, and callers decide by it: the pipeline whether to go on,
-//! the command line with which exit code to end.
+//! The kinds of fault. Every error of this crate has exactly one, and callers decide by it: the pipeline whether to go
+//! on, the command line with which exit code to end.
 //!
 //! The enum stands in a file of its own, because the errors of the store, the index and the keys all name it.
 
@@ -14,8 +14,10 @@ pub enum Kind {
     Damaged,
     /// The store cannot be reached: the network, the endpoint, a mount or a disk is away.
     Away,
-    /// The store refuses access, or the credentials are expired, changed or not for this.
+    /// The store refuses access.
     Refused,
+    /// The credentials are expired, changed, or not for this vault, region or time.
+    BadCredentials,
     /// The store has no space left, or its quota is used up.
     StoreFull,
     /// This machine is short of something: handles, memory, threads, or space on a disk of its own.
@@ -40,10 +42,11 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind, for tests and tables.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Damaged,
         Self::Away,
         Self::Refused,
+        Self::BadCredentials,
         Self::StoreFull,
         Self::Shortage,
         Self::WrongKey,

@@ -1,5 +1,5 @@
-//! The vault as a whole: how the operator makes it, how it is opened, and what can be seen without a passphrase. Everything
-//! that needs a key begins at `Domain`.
+//! The vault as a whole: how the operator makes it, how it is opened, and what can be seen without a passphrase.
+//! Everything that needs a key begins at `Domain`.
 
 use std::sync::Arc;
 
@@ -39,8 +39,8 @@ pub struct Vault {
 }
 
 impl Vault {
-    /// Makes a vault in an empty store, after a probe that the store can hold one. The vault's id comes from the operator's
-    /// key. Nothing is written if the store holds a vault or anything else.
+    /// Makes a vault in an empty store, after a probe that the store can hold one. The vault's id comes from the
+    /// operator's key. Nothing is written if the store holds a vault or anything else.
     pub async fn create(
         store: Store,
         operator: &OperatorKey,
@@ -122,8 +122,9 @@ impl Vault {
         })
     }
 
-    /// Opens the vault that this machine is registered with. It opens even if the descriptor is damaged or missing, because
-    /// everything else is signed by keys that the pin vouches for. `OtherVault` if another vault is at that URL.
+    /// Opens the vault that this machine is registered with. It opens even if the descriptor is damaged or missing,
+    /// because everything else is signed by keys that the pin vouches for. `OtherVault` if another vault is at that
+    /// URL.
     pub async fn open_pinned(store: Store, pin: &VaultPin) -> Result<(Self, Option<Damage>), VaultError> {
         match Self::open(store.clone()).await {
             Ok(vault) if vault.id() == pin.vault_id && vault.operator_key() == &pin.operator_key => Ok((vault, None)),
@@ -205,7 +206,8 @@ impl Vault {
         let name = names::registration(server.id);
         match self.store.create(&name, object.clone()).await? {
             Created::New => Ok(()),
-            // Either our own earlier attempt succeeded after all, or another server has this random id (practically impossible).
+            // Either our own earlier attempt succeeded after all, or another server has this random id (practically
+            // impossible).
             Created::Exists if self.store.get(&name, RECORD_MAX).await? == object => Ok(()),
             Created::Exists => Err(VaultError::damaged(
                 DamageKind::Registration,

@@ -21,7 +21,7 @@ use super::lane::PerLane;
 use super::window::Window;
 use crate::engine::Engine;
 use crate::flow::{Budget, CancelToken, Fault, Stop};
-use crate::job::{JobContext, Warnings};
+use crate::job::{JobContext, Warning, Warnings};
 use crate::metrics::Metrics;
 use crate::progress::Progress;
 use crate::tuning::Tuning;
@@ -46,6 +46,8 @@ pub struct BackupRequest {
     pub tags: Vec<String>,
     /// When the recovery point expires, seconds since the epoch. 0: never.
     pub expires_s: i64,
+    /// What is wrong with the sources although they can be backed up. The recovery point has these warnings, too.
+    pub warnings: Vec<Warning>,
 }
 
 /// One backup, over all of its generations.

@@ -1,7 +1,7 @@
 //! The two lanes of a backup: file content, and tree pages. Each has its own threads, channels and budget from Dedup to
 //! the Sealer, so that tree pages never wait for room that content holds.
 
-use std::ops::{Index, IndexMut};
+use std::ops::Index;
 
 use lockstone_proto::vault::ChunkKind;
 
@@ -12,16 +12,6 @@ pub(super) struct PerLane<T> {
     pub(super) tree: T,
 }
 
-impl<T> PerLane<T> {
-    /// Makes one for each lane.
-    pub(super) fn new(make: impl Fn(ChunkKind) -> T) -> Self {
-        Self {
-            data: make(ChunkKind::Data),
-            tree: make(ChunkKind::Tree),
-        }
-    }
-}
-
 impl<T> Index<ChunkKind> for PerLane<T> {
     type Output = T;
 
@@ -29,15 +19,6 @@ impl<T> Index<ChunkKind> for PerLane<T> {
         match kind {
             ChunkKind::Data => &self.data,
             ChunkKind::Tree | ChunkKind::Unspecified => &self.tree,
-        }
-    }
-}
-
-impl<T> IndexMut<ChunkKind> for PerLane<T> {
-    fn index_mut(&mut self, kind: ChunkKind) -> &mut T {
-        match kind {
-            ChunkKind::Data => &mut self.data,
-            ChunkKind::Tree | ChunkKind::Unspecified => &mut self.tree,
         }
     }
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use lockstone_host::settle::{Moment, has_settled, has_settled_since};
 use lockstone_host::snapshot::FrozenSource;
-use lockstone_host::walk::{Folder, Stat};
+use lockstone_host::walk::{Folder, FolderPath, Stat};
 use lockstone_proto::ids::ChunkId;
 use lockstone_proto::vault::{ChunkKind, Entry, PackEntry};
 use lockstone_vault::buffers::Pooled;
@@ -31,6 +31,8 @@ pub(crate) struct FileTask {
 pub(crate) struct FileClock {
     /// What it shows at least.
     pub(crate) at_least: Moment,
+    /// What this server's clock shows, or showed when the snapshot was taken.
+    pub(crate) now: Moment,
     /// The ctime that the last recovery point has, if it has settled since.
     pub(crate) seen_before: Option<Moment>,
 }
@@ -40,7 +42,7 @@ impl FileClock {
     pub(crate) fn compare(&mut self, old: Option<&Entry>, then: Option<i64>) {
         if let (Some(old), Some(then)) = (old, then) {
             let ctime = (old.ctime_s, old.ctime_ns);
-            self.seen_before = has_settled_since(ctime, then, self.at_least).then_some(ctime);
+            self.seen_before = has_settled_since(ctime, then, self.now).then_some(ctime);
         }
     }
 
@@ -72,7 +74,7 @@ pub(crate) struct FileRead {
     /// `None`: the file could not be read and is not in the recovery point; a warning says so.
     pub(crate) entry: Option<Box<Entry>>,
     /// Its folder's path, for the journal. `None`: the run after an interruption would have to read the file again.
-    pub(crate) folder: Option<Arc<[u8]>>,
+    pub(crate) folder: Option<Arc<FolderPath>>,
 }
 
 /// The Cataloguer's messages.

@@ -15,7 +15,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use lockstone_proto::job::{JobKind, JobState};
 use lockstone_vault::index::Index;
 use lockstone_vault::store::observe::{Outcome, StoreObserver, Verb};
-use lockstone_vault::store::pace::Way;
+use lockstone_vault::store::pace::Direction;
 use parking_lot::Mutex;
 
 use crate::flow::{Budget, StageFigures, StageName};
@@ -216,15 +216,19 @@ impl Metrics {
     }
 
     /// Sets the limit that is in force from now on, in bytes a second. `None` is no limit, 0 a pause.
-    pub fn throttle_limit(&self, way: Way, bytes_per_second: Option<u64>) {
+    pub fn throttle_limit(&self, direction: Direction, bytes_per_second: Option<u64>) {
         let limit = bytes_per_second.map_or(f64::INFINITY, float);
-        self.families.set(&list::THROTTLE_LIMIT, &[direction(way)], limit);
+        self.families
+            .set(&list::THROTTLE_LIMIT, &[direction_label(direction)], limit);
     }
 
     /// Adds time that a request waited for the throttle.
-    pub fn throttle_waited(&self, way: Way, waited: Duration) {
-        self.families
-            .add(&list::THROTTLE_WAITED, &[direction(way)], waited.as_secs_f64());
+    pub fn throttle_waited(&self, direction: Direction, waited: Duration) {
+        self.families.add(
+            &list::THROTTLE_WAITED,
+            &[direction_label(direction)],
+            waited.as_secs_f64(),
+        );
         if let Some(job) = &*self.job.lock() {
             job.throttled(waited);
         }
@@ -276,10 +280,10 @@ pub fn now_s() -> f64 {
     now.unwrap_or_default().as_secs_f64()
 }
 
-fn direction(way: Way) -> &'static str {
-    match way {
-        Way::Up => "up",
-        Way::Down => "down",
+fn direction_label(direction: Direction) -> &'static str {
+    match direction {
+        Direction::Up => "up",
+        Direction::Down => "down",
     }
 }
 

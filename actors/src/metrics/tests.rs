@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use lockstone_vault::store::observe::{Outcome, StoreObserver, Verb};
-use lockstone_vault::store::pace::Way;
+use lockstone_vault::store::pace::Direction;
 
 use super::list::{Kind, Metric, OTHER};
 use super::*;
@@ -155,9 +155,9 @@ fn a_store_is_counted_by_verb_outcome_and_direction() {
 #[test]
 fn limits_and_ages_are_said_as_they_are() {
     let metrics = Metrics::new();
-    metrics.throttle_limit(Way::Up, Some(1000));
-    metrics.throttle_limit(Way::Down, None);
-    metrics.throttle_waited(Way::Up, Duration::from_millis(1500));
+    metrics.throttle_limit(Direction::Up, Some(1000));
+    metrics.throttle_limit(Direction::Down, None);
+    metrics.throttle_waited(Direction::Up, Duration::from_millis(1500));
     metrics.age_newest_point(500.0);
     assert!(!metrics.render().contains("age_seconds"), "there is no point yet");
     metrics.newest_point(400.0);

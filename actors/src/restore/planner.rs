@@ -133,7 +133,7 @@ impl Planner {
         while let Some((id, above)) = ahead.pop() {
             let page = self.read_page(&id)?;
             if let Some((parent, index)) = above {
-                check_child(&parent, index, &page).map_err(|error| EntryError::Entry(error.into()))?;
+                check_child(&parent, index, &page).map_err(|error| EntryError::Entry(Fault::from(error)))?;
             }
             if page.level > 0 {
                 let page = Arc::new(page);

@@ -1,6 +1,6 @@
 //! The throttle decides when bytes and requests may be sent or received. There is one for the whole process, shared by
 //! all stores and jobs. The code that moves bytes (the connector of an object store, the local folder) asks it before
-//! each piece, through `WirePace`.
+//! each piece, through `LinePace`.
 //!
 //! Each direction has a token bucket (`bucket`, by governor) and a queue: first come, first served, and only the first
 //! in the queue looks at the bucket. A change of the limit (`set`) replaces the bucket while the first one waits, so it
@@ -19,7 +19,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use lockstone_vault::store::pace::{Way, WirePace};
+use lockstone_vault::store::pace::{Direction, LinePace};
 use tokio::sync::{Mutex, watch};
 
 use crate::metrics::Metrics;
@@ -155,8 +155,8 @@ impl Throttle {
             requests: Lane::new(),
             metrics,
         };
-        for way in [Way::Up, Way::Down] {
-            throttle.metrics.throttle_limit(way, None);
+        for direction in [Direction::Up, Direction::Down] {
+            throttle.metrics.throttle_limit(direction, None);
         }
         throttle
     }
@@ -164,9 +164,9 @@ impl Throttle {
     /// Sets the limits. They apply at once to everything that waits. True if anything changed.
     pub fn set(&self, limits: Limits) -> bool {
         let mut changed = false;
-        for (way, limit) in [(Way::Up, limits.up), (Way::Down, limits.down)] {
-            if self.lane(way).set(limit, bucket_of_bytes) {
-                self.metrics.throttle_limit(way, limit);
+        for (direction, limit) in [(Direction::Up, limits.up), (Direction::Down, limits.down)] {
+            if self.lane(direction).set(limit, bucket_of_bytes) {
+                self.metrics.throttle_limit(direction, limit);
                 changed = true;
             }
         }
@@ -183,10 +183,10 @@ impl Throttle {
         }
     }
 
-    fn lane(&self, way: Way) -> &Lane {
-        match way {
-            Way::Up => &self.up,
-            Way::Down => &self.down,
+    fn lane(&self, direction: Direction) -> &Lane {
+        match direction {
+            Direction::Up => &self.up,
+            Direction::Down => &self.down,
         }
     }
 }
@@ -206,16 +206,16 @@ fn burst_for(limit: u64) -> u64 {
 }
 
 #[async_trait]
-impl WirePace for Throttle {
-    fn piece(&self, way: Way) -> Option<usize> {
-        let limit = self.lane(way).limit()?;
+impl LinePace for Throttle {
+    fn piece(&self, direction: Direction) -> Option<usize> {
+        let limit = self.lane(direction).limit()?;
         usize::try_from(piece_for(limit)).ok()
     }
 
-    async fn bytes(&self, way: Way, bytes: usize) {
-        let waited = self.lane(way).pass(bytes as u64).await;
+    async fn bytes(&self, direction: Direction, bytes: usize) {
+        let waited = self.lane(direction).pass(bytes as u64).await;
         if !waited.is_zero() {
-            self.metrics.throttle_waited(way, waited);
+            self.metrics.throttle_waited(direction, waited);
         }
     }
 

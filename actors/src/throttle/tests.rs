@@ -25,13 +25,13 @@ fn run<T>(task: impl Future<Output = T>) -> T {
 #[test]
 fn pieces_are_small_beside_a_second_and_there_are_none_without_a_limit() {
     let none = throttle(Limits::default());
-    assert_eq!(none.piece(Way::Up), None);
-    run(none.bytes(Way::Up, usize::MAX));
+    assert_eq!(none.piece(Direction::Up), None);
+    run(none.bytes(Direction::Up, usize::MAX));
     run(none.request());
     for (limit, piece) in [(1024, 512), (32_000, 512), (1_000_000, 5_000), (100_000_000, 65_536)] {
         let throttle = throttle(up(limit));
-        assert_eq!(throttle.piece(Way::Up), Some(piece));
-        assert_eq!(throttle.piece(Way::Down), None);
+        assert_eq!(throttle.piece(Direction::Up), Some(piece));
+        assert_eq!(throttle.piece(Direction::Down), None);
     }
 }
 
@@ -71,10 +71,10 @@ fn a_limit_makes_bytes_wait_and_the_wait_is_counted() {
     let throttle = Throttle::new(Arc::clone(&metrics));
     throttle.set(up(100_000));
     let begun = Instant::now();
-    run(throttle.bytes(Way::Up, 30_000));
+    run(throttle.bytes(Direction::Up, 30_000));
     // A bucket begins empty.
     assert!(begun.elapsed() >= Duration::from_millis(250));
-    run(throttle.bytes(Way::Down, 30_000_000));
+    run(throttle.bytes(Direction::Down, 30_000_000));
     let text = metrics.render();
     assert!(
         text.contains("lockstone_throttle_limit_bytes_per_second{direction=\"up\"} 100000"),
@@ -94,7 +94,7 @@ fn a_pause_holds_until_it_ends_and_a_new_limit_acts_on_who_waits() {
         let gone = AtomicBool::new(false);
         run(async {
             let wait = async {
-                throttle.bytes(Way::Up, 1_000_000).await;
+                throttle.bytes(Direction::Up, 1_000_000).await;
                 gone.store(true, Ordering::SeqCst);
             };
             let change = async {
@@ -115,10 +115,10 @@ fn a_pause_holds_until_it_ends_and_a_new_limit_acts_on_who_waits() {
 fn who_gives_up_waiting_leaves_the_turn_to_the_next() {
     let throttle = throttle(up(0));
     run(async {
-        let given_up = tokio::time::timeout(Duration::from_millis(20), throttle.bytes(Way::Up, 10)).await;
+        let given_up = tokio::time::timeout(Duration::from_millis(20), throttle.bytes(Direction::Up, 10)).await;
         assert!(given_up.is_err());
         throttle.set(up(1_000_000));
-        throttle.bytes(Way::Up, 10).await;
+        throttle.bytes(Direction::Up, 10).await;
     });
 }
 

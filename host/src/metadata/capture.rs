@@ -52,9 +52,9 @@ pub fn capture(
         user: names.user(stat.uid),
         group: names.group(stat.gid),
         mtime_s: stat.mtime_s,
-        mtime_ns: stat.mtime_ns,
+        mtime_ns: stat.mtime_ns.min(999_999_999),
         ctime_s: stat.ctime_s,
-        ctime_ns: stat.ctime_ns,
+        ctime_ns: stat.ctime_ns.min(999_999_999),
         inode: stat.inode,
         device: stat.device,
         ..Entry::default()

@@ -13,7 +13,8 @@ use super::event::{SkipReason, WalkEvent};
 use super::frame::Notice;
 use super::rules::Rules;
 use crate::folder::{Folder, open_folder};
-use crate::snapshot::FrozenSource;
+use crate::path::FolderPath;
+use crate::snapshot::{FrozenSource, is_recorded};
 use crate::stat::Stat;
 use crate::volumes::is_pseudo_file_system;
 
@@ -23,6 +24,8 @@ pub(super) struct Places {
     devices: Vec<(u64, u64)>,
     /// Folders that are read from another place, by their paths in the source.
     redirects: HashMap<Vec<u8>, Redirect>,
+    /// The folder with the records of snapshots.
+    records: Option<PathBuf>,
 }
 
 /// A folder that is read from another place.
@@ -45,6 +48,7 @@ impl Places {
         Self {
             devices: frozen.devices.clone(),
             redirects: redirects.collect(),
+            records: frozen.records.clone(),
         }
     }
 
@@ -54,6 +58,13 @@ impl Places {
             return None;
         }
         self.redirects.get(path)
+    }
+
+    /// Whether the folder was made by this program for its snapshots. A name alone does not tell: anybody can use it.
+    pub(super) fn is_snapshot_folder(&self, stat: &Stat) -> bool {
+        self.records
+            .as_deref()
+            .is_some_and(|records| is_recorded(records, (stat.device, stat.inode)))
     }
 
     /// Sets `stat.device` to the `st_dev` that the entry has in the source.
@@ -93,6 +104,9 @@ impl Start {
         };
         let mut stat = Stat::at(CWD, &*frozen.read_from)?;
         places.map_device(&mut stat);
+        if rules.exclude_source(path, stat.is_folder()) {
+            return skipped(SkipReason::Excluded);
+        }
         if rules.forbid_source(&frozen.source) || (stat.is_folder() && rules.forbid(path, &stat)) {
             return skipped(SkipReason::Forbidden);
         }
@@ -113,7 +127,7 @@ impl Start {
             return Ok(Self::Folder {
                 name,
                 stat,
-                folder: Folder::new(handle, path, &stat),
+                folder: Folder::new(handle, FolderPath::whole(path), &stat),
                 notice,
             });
         }
@@ -121,7 +135,11 @@ impl Start {
         let (handle, _) = open_folder(CWD, &*above(&frozen.read_from))?;
         let mut around = Stat::of(handle.as_fd())?;
         places.map_device(&mut around);
-        let folder = Folder::new(handle, above(&frozen.source).as_os_str().as_bytes(), &around);
+        let folder = Folder::new(
+            handle,
+            FolderPath::whole(above(&frozen.source).as_os_str().as_bytes()),
+            &around,
+        );
         if stat.file_type() == FileType::Socket {
             return skipped(SkipReason::Socket);
         }

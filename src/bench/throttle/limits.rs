@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use lockstone_actors::Metrics;
 use lockstone_actors::throttle::{self, Throttle};
-use lockstone_vault::store::pace::WirePace;
+use lockstone_vault::store::pace::LinePace;
 
 /// A throttle for uploads.
 #[derive(Debug)]
@@ -27,7 +27,7 @@ impl Limits {
     }
 
     /// The pace for a store.
-    pub(super) fn pace(&self) -> Arc<dyn WirePace> {
+    pub(super) fn pace(&self) -> Arc<dyn LinePace> {
         Arc::<Throttle>::clone(&self.0)
     }
 }

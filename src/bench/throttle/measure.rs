@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use lockstone_actors::CancelToken;
 use lockstone_vault::store::Store;
-use lockstone_vault::store::pace::{Unpaced, Way, WirePace};
+use lockstone_vault::store::pace::{Direction, LinePace, Unpaced};
 use tokio::task::JoinSet;
 
 use super::limits::Limits;
@@ -124,14 +124,14 @@ impl Bench {
     /// One run of the sweep.
     pub(super) async fn run(&self, number: usize, setting: &Setting) -> Result<Measured, Failure> {
         let limits = Limits::new(setting.limit.rate);
-        let pace: Arc<dyn WirePace> = match setting.piece.0 {
+        let pace: Arc<dyn LinePace> = match setting.piece.0 {
             Some(piece) => Arc::new(FixedPiecePace {
                 inner: limits.pace(),
                 piece,
             }),
             None => limits.pace(),
         };
-        let piece_len = pace.piece(Way::Up);
+        let piece_len = pace.piece(Direction::Up);
         let run = self.open(number, setting, pace)?;
         let usage = Usage::begin();
         let mut workers = run.load.start(setting.parallel);
@@ -202,7 +202,7 @@ impl Bench {
     /// Puts so many packs to a sink at a pace, as fast as possible.
     pub(super) async fn cost(
         &self,
-        pace: Arc<dyn WirePace>,
+        pace: Arc<dyn LinePace>,
         packs: usize,
         pack_len: usize,
         parallel: usize,
@@ -244,7 +244,7 @@ impl Bench {
         Ok(())
     }
 
-    fn open(&self, number: usize, setting: &Setting, pace: Arc<dyn WirePace>) -> Result<Run, Failure> {
+    fn open(&self, number: usize, setting: &Setting, pace: Arc<dyn LinePace>) -> Result<Run, Failure> {
         let arrivals: Arc<Arrivals> = Arc::default();
         let opened = self.target.open(pace, &arrivals)?;
         let prefix = format!("{}/{number}", self.prefix);

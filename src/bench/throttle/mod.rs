@@ -23,7 +23,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use lockstone_actors::CancelToken;
-use lockstone_vault::store::pace::{Unpaced, WirePace};
+use lockstone_vault::store::pace::{LinePace, Unpaced};
 
 use self::limits::Limits;
 use self::measure::{Bench, Cost, Measured};
@@ -151,7 +151,7 @@ impl Prepared {
     }
 
     async fn cost_of(&self, with_throttle: bool) -> Result<Cost, Failure> {
-        let pace: Arc<dyn WirePace> = if with_throttle {
+        let pace: Arc<dyn LinePace> = if with_throttle {
             Limits::new(None).pace()
         } else {
             Arc::new(Unpaced)

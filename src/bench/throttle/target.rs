@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use axum::http::Uri;
-use lockstone_vault::store::pace::{Way, WirePace};
+use lockstone_vault::store::pace::{Direction, LinePace};
 use lockstone_vault::store::{Store, StoreOptions};
 
 use super::VaultStore;
@@ -99,7 +99,7 @@ impl Target {
     }
 
     /// Opens the target. Bytes go at this pace and are counted as arrivals.
-    pub(super) fn open(&self, pace: Arc<dyn WirePace>, arrivals: &Arc<Arrivals>) -> Result<Opened, Failure> {
+    pub(super) fn open(&self, pace: Arc<dyn LinePace>, arrivals: &Arc<Arrivals>) -> Result<Opened, Failure> {
         let no_sink = |error: std::io::Error| {
             Failure::failed("sink", format!("cannot listen on the loopback address: {error}"), "")
         };
@@ -140,7 +140,7 @@ impl Target {
                 })
             }
             Target::Vault { url, settings, .. } => {
-                let counted: Arc<dyn WirePace> = Arc::new(CountingPace {
+                let counted: Arc<dyn LinePace> = Arc::new(CountingPace {
                     inner: pace,
                     arrivals: Arc::clone(arrivals),
                 });
@@ -178,18 +178,18 @@ fn plain_authority(endpoint: &str) -> Option<String> {
 /// Counts the bytes that a pace lets go.
 #[derive(Debug)]
 struct CountingPace {
-    inner: Arc<dyn WirePace>,
+    inner: Arc<dyn LinePace>,
     arrivals: Arc<Arrivals>,
 }
 
 #[async_trait]
-impl WirePace for CountingPace {
-    fn piece(&self, way: Way) -> Option<usize> {
-        self.inner.piece(way)
+impl LinePace for CountingPace {
+    fn piece(&self, direction: Direction) -> Option<usize> {
+        self.inner.piece(direction)
     }
 
-    async fn bytes(&self, way: Way, bytes: usize) {
-        self.inner.bytes(way, bytes).await;
+    async fn bytes(&self, direction: Direction, bytes: usize) {
+        self.inner.bytes(direction, bytes).await;
         self.arrivals.count(bytes);
     }
 
@@ -201,19 +201,19 @@ impl WirePace for CountingPace {
 /// The throttle's pace with pieces of a given length.
 #[derive(Debug)]
 pub(super) struct FixedPiecePace {
-    pub(super) inner: Arc<dyn WirePace>,
+    pub(super) inner: Arc<dyn LinePace>,
     /// The length of a piece, in bytes.
     pub(super) piece: usize,
 }
 
 #[async_trait]
-impl WirePace for FixedPiecePace {
-    fn piece(&self, way: Way) -> Option<usize> {
-        self.inner.piece(way).map(|_| self.piece)
+impl LinePace for FixedPiecePace {
+    fn piece(&self, direction: Direction) -> Option<usize> {
+        self.inner.piece(direction).map(|_| self.piece)
     }
 
-    async fn bytes(&self, way: Way, bytes: usize) {
-        self.inner.bytes(way, bytes).await;
+    async fn bytes(&self, direction: Direction, bytes: usize) {
+        self.inner.bytes(direction, bytes).await;
     }
 
     async fn request(&self) {

@@ -7,17 +7,19 @@ use anyhow::Context as _;
 use clap::{Args, Subcommand};
 use serde_json::json;
 
-use crate::agent::home::private_folder;
-use crate::agent::lock::JobLock;
-use crate::agent::session::{Session, fresh_id};
-use crate::cli::Context;
+use crate::agent::access::right::registered;
+use crate::agent::access::session::Session;
+use crate::agent::ids::new_job_id;
+use crate::agent::state::files::private_folder;
+use crate::agent::state::lock::{JobLock, Purpose};
+use crate::cli::context::Context;
 use crate::cli::output::Outcome;
 use crate::failure::{Exit, Failure};
 use crate::text::render;
 
 /// What to do with the cache folder.
 #[derive(Debug, Subcommand)]
-pub enum CacheCommand {
+pub(crate) enum CacheCommand {
     /// Open the cache folder, bring it up to date, and say what is in it
     Check,
     /// Throw the cache folder away and rebuild it from the vault
@@ -28,19 +30,19 @@ pub enum CacheCommand {
 
 /// Options of `cache move`.
 #[derive(Debug, Args)]
-pub struct MoveArgs {
+pub(crate) struct MoveArgs {
     /// The new place; made if it is missing, and empty otherwise
-    pub dir: PathBuf,
+    pub(crate) dir: PathBuf,
 }
 
 /// Runs a cache command.
 ///
 /// # Errors
 /// What failed, in words, with its exit code.
-pub fn run(context: &Context, command: CacheCommand) -> Outcome {
-    let (home, agent) = Session::registered()?;
-    let _lock = JobLock::take(&home, fresh_id()?, "cache")?;
-    let folder = agent.cache(&home);
+pub(crate) fn run(context: &Context, command: CacheCommand) -> Outcome {
+    let (home, agent) = registered()?;
+    let _lock = context.block_on(JobLock::take(&home, new_job_id()?, Purpose::Cache))?;
+    let folder = agent.cache_folder(&home);
     match command {
         CacheCommand::Check => {}
         CacheCommand::Rebuild => empty(&folder)?,
@@ -60,12 +62,12 @@ pub fn run(context: &Context, command: CacheCommand) -> Outcome {
 
 fn show(
     context: &Context,
-    home: &crate::agent::home::Home,
-    agent: &crate::agent::registration::Agent,
+    home: &crate::agent::state::folder::StateFolder,
+    agent: &crate::agent::state::registration::Registration,
     folder: &Path,
 ) -> Outcome {
-    let session = Session::open(context, home, agent)?;
-    let view = session.view(context)?;
+    let session = context.block_on(Session::open(&context.environment, home, agent))?;
+    let view = context.block_on(session.view(&context.environment))?;
     let bytes = size(folder);
     context.out.document(&json!({
         "ok": true, "folder": folder, "bytes": bytes, "log_entries": view.head.n, "points": view.points.len(),

@@ -5,8 +5,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use crate::agent::signals::JobRuns;
-use crate::cli::Context;
+use crate::cli::context::Context;
 use crate::cli::output::Outcome;
 use crate::demo::{Demo, Surroundings};
 use crate::failure::Exit;
@@ -14,7 +13,7 @@ use crate::text::render;
 
 /// Options of `demo`.
 #[derive(Debug, Args)]
-pub struct DemoArgs {
+pub(crate) struct DemoArgs {
     /// Files to use; they are copied, and only read [default: /usr/share/doc, or /etc]
     path: Option<PathBuf>,
     /// Keep the scratch folder
@@ -26,15 +25,15 @@ pub struct DemoArgs {
 ///
 /// # Errors
 /// The step that failed.
-pub fn run(context: &Context, args: DemoArgs) -> Outcome {
+pub(crate) fn run(context: &Context, args: DemoArgs) -> Outcome {
     let out = &context.out;
     // A signal also reaches the step that runs. The scratch folder is removed when that step has ended.
-    let _signals = JobRuns::begin();
+    let _signals = context.signals.job_runs();
     let print = |text: &str| if out.json { out.note(text) } else { out.line(text) };
     let surroundings = Surroundings {
         print: &print,
         steps_to_stderr: out.json,
-        cancel: context.cancel.clone(),
+        cancel: context.environment.cancel.clone(),
     };
     let mut demo = Demo::prepare(args.path, surroundings)?;
     let ran = demo.run();

@@ -7,31 +7,30 @@ use clap::Args;
 use clap_complete::Shell;
 use serde_json::{Value, json};
 
-use crate::cli::Context;
-use crate::cli::args::command;
+use crate::cli::context::Context;
 use crate::cli::output::Outcome;
 use crate::failure::Exit;
 use crate::text::render;
 
 /// Options of `completions`.
 #[derive(Debug, Args)]
-pub struct CompletionsArgs {
+pub(crate) struct CompletionsArgs {
     /// The shell
-    pub shell: Shell,
+    pub(crate) shell: Shell,
 }
 
 /// Options of `man`.
 #[derive(Debug, Args)]
-pub struct ManArgs {
+pub(crate) struct ManArgs {
     /// Write one page for each command into this folder; print the first page otherwise
-    pub dir: Option<PathBuf>,
+    pub(crate) dir: Option<PathBuf>,
 }
 
 /// Runs `volumes`.
 ///
 /// # Errors
 /// What failed, in words, with its exit code.
-pub fn volumes(context: &Context) -> Outcome {
+pub(crate) fn volumes(context: &Context) -> Outcome {
     use std::os::unix::ffi::OsStrExt;
     let volumes = lockstone_host::volumes::volumes().context("cannot list the volumes")?;
     let value = |volume: &lockstone_host::volumes::Volume| {
@@ -67,9 +66,9 @@ pub fn volumes(context: &Context) -> Outcome {
 ///
 /// # Errors
 /// None but those of stdout.
-pub fn completions(context: &Context, args: &CompletionsArgs) -> Outcome {
+pub(crate) fn completions(context: &Context, args: &CompletionsArgs, mut command: clap::Command) -> Outcome {
     let mut script = Vec::new();
-    clap_complete::generate(args.shell, &mut command(), "lockstone", &mut script);
+    clap_complete::generate(args.shell, &mut command, "lockstone", &mut script);
     let script = String::from_utf8_lossy(&script);
     context
         .out
@@ -82,10 +81,10 @@ pub fn completions(context: &Context, args: &CompletionsArgs) -> Outcome {
 ///
 /// # Errors
 /// Where the folder cannot be written.
-pub fn man(context: &Context, args: &ManArgs) -> Outcome {
+pub(crate) fn man(context: &Context, args: &ManArgs, command: clap::Command) -> Outcome {
     let Some(dir) = &args.dir else {
         let mut page = Vec::new();
-        clap_mangen::Man::new(command())
+        clap_mangen::Man::new(command)
             .render(&mut page)
             .context("cannot write the page")?;
         let page = String::from_utf8_lossy(&page);
@@ -94,7 +93,7 @@ pub fn man(context: &Context, args: &ManArgs) -> Outcome {
         return Ok(Exit::Done);
     };
     std::fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
-    clap_mangen::generate_to(command(), dir).with_context(|| format!("cannot write the pages to {}", dir.display()))?;
+    clap_mangen::generate_to(command, dir).with_context(|| format!("cannot write the pages to {}", dir.display()))?;
     context.out.document(&json!({ "folder": dir }));
     context.out.line(format!("The manual pages are in {}", dir.display()));
     Ok(Exit::Done)
@@ -104,7 +103,7 @@ pub fn man(context: &Context, args: &ManArgs) -> Outcome {
 ///
 /// # Errors
 /// None but those of stdout.
-pub fn metrics_page(context: &Context) -> Outcome {
+pub(crate) fn metrics_page(context: &Context) -> Outcome {
     let page = lockstone_actors::metrics::list::page();
     context.out.document(&json!({ "page": page }));
     context.out.text(&page);

@@ -3,17 +3,17 @@
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
-use crate::agent::home::Home;
-use crate::agent::jobs::{self, Job};
-use crate::agent::lock;
-use crate::cli::Context;
+use crate::agent::state::folder::StateFolder;
+use crate::agent::state::job_records::{self, JobRecord};
+use crate::agent::state::lock;
+use crate::cli::context::Context;
 use crate::cli::output::Outcome;
 use crate::failure::{Exit, Failure};
 use crate::text::render;
 
 /// What to do with jobs.
 #[derive(Debug, Subcommand)]
-pub enum JobsCommand {
+pub(crate) enum JobsCommand {
     /// List the jobs of this server, newest first
     List(ListArgs),
     /// Show one job
@@ -24,25 +24,25 @@ pub enum JobsCommand {
 
 /// Options of `jobs list`.
 #[derive(Debug, Args)]
-pub struct ListArgs {
+pub(crate) struct ListArgs {
     /// Not more than this many
     #[arg(short = 'n', long, value_name = "N")]
-    pub limit: Option<usize>,
+    pub(crate) limit: Option<usize>,
 }
 
 /// Which job.
 #[derive(Debug, Args)]
-pub struct JobArgs {
+pub(crate) struct JobArgs {
     /// The job's id, or the beginning of it
-    pub job: String,
+    pub(crate) job: String,
 }
 
 /// Runs a jobs command.
 ///
 /// # Errors
 /// What failed, in words, with its exit code.
-pub fn run(context: &Context, command: JobsCommand) -> Outcome {
-    let home = Home::locate()?;
+pub(crate) fn run(context: &Context, command: JobsCommand) -> Outcome {
+    let home = StateFolder::locate()?;
     match command {
         JobsCommand::List(args) => list(context, &home, &args),
         JobsCommand::Show(args) => show(context, &home, &args.job),
@@ -50,28 +50,28 @@ pub fn run(context: &Context, command: JobsCommand) -> Outcome {
     }
 }
 
-fn list(context: &Context, home: &Home, args: &ListArgs) -> Outcome {
-    let mut jobs = jobs::all(home)?;
+fn list(context: &Context, home: &StateFolder, args: &ListArgs) -> Outcome {
+    let mut jobs = job_records::all(home)?;
     jobs.truncate(args.limit.unwrap_or(usize::MAX));
     context.out.document(&json!({ "jobs": jobs }));
     if jobs.is_empty() {
         context.out.line("no jobs yet");
         return Ok(Exit::Done);
     }
-    let row = |job: &Job| {
+    let row = |job: &JobRecord| {
         let mut id = job.job.hex();
         id.truncate(8);
         let about = match (&job.error, job.point) {
             (Some(error), _) => error["message"].as_str().unwrap_or("").to_owned(),
-            (None, Some(point)) => format!("point {}", super::points::short(&point)),
+            (None, Some(point)) => format!("point {}", crate::text::point::short(&point)),
             (None, None) => String::new(),
         };
         vec![
             id,
-            job.kind.clone(),
+            job.kind.to_string(),
             started(job),
             took(job),
-            job.status.clone(),
+            job.state.to_string(),
             render::name(about.as_bytes()),
         ]
     };
@@ -84,13 +84,13 @@ fn list(context: &Context, home: &Home, args: &ListArgs) -> Outcome {
     Ok(Exit::Done)
 }
 
-fn started(job: &Job) -> String {
+fn started(job: &JobRecord) -> String {
     job.started
         .parse::<jiff::Timestamp>()
         .map_or_else(|_| job.started.clone(), |time| render::local_time(time.as_second()))
 }
 
-fn took(job: &Job) -> String {
+fn took(job: &JobRecord) -> String {
     let time = |text: &str| text.parse::<jiff::Timestamp>().ok();
     match (time(&job.started), job.ended.as_deref().and_then(time)) {
         (Some(from), Some(to)) => to
@@ -101,12 +101,12 @@ fn took(job: &Job) -> String {
     }
 }
 
-fn show(context: &Context, home: &Home, id: &str) -> Outcome {
-    let job = jobs::find(home, id)?;
+fn show(context: &Context, home: &StateFolder, id: &str) -> Outcome {
+    let job = job_records::find(home, id)?;
     context.out.document(&json!(job));
     context
         .out
-        .line(format!("Job {} ({}), {}", job.job, job.kind, job.status));
+        .line(format!("Job {} ({}), {}", job.job, job.kind, job.state));
     context.out.line(format!("  started  {}", started(&job)));
     if job.ended.is_some() {
         context.out.line(format!("  took     {}", took(&job)));
@@ -153,11 +153,11 @@ fn text(value: &Value) -> String {
     }
 }
 
-fn cancel(context: &Context, home: &Home, id: &str) -> Outcome {
-    let job = jobs::find(home, id)?;
+fn cancel(context: &Context, home: &StateFolder, id: &str) -> Outcome {
+    let job = job_records::find(home, id)?;
     let holder = lock::holder(home)?.filter(|holder| holder.job == job.job);
     let Some(holder) = holder else {
-        let message = format!("job {} does not run: it is {}", job.job, job.status);
+        let message = format!("job {} does not run: it is {}", job.job, job.state);
         return Err(Failure::failed("not-running", message, "see `lockstone jobs list`"));
     };
     lock::cancel(&holder)?;

@@ -2,7 +2,7 @@
 //! they are found.
 
 use std::ops::ControlFlow;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
 use globset::{Candidate, GlobBuilder, GlobMatcher};
@@ -10,61 +10,60 @@ use lockstone_proto::ids::ChunkId;
 use lockstone_proto::vault::{Entry, EntryKind};
 use lockstone_vault::VaultError;
 use lockstone_vault::log::Point;
-use lockstone_vault::points::{self, Change, Found, TreeWalk, Walked, folder_page};
+use lockstone_vault::points::{self, Change, TreeWalk, Walked, folder_page};
 use serde_json::{Map, Value, json};
 
-use super::points::{candidates, reading_exit, short};
-use crate::agent::session::Session;
-use crate::cli::Context;
-use crate::cli::args::Access;
+use super::points::reading_exit;
+use crate::agent::access::paths::{find_path, root};
+use crate::agent::access::session::Session;
+use crate::cli::access::AccessArgs;
+use crate::cli::context::Context;
 use crate::cli::output::{List, Outcome};
 use crate::failure::{Exit, Failure};
+use crate::text::point::short;
 use crate::text::render;
 
 /// Options of `points ls`.
 #[derive(Debug, Args)]
-pub struct LsArgs {
+pub(crate) struct LsArgs {
     /// Recovery point: an id, a unique prefix of 6 or more digits, or `latest`
-    pub point: String,
+    pub(crate) point: String,
     /// Files and folders to list; the sources of the point otherwise
     #[arg(value_name = "PATH")]
-    pub paths: Vec<PathBuf>,
+    pub(crate) paths: Vec<PathBuf>,
     /// List everything below, too
     #[arg(short = 'R', long)]
-    pub recursive: bool,
+    pub(crate) recursive: bool,
     #[command(flatten)]
-    #[allow(missing_docs, reason = "documented at the type")]
-    pub access: Access,
+    pub(crate) access: AccessArgs,
 }
 
 /// Options of `points diff`.
 #[derive(Debug, Args)]
-pub struct DiffArgs {
+pub(crate) struct DiffArgs {
     /// The recovery point to start from
     #[arg(value_name = "POINT")]
-    pub old: String,
+    pub(crate) old: String,
     /// The recovery point to compare with it
     #[arg(value_name = "POINT")]
-    pub new: String,
+    pub(crate) new: String,
     #[command(flatten)]
-    #[allow(missing_docs, reason = "documented at the type")]
-    pub access: Access,
+    pub(crate) access: AccessArgs,
 }
 
 /// Options of `points find`.
 #[derive(Debug, Args)]
-pub struct FindArgs {
+pub(crate) struct FindArgs {
     /// A glob for the name (`*.conf`), or for the whole path where it holds a slash (`/etc/**/*.conf`)
-    pub pattern: String,
+    pub(crate) pattern: String,
     /// Look only into this recovery point; into all of this server otherwise
     #[arg(long)]
-    pub point: Option<String>,
+    pub(crate) point: Option<String>,
     /// Capital letters and small ones are the same
     #[arg(short, long)]
-    pub ignore_case: bool,
+    pub(crate) ignore_case: bool,
     #[command(flatten)]
-    #[allow(missing_docs, reason = "documented at the type")]
-    pub access: Access,
+    pub(crate) access: AccessArgs,
 }
 
 /// A word for an entry's type.
@@ -146,45 +145,6 @@ fn entry_line(path: &[u8], entry: &Entry) -> String {
     )
 }
 
-/// The top page of a point's tree; `None` where it is empty.
-fn root(point: &Point) -> Result<Option<ChunkId>, Failure> {
-    if point.body.root.is_empty() {
-        return Ok(None);
-    }
-    let id = ChunkId::try_from(&point.body.root[..]);
-    id.map(Some)
-        .map_err(|error| Failure::new(Exit::Damaged, "damaged", format!("a tree is damaged: {error}"), ""))
-}
-
-/// Where in a point a user's path leads.
-///
-/// # Errors
-/// `no-such-path` where no reading of it is in the point.
-pub fn find_path(
-    context: &Context,
-    session: &Session,
-    point: &Point,
-    path: &Path,
-) -> Result<(Vec<u8>, Option<Box<Entry>>), Failure> {
-    let root = root(point)?;
-    for candidate in candidates(point, path) {
-        match context
-            .runtime
-            .block_on(points::lookup(&*session.domain, root, &candidate))?
-        {
-            Found::Root => return Ok((candidate, None)),
-            Found::Entry(entry) => return Ok((candidate, Some(entry))),
-            Found::Missing => {}
-        }
-    }
-    let message = format!("{} is not in recovery point {}", path.display(), short(&point.id));
-    Err(Failure::failed(
-        "no-such-path",
-        message,
-        "see `lockstone points ls` for what is",
-    ))
-}
-
 /// Walks what lies below a folder and calls `see` with each entry; where that says false, a folder is not entered.
 /// Damaged pages are said on stderr, and cost only what lies below them. Says whether there were any.
 fn walk(
@@ -196,7 +156,7 @@ fn walk(
 ) -> Result<bool, VaultError> {
     let mut damaged = false;
     let base = if path == b"/" { Vec::new() } else { path.to_vec() };
-    context.runtime.block_on(async {
+    context.block_on(async {
         let mut walk = TreeWalk::new(&*session.domain, page, base);
         while let Some(walked) = walk.next().await? {
             match walked {
@@ -230,9 +190,9 @@ fn list_entry(list: &mut List, path: &[u8], entry: &Entry) {
 ///
 /// # Errors
 /// What failed, in words, with its exit code.
-pub fn ls(context: &Context, args: &LsArgs) -> Outcome {
-    let session = Session::to_read(context, &args.access)?;
-    let view = session.view(context)?;
+pub(crate) fn ls(context: &Context, args: &LsArgs) -> Outcome {
+    let session = context.block_on(Session::to_read(&context.environment, &args.access.access()))?;
+    let view = context.block_on(session.view(&context.environment))?;
     let point = session.point(&view, &args.point)?;
     let mut asked = args.paths.clone();
     if asked.is_empty() {
@@ -248,7 +208,7 @@ pub fn ls(context: &Context, args: &LsArgs) -> Outcome {
     // All of them are found before anything is listed.
     let mut wanted = Vec::new();
     for path in &asked {
-        let (path, entry) = find_path(context, &session, point, path)?;
+        let (path, entry) = context.block_on(find_path(&session, point, path))?;
         let page = match &entry {
             None => root(point)?,
             Some(entry) => folder_page(entry),
@@ -284,9 +244,9 @@ pub fn ls(context: &Context, args: &LsArgs) -> Outcome {
 ///
 /// # Errors
 /// What failed, in words, with its exit code.
-pub fn diff(context: &Context, args: &DiffArgs) -> Outcome {
-    let session = Session::to_read(context, &args.access)?;
-    let view = session.view(context)?;
+pub(crate) fn diff(context: &Context, args: &DiffArgs) -> Outcome {
+    let session = context.block_on(Session::to_read(&context.environment, &args.access.access()))?;
+    let view = context.block_on(session.view(&context.environment))?;
     let (old, new) = (session.point(&view, &args.old)?, session.point(&view, &args.new)?);
     let (old_root, new_root) = (root(old)?, root(new)?);
     let mut list = context.out.list("changes");
@@ -315,7 +275,7 @@ pub fn diff(context: &Context, args: &DiffArgs) -> Outcome {
         ControlFlow::Continue(())
     };
     let compared = points::diff((tree, old_root), (tree, new_root), &mut see);
-    if let Err(error) = context.runtime.block_on(compared) {
+    if let Err(error) = context.block_on(compared) {
         return Ok(list.fail(&error.into()));
     }
     list.heading(&format!(
@@ -333,11 +293,11 @@ pub fn diff(context: &Context, args: &DiffArgs) -> Outcome {
 ///
 /// # Errors
 /// What failed, in words, with its exit code.
-pub fn find(context: &Context, args: &FindArgs) -> Outcome {
+pub(crate) fn find(context: &Context, args: &FindArgs) -> Outcome {
     let glob = matcher(&args.pattern, args.ignore_case)?;
     let by_path = args.pattern.contains('/');
-    let session = Session::to_read(context, &args.access)?;
-    let view = session.view(context)?;
+    let session = context.block_on(Session::to_read(&context.environment, &args.access.access()))?;
+    let view = context.block_on(session.view(&context.environment))?;
     let chosen: Vec<&Point> = match &args.point {
         Some(name) => vec![session.point(&view, name)?],
         None => view

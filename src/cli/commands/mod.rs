@@ -1,20 +1,19 @@
-//! The commands, a file each: their options, and what they do with them. Each ends in words for people or one document
-//! for scripts, and an exit code.
+//! The commands, a file each: their options, and what they do with them. A command parses its options, calls the
+//! agent, and shows the outcome: text for people, or one document for scripts, and an exit code.
 
-pub mod agent;
-pub mod backup;
-pub mod bench;
-pub mod cache;
-pub mod check;
-pub mod demo;
-pub mod extras;
-pub mod jobs;
-pub mod look;
-pub mod passphrase;
-pub mod points;
-pub mod register;
-pub mod report;
-pub mod restore;
-pub mod status;
-pub mod throttle;
-pub mod vault;
+pub(crate) mod agent;
+pub(crate) mod backup;
+pub(crate) mod bench;
+pub(crate) mod cache;
+pub(crate) mod check;
+pub(crate) mod demo;
+pub(crate) mod extras;
+pub(crate) mod jobs;
+pub(crate) mod look;
+pub(crate) mod passphrase;
+pub(crate) mod points;
+pub(crate) mod register;
+pub(crate) mod restore;
+pub(crate) mod status;
+pub(crate) mod throttle;
+pub(crate) mod vault;

@@ -1,7 +1,5 @@
 //! `lockstone points …`: the list of recovery points, deleting and undeleting them. Looking into them is in `look`.
 
-use std::path::PathBuf;
-
 use clap::{Args, Subcommand};
 use lockstone_proto::ids::PointId;
 use lockstone_proto::vault::{Consistency, PointStatus, PointSummary};
@@ -9,17 +7,20 @@ use lockstone_vault::log::{LogView, Point};
 use serde_json::{Map, Value, json};
 
 use super::look;
-use crate::agent::lock::JobLock;
-use crate::agent::session::{Session, fresh_id};
-use crate::cli::Context;
-use crate::cli::args::Access;
+use crate::agent::access::right::registered;
+use crate::agent::access::session::Session;
+use crate::agent::ids::new_job_id;
+use crate::agent::state::lock::{JobLock, Purpose};
+use crate::cli::access::AccessArgs;
+use crate::cli::context::Context;
 use crate::cli::output::Outcome;
 use crate::failure::{Exit, Failure};
+use crate::text::point::short;
 use crate::text::render;
 
 /// What to do with recovery points.
 #[derive(Debug, Subcommand)]
-pub enum PointsCommand {
+pub(crate) enum PointsCommand {
     /// List recovery points, oldest first
     List(ListArgs),
     /// List what is in a recovery point
@@ -36,28 +37,27 @@ pub enum PointsCommand {
 
 /// Options of `points list`.
 #[derive(Debug, Args)]
-pub struct ListArgs {
+pub(crate) struct ListArgs {
     /// Only those of this server (a name, or a server id); all servers of the domain otherwise
     #[arg(long, value_name = "SERVER")]
-    pub server: Option<String>,
+    pub(crate) server: Option<String>,
     #[command(flatten)]
-    #[allow(missing_docs, reason = "documented at the type")]
-    pub access: Access,
+    pub(crate) access: AccessArgs,
 }
 
 /// Options of `points delete` and `points undelete`.
 #[derive(Debug, Args)]
-pub struct ChooseArgs {
+pub(crate) struct ChooseArgs {
     /// Recovery points: ids, unique prefixes of 6 or more digits, or `latest`
     #[arg(required = true, value_name = "POINT")]
-    pub points: Vec<String>,
+    pub(crate) points: Vec<String>,
 }
 
 /// Runs a points command.
 ///
 /// # Errors
 /// What failed, in words, with its exit code.
-pub fn run(context: &Context, command: PointsCommand) -> Outcome {
+pub(crate) fn run(context: &Context, command: PointsCommand) -> Outcome {
     match command {
         PointsCommand::List(args) => list(context, &args),
         PointsCommand::Ls(args) => look::ls(context, &args),
@@ -69,8 +69,8 @@ pub fn run(context: &Context, command: PointsCommand) -> Outcome {
 }
 
 fn list(context: &Context, args: &ListArgs) -> Outcome {
-    let session = Session::to_read(context, &args.access)?;
-    let view = session.view(context)?;
+    let session = context.block_on(Session::to_read(&context.environment, &args.access.access()))?;
+    let view = context.block_on(session.view(&context.environment))?;
     let wanted = |point: &&Point| {
         args.server
             .as_ref()
@@ -93,8 +93,7 @@ fn list(context: &Context, args: &ListArgs) -> Outcome {
 
 /// How a command that only read ends: damage somewhere in the vault is a warning, a log that cannot be read to its end
 /// is more, as there may be points that nobody sees.
-#[must_use]
-pub fn reading_exit(view: &LogView) -> Exit {
+pub(crate) fn reading_exit(view: &LogView) -> Exit {
     match (view.log_damaged, view.damage.is_empty()) {
         (true, _) => Exit::Damaged,
         (false, false) => Exit::Warnings,
@@ -127,14 +126,6 @@ fn point_row(session: &Session, point: &Point) -> Vec<String> {
     ]
 }
 
-/// As many digits of an id as people need to name a point.
-#[must_use]
-pub fn short(id: &PointId) -> String {
-    let mut hex = id.hex();
-    hex.truncate(8);
-    hex
-}
-
 fn point_value(session: &Session, point: &Point) -> Value {
     let mut value = summary_value(&point.id, &session.server_name(point.server), &point.summary);
     value.insert(
@@ -150,8 +141,7 @@ fn point_value(session: &Session, point: &Point) -> Value {
 }
 
 /// What everybody who may list points sees of one, the operator too.
-#[must_use]
-pub fn summary_value(id: &PointId, server: &str, summary: &PointSummary) -> Map<String, Value> {
+pub(crate) fn summary_value(id: &PointId, server: &str, summary: &PointSummary) -> Map<String, Value> {
     let value = json!({
         "id": id,
         "time": render::utc_time(summary.started_s, summary.started_ns),
@@ -173,8 +163,7 @@ pub fn summary_value(id: &PointId, server: &str, summary: &PointSummary) -> Map<
 }
 
 /// The status of a point, by the contract.
-#[must_use]
-pub fn status_word(summary: &PointSummary) -> &'static str {
+pub(crate) fn status_word(summary: &PointSummary) -> &'static str {
     match summary.status() {
         PointStatus::Completed => "Completed",
         PointStatus::CompletedWithWarnings => "CompletedWithWarnings",
@@ -183,8 +172,7 @@ pub fn status_word(summary: &PointSummary) -> &'static str {
 }
 
 /// The consistency of a point, by the contract.
-#[must_use]
-pub fn consistency_word(summary: &PointSummary) -> &'static str {
+pub(crate) fn consistency_word(summary: &PointSummary) -> &'static str {
     match summary.consistency() {
         Consistency::Snapshot => "snapshot",
         Consistency::Live => "live",
@@ -199,14 +187,14 @@ enum Choice {
 }
 
 fn choose(context: &Context, args: &ChooseArgs, choice: Choice) -> Outcome {
-    let (kind, done) = match choice {
-        Choice::Delete => ("delete", "deleted"),
-        Choice::Undelete => ("undelete", "undeleted"),
+    let (purpose, done) = match choice {
+        Choice::Delete => (Purpose::Delete, "deleted"),
+        Choice::Undelete => (Purpose::Undelete, "undeleted"),
     };
-    let (home, agent) = Session::registered()?;
-    let _lock = JobLock::take(&home, fresh_id()?, kind)?;
-    let session = Session::open(context, &home, &agent)?;
-    let view = session.view(context)?;
+    let (home, agent) = registered()?;
+    let _lock = context.block_on(JobLock::take(&home, new_job_id()?, purpose.clone()))?;
+    let session = context.block_on(Session::open(&context.environment, &home, &agent))?;
+    let view = context.block_on(session.view(&context.environment))?;
     // All of them are found before any is touched.
     let mut chosen: Vec<&Point> = Vec::new();
     for name in &args.points {
@@ -220,7 +208,7 @@ fn choose(context: &Context, args: &ChooseArgs, choice: Choice) -> Outcome {
             return Err(Failure::refused(
                 "not-permitted",
                 message,
-                format!("{kind} it on that server"),
+                format!("{purpose} it on that server"),
             ));
         }
         if chosen.iter().all(|known| known.id != point.id) {
@@ -241,7 +229,7 @@ fn choose(context: &Context, args: &ChooseArgs, choice: Choice) -> Outcome {
                 Choice::Undelete => session.domain.undelete(&change, now).await,
             }
         };
-        context.runtime.block_on(work)?;
+        context.block_on(work)?;
     }
     let ids: Vec<PointId> = chosen.iter().map(|point| point.id).collect();
     context.out.document(&json!({ done: ids }));
@@ -261,56 +249,4 @@ fn choose(context: &Context, args: &ChooseArgs, choice: Choice) -> Outcome {
         ));
     }
     Ok(Exit::Done)
-}
-
-/// The paths of a point that a user may name: absolute ones as they are, others first from the working folder, then
-/// within each source. All candidates, best first.
-#[must_use]
-pub fn candidates(point: &Point, path: &std::path::Path) -> Vec<Vec<u8>> {
-    use std::os::unix::ffi::OsStrExt;
-    let mut found = Vec::new();
-    let mut add = |path: PathBuf| {
-        let clean = lexical(&path);
-        if !found.contains(&clean) {
-            found.push(clean);
-        }
-    };
-    if path.is_absolute() {
-        add(path.to_owned());
-        return found;
-    }
-    if let Ok(here) = std::env::current_dir() {
-        add(here.join(path));
-    }
-    for source in &point.body.sources {
-        add(PathBuf::from(std::ffi::OsStr::from_bytes(source)).join(path));
-    }
-    found
-}
-
-/// Without `.`, `..` and doubled slashes, by the text alone: what it names may no longer exist here.
-fn lexical(path: &std::path::Path) -> Vec<u8> {
-    use std::os::unix::ffi::OsStrExt;
-    let mut clean = PathBuf::from("/");
-    for part in path.components() {
-        match part {
-            std::path::Component::Normal(name) => clean.push(name),
-            std::path::Component::ParentDir => {
-                clean.pop();
-            }
-            _ => {}
-        }
-    }
-    clean.as_os_str().as_bytes().to_vec()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_path_is_cleaned_without_looking_at_this_machine() {
-        assert_eq!(lexical(std::path::Path::new("/a/./b/../c//d/")), b"/a/c/d");
-        assert_eq!(lexical(std::path::Path::new("/../..")), b"/");
-    }
 }

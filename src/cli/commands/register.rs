@@ -24,51 +24,52 @@ use lockstone_vault::vault::Vault;
 use serde_json::json;
 use zeroize::Zeroizing;
 
-use crate::agent::home::Home;
-use crate::agent::lock::JobLock;
-use crate::agent::passphrase;
-use crate::agent::registration::{Agent, MachineKey};
-use crate::agent::session::{admitted, fresh_id, newest, random, read_credentials, servers, vault_of};
-use crate::agent::slots;
-use crate::cli::Context;
+use crate::agent::access::credentials::{admitted, read_credentials};
+use crate::agent::access::open::{newest_registration, registered_vault, servers};
+use crate::agent::access::passphrase::PassphraseSource;
+use crate::agent::access::unlock::open_domain;
+use crate::agent::ids::{new_job_id, random};
+use crate::agent::state::folder::StateFolder;
+use crate::agent::state::lock::{JobLock, Purpose};
+use crate::agent::state::machine_key::MachineKey;
+use crate::agent::state::registration::Registration;
+use crate::cli::context::Context;
 use crate::cli::output::Outcome;
 use crate::failure::{Exit, Failure};
 
 /// Options of `register`.
 #[derive(Debug, Args)]
-pub struct RegisterArgs {
+pub(crate) struct RegisterArgs {
     /// The credentials file from the vault's operator
     #[arg(long, value_name = "FILE")]
-    pub credentials: PathBuf,
+    pub(crate) credentials: PathBuf,
     /// The name of this server in the vault [default: its host name]
     #[arg(long, value_name = "NAME")]
-    pub server_name: Option<String>,
+    pub(crate) server_name: Option<String>,
     /// Share key and deduplication with this server; asks for its passphrase
     #[arg(long, value_name = "NAME", conflicts_with = "new_domain")]
-    pub join_domain: Option<String>,
+    pub(crate) join_domain: Option<String>,
     /// Start afresh, even though a server of this name is registered
     #[arg(long)]
-    pub new_domain: bool,
+    pub(crate) new_domain: bool,
     #[command(flatten)]
-    #[allow(missing_docs, reason = "documented at the type")]
-    pub kdf: KdfArgs,
+    pub(crate) kdf: KdfArgs,
 }
 
 /// What deriving the key of a new passphrase slot costs. The defaults are right for servers; tests take less.
 #[derive(Debug, Clone, Args)]
-pub struct KdfArgs {
+pub(crate) struct KdfArgs {
     /// Memory of the passphrase's key derivation, MiB
     #[arg(long, value_name = "N", hide = true, default_value_t = 256, value_parser = clap::value_parser!(u32).range(8..=2048))]
-    pub kdf_memory_mib: u32,
+    pub(crate) kdf_memory_mib: u32,
     /// Passes of the passphrase's key derivation
     #[arg(long, value_name = "N", hide = true, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=16))]
-    pub kdf_passes: u32,
+    pub(crate) kdf_passes: u32,
 }
 
 impl KdfArgs {
     /// For the slot.
-    #[must_use]
-    pub fn params(&self) -> KdfParams {
+    pub(crate) fn params(&self) -> KdfParams {
         KdfParams {
             memory_kib: self.kdf_memory_mib * 1024,
             passes: self.kdf_passes,
@@ -79,19 +80,19 @@ impl KdfArgs {
 
 /// Options of `unregister`.
 #[derive(Debug, Args)]
-pub struct UnregisterArgs {
+pub(crate) struct UnregisterArgs {
     /// Leave this machine's key slot in the vault (where the vault cannot be reached)
     #[arg(long)]
-    pub offline: bool,
+    pub(crate) offline: bool,
 }
 
 /// Runs `register`.
 ///
 /// # Errors
 /// What failed, in words, with its exit code.
-pub fn register(context: &Context, args: RegisterArgs) -> Outcome {
-    let home = Home::locate()?;
-    if let Some(agent) = Agent::load(&home)? {
+pub(crate) fn register(context: &Context, args: RegisterArgs) -> Outcome {
+    let home = StateFolder::locate()?;
+    if let Some(agent) = Registration::load(&home)? {
         let message = format!(
             "this server is registered already, as {} with {}",
             agent.server_name, agent.vault_url
@@ -109,8 +110,8 @@ pub fn register(context: &Context, args: RegisterArgs) -> Outcome {
             hint,
         ));
     }
-    let vault = admitted(context, &credentials)?;
-    let servers = servers(context, &vault)?;
+    let vault = context.block_on(admitted(&context.environment, &credentials))?;
+    let servers = context.block_on(servers(&context.environment, &vault))?;
     let joins = joins(&args, &servers, &name)?;
     let admission = Admission {
         context,
@@ -123,12 +124,12 @@ pub fn register(context: &Context, args: RegisterArgs) -> Outcome {
     };
 
     home.prepare()?;
-    let _lock = JobLock::take(&home, fresh_id()?, "registration")?;
+    let _lock = context.block_on(JobLock::take(&home, new_job_id()?, Purpose::Registration))?;
     let server = ServerId(random()?);
     let key = generate_signing_key().map_err(VaultError::from)?;
     let secret = Zeroizing::new(random()?);
     let slot = wrap_with_machine(&master, &secret, domain, server)?;
-    let slot = context.runtime.block_on(put_slot(vault.store(), &slot))?;
+    let slot = context.block_on(put_slot(vault.store(), &slot))?;
     MachineKey {
         slot,
         secret,
@@ -142,9 +143,9 @@ pub fn register(context: &Context, args: RegisterArgs) -> Outcome {
         domain,
         key: &key,
     };
-    context.runtime.block_on(vault.register(&credentials, &new, now))?;
-    let agent = Agent {
-        version: Agent::version(),
+    context.block_on(vault.register(&credentials, &new, now))?;
+    let agent = Registration {
+        version: Registration::version(),
         vault_url: vault.store().url().to_owned(),
         secondary_url: credentials.secondary_url().unwrap_or_default().to_owned(),
         vault_id: vault.id(),
@@ -183,12 +184,12 @@ pub fn register(context: &Context, args: RegisterArgs) -> Outcome {
 /// Which domain this server joins, if any.
 fn joins(args: &RegisterArgs, servers: &Servers, name: &str) -> Result<Option<DomainId>, Failure> {
     if let Some(other) = &args.join_domain {
-        return newest(servers, other).map(|(domain, _)| Some(domain));
+        return newest_registration(servers, other).map(|(domain, _)| Some(domain));
     }
     if args.new_domain || servers.by_name(name).is_empty() {
         return Ok(None);
     }
-    newest(servers, name).map(|(domain, _)| Some(domain))
+    newest_registration(servers, name).map(|(domain, _)| Some(domain))
 }
 
 /// What the two ways into a vault share.
@@ -207,8 +208,9 @@ impl Admission<'_> {
                 "A server {name} is registered in this vault; joining its backups by their passphrase."
             ));
         }
-        let text = passphrase::existing(self.context.global.passphrase_file.as_deref())?;
-        slots::open_domain(self.context, self.vault.store(), domain, &text).map_err(|mut failure| {
+        let text = self.context.prompt.existing()?;
+        let opened = self.context.block_on(open_domain(self.vault.store(), domain, &text));
+        opened.map_err(|mut failure| {
             if failure.code == "wrong-passphrase" {
                 failure.message =
                     format!("this is not the passphrase of server {of}, which is registered in this vault");
@@ -224,13 +226,13 @@ impl Admission<'_> {
 
     /// A new domain, with its passphrase and recovery slots.
     fn new_domain(&self) -> Result<(DomainId, MasterKey, Option<Zeroizing<String>>), Failure> {
-        let passphrase = passphrase::new(self.context.global.passphrase_file.as_deref(), passphrase::FIRST)?;
+        let passphrase = self.context.prompt.first()?;
         let domain = DomainId(random()?);
         let master = MasterKey::generate().map_err(VaultError::from)?;
         let by_passphrase = wrap_with_passphrase(&master, &passphrase, self.args.kdf.params(), domain)?;
         let (by_recovery, recovery) = wrap_with_recovery(&master, domain)?;
         for slot in [by_passphrase, by_recovery] {
-            self.context.runtime.block_on(put_slot(self.vault.store(), &slot))?;
+            self.context.block_on(put_slot(self.vault.store(), &slot))?;
         }
         Ok((domain, master, Some(recovery)))
     }
@@ -256,11 +258,11 @@ fn server_name(asked: Option<&str>) -> Result<String, Failure> {
 ///
 /// # Errors
 /// What failed, in words, with its exit code.
-pub fn unregister(context: &Context, args: &UnregisterArgs) -> Outcome {
-    let home = Home::locate()?;
-    let agent = Agent::required(&home)?;
+pub(crate) fn unregister(context: &Context, args: &UnregisterArgs) -> Outcome {
+    let home = StateFolder::locate()?;
+    let agent = Registration::required(&home)?;
     home.prepare()?;
-    let _lock = JobLock::take(&home, fresh_id()?, "registration")?;
+    let _lock = context.block_on(JobLock::take(&home, new_job_id()?, Purpose::Registration))?;
     let mut exit = Exit::Done;
     if !args.offline
         && let Err(failure) = remove_slot(context, &home, &agent)
@@ -271,8 +273,8 @@ pub fn unregister(context: &Context, args: &UnregisterArgs) -> Outcome {
         ));
         exit = Exit::Warnings;
     }
-    let cache = agent.cache(&home);
-    Agent::remove(&home)?;
+    let cache = agent.cache_folder(&home);
+    Registration::remove(&home)?;
     if let Err(error) = std::fs::remove_dir_all(&cache)
         && error.kind() != std::io::ErrorKind::NotFound
     {
@@ -295,12 +297,10 @@ pub fn unregister(context: &Context, args: &UnregisterArgs) -> Outcome {
 }
 
 /// Without its slot, a copy of this machine's key opens nothing.
-fn remove_slot(context: &Context, home: &Home, agent: &Agent) -> Result<(), Failure> {
+fn remove_slot(context: &Context, home: &StateFolder, agent: &Registration) -> Result<(), Failure> {
     let key = MachineKey::load(home)?;
-    let vault = vault_of(context, agent)?;
-    Ok(context
-        .runtime
-        .block_on(delete_slot(vault.store(), agent.domain_id, key.slot))?)
+    let vault = context.block_on(registered_vault(&context.environment, agent))?;
+    Ok(context.block_on(delete_slot(vault.store(), agent.domain_id, key.slot))?)
 }
 
 #[cfg(test)]

@@ -1,25 +1,26 @@
 //! `lockstone status`: whether this server is registered, and whether its backups are as they should be.
 
+use lockstone_proto::job::{JobKind, JobState};
 use serde_json::{Value, json};
 
-use super::points::short;
-use crate::agent::home::Home;
-use crate::agent::jobs;
-use crate::agent::registration::Agent;
-use crate::agent::session::Session;
-use crate::cli::Context;
-use crate::cli::args::Access;
+use crate::agent::access::right::Access;
+use crate::agent::access::session::Session;
+use crate::agent::state::folder::StateFolder;
+use crate::agent::state::job_records;
+use crate::agent::state::registration::Registration;
+use crate::cli::context::Context;
 use crate::cli::output::Outcome;
-use crate::failure::Exit;
+use crate::failure::{Exit, Failure};
+use crate::text::point::short;
 use crate::text::render;
 
 /// Runs the command. A server that is not registered is an answer, not a failure.
 ///
 /// # Errors
 /// What failed, in words, with its exit code.
-pub fn run(context: &Context) -> Outcome {
-    let home = Home::locate()?;
-    let Some(agent) = Agent::load(&home)? else {
+pub(crate) fn run(context: &Context) -> Outcome {
+    let home = StateFolder::locate()?;
+    let Some(agent) = Registration::load(&home)? else {
         context.out.document(&json!({
             "registered": false, "server": null, "vault": null, "warnings": [], "last_point": null, "next_run": null,
         }));
@@ -34,7 +35,11 @@ pub fn run(context: &Context) -> Outcome {
     let mut warnings: Vec<String> = Vec::new();
     let mut last = Value::Null;
     let mut last_line = "none yet".to_owned();
-    match Session::to_read(context, &Access::default()).and_then(|session| Ok((session.view(context)?, session))) {
+    let opened = context.block_on(async {
+        let session = Session::to_read(&context.environment, &Access::Own).await?;
+        Ok::<_, Failure>((session.view(&context.environment).await?, session))
+    });
+    match opened {
         Ok((view, session)) => {
             if let Some(point) = session.latest(&view) {
                 last = json!({
@@ -49,10 +54,10 @@ pub fn run(context: &Context) -> Outcome {
         }
         Err(failure) => warnings.push(format!("the vault cannot be opened: {}", failure.message)),
     }
-    let jobs = jobs::all(&home)?;
+    let jobs = job_records::all(&home)?;
     let running = jobs.iter().find(|job| job.runs());
-    if let Some(job) = jobs.iter().find(|job| job.kind == "backup" && !job.runs())
-        && (job.status == "Failed" || job.status == "Cancelled")
+    if let Some(job) = jobs.iter().find(|job| job.kind == JobKind::Backup && !job.runs())
+        && matches!(job.state, JobState::Failed | JobState::Cancelled)
     {
         let message = job
             .error
@@ -60,7 +65,7 @@ pub fn run(context: &Context) -> Outcome {
             .and_then(|error| error["message"].as_str())
             .unwrap_or("");
         warnings.push(
-            format!("the last backup ended as {} {message}", job.status)
+            format!("the last backup ended as {} {message}", job.state)
                 .trim_end()
                 .to_owned(),
         );
@@ -85,7 +90,7 @@ pub fn run(context: &Context) -> Outcome {
         .line(format!("Vault       {} ({})", agent.vault_url, agent.vault_id));
     context
         .out
-        .line(format!("Cache       {}", agent.cache(&home).display()));
+        .line(format!("Cache       {}", agent.cache_folder(&home).display()));
     context.out.line(format!("Last point  {last_line}"));
     if let Some(job) = running {
         context.out.line(format!("Running     {} {}", job.kind, job.job));

@@ -5,9 +5,10 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde_json::json;
 
-use crate::agent::home::Home;
-use crate::agent::throttle::{ThrottleSettings, Window};
-use crate::cli::Context;
+use crate::agent::settings::throttle::ThrottleSettings;
+use crate::agent::settings::window::Window;
+use crate::agent::state::folder::StateFolder;
+use crate::cli::context::Context;
 use crate::cli::output::Outcome;
 use crate::failure::{Exit, Failure};
 use crate::text::render;
@@ -15,7 +16,7 @@ use crate::text::units;
 
 /// What to do with the throttle.
 #[derive(Debug, Subcommand)]
-pub enum ThrottleCommand {
+pub(crate) enum ThrottleCommand {
     /// What is set, and what is in force now
     Show,
     /// Set limits; what is not named stays. Acts on a running job within a second
@@ -32,22 +33,22 @@ pub enum ThrottleCommand {
 /// Options of `throttle set`.
 #[derive(Debug, Args)]
 #[group(required = true, multiple = true)]
-pub struct SetArgs {
+pub(crate) struct SetArgs {
     /// Send no faster than this outside of windows
     #[arg(long, value_name = "RATE", value_parser = checked_rate)]
-    pub upload: Option<String>,
+    pub(crate) upload: Option<String>,
     /// Fetch no faster than this outside of windows
     #[arg(long, value_name = "RATE", value_parser = checked_rate)]
-    pub download: Option<String>,
+    pub(crate) download: Option<String>,
     /// Make no more requests a second than this; 0: as many as there are
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=100_000))]
-    pub requests: Option<u32>,
+    pub(crate) requests: Option<u32>,
     /// Other rates at some times, instead of all windows there were; may be given several times
     #[arg(long, value_name = "WINDOW", value_parser = checked_window)]
-    pub window: Vec<String>,
+    pub(crate) window: Vec<String>,
     /// Whose clock the windows go by: a name such as Europe/Berlin, or `local`, the machine's
     #[arg(long, value_name = "ZONE", value_parser = checked_zone)]
-    pub time_zone: Option<String>,
+    pub(crate) time_zone: Option<String>,
 }
 
 fn checked_rate(text: &str) -> Result<String, String> {
@@ -69,16 +70,16 @@ fn checked_zone(text: &str) -> Result<String, String> {
 ///
 /// # Errors
 /// What failed, in words, with its exit code.
-pub fn run(context: &Context, command: ThrottleCommand) -> Outcome {
-    let home = Home::locate()?;
+pub(crate) fn run(context: &Context, command: ThrottleCommand) -> Outcome {
+    let home = StateFolder::locate()?;
     let bad = |why: String| {
         let hint = "`lockstone throttle clear` removes all limits";
-        Failure::usage(format!("{}: {why}", home.throttle().display()), hint)
+        Failure::usage(format!("{}: {why}", home.throttle_settings().display()), hint)
     };
     let settings = match command {
-        ThrottleCommand::Show => ThrottleSettings::load(&home.throttle()).map_err(bad)?,
+        ThrottleCommand::Show => ThrottleSettings::load(&home.throttle_settings()).map_err(bad)?,
         ThrottleCommand::Set(args) => {
-            let settings = changed(ThrottleSettings::load(&home.throttle()).map_err(bad)?, args);
+            let settings = changed(ThrottleSettings::load(&home.throttle_settings()).map_err(bad)?, args);
             settings.plan().map_err(bad)?;
             settings.save(&home)?;
             settings

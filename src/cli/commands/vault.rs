@@ -7,7 +7,6 @@ use clap::{Args, Subcommand, ValueEnum};
 use jiff::Timestamp;
 use lockstone_proto::access::Region;
 use lockstone_proto::ids::{JobId, PointId, ServerId, VaultId};
-use lockstone_proto::job::{JobRecord, JobState};
 use lockstone_vault::VaultError;
 use lockstone_vault::access::credentials::{Issue, OperatorKey};
 use lockstone_vault::access::job_records::list_jobs;
@@ -16,18 +15,19 @@ use lockstone_vault::damage::Damage;
 use lockstone_vault::vault::{CreateOptions, Vault};
 use serde_json::{Value, json};
 
-use super::points::{short, status_word, summary_value};
-use super::report::kind_word;
-use crate::agent::home::{Home, private_folder, write_atomically};
-use crate::cli::Context;
+use super::points::{status_word, summary_value};
+use crate::agent::state::files::{private_folder, write_atomically};
+use crate::agent::state::folder::StateFolder;
+use crate::cli::context::Context;
 use crate::cli::output::Outcome;
 use crate::failure::{Exit, Failure};
+use crate::text::point::short;
 use crate::text::render;
 use crate::text::units;
 
 /// What to do with a vault.
 #[derive(Debug, Subcommand)]
-pub enum VaultCommand {
+pub(crate) enum VaultCommand {
     /// Make a vault: in a folder, which is made too, or in a bucket or container, which must be there
     Create(CreateArgs),
     /// Issue credentials by which servers register, and restore
@@ -42,41 +42,41 @@ pub enum VaultCommand {
 
 /// Options of `vault create`.
 #[derive(Debug, Args)]
-pub struct CreateArgs {
+pub(crate) struct CreateArgs {
     /// Where: a path, file:///dir, s3://bucket/prefix or az://container/prefix
     #[arg(value_parser = units::vault_url)]
-    pub url: String,
+    pub(crate) url: String,
     /// Where its secondary region is
     #[arg(long, value_name = "URL", value_parser = units::vault_url)]
-    pub secondary: Option<String>,
+    pub(crate) secondary: Option<String>,
     /// Whose vault it is; a note for the operator
     #[arg(long, value_name = "ID")]
-    pub tenant: Option<String>,
+    pub(crate) tenant: Option<String>,
     /// For so many days a deleted recovery point can be brought back
     #[arg(long, value_name = "DAYS", default_value_t = 14, value_parser = clap::value_parser!(u32).range(0..=3650))]
-    pub soft_delete_days: u32,
+    pub(crate) soft_delete_days: u32,
 }
 
 /// Options of `vault credentials`.
 #[derive(Debug, Args)]
-pub struct CredentialsArgs {
+pub(crate) struct CredentialsArgs {
     /// The vault
     #[arg(value_parser = units::vault_url)]
-    pub url: String,
+    pub(crate) url: String,
     /// The file to write, or a folder for it; `.vaultcredentials` is added where the name does not end in it
     #[arg(long, value_name = "FILE")]
-    pub out: PathBuf,
+    pub(crate) out: PathBuf,
     /// The region they are good for; those of the secondary region only restore
     #[arg(long, value_enum, default_value_t = RegionName::Primary)]
-    pub region: RegionName,
+    pub(crate) region: RegionName,
     /// How long they are good
     #[arg(long, value_name = "DAYS", default_value_t = 10, value_parser = clap::value_parser!(u32).range(0..=3650))]
-    pub valid_days: u32,
+    pub(crate) valid_days: u32,
 }
 
 /// A region.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum RegionName {
+pub(crate) enum RegionName {
     /// Where backups go
     Primary,
     /// Its replica
@@ -85,21 +85,21 @@ pub enum RegionName {
 
 /// A vault.
 #[derive(Debug, Args)]
-pub struct UrlArgs {
+pub(crate) struct UrlArgs {
     /// The vault
     #[arg(value_parser = units::vault_url)]
-    pub url: String,
+    pub(crate) url: String,
 }
 
 /// A vault, and maybe one of its servers.
 #[derive(Debug, Args)]
-pub struct ServerArgs {
+pub(crate) struct ServerArgs {
     /// The vault
     #[arg(value_parser = units::vault_url)]
-    pub url: String,
+    pub(crate) url: String,
     /// Only this server (a name, or an id)
     #[arg(long, value_name = "SERVER")]
-    pub server: Option<String>,
+    pub(crate) server: Option<String>,
 }
 
 /// The end of a credentials file's name.
@@ -109,7 +109,7 @@ const SUFFIX: &str = "vaultcredentials";
 ///
 /// # Errors
 /// What failed, in words, with its exit code.
-pub fn run(context: &Context, command: VaultCommand) -> Outcome {
+pub(crate) fn run(context: &Context, command: VaultCommand) -> Outcome {
     match command {
         VaultCommand::Create(args) => create(context, args),
         VaultCommand::Credentials(args) => credentials(context, &args),
@@ -120,11 +120,11 @@ pub fn run(context: &Context, command: VaultCommand) -> Outcome {
 }
 
 fn create(context: &Context, args: CreateArgs) -> Outcome {
-    let home = Home::locate()?;
+    let home = StateFolder::locate()?;
     home.prepare()?;
     let operator = OperatorKey::generate().map_err(VaultError::from)?;
     let key_file = home.operator_key(operator.vault_id());
-    let store = context.store_to_make(&args.url)?;
+    let store = context.environment.store_to_make(&args.url)?;
     let options = CreateOptions {
         secondary_url: args.secondary,
         tenant: args.tenant,
@@ -134,7 +134,7 @@ fn create(context: &Context, args: CreateArgs) -> Outcome {
     // The key is durable before the vault exists: a vault without its key could admit nobody, ever.
     private_folder(&home.root().join("operator")).context("cannot make the operator's folder")?;
     write_atomically(&key_file, operator.to_text().as_bytes(), 0o600)?;
-    let (vault, probe) = match context.runtime.block_on(Vault::create(store, &operator, &options)) {
+    let (vault, probe) = match context.block_on(Vault::create(store, &operator, &options)) {
         Ok(made) => made,
         Err(error) => {
             let _ = std::fs::remove_file(&key_file);
@@ -166,7 +166,7 @@ fn create(context: &Context, args: CreateArgs) -> Outcome {
 }
 
 fn credentials(context: &Context, args: &CredentialsArgs) -> Outcome {
-    let home = Home::locate()?;
+    let home = StateFolder::locate()?;
     let vault = open(context, &args.url)?;
     let key_file = home.operator_key(vault.id());
     let text = std::fs::read_to_string(&key_file)
@@ -246,12 +246,12 @@ fn credentials_file(out: &Path, vault: VaultId) -> PathBuf {
 }
 
 fn open(context: &Context, url: &str) -> Result<Vault, Failure> {
-    Ok(context.runtime.block_on(Vault::open(context.store(url)?))?)
+    Ok(context.block_on(Vault::open(context.environment.store(url)?))?)
 }
 
 fn servers(context: &Context, args: &UrlArgs) -> Outcome {
     let vault = open(context, &args.url)?;
-    let (servers, damaged) = context.runtime.block_on(vault.servers())?;
+    let (servers, damaged) = context.block_on(vault.servers())?;
     let mut all: Vec<_> = servers.iter().collect();
     all.sort_by(|a, b| a.name.cmp(&b.name).then(a.registered.cmp(&b.registered)));
     let value = |server: &&lockstone_vault::access::registration::Server| {
@@ -310,11 +310,9 @@ fn known_server(args: &ServerArgs, servers: &Servers) -> Result<(), Failure> {
 
 fn jobs(context: &Context, args: &ServerArgs) -> Outcome {
     let vault = open(context, &args.url)?;
-    let (servers, mut damaged) = context.runtime.block_on(vault.servers())?;
+    let (servers, mut damaged) = context.block_on(vault.servers())?;
     known_server(args, &servers)?;
-    let (records, more) = context
-        .runtime
-        .block_on(list_jobs(vault.store(), vault.id(), &servers, None))?;
+    let (records, more) = context.block_on(list_jobs(vault.store(), vault.id(), &servers, None))?;
     damaged.extend(more);
     let mut values = Vec::new();
     let mut rows = Vec::new();
@@ -334,8 +332,8 @@ fn jobs(context: &Context, args: &ServerArgs) -> Outcome {
         values.push(json!({
             "job": job,
             "server": name,
-            "kind": kind_word(record.kind()),
-            "status": state_word(record),
+            "kind": record.kind().word(),
+            "status": record.state().word(),
             "started": render::utc_time(record.started_s, 0),
             "ended": render::utc_or_null(record.ended_s),
             "files": record.files,
@@ -349,9 +347,9 @@ fn jobs(context: &Context, args: &ServerArgs) -> Outcome {
         rows.push(vec![
             job.hex()[..8].to_owned(),
             render::name(name.as_bytes()),
-            kind_word(record.kind()).to_owned(),
+            record.kind().word().to_owned(),
             render::local_time(record.started_s),
-            state_word(record).to_owned(),
+            record.state().word().to_owned(),
             render::count(record.files),
             render::bytes(record.bytes),
             render::bytes(record.stored_bytes),
@@ -368,25 +366,13 @@ fn jobs(context: &Context, args: &ServerArgs) -> Outcome {
     Ok(say_damage(context, &damaged))
 }
 
-fn state_word(record: &JobRecord) -> &'static str {
-    match record.state() {
-        JobState::Queued => "Queued",
-        JobState::Running => "Running",
-        JobState::Cancelling => "Cancelling",
-        JobState::Completed => "Completed",
-        JobState::CompletedWithWarnings => "CompletedWithWarnings",
-        JobState::Failed => "Failed",
-        JobState::Cancelled => "Cancelled",
-    }
-}
-
 fn points(context: &Context, args: &ServerArgs) -> Outcome {
     let vault = open(context, &args.url)?;
-    let (servers, mut damaged) = context.runtime.block_on(vault.servers())?;
+    let (servers, mut damaged) = context.block_on(vault.servers())?;
     known_server(args, &servers)?;
     let mut found = Vec::new();
-    for domain in context.runtime.block_on(vault.domains())? {
-        let (points, more) = context.runtime.block_on(vault.points(domain))?;
+    for domain in context.block_on(vault.domains())? {
+        let (points, more) = context.block_on(vault.points(domain))?;
         damaged.extend(more);
         found.extend(points.into_iter().filter(|point| wanted(args, &servers, point.server)));
     }

@@ -1,12 +1,12 @@
-//! Credentials: how the operator admits a server or a restore. The operator issues a file that ends in `.vaultcredentials`.
-//! Its holder may register servers, or restore, until it expires.
+//! Credentials: how the operator admits a server or a restore. The operator issues a file that ends in
+//! `.vaultcredentials`. Its holder may register servers, or restore, until it expires.
 //!
-//! The operator signs an `Admission`: a vault, a region, a time, and the public half of an *admission key* made for this
-//! file. The file contains the secret half, with which the holder signs its registrations. So the operator need not be
-//! present, and a registration itself shows that it was admitted.
+//! The operator signs an `Admission`: a vault, a region, a time, and the public half of an *admission key* made for
+//! this file. The file contains the secret half, with which the holder signs its registrations. So the operator need
+//! not be present, and a registration itself shows that it was admitted.
 //!
-//! The file is base64 of an encoded `Credentials` in lines of 64, between BEGIN and END lines. The operator's own key is
-//! kept in a text file of the same form. Both files are secret; callers write them with mode 0600.
+//! The file is base64 of an encoded `Credentials` in lines of 64, between BEGIN and END lines. The operator's own key
+//! is kept in a text file of the same form. Both files are secret; callers write them with mode 0600.
 
 use bytes::Bytes;
 use ed25519_dalek::{Signature, Signer as _, SigningKey, VerifyingKey};
@@ -174,8 +174,9 @@ impl Admitted {
             .try_into()
             .map_err(|_| malformed("its key has the wrong length"))?;
         Ok(Self {
-            vault_id: VaultId::try_from(admission.vault_id.as_ref()).map_err(|_| malformed("its vault is no id"))?,
-            key: VerifyingKey::from_bytes(key).map_err(|_| malformed("its key is no key"))?,
+            vault_id: VaultId::try_from(admission.vault_id.as_ref())
+                .map_err(|_| malformed("its vault is not an id"))?,
+            key: VerifyingKey::from_bytes(key).map_err(|_| malformed("its key is not a valid key"))?,
             region,
             issued_s: admission.issued_s,
             expires_s: admission.expires_s,
@@ -230,7 +231,8 @@ impl VaultCredentials {
             .as_ref()
             .try_into()
             .map_err(|_| malformed("the operator's key has the wrong length"))?;
-        let operator = VerifyingKey::from_bytes(operator).map_err(|_| malformed("the operator's key is no key"))?;
+        let operator =
+            VerifyingKey::from_bytes(operator).map_err(|_| malformed("the operator's key is not a valid key"))?;
         let signed = record
             .admission
             .as_ref()

@@ -1,7 +1,9 @@
-//! The descriptor `lockstone.json`: what a vault is. `vault create` writes it once; it is the first object that is read.
+//! The descriptor `lockstone.json`: what a vault is. `vault create` writes it once; it is the first object that is
+//! read.
 //!
-//! It is JSON, written exactly as `to_json` does (two spaces, this order, a newline at the end), so that every changed byte is
-//! noticed. The operator signs, with Ed25519, `"lockstone v1 descriptor\0"` followed by a line for each field in this order:
+//! It is JSON, written exactly as `to_json` does (two spaces, this order, a newline at the end), so that every changed
+//! byte is noticed. The operator signs, with Ed25519, `"lockstone v1 descriptor\0"` followed by a line for each field
+//! in this order:
 //!
 //! ```text
 //! format=<len>:<value>\n  vault_id=…  operator_key=…  created=…  region=…  url=…  (both for each region)  tenant=…
@@ -112,8 +114,8 @@ impl Descriptor {
         json.text().map_err(damaged)
     }
 
-    /// Reads the object and checks its signature with the operator's key that stands in it. Only a pin can tell whether that
-    /// is the right operator.
+    /// Reads the object and checks its signature with the operator's key that stands in it. Only a pin can tell whether
+    /// that is the right operator.
     pub fn parse(object: &[u8]) -> Result<Self, VaultError> {
         let any: serde_json::Value = serde_json::from_slice(object).map_err(damaged)?;
         let format = any

@@ -1,5 +1,5 @@
-//! What can be wrong with credentials. The file is apart from `credentials`, because `VaultError` includes this error and
-//! `credentials` uses the descriptor, which ends in `VaultError`.
+//! What can be wrong with credentials. The file is apart from `credentials`, because `VaultError` includes this error
+//! and `credentials` uses the descriptor, which ends in `VaultError`.
 
 use jiff::Timestamp;
 
@@ -52,7 +52,7 @@ impl CredentialsError {
             | Self::Expired(_)
             | Self::NotYetValid(_)
             | Self::OtherVault
-            | Self::WrongRegion { .. } => Kind::Refused,
+            | Self::WrongRegion { .. } => Kind::BadCredentials,
             Self::Random(_) => Kind::Other,
         }
     }

@@ -1,6 +1,6 @@
-//! Job records: what the operator sees of a server's jobs, `jobs/<server>/<job>/<n>`. The server writes one record when a job
-//! starts and one when it ends. Each is signed and never changed. They only inform: what a job committed stands in the log,
-//! even if its last record is missing or damaged.
+//! Job records: what the operator sees of a server's jobs, `jobs/<server>/<job>/<n>`. The server writes one record when
+//! a job starts and one when it ends. Each is signed and never changed. They only inform: what a job committed stands
+//! in the log, even if its last record is missing or damaged.
 
 use std::collections::BTreeMap;
 
@@ -18,8 +18,8 @@ use crate::store::{Store, names};
 
 const CONTEXT: &[u8] = b"lockstone v1 job\0";
 
-/// Signs and writes a job record. Its ids must be ids of their kinds; `number` is 0 when the job starts, 1 when it ends.
-/// Writing the same record again changes nothing: the first one stays.
+/// Signs and writes a job record. Its ids must be ids of their kinds; `number` is 0 when the job starts, 1 when it
+/// ends. Writing the same record again changes nothing: the first one stays.
 pub async fn write_job(store: &Store, record: &JobRecord, key: &SigningKey) -> Result<(), VaultError> {
     let bad = |_| VaultError::damaged(DamageKind::Job, "a new job record", "its ids are no ids");
     let server = ServerId::try_from(record.server_id.as_ref()).map_err(bad)?;

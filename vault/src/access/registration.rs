@@ -1,6 +1,6 @@
 //! Registrations: which servers may write to the vault, and with which keys. `servers/<server>/registration` is a
-//! `SignedRegistration`: the server's name, domain and key, signed with that key and with an admission key that the operator
-//! signed. So a reader who knows the operator's key can trust every server's key.
+//! `SignedRegistration`: the server's name, domain and key, signed with that key and with an admission key that the
+//! operator signed. So a reader who knows the operator's key can trust every server's key.
 //!
 //! `Servers` is the directory with which signatures of log entries and job records are checked.
 
@@ -54,8 +54,8 @@ pub struct NewServer<'a> {
     pub key: &'a SigningKey,
 }
 
-/// Makes a registration, signed with the server's key and the admission key. Fails if the credentials are not valid now,
-/// or not for the primary region.
+/// Makes a registration, signed with the server's key and the admission key. Fails if the credentials are not valid
+/// now, or not for the primary region.
 pub(crate) fn register(
     credentials: &VaultCredentials,
     server: &NewServer<'_>,
@@ -98,8 +98,8 @@ fn check_name(name: &str) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// Checks a registration object of that server: both signatures, the operator's admission, and that the server registered
-/// while it was valid. The error says what is wrong.
+/// Checks a registration object of that server: both signatures, the operator's admission, and that the server
+/// registered while it was valid. The error says what is wrong.
 pub fn verify(vault: VaultId, operator: &VerifyingKey, server: ServerId, object: &[u8]) -> Result<Server, String> {
     let signed = SignedRegistration::decode(object).map_err(|_| "it cannot be decoded")?;
     let record = Registration::decode(signed.registration.clone()).map_err(|_| "it cannot be decoded")?;
@@ -119,7 +119,7 @@ pub fn verify(vault: VaultId, operator: &VerifyingKey, server: ServerId, object:
         .as_ref()
         .try_into()
         .map_err(|_| "its key has the wrong length")?;
-    let key = VerifyingKey::from_bytes(key).map_err(|_| "its key is no key")?;
+    let key = VerifyingKey::from_bytes(key).map_err(|_| "its key is not a valid key")?;
     let message = [CONTEXT, &signed.registration].concat();
     let check = |key: &VerifyingKey, signature: &Bytes| {
         Signature::from_slice(signature).and_then(|signature| key.verify_strict(&message, &signature))
@@ -180,8 +180,8 @@ impl Servers {
         self.0.insert(server.id, server);
     }
 
-    /// Adds a key that the caller knows to be the server's, such as the agent's own, unless the server's registration was
-    /// read. So a damaged registration does not hide a server's points.
+    /// Adds a key that the caller knows to be the server's, such as the agent's own, unless the server's registration
+    /// was read. So a damaged registration does not hide a server's points.
     pub fn trust(&mut self, id: ServerId, domain: DomainId, key: VerifyingKey) {
         let server = Server {
             id,

@@ -1,5 +1,5 @@
-//! Check: whether everything that the recovery points need is in the vault and whole. If not: what is damaged, and which points
-//! and paths that costs.
+//! Check: whether everything that the recovery points need is in the vault and whole. If not: what is damaged, and
+//! which points and paths that costs.
 //!
 //! # Order
 //! First descriptor, registrations, job records and key slots. Then the log, with every entry read from the store again. Then
@@ -42,7 +42,8 @@ pub const SCRATCH: &[u8] = b"check/";
 /// What a check reads.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct CheckOptions {
-    /// The percentage of packs whose content is read; `None` for none. For the others a listing shows that they are there.
+    /// The percentage of packs whose content is read; `None` for none. For the others a listing shows that they are
+    /// there.
     pub read_data: Option<f64>,
     /// Selects the packs in the sample: another number gives another sample.
     pub sample: u64,

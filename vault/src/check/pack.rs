@@ -1,5 +1,5 @@
-//! Checking the content of one pack: header, directory, every frame, every chunk. It needs only the keys and the store, so many
-//! packs can be checked at the same time.
+//! Checking the content of one pack: header, directory, every frame, every chunk. It needs only the keys and the store,
+//! so many packs can be checked at the same time.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -75,8 +75,8 @@ pub struct PackOutcome {
     pub error: Option<VaultError>,
 }
 
-/// Reads a pack and opens all of it. Takes at most about 16 MiB of memory. It also opens and hashes the bytes, which blocks
-/// the calling task.
+/// Reads a pack and opens all of it. Takes at most about 16 MiB of memory. It also opens and hashes the bytes, which
+/// blocks the calling task.
 pub async fn check_pack(keys: Arc<Keys>, store: Store, job: PackJob) -> PackOutcome {
     let (number, id) = (job.number, job.id);
     let mut look = Look {

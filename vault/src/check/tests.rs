@@ -1,5 +1,5 @@
-//! Tests of check: a whole vault is whole; any harm to any object is found, named, and put down to the right paths; and what
-//! is not named still restores.
+//! Tests of check: an undamaged vault is found whole. Any harm to any object is found and reported with the right paths.
+//! What is not reported can still be restored.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -157,7 +157,8 @@ fn all_files(domain: &Domain, view: &LogView) -> BTreeMap<(u8, Vec<u8>), Result<
     all
 }
 
-/// Harms every object of the vault in turn; each time the harm must be found, and everything it did not cost must be there.
+/// Harms every object of the vault in turn; each time the harm must be found, and everything it did not cost must be
+/// there.
 fn harm_everything(options: &CheckOptions, found_always: bool, harm: impl Fn(&[u8]) -> Option<Vec<u8>>) {
     let lab = lab();
     let whole: Files = {
@@ -190,7 +191,7 @@ fn harm_everything(options: &CheckOptions, found_always: bool, harm: impl Fn(&[u
                 report.damaged
             );
         }
-        // What restores is right, and what does not is named with its point.
+        // What can be read is right, and what cannot is reported with its point.
         let named: BTreeSet<(PointId, &[u8])> = report
             .damaged
             .iter()
@@ -286,7 +287,7 @@ fn damage_that_several_points_share_names_them_all() {
     assert_eq!(report.damaged.len(), 1);
     assert_eq!(report.damaged[0].points, [PointId([1; 16]), PointId([2; 16])]);
     assert!(report.damaged[0].paths.contains(&b"/etc/hosts".to_vec()));
-    // A forgotten point is not looked at.
+    // A forgotten point is not checked.
     let writer = lab.open(
         Some(crate::domain::Signer {
             server: ServerId([1; 16]),

@@ -1,7 +1,8 @@
-//! Checking the trees of all points: whether every page and chunk they need is in a pack that is whole, as far as is known.
+//! Checking the trees of all points: whether every page and chunk they need is in a pack that is whole, as far as is
+//! known.
 //!
-//! A folder without damage is noted by its top page and not checked again when another point shares it. A folder with damage
-//! is checked for every point, so that the paths of each point are reported.
+//! A folder without damage is noted by its top page and not checked again when another point shares it. A folder with
+//! damage is checked for every point, so that the paths of each point are reported.
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -267,8 +268,8 @@ impl Walk {
         Ok(())
     }
 
-    /// Reports damage and what it costs. Chunks that no readable segment lists count as damage to the unreadable segment,
-    /// if there is exactly one.
+    /// Reports damage and what it costs. Chunks that no readable segment lists count as damage to the unreadable
+    /// segment, if there is exactly one.
     fn report(&self, check: &mut Check<'_>, mut damage: Damage, path: Vec<u8>) {
         if damage.kind == DamageKind::Chunk {
             let mut segments = check

@@ -1,5 +1,5 @@
-//! Secrets as text, in a form like PEM: base64 in lines of 64 between BEGIN and END lines. Used for credentials and operator
-//! keys.
+//! Secrets as text, in a form like PEM: base64 in lines of 64 between BEGIN and END lines. Used for credentials and
+//! operator keys.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -37,7 +37,7 @@ pub(crate) fn read(label: &str, text: &str) -> Result<Zeroizing<Vec<u8>>, &'stat
             return STANDARD
                 .decode(encoded.as_bytes())
                 .map(Zeroizing::new)
-                .map_err(|_| "it is no base64");
+                .map_err(|_| "it is not base64");
         }
         encoded.push_str(line);
     }

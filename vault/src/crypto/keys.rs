@@ -1,5 +1,5 @@
-//! The keys of a domain. There is one random master key. Every other key is derived from it by BLAKE3 `derive_key` with its
-//! own context, so that no key serves two purposes.
+//! The keys of a domain. There is one random master key. Every other key is derived from it by BLAKE3 `derive_key` with
+//! its own context, so that no key serves two purposes.
 //!
 //! ```text
 //! master ─┬─ "lockstone v1 data chunk id"   ids of data chunks (keyed BLAKE3)
@@ -122,8 +122,8 @@ impl Keys {
         }
     }
 
-    /// The chunker's 256-entry gear table: the first 2,048 bytes of the keyed BLAKE3 output stream over `gear table`, as
-    /// little-endian u64.
+    /// The chunker's 256-entry gear table: the first 2,048 bytes of the keyed BLAKE3 output stream over `gear table`,
+    /// as little-endian u64.
     #[must_use]
     pub fn chunker_table(&self) -> Box<[u64; 256]> {
         let mut stream = blake3::Hasher::new_keyed(&self.chunker)
@@ -182,8 +182,8 @@ impl fmt::Debug for Keys {
     }
 }
 
-/// The key of one object and its commitment. The commitment in the object's header shows which key was used. AES-GCM alone
-/// does not commit to its key: a forger who knows two keys could make bytes that open with both.
+/// The key of one object and its commitment. The commitment in the object's header shows which key was used. AES-GCM
+/// alone does not commit to its key: a forger who knows two keys could make bytes that open with both.
 pub(crate) struct ObjectKey {
     pub(crate) key: Zeroizing<[u8; 32]>,
     pub(crate) commitment: [u8; 32],

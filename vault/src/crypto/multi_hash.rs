@@ -1,15 +1,15 @@
 //! Keyed BLAKE3 of many short messages at once. `Keys::chunk_ids` calls it for the chunks of a buffer or a frame.
 //!
-//! BLAKE3 is fast when it can hash 16 pieces of 1 KiB side by side in the SIMD lanes of the processor. A file of 3 KiB has
-//! only three pieces, so hashing it alone takes four times as long for each byte as hashing a large file. Here the lanes are
-//! filled from many messages: first with pieces that have the same place in their messages, then, level by level, with the
-//! nodes above them. The last piece of a message if it is not full, messages of one piece, and long messages are hashed in
-//! the ordinary way.
+//! BLAKE3 is fast when it can hash 16 pieces of 1 KiB side by side in the SIMD lanes of the processor. A file of 3 KiB
+//! has only three pieces, so hashing it alone takes four times as long for each byte as hashing a large file. Here the
+//! lanes are filled from many messages: first with pieces that have the same place in their messages, then, level by
+//! level, with the nodes above them. The last piece of a message if it is not full, messages of one piece, and long
+//! messages are hashed in the ordinary way.
 //!
-//! Promise: each hash equals `blake3::keyed_hash` of the message. The SIMD code is that of the `blake3` crate. Its `platform`
-//! module is public but not documented, so the tests compare every shape with the documented function. A BLAKE3 *chunk* is
-//! called a piece here, because a chunk is something else in this program. Other names and flags are those of the BLAKE3
-//! paper, sections 2.1 to 2.4.
+//! Promise: each hash equals `blake3::keyed_hash` of the message. The SIMD code is that of the `blake3` crate. Its
+//! `platform` module is public but not documented, so the tests compare every shape with the documented function. A
+//! BLAKE3 *chunk* is called a piece here, because a chunk is something else in this program. Other names and flags are
+//! those of the BLAKE3 paper, sections 2.1 to 2.4.
 
 use blake3::IncrementCounter;
 use blake3::platform::Platform;

@@ -1,13 +1,14 @@
-//! AES-256-GCM with a key for each object. Everything that is sealed in the vault is sealed here: packs, segments, key slots
-//! and log bodies. There are no random nonces. A key belongs to one object (or one slot, or one log entry), and the nonce is
-//! the ordinal of the part within it, so no nonce is used twice with one key.
+//! AES-256-GCM with a key for each object. Everything that is sealed in the vault is sealed here: packs, segments, key
+//! slots and log bodies. There are no random nonces. A key belongs to one object (or one slot, or one log entry), and
+//! the nonce is the ordinal of the part within it, so no nonce is used twice with one key.
 //!
-//! A nonce has 12 bytes: the ordinal as u64, little endian, then four zero bytes. The 16-byte tag follows the sealed bytes.
+//! A nonce has 12 bytes: the ordinal as u64, little endian, then four zero bytes. The 16-byte tag follows the sealed
+//! bytes.
 //!
-//! aws-lc does the work in assembly, four times as fast as portable code. If it were wrong on one kind of processor, it would
-//! seal and open wrongly in the same way, and the error would show only when another machine reads the vault. Therefore
-//! `opens_elsewhere` opens with a second implementation (`aes-gcm`) that shares no code with the first. Each pack is checked
-//! so once, by its directory, before it is uploaded.
+//! aws-lc does the work in assembly, four times as fast as portable code. If it were wrong on one kind of processor, it
+//! would seal and open wrongly in the same way, and the error would show only when another machine reads the vault.
+//! Therefore `opens_elsewhere` opens with a second implementation (`aes-gcm`) that shares no code with the first. Each
+//! pack is checked so once, by its directory, before it is uploaded.
 
 use std::fmt;
 use std::sync::Arc;

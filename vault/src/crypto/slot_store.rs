@@ -1,5 +1,5 @@
-//! Key slots in the vault: `domains/<domain>/keys/<slot>`. This module finds, stores and tries them; `slots` describes what a
-//! slot is and how it opens.
+//! Key slots in the vault: `domains/<domain>/keys/<slot>`. This module finds, stores and tries them; `slots` describes
+//! what a slot is and how it opens.
 
 use lockstone_proto::ids::{DomainId, ServerId, SlotId};
 use lockstone_proto::limits::RECORD_MAX;
@@ -15,8 +15,9 @@ use crate::store::{Store, names};
 
 /// Stores a slot under its own id.
 pub async fn put_slot(store: &Store, slot: &KeySlot) -> Result<SlotId, VaultError> {
-    let id = SlotId::try_from(slot.slot_id.as_ref()).map_err(|_| SlotError::Damaged("its id is no id"))?;
-    let domain = DomainId::try_from(slot.domain_id.as_ref()).map_err(|_| SlotError::Damaged("its domain is no id"))?;
+    let id = SlotId::try_from(slot.slot_id.as_ref()).map_err(|_| SlotError::Damaged("its id is malformed"))?;
+    let domain =
+        DomainId::try_from(slot.domain_id.as_ref()).map_err(|_| SlotError::Damaged("its domain is not an id"))?;
     store.create(&names::slot(domain, id), encode_slot(slot)).await?;
     Ok(id)
 }
@@ -46,19 +47,21 @@ pub async fn list_slots(store: &Store, domain: DomainId) -> Result<(Vec<KeySlot>
     Ok((slots, damage))
 }
 
-/// Tries the slots of one kind until one opens. `Ok(Err(whole))` if none opened, where `whole` is how many are undamaged.
-async fn try_slots(
+/// The master key by the first slot of one kind that opens. `wrong` is the error if undamaged slots of that kind do not
+/// open; `NoSlot` if there is none.
+async fn open_any(
     store: &Store,
     domain: DomainId,
     kind: SlotKind,
+    wrong: VaultError,
     open: impl Fn(&KeySlot) -> Result<MasterKey, SlotError>,
-) -> Result<Result<MasterKey, usize>, VaultError> {
+) -> Result<MasterKey, VaultError> {
     let (slots, damage) = list_slots(store, domain).await?;
     let mut damaged = damage.first().map(VaultError::from);
     let mut whole = 0;
     for slot in slots.iter().filter(|slot| slot.kind() == kind) {
         match open(slot) {
-            Ok(master) => return Ok(Ok(master)),
+            Ok(master) => return Ok(master),
             Err(SlotError::WrongKey) => whole += 1,
             // Another slot of the kind may still open.
             Err(error @ (SlotError::Damaged(_) | SlotError::Version(_))) => damaged = damaged.or(Some(error.into())),
@@ -67,27 +70,33 @@ async fn try_slots(
     }
     match damaged {
         // Only an undamaged slot can show that the key is wrong.
-        Some(damaged) if whole == 0 => Err(damaged),
-        _ => Ok(Err(whole)),
+        _ if whole > 0 => Err(wrong),
+        Some(damaged) => Err(damaged),
+        None => Err(VaultError::NoSlot {
+            domain: domain.hex(),
+            kind: kind_name(kind),
+        }),
     }
 }
 
-/// The master key of a domain, by its passphrase. Argon2 runs on the calling thread, once for each passphrase slot. It takes
-/// up to seconds, and as much memory as the slot asks for.
+fn kind_name(kind: SlotKind) -> &'static str {
+    match kind {
+        SlotKind::Passphrase => "passphrase",
+        SlotKind::Machine => "machine",
+        SlotKind::Recovery => "recovery",
+        SlotKind::Unspecified => "unknown",
+    }
+}
+
+/// The master key of a domain, by its passphrase. Argon2 runs on the calling thread, once for each passphrase slot. It
+/// takes up to seconds, and as much memory as the slot asks for.
 pub async fn open_with_passphrase(
     store: &Store,
     domain: DomainId,
     passphrase: &Passphrase,
 ) -> Result<MasterKey, VaultError> {
     let open = |slot: &KeySlot| unwrap_with_passphrase(slot, passphrase);
-    match try_slots(store, domain, SlotKind::Passphrase, open).await? {
-        Ok(master) => Ok(master),
-        Err(0) => Err(VaultError::NoSlot {
-            domain: domain.hex(),
-            kind: "passphrase",
-        }),
-        Err(_) => Err(VaultError::WrongPassphrase),
-    }
+    open_any(store, domain, SlotKind::Passphrase, VaultError::WrongPassphrase, open).await
 }
 
 /// The master key of a domain, by the secret of a registered machine.
@@ -104,27 +113,15 @@ pub async fn open_with_machine(
             Err(SlotError::WrongKey)
         }
     };
-    match try_slots(store, domain, SlotKind::Machine, open).await? {
-        Ok(master) => Ok(master),
-        Err(0) => Err(VaultError::NoSlot {
-            domain: domain.hex(),
-            kind: "machine",
-        }),
-        Err(_) => Err(VaultError::WrongMachineKey("no slot of this server opens with it")),
-    }
+    let wrong = VaultError::WrongMachineKey;
+    open_any(store, domain, SlotKind::Machine, wrong, open).await
 }
 
 /// The master key of a domain, by a printed recovery key.
 pub async fn open_with_recovery(store: &Store, domain: DomainId, printed: &str) -> Result<MasterKey, VaultError> {
     let open = |slot: &KeySlot| unwrap_with_recovery(slot, printed);
-    match try_slots(store, domain, SlotKind::Recovery, open).await? {
-        Ok(master) => Ok(master),
-        Err(0) => Err(VaultError::NoSlot {
-            domain: domain.hex(),
-            kind: "recovery",
-        }),
-        Err(_) => Err(VaultError::WrongRecoveryKey("")),
-    }
+    let wrong = VaultError::WrongRecoveryKey;
+    open_any(store, domain, SlotKind::Recovery, wrong, open).await
 }
 
 #[cfg(test)]

@@ -10,8 +10,8 @@
 //! sealed_key   = AES-256-GCM of the master key; nonce = 0; AAD = the encoded KeySlot without its last two fields
 //! ```
 //!
-//! Promise: parameters are checked before Argon2 runs or anything is allocated. A wrong key (`WrongKey`) and a damaged slot
-//! (`Damaged`) are told apart by the checksum after the record.
+//! Promise: parameters are checked before Argon2 runs or anything is allocated. A wrong key (`WrongKey`) and a damaged
+//! slot (`Damaged`) are told apart by the checksum after the record.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 

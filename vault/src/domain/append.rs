@@ -1,5 +1,6 @@
-//! Appending to the log: find its end, validate (`validate`), and create the next entry. If another server took that position,
-//! begin again. Two servers never write one position, and a server that did not get its answer finds its entry by the nonce.
+//! Appending to the log: find its end, validate (`validate`), and create the next entry. If another server took that
+//! position, begin again. Two servers never write one position, and a server that did not get its answer finds its
+//! entry by the nonce.
 
 use bytes::Bytes;
 use jiff::Timestamp;
@@ -20,8 +21,8 @@ use crate::store::{Created, names};
 const ATTEMPTS: u32 = 64;
 
 impl Domain {
-    /// Writes a checkpoint: these segments belong to the index. Call it only after segments and packs are durable. `packs` are
-    /// the packs that the segments list; they are added to the index when the entry is written.
+    /// Writes a checkpoint: these segments belong to the index. Call it only after segments and packs are durable.
+    /// `packs` are the packs that the segments list; they are added to the index when the entry is written.
     pub async fn append_segments(
         &self,
         segments: Vec<SegmentId>,
@@ -33,10 +34,11 @@ impl Domain {
             .await
     }
 
-    /// Commits a recovery point. Call it only after everything that the point reaches is durable: docs/ARCHITECTURE.md, "Order
-    /// of durability". `body.segment_ids` are segments that no checkpoint named yet, `packs` the packs they list, and
-    /// `body.index_position` the entry at which the index and the parents were read (`LogView::head`). `LostRace` if packs
-    /// were condemned or replaced since then: begin a new generation. Committing the same point again changes nothing.
+    /// Commits a recovery point. Call it only after everything that the point reaches is durable: docs/ARCHITECTURE.md,
+    /// "Order of durability". `body.segment_ids` are segments that no checkpoint named yet, `packs` the packs they
+    /// list, and `body.index_position` the entry at which the index and the parents were read (`LogView::head`).
+    /// `LostRace` if packs were condemned or replaced since then: begin a new generation. Committing the same point
+    /// again changes nothing.
     pub async fn commit(
         &self,
         summary: PointSummary,
@@ -58,8 +60,8 @@ impl Domain {
         .await
     }
 
-    /// Forgets recovery points: deletes them so that they can be brought back. Points that are already forgotten stay as
-    /// they are.
+    /// Forgets recovery points: deletes them so that they can be brought back. Points that are already forgotten stay
+    /// as they are.
     pub async fn forget(&self, points: &[PointId], now: Timestamp) -> Result<LogHead, VaultError> {
         self.append(now, &[], &[], |state| {
             validate_forget(points, &state.summed).map(|fresh| Step::of_points(fresh, Body::Forget))

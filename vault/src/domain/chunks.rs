@@ -15,8 +15,8 @@ use crate::store::names;
 use crate::tree::NewPage;
 
 impl Domain {
-    /// A verified tree chunk. It comes from the cache if it is there. Otherwise its frame is fetched and all pages in it are
-    /// kept, because pages that were written together are usually read together.
+    /// A verified tree chunk. It comes from the cache if it is there. Otherwise its frame is fetched and all pages in
+    /// it are kept, because pages that were written together are usually read together.
     pub async fn read_tree_chunk(&self, id: &ChunkId) -> Result<Bytes, VaultError> {
         if let Some(raw) = self.index.page(id)? {
             // The content of the cache is never trusted: the id is computed again.

@@ -64,8 +64,8 @@ pub struct DomainOptions {
     pub cache_dir: PathBuf,
     /// The file that notes the last log entry seen. It lies outside the cache folder.
     pub pin_file: Option<PathBuf>,
-    /// Keys of servers that the caller knows, such as its own. Their entries are valid even if the registration is damaged.
-    /// The signer's key is added automatically.
+    /// Keys of servers that the caller knows, such as its own. Their entries are valid even if the registration is
+    /// damaged. The signer's key is added automatically.
     pub trusted: Vec<(ServerId, VerifyingKey)>,
 }
 
@@ -86,8 +86,8 @@ pub struct Domain {
 }
 
 impl Domain {
-    /// Opens a domain of a vault with its master key. Does not read the log: call `refresh` for that. The strings are notes
-    /// for the user, one for each unusual thing.
+    /// Opens a domain of a vault with its master key. Does not read the log: call `refresh` for that. The strings are
+    /// notes for the user, one for each unusual thing.
     pub async fn open(
         vault: &Vault,
         domain: DomainId,

@@ -1,5 +1,5 @@
-//! Reading the log: entries that were validated before come from the cache, newer ones from the store. The segments that
-//! they name are loaded into the index.
+//! Reading the log: entries that were validated before come from the cache, newer ones from the store. The segments
+//! that they name are loaded into the index.
 
 use std::sync::Arc;
 
@@ -81,8 +81,8 @@ impl State {
 }
 
 impl Domain {
-    /// Reads the log to its end, loads the segments it names, and returns the sum of it. Damage is reported in the view and
-    /// is not an error. Holds one segment in memory at a time; the view itself grows with the number of points.
+    /// Reads the log to its end, loads the segments it names, and returns the sum of it. Damage is reported in the view
+    /// and is not an error. Holds one segment in memory at a time; the view itself grows with the number of points.
     pub async fn refresh(&self) -> Result<Arc<LogView>, VaultError> {
         let mut state = self.state.lock().await;
         if state.is_damaged() {
@@ -97,8 +97,8 @@ impl Domain {
         self.publish(&mut state)
     }
 
-    /// Reads the whole log from the store, without the cache, and changes nothing. Returns the damage in it and the segments
-    /// it names. For `check`.
+    /// Reads the whole log from the store, without the cache, and changes nothing. Returns the damage in it and the
+    /// segments it names. For `check`.
     pub(crate) async fn audit_log(&self) -> Result<(Vec<Damage>, Vec<SegmentId>), VaultError> {
         let servers = self.state.lock().await.servers.clone();
         let mut state = State {
@@ -178,8 +178,8 @@ impl Domain {
         Ok(())
     }
 
-    /// Reads the entries after the head. `beyond_gaps`: look for entries after a missing one, which costs a listing. The
-    /// first call does that in any case, because nothing may be written into a gap.
+    /// Reads the entries after the head. `beyond_gaps`: look for entries after a missing one, which costs a listing.
+    /// The first call does that in any case, because nothing may be written into a gap.
     pub(super) async fn read_on(&self, state: &mut State, beyond_gaps: bool) -> Result<(), VaultError> {
         let beyond_gaps = beyond_gaps || !state.listed;
         let mut walk = LogWalk::new(self.store(), self.id, state.head.n, beyond_gaps);
@@ -281,8 +281,8 @@ impl Domain {
         Some(*blake3::hash(&object).as_bytes())
     }
 
-    /// Loads the segments that are not in the index yet, one at a time. Damaged ones are reported, and tried again at the
-    /// next refresh.
+    /// Loads the segments that are not in the index yet, one at a time. Damaged ones are reported, and tried again at
+    /// the next refresh.
     pub(super) async fn load_segments(&self, state: &mut State) -> Result<(), VaultError> {
         state.unreadable.clear();
         let wanted = self.index.segments_not_loaded(&state.pending)?;

@@ -68,7 +68,7 @@ fn what_one_machine_commits_another_reads() {
         Err(VaultError::ReadOnly)
     ));
 
-    // The next time, and after the cache was deleted, the same.
+    // The result is the same next time, and after the cache was deleted.
     drop(other);
     let other = lab.open(None, "other");
     assert_eq!(block_on(other.refresh()).unwrap().points, view.points);
@@ -206,7 +206,7 @@ fn a_vault_that_went_back_is_noticed_with_the_cache_and_without() {
         assert!(block_on(domain.forget(&[id(1)], now())).unwrap_err().is_damage());
     }
 
-    // Another machine writes on, not knowing: for the one that knows, the log is now another one.
+    // Another machine, which does not know, writes on. For the machine that knows, the log is now another one.
     let fresh = lab.open(Some(lab.server(2)), "two");
     block_on(fresh.forget(&[id(1)], now())).unwrap();
     block_on(fresh.forget(&[id(2)], now())).unwrap();
@@ -230,7 +230,7 @@ fn with_harmed_entry(harm: impl Fn(&std::path::Path)) {
         let view = block_on(fresh.refresh()).unwrap();
         let lost = commits.iter().position(|at| *at == n).map(|at| at as u8 + 1);
         if n == head.n && view.damage.is_empty() {
-            // The last entry is missing, and this machine never saw it: there is nothing that could tell.
+            // The last entry is missing and this machine never saw it, so it cannot be noticed.
             assert!(!path.exists());
         } else {
             assert!(view.log_damaged, "entry {n}");
@@ -246,7 +246,7 @@ fn with_harmed_entry(harm: impl Fn(&std::path::Path)) {
         }
         drop(fresh);
         std::fs::write(&path, good).unwrap();
-        // Once it is mended, all is well.
+        // After a repair everything is whole again.
         let fresh = lab.open(Some(signer(1)), &cache);
         let view = block_on(fresh.refresh()).unwrap();
         assert!(view.damage.is_empty(), "{:?}", view.damage);
@@ -284,7 +284,7 @@ fn nothing_is_written_into_a_gap() {
     drop(domain);
     let gap = lab.path(&names::log_entry(lab.domain, 3));
     std::fs::remove_file(&gap).unwrap();
-    // Neither by a machine that reads first, nor by one that writes at once.
+    // This holds for a machine that reads first and for one that writes at once.
     let fresh = lab.open(Some(signer(1)), "fresh");
     assert!(block_on(fresh.forget(&[id(1)], now())).unwrap_err().is_damage());
     assert!(!gap.exists());
@@ -309,7 +309,7 @@ fn a_missing_registration_hides_no_point() {
             .values()
             .all(Result::is_ok)
     );
-    // A server without any registration, or of another domain, writes nothing either.
+    // A server without a registration, or of another domain, cannot write either.
     let options = DomainOptions {
         signer: Some(signer(9)),
         ..crate::testing::read_only(lab.cache("nine"))

@@ -1,9 +1,9 @@
-//! Whether an entry may be appended, given what the log says up to its end: docs/ARCHITECTURE.md, "Validating a Commit".
-//! Pure functions: values in, a verdict out. `append` reads the log to its end, asks here, and asks again whenever another
-//! server's entry came first.
+//! Whether an entry may be appended, given what the log says up to its end: docs/ARCHITECTURE.md, "Validating a
+//! Commit". Pure functions: values in, a verdict out. `append` reads the log to its end, asks here, and asks again
+//! whenever another server's entry came first.
 //!
-//! A backup relies on packs that it found in the index, and on what its parent point has. It notes the entry at which it
-//! read both. Whatever was condemned or replaced after that entry may be something it relies on.
+//! A backup relies on packs that it found in the index, and on what its parent point has. It notes the entry at which
+//! it read both. Whatever was condemned or replaced after that entry may be something it relies on.
 
 use lockstone_proto::ids::PointId;
 
@@ -26,8 +26,8 @@ pub(super) enum Verdict {
 
 /// Whether a Commit of `point` is valid that read its index and its parents at entry `read_at`.
 ///
-/// Every collection after `read_at` makes it invalid, whatever was collected. Looking into what was condemned would allow
-/// more Commits, but a new generation is always right.
+/// Every collection after `read_at` makes it invalid, whatever was collected. Looking into what was condemned would
+/// allow more Commits, but a new generation is always right.
 pub(super) fn validate_commit(point: Option<&PointId>, read_at: u64, log: &Summed) -> Verdict {
     if point.is_some_and(|id| log.point(id).is_some()) {
         return Verdict::Committed;
@@ -38,8 +38,8 @@ pub(super) fn validate_commit(point: Option<&PointId>, read_at: u64, log: &Summe
     }
 }
 
-/// Those of the points that a Forget has to name: each once, and none that is forgotten already. `NoSuchPoint` for an id
-/// that the log does not have.
+/// Those of the points that a Forget has to name: each once, and none that is forgotten already. `NoSuchPoint` for an
+/// id that the log does not have.
 pub(super) fn validate_forget(points: &[PointId], log: &Summed) -> Result<Vec<PointId>, VaultError> {
     let mut fresh = Vec::new();
     for id in points {
@@ -51,8 +51,8 @@ pub(super) fn validate_forget(points: &[PointId], log: &Summed) -> Result<Vec<Po
     Ok(fresh)
 }
 
-/// Those of the points that an undo has to name: each once, and only forgotten ones. `TooLate` if the vault was collected
-/// since one of them was forgotten, because its packs may be gone.
+/// Those of the points that an undo has to name: each once, and only forgotten ones. `TooLate` if the vault was
+/// collected since one of them was forgotten, because its packs may be gone.
 pub(super) fn validate_undelete(points: &[PointId], log: &Summed) -> Result<Vec<PointId>, VaultError> {
     let mut back = Vec::new();
     for id in points {

@@ -148,8 +148,8 @@ fn own_errors() -> Vec<VaultError> {
         },
         VaultError::LogDamaged { reason: text() },
         VaultError::WrongPassphrase,
-        VaultError::WrongMachineKey(""),
-        VaultError::WrongRecoveryKey(""),
+        VaultError::WrongMachineKey,
+        VaultError::WrongRecoveryKey,
         VaultError::NoSlot {
             domain: text(),
             kind: "machine",
@@ -230,7 +230,7 @@ fn a_store_away_or_refusing_or_full_is_not_called_damaged() {
     );
     assert_eq!(
         VaultError::from(CredentialsError::Expired(Timestamp::UNIX_EPOCH)).kind(),
-        Kind::Refused
+        Kind::BadCredentials
     );
     assert_eq!(VaultError::from(SlotError::Damaged("")).kind(), Kind::Damaged);
 }

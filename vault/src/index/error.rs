@@ -67,8 +67,8 @@ impl IndexError {
             Self::Busy { .. } => "wait for the other job: `lockstone jobs list` shows it",
             Self::Full { .. } => "free space there, or move the cache with `lockstone cache move DIR`",
             Self::Shortage { .. } => {
-                "raise the limit of open files (`ulimit -n`, or `LimitNOFILE=` of the service) or free memory, then run \
-                 the same command again"
+                "raise the limit of open files (`ulimit -n`, or `LimitNOFILE=` of the service) or free memory, then \
+                 run the same command again"
             }
             Self::Io { .. } => "check who owns the cache folder and which user runs this program",
             Self::Corrupt { .. } => "run the command again: the cache is rebuilt from the vault",

@@ -1,10 +1,11 @@
-//! The journal's file: the files that an unfinished backup has read. It is needed only after an interruption, so records are
-//! appended to a plain file, which costs one copy. In the database they would cost a write-ahead log, a sorted buffer and a
-//! table as well. The run after an interruption moves them into the database first (`Index::journal_load`).
+//! The journal's file: the files that an unfinished backup has read. It is needed only after an interruption, so
+//! records are appended to a plain file, which costs one copy. In the database they would cost a write-ahead log, a
+//! sorted buffer and a table as well. The run after an interruption moves them into the database first
+//! (`Index::journal_load`).
 //!
-//! A record is `length | check | key length | key | value`: the number of bytes after the check (u32), the first 8 bytes of
-//! their BLAKE3 hash, and the length of the key (u16). Numbers are little-endian. The first record that is not whole ends
-//! the journal: it was being written when the machine went down.
+//! A record is `length | check | key length | key | value`: the number of bytes after the check (u32), the first 8
+//! bytes of their BLAKE3 hash, and the length of the key (u16). Numbers are little-endian. The first record that is not
+//! whole ends the journal: it was being written when the machine went down.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufReader, ErrorKind, Read, Write};

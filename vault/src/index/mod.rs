@@ -1,5 +1,6 @@
 //! The index: a RocksDB in the cache folder. It says where chunks are, and keeps what would be slow to fetch again: log
-//! entries, tree pages, and the journal of an unfinished backup. `Domain` opens it; Dedup, the Cataloguer and restore ask it.
+//! entries, tree pages, and the journal of an unfinished backup. `Domain` opens it; Dedup, the Cataloguer and restore
+//! ask it.
 //!
 //! # Consistency
 //! The index is a cache of one vault, one domain and one generation of its own layout. If any of these differs, or the
@@ -170,9 +171,9 @@ impl Index {
         records::read_members(&value).ok_or_else(|| self.corrupt("a frame's chunks"))
     }
 
-    /// Adds packs and their chunks, and notes that these segments are loaded. Each pack is added whole or not at all. The
-    /// segments are noted last, so that they are loaded again after a crash. Known packs are skipped. The entries must come
-    /// from `decode_segment` or from this process.
+    /// Adds packs and their chunks, and notes that these segments are loaded. Each pack is added whole or not at all.
+    /// The segments are noted last, so that they are loaded again after a crash. Known packs are skipped. The entries
+    /// must come from `decode_segment` or from this process.
     pub fn add_packs(&self, packs: &[PackEntry], segments: &[SegmentId]) -> Result<()> {
         let mut next = self.next_pack.lock().unwrap_or_else(PoisonError::into_inner);
         let (chunk_family, pack_family, meta) = (self.family(CHUNKS)?, self.family(PACKS)?, self.family(META)?);

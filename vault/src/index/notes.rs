@@ -17,7 +17,8 @@ impl From<std::io::Error> for Loading {
 }
 
 impl Index {
-    /// Appends all records to the journal, or none. Keys begin with `/`. The records can be asked for after `journal_load`.
+    /// Appends all records to the journal, or none. Keys begin with `/`. The records can be asked for after
+    /// `journal_load`.
     pub fn journal_add<K: AsRef<[u8]>, V: AsRef<[u8]>>(&self, records: &[(K, V)]) -> Result<()> {
         self.journal.append(records).map_err(|error| self.unreadable(&error))
     }

@@ -1,10 +1,10 @@
 //! Opening the index: whether it belongs to this vault and domain, whether it is whole, and what happens if not.
 //!
-//! RocksDB notices damage to its manifest when it opens. It notices damage to a table only when it reads the damaged block,
-//! which may be in the middle of a job. Tables are never changed after they are written. So when the index is closed, the
-//! name, length and time of each table are noted in `index.files`. A table that no longer matches was changed from outside,
-//! and the index is dropped before anything relies on it. Damage that is found later leaves the file `index.corrupt`, which
-//! has the same effect at the next opening.
+//! RocksDB notices damage to its manifest when it opens. It notices damage to a table only when it reads the damaged
+//! block, which may be in the middle of a job. Tables are never changed after they are written. So when the index is
+//! closed, the name, length and time of each table are noted in `index.files`. A table that no longer matches was
+//! changed from outside, and the index is dropped before anything relies on it. Damage that is found later leaves the
+//! file `index.corrupt`, which has the same effect at the next opening.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -64,9 +64,9 @@ impl Drop for Closing {
 }
 
 impl Index {
-    /// Opens the index of that vault and domain in the cache folder `folder`, which is made if it is missing. RocksDB's own
-    /// files lie in `folder/index`. An index that is corrupted, or belongs to another vault or domain, is deleted and made
-    /// anew. `Busy` if it is open in another process or job: then nothing is deleted.
+    /// Opens the index of that vault and domain in the cache folder `folder`, which is made if it is missing. RocksDB's
+    /// own files lie in `folder/index`. An index that is corrupted, or belongs to another vault or domain, is deleted
+    /// and made anew. `Busy` if it is open in another process or job: then nothing is deleted.
     pub fn open(folder: &Path, vault: VaultId, domain: DomainId) -> Result<(Self, Opened), IndexError> {
         let text = folder.to_string_lossy().into_owned();
         let failed = |error: io::Error| IndexError::io(&text, &error);

@@ -8,8 +8,8 @@ use super::places::PackInfo;
 /// At most this many packs are kept in each of the two generations.
 const PACKS_KEPT: usize = 512;
 
-/// Two generations of decoded packs. A pack that is used moves to the young one; the old one is dropped when the young one
-/// is full.
+/// Two generations of decoded packs. A pack that is used moves to the young one; the old one is dropped when the young
+/// one is full.
 #[derive(Default)]
 pub(super) struct PackCache {
     young: HashMap<u32, Arc<PackInfo>>,

@@ -1,5 +1,6 @@
 //! How the index encodes its keys and values. They are private to this machine and to one generation of the cache
-//! (`GENERATION`). Values have fixed lengths and are little endian. Keys that are numbers are big endian, so that they sort.
+//! (`GENERATION`). Values have fixed lengths and are little endian. Keys that are numbers are big endian, so that they
+//! sort.
 
 use bytes::Bytes;
 use lockstone_proto::ids::{ChunkId, PackId};

@@ -1,8 +1,8 @@
-//! Tests of the index: what goes in comes out, and whatever happens to the cache folder ends in a usable index.
+//! Tests of the index: it returns what was added, and after any harm to the cache folder it can be used again.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
 use lockstone_proto::ids::{DomainId, VaultId};
-use lockstone_proto::vault::{Frame, PackDirectory};
+use lockstone_proto::vault::{Codec, Frame, PackDirectory};
 
 use super::*;
 
@@ -266,7 +266,7 @@ fn damage_of_any_file_ends_in_a_usable_index() {
             }
         }
     }
-    // The folder itself may be something else.
+    // The folder itself may be a file.
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("index"), "not a folder").unwrap();
     let (_, opened) = open(folder.path());

@@ -176,8 +176,8 @@ fn body_key(keys: &Keys, n: u64, nonce: &[u8; NONCE_LEN]) -> SealKey {
 }
 
 impl PlainEntry {
-    /// Reads the object at position `n`, without looking at the entry before it. `servers` is `None` if the signature was
-    /// checked before, as for entries in the local cache.
+    /// Reads the object at position `n`, without looking at the entry before it. `servers` is `None` if the signature
+    /// was checked before, as for entries in the local cache.
     pub(crate) fn read(domain: DomainId, n: u64, object: &Bytes, servers: Option<&Servers>) -> Result<Self, LogBroken> {
         if object.len() as u64 > LOG_ENTRY_MAX {
             return Err(LogBroken::Malformed("it is too long"));
@@ -188,8 +188,8 @@ impl PlainEntry {
         }
         check_counts(&signed.record)?;
         let record = LogRecord::decode(signed.record.clone()).map_err(Malformed::from)?;
-        let server =
-            ServerId::try_from(record.server_id.as_ref()).map_err(|_| LogBroken::Malformed("its server is no id"))?;
+        let server = ServerId::try_from(record.server_id.as_ref())
+            .map_err(|_| LogBroken::Malformed("its server is not an id"))?;
         if let Some(servers) = servers {
             let known = servers.get(server).filter(|known| known.domain == domain);
             let known = known.ok_or(LogBroken::UnknownServer(server))?;
@@ -370,7 +370,7 @@ fn check_commit(body: &CommitBody, n: u64) -> Result<(), LogBroken> {
     }
     // An empty source has no page.
     if !body.root.is_empty() && body.root.len() != ChunkId::LEN {
-        return Err(LogBroken::Body("its root is no id"));
+        return Err(LogBroken::Body("its root is not an id"));
     }
     if body.index_position >= n {
         return Err(LogBroken::Body("it was read from an entry that comes behind it"));

@@ -1,8 +1,8 @@
-//! The pin: the last log entry this machine has seen, in a small file outside the cache folder. It shows that a vault was set
-//! back even after the cache was deleted.
+//! The pin: the last log entry this machine has seen, in a small file outside the cache folder. It shows that a vault
+//! was set back even after the cache was deleted.
 //!
-//! The file is one line of text: `lockstone log pin 1 <domain> <n> <hash>`. A pin that cannot be read is ignored: it only adds
-//! safety and must not prevent restores.
+//! The file is one line of text: `lockstone log pin 1 <domain> <n> <hash>`. A pin that cannot be read is ignored: it
+//! only adds safety and must not prevent restores.
 
 use std::fs;
 use std::io::{self, Write};

@@ -1,5 +1,5 @@
-//! Reads a domain's log from a store, position by position. The end of the log is the first position without an object; a
-//! listing never decides that. A listing only shows whether there are entries after a gap. Then the gap is damage.
+//! Reads a domain's log from a store, position by position. The end of the log is the first position without an object;
+//! a listing never decides that. A listing only shows whether there are entries after a gap. Then the gap is damage.
 
 use std::collections::VecDeque;
 
@@ -151,8 +151,8 @@ pub(crate) fn damage_between(domain: DomainId, first: u64, last: u64, reason: &s
     )
 }
 
-/// The operator's view: all points of a domain, read without its passphrase. Damaged entries are reported and skipped. The
-/// registration of a server that is not known yet is looked for.
+/// The operator's view: all points of a domain, read without its passphrase. Damaged entries are reported and skipped.
+/// The registration of a server that is not known yet is looked for.
 pub(crate) async fn overview(
     store: &Store,
     pin: &VaultPin,

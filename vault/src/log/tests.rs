@@ -1,4 +1,4 @@
-//! Tests of log entries: what is believed, and that nothing else is.
+//! Tests of log entries: which entries are valid, and that no others are.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
 use bytes::Bytes;
@@ -43,7 +43,7 @@ fn write(previous: &LogHead, nonce: u8, body: &Body) -> Bytes {
     seal(&keys(), previous, parts(&key(), &[nonce; 16], body)).unwrap()
 }
 
-/// Believes the object after `previous`, or says why not. The rules stand at the top of `log`.
+/// The entry in the object after `previous`, or why it is not valid. The rules are at the top of `log`.
 fn validate_next(keys: &Keys, servers: &Servers, previous: &LogHead, object: &Bytes) -> Result<Entry, LogBroken> {
     let plain = PlainEntry::read(keys.domain(), previous.n + 1, object, Some(servers))?;
     chain(previous, &plain)?;
@@ -85,6 +85,7 @@ fn commit(point: u8) -> Body {
         index_position: 0,
         parents: vec![vec![8; 16].into()],
         warnings: 3,
+        root_folder: None,
     };
     Body::Commit(Box::new(summary(point)), Box::new(body))
 }
@@ -227,7 +228,7 @@ fn an_entry_that_breaks_the_rules_is_refused_although_it_is_signed() {
     let newer = resigned(&object, |record| record.version = 2);
     assert_eq!(validate(&LogHead::START, &newer), Err(LogBroken::Version(2)));
 
-    // Nor does the writer write such things.
+    // The writer refuses to write such entries, too.
     for body in [
         Body::Segments(vec![]),
         Body::Forget(vec![]),
@@ -250,7 +251,7 @@ fn an_entry_that_breaks_the_rules_is_refused_although_it_is_signed() {
 
 #[test]
 fn two_writers_of_one_position_never_share_a_key() {
-    // The same body under two nonces: were the key the same, so would be the sealed bytes.
+    // The same body with two nonces. With equal keys the sealed bytes would be equal.
     let sealed = |nonce| {
         let signed = SignedEntry::decode(write(&LogHead::START, nonce, &commit(1))).unwrap();
         LogRecord::decode(signed.record).unwrap().sealed

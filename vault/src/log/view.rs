@@ -61,8 +61,8 @@ pub struct LogView {
     pub points: Vec<Point>,
     /// The damage to the log, registrations and segments.
     pub damage: Vec<Damage>,
-    /// Whether the log itself is damaged: entries are missing or not valid. Then the view has the points of the entries that
-    /// could be read, and nothing may be appended.
+    /// Whether the log itself is damaged: entries are missing or not valid. Then the view has the points of the entries
+    /// that could be read, and nothing may be appended.
     pub log_damaged: bool,
 }
 
@@ -99,7 +99,8 @@ pub(crate) struct Summed {
 }
 
 impl Summed {
-    /// Adds the next entry. An entry that repeats a point's id changes nothing: ids are random, so the same server wrote both.
+    /// Adds the next entry. An entry that repeats a point's id changes nothing: ids are random, so the same server
+    /// wrote both.
     pub(crate) fn add(&mut self, entry: &Entry) {
         match &entry.body {
             Body::Commit(summary, body) => {

@@ -1,6 +1,6 @@
-//! Compression of frames, before they are sealed and after they are opened. A frame is compressed with zstd, or stored as it is
-//! if zstd saves less than 3 %. Each worker of the pipeline keeps one `Compressor` or `Decompressor` for all frames, because
-//! making a zstd context costs more than compressing a small frame.
+//! Compression of frames, before they are sealed and after they are opened. A frame is compressed with zstd, or stored
+//! as it is if zstd saves less than 3 %. Each worker of the pipeline keeps one `Compressor` or `Decompressor` for all
+//! frames, because making a zstd context costs more than compressing a small frame.
 //!
 //! A payload of codec `Zstd` is exactly one zstd frame without dictionary, checksum (the seal is stronger) or content
 //! size (the directory has it, and the seal covers it).
@@ -12,9 +12,9 @@ use zstd::zstd_safe::{self, CCtx, CParameter, DCtx, ErrorCode};
 /// The default zstd level for new frames.
 pub const DEFAULT_LEVEL: i32 = 3;
 
-/// The sizes of the match finder's tables at level 3: half and a quarter of zstd's own. With a frame of 1 MiB, the tables, the
-/// input and the output then fit a core's L2 cache. That is a tenth faster on source text, for 0.8 % more bytes
-/// (docs/performance.md).
+/// The sizes of the match finder's tables at level 3: half and a quarter of zstd's own. With a frame of 1 MiB, the
+/// tables, the input and the output then fit a core's L2 cache. That is a tenth faster on source text, for 0.8 % more
+/// bytes (docs/performance.md).
 const SMALLER_TABLES: [CParameter; 2] = [CParameter::HashLog(16), CParameter::ChainLog(14)];
 
 /// Frames shorter than this are compressed without taking samples first.
@@ -81,9 +81,9 @@ impl Compressor {
         })
     }
 
-    /// Replaces the content of `out` with the payload of a frame of these raw bytes, and leaves room for the seal's tag. `out`
-    /// gets no more capacity than that, because it stays in memory until it is uploaded. Refuses an empty frame and one of
-    /// more than `FRAME_MAX_RAW` bytes.
+    /// Replaces the content of `out` with the payload of a frame of these raw bytes, and leaves room for the seal's
+    /// tag. `out` gets no more capacity than that, because it stays in memory until it is uploaded. Refuses an empty
+    /// frame and one of more than `FRAME_MAX_RAW` bytes.
     pub fn compress(&mut self, raw: &[u8], out: &mut Vec<u8>) -> Result<Codec, FrameBroken> {
         out.clear();
         let (payload, codec) = self.compress_here(raw)?;
@@ -92,7 +92,8 @@ impl Compressor {
         Ok(codec)
     }
 
-    /// Like [`compress`](Self::compress), but leaves the payload in the compressor's own buffer and returns a slice of it.
+    /// Like [`compress`](Self::compress), but leaves the payload in the compressor's own buffer and returns a slice of
+    /// it.
     pub fn compress_here<'a>(&'a mut self, raw: &'a [u8]) -> Result<(&'a [u8], Codec), FrameBroken> {
         if raw.is_empty() || raw.len() > FRAME_MAX_RAW {
             return Err(FrameBroken::Length { raw_len: raw.len() });
@@ -115,8 +116,8 @@ impl Compressor {
         })
     }
 
-    /// Whether samples from all parts of the frame do not compress, as in media files, archives and encrypted volumes. zstd
-    /// would need ten times as long to find that out.
+    /// Whether samples from all parts of the frame do not compress, as in media files, archives and encrypted volumes.
+    /// zstd would need ten times as long to find that out.
     fn is_hopeless(&mut self, raw: &[u8]) -> bool {
         if raw.len() < SAMPLE_FROM {
             return false;

@@ -10,9 +10,9 @@
 //!          AAD = version u32 LE ‖ domain (16) ‖ kind u8 ‖ pack id (32) ‖ where the frames end, u64 LE
 //! ```
 //!
-//! Each pack has its own key, derived from its random id, so ordinals can be nonces. Promise: what opens here was sealed for
-//! this place in this pack of this domain. A directory that opens keeps the rules of `check_directory`, so callers may add up
-//! its lengths and index by them.
+//! Each pack has its own key, derived from its random id, so ordinals can be nonces. Promise: what opens here was
+//! sealed for this place in this pack of this domain. A directory that opens keeps the rules of `check_directory`, so
+//! callers may add up its lengths and index by them.
 
 pub mod frame;
 pub mod segment;
@@ -128,8 +128,8 @@ impl PackSeal {
         }
     }
 
-    /// The pack that begins with this header. Checks all of it: magic, version, kind, and that the commitment belongs to the
-    /// key that this domain derives from the pack's id.
+    /// The pack that begins with this header. Checks all of it: magic, version, kind, and that the commitment belongs
+    /// to the key that this domain derives from the pack's id.
     pub fn from_header(keys: &Keys, header: &[u8]) -> Result<Self, PackBroken> {
         let header: &[u8; HEADER_LEN] = header
             .get(..HEADER_LEN)
@@ -211,7 +211,8 @@ impl PackSeal {
         Ok(())
     }
 
-    /// Opens a frame in place that lies in a larger buffer, as when one range read fetched several. Returns the payload.
+    /// Opens a frame in place that lies in a larger buffer, as when one range read fetched several. Returns the
+    /// payload.
     pub fn open_frame_slice<'a>(&self, at: FramePosition, sealed: &'a mut [u8]) -> Result<&'a mut [u8], PackBroken> {
         self.key
             .open_slice(u64::from(at.ordinal), &self.frame_aad(at), sealed)
@@ -219,8 +220,8 @@ impl PackSeal {
     }
 
     /// The end of the object: the sealed directory, padded so that the whole pack has a Padmé length, and its length.
-    /// `body_len` is the length of header and frames, bytes. Refuses a directory that a reader would refuse. Also opens the
-    /// result with a second implementation of the seal, which finds errors of this machine's processor or library.
+    /// `body_len` is the length of header and frames, bytes. Refuses a directory that a reader would refuse. Also opens
+    /// the result with a second implementation of the seal, which finds errors of this machine's processor or library.
     pub fn seal_directory(&self, directory: &PackDirectory, body_len: u64) -> Result<Vec<u8>, PackBroken> {
         check_directory(directory, body_len)?;
         let encoded_len = directory.encoded_len();
@@ -244,8 +245,8 @@ impl PackSeal {
         Ok(tail)
     }
 
-    /// Opens the sealed directory (without the length after it) of a pack whose frames end at `frames_end`. The result keeps
-    /// the rules of `check_directory`, and its sealed lengths add up to `frames_end`.
+    /// Opens the sealed directory (without the length after it) of a pack whose frames end at `frames_end`. The result
+    /// keeps the rules of `check_directory`, and its sealed lengths add up to `frames_end`.
     pub fn open_directory(&self, tail: &[u8], frames_end: u64) -> Result<PackDirectory, PackBroken> {
         if tail.len() > DIRECTORY_MAX {
             return Err(PackBroken::Malformed("is too long"));
@@ -321,9 +322,9 @@ impl PackSeal {
     }
 }
 
-/// The length to which an object of `len` bytes is padded, so that its length reveals little: Padmé, from "Reducing Metadata
-/// Leakage from Encrypted Files and Communication with PURBs" (Nikitin and others, PoPETs 2019), section 4. It adds at most
-/// 12 %, and less to larger objects.
+/// The length to which an object of `len` bytes is padded, so that its length reveals little: Padmé, from "Reducing
+/// Metadata Leakage from Encrypted Files and Communication with PURBs" (Nikitin and others, PoPETs 2019), section 4. It
+/// adds at most 12 %, and less to larger objects.
 #[must_use]
 pub fn padme(len: u64) -> u64 {
     if len < 2 {
@@ -336,8 +337,8 @@ pub fn padme(len: u64) -> u64 {
     len.checked_add(mask).map_or(len, |len| len & !mask)
 }
 
-/// The length of the sealed directory, from the last four bytes of a pack of `pack_len` bytes. The directory ends before
-/// those four bytes. The frames end where it begins.
+/// The length of the sealed directory, from the last four bytes of a pack of `pack_len` bytes. The directory ends
+/// before those four bytes. The frames end where it begins.
 pub fn read_directory_len(last4: [u8; 4], pack_len: u64) -> Result<usize, PackBroken> {
     let found = u32::from_le_bytes(last4);
     let fits = HEADER_LEN as u64 + u64::from(found) + LENGTH_LEN as u64 <= pack_len;

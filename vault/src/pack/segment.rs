@@ -1,5 +1,5 @@
-//! Segments: slices of the chunk index as objects. The Bookkeeper writes them, and `domain` reads them into the index. A
-//! log entry names each segment. A segment that no entry names does not count.
+//! Segments: slices of the chunk index as objects. The Bookkeeper writes them, and `domain` reads them into the index.
+//! A log entry names each segment. A segment that no entry names does not count.
 //!
 //! ```text
 //! header (80 bytes) │ AES-256-GCM of one zstd frame of an encoded Segment

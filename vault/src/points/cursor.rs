@@ -1,5 +1,5 @@
-//! A cursor in one folder: its entries in order, across all of its pages. It holds one page for each level, and none while it
-//! is parked.
+//! A cursor in one folder: its entries in order, across all of its pages. It holds one page for each level, and none
+//! while it is parked.
 
 use bytes::Bytes;
 use lockstone_proto::ids::ChunkId;
@@ -74,8 +74,8 @@ impl<'a> FolderCursor<'a> {
         }
     }
 
-    /// Moves the cursor so that `next` returns the first entry whose name is not before `name`. Reads only the pages that lead
-    /// to it.
+    /// Moves the cursor so that `next` returns the first entry whose name is not before `name`. Reads only the pages
+    /// that lead to it.
     pub async fn seek(&mut self, name: &[u8]) -> Result<(), VaultError> {
         self.stack.clear();
         self.state = if self.top.is_some() { State::Start } else { State::Open };
@@ -112,8 +112,8 @@ impl<'a> FolderCursor<'a> {
         }
     }
 
-    /// Passes over a page that could not be read because of damage. If that happened while a parked cursor went back to its
-    /// place, the rest of the folder is given up, because it is not known which pages follow.
+    /// Passes over a page that could not be read because of damage. If that happened while a parked cursor went back to
+    /// its place, the rest of the folder is given up, because it is not known which pages follow.
     pub(crate) fn pass_damage(&mut self) {
         if let State::Parked(_) = self.state {
             self.stack.clear();

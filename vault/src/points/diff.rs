@@ -1,4 +1,5 @@
-//! The differences between two trees. Pages with equal ids are not read, so the cost depends on the size of the difference.
+//! The differences between two trees. Pages with equal ids are not read, so the cost depends on the size of the
+//! difference.
 
 use std::cmp::Ordering;
 use std::ops::ControlFlow;
@@ -67,9 +68,9 @@ enum Next {
     Done,
 }
 
-/// Calls `each` for every difference until it breaks: in byte order of names, folders before their content. The content of
-/// added and removed folders is reported, too. Fields that only serve to detect changes (ctime, inode, device, links) are
-/// not compared.
+/// Calls `each` for every difference until it breaks: in byte order of names, folders before their content. The content
+/// of added and removed folders is reported, too. Fields that only serve to detect changes (ctime, inode, device,
+/// links) are not compared.
 pub async fn diff(first: Side<'_>, second: Side<'_>, each: &mut OnChange<'_>) -> Result<(), VaultError> {
     if first.1 == second.1 {
         return Ok(());

@@ -1,8 +1,8 @@
-//! One file's content, read back from its entry: which bytes of the file are which chunk, in the order of the file. Restore,
-//! comparison, verification and a mount all read it here.
+//! One file's content, read back from its entry: which bytes of the file are which chunk, in the order of the file.
+//! Restore, comparison, verification and a mount all read it here.
 //!
-//! Most files have one list of chunks, which stands in their entry and needs no read of the vault. Larger files have nested
-//! lists. They are opened one after another as the reader reaches them, so memory does not grow with the file.
+//! Most files have one list of chunks, which stands in their entry and needs no read of the vault. Larger files have
+//! nested lists. They are opened one after another as the reader reaches them, so memory does not grow with the file.
 
 use std::borrow::Cow;
 

@@ -1,8 +1,8 @@
-//! Recovery points: finding the one that is meant, and reading what is in it. Used by the commands that list, search and
-//! compare points, by restore and by `check`.
+//! Recovery points: finding the one that is meant, and reading what is in it. Used by the commands that list, search
+//! and compare points, by restore and by `check`.
 //!
-//! A point's root is the folder `/`. The code here reads trees page by page, in byte order of names. Its memory grows neither
-//! with the size of a folder nor with the depth of a tree. Paths are absolute raw bytes, `/a/b`.
+//! A point's root is the folder `/`. The code here reads trees page by page, in byte order of names. Its memory grows
+//! neither with the size of a folder nor with the depth of a tree. Paths are absolute raw bytes, `/a/b`.
 
 mod cursor;
 mod diff;

@@ -1,4 +1,4 @@
-//! Tests of recovery points: which one is meant, and trees against a plain model: a sorted map of paths.
+//! Tests of recovery points: finding the one that is meant, and comparing trees with a model, a sorted map of paths.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
 use std::collections::{BTreeMap, HashMap, HashSet};

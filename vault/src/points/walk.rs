@@ -60,7 +60,8 @@ impl<'a> TreeWalk<'a> {
         }
     }
 
-    /// The next step; `None` at the end. An error is never damage to the tree. After an error, `next` can be called again.
+    /// The next step; `None` at the end. An error is never damage to the tree. After an error, `next` can be called
+    /// again.
     pub async fn next(&mut self) -> Result<Option<Walked>, VaultError> {
         if let Some(top) = self.enter.take() {
             if self.open.len() >= TREE_MAX_DEPTH || self.path.len() > PATH_MAX {

@@ -1,6 +1,6 @@
-//! The bodies of requests and answers. A paced body is cut into pieces of the length that the pace asks for; any other body
-//! goes as it is. `Watch` notes when a body last moved, and tells a body that the pace holds from one that the other side
-//! does not take or does not send.
+//! The bodies of requests and answers. A paced body is cut into pieces of the length that the pace asks for; any other
+//! body goes as it is. `Watch` notes when a body last moved, and tells a body that the pace holds from one that the
+//! other side does not take or does not send.
 
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -14,7 +14,7 @@ use http_body::{Body, Frame, SizeHint};
 use tokio::time::{Instant, Sleep, sleep};
 
 use super::fault::WireFault;
-use super::pace::{Way, WirePace};
+use super::pace::{Direction, LinePace};
 
 /// When a body last moved.
 #[derive(Debug)]
@@ -60,8 +60,8 @@ impl Watch {
 /// A body that is sent or received at a pace.
 pub(super) struct Paced<B> {
     inner: B,
-    way: Way,
-    pace: Arc<dyn WirePace>,
+    direction: Direction,
+    pace: Arc<dyn LinePace>,
     watch: Arc<Watch>,
     /// Taken from the inner body and not passed on yet.
     left: Bytes,
@@ -73,10 +73,16 @@ pub(super) struct Paced<B> {
 
 impl<B> Paced<B> {
     /// `credit` is how many bytes were already waited for.
-    pub(super) fn new(inner: B, way: Way, pace: Arc<dyn WirePace>, watch: Arc<Watch>, credit: usize) -> Self {
+    pub(super) fn new(
+        inner: B,
+        direction: Direction,
+        pace: Arc<dyn LinePace>,
+        watch: Arc<Watch>,
+        credit: usize,
+    ) -> Self {
         Self {
             inner,
-            way,
+            direction,
             pace,
             watch,
             left: Bytes::new(),
@@ -100,13 +106,16 @@ impl<B> Paced<B> {
                 self.credit -= len;
                 return Poll::Ready(self.left.split_to(len));
             }
-            let Some(piece) = self.pace.piece(self.way) else {
+            let Some(piece) = self.pace.piece(self.direction) else {
                 return Poll::Ready(std::mem::take(&mut self.left));
             };
             let len = piece.clamp(1, self.left.len());
-            let (pace, way) = (Arc::clone(&self.pace), self.way);
+            let (pace, direction) = (Arc::clone(&self.pace), self.direction);
             self.watch.hold(true);
-            self.waiting = Some((Mutex::new(Box::pin(async move { pace.bytes(way, len).await })), len));
+            self.waiting = Some((
+                Mutex::new(Box::pin(async move { pace.bytes(direction, len).await })),
+                len,
+            ));
         }
     }
 }
@@ -147,8 +156,8 @@ impl<B: Body<Data = Bytes> + Unpin> Body for Paced<B> {
     }
 }
 
-/// The body of an answer. It fails when the other side sends nothing for too long. Time in which no more bytes are asked
-/// for, as while the pace holds the body, does not count.
+/// The body of an answer. It fails when the other side sends nothing for too long. Time in which no more bytes are
+/// asked for, as while the pace holds the body, does not count.
 pub(super) struct Awaited<B> {
     inner: B,
     limit: Duration,

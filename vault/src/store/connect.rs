@@ -1,9 +1,9 @@
-//! The HTTP client that `object_store` uses. It is made here so that every body passes the pace, every wait has a limit, and
-//! every fault is classified where it happens (`fault`).
+//! The HTTP client that `object_store` uses. It is made here so that every body passes the pace, every wait has a
+//! limit, and every fault is classified where it happens (`fault`).
 //!
-//! One connection serves many requests, one after another. Redirects are not followed: a body that was sent cannot be sent
-//! again from here, and a redirect means that the bucket is in another region. Nothing is retried here either: `Retry`
-//! repeats whole operations.
+//! One connection serves many requests, one after another. Redirects are not followed: a body that was sent cannot be
+//! sent again from here, and a redirect means that the bucket is in another region. Nothing is retried here either:
+//! `Retry` repeats whole operations.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -21,16 +21,15 @@ use reqwest::Client;
 
 use super::StoreError;
 use super::body::{Awaited, Paced, Watch, stalled};
-use super::fault::Refusal;
-use super::fault::{Answer, WireFault, WireKind, no_answer};
-use super::pace::{Way, WirePace};
+use super::fault::{Answer, Refusal, WireFault, WireKind, no_answer};
+use super::pace::{Direction, LinePace};
 
 /// If no connection is made within this time, the store counts as not reached.
 const CONNECT_WITHIN: Duration = Duration::from_secs(20);
 /// The same limit for the metadata service of a cloud machine. It runs on the same host or not at all.
 const METADATA_WITHIN: Duration = Duration::from_secs(2);
-/// A body that does not move for this long, and is not held by the pace, has stalled. Bytes that were handed to the kernel
-/// count as moved, so a slow line has this time to take some MiB.
+/// A body that does not move for this long, and is not held by the pace, has stalled. Bytes that were handed to the
+/// kernel count as moved, so a slow line has this time to take some MiB.
 pub(super) const STALLED_AFTER: Duration = Duration::from_secs(120);
 /// If sent bytes are not acknowledged within this time, the connection counts as lost.
 const UNACKNOWLEDGED: Duration = Duration::from_secs(60);
@@ -46,15 +45,15 @@ const FIRST_BYTES: usize = 4096;
 pub(super) struct Connector {
     store: Client,
     metadata: Client,
-    pace: Arc<dyn WirePace>,
+    pace: Arc<dyn LinePace>,
 }
 
 impl Connector {
-    /// `ca_file`: certificates in PEM, trusted in addition to the system's. `proxies`: whether proxies of the environment are
-    /// used.
+    /// `ca_file`: certificates in PEM, trusted in addition to the system's. `proxies`: whether proxies of the
+    /// environment are used.
     pub(super) fn new(
         url: &str,
-        pace: Arc<dyn WirePace>,
+        pace: Arc<dyn LinePace>,
         ca_file: Option<&Path>,
         proxies: bool,
     ) -> Result<Self, StoreError> {
@@ -121,13 +120,14 @@ impl Connector {
         let (parts, body) = request.into_parts();
         let (upload, head) = (body.content_length(), parts.method == Method::HEAD);
         self.pace.request().await;
-        // The store may cut off requests that are under way when a pause begins. Requests that begin during a pause wait here.
-        let sent = self.first(Way::Up, upload).await;
+        // The store may cut off requests that are under way when a pause begins. Requests that begin during a pause
+        // wait here.
+        let sent = self.first(Direction::Up, upload).await;
         let wanted = if parts.method == Method::GET { FIRST_BYTES } else { 0 };
-        let received = self.first(Way::Down, wanted).await;
+        let received = self.first(Direction::Down, wanted).await;
 
         let watch = Arc::new(Watch::new());
-        let paced = Paced::new(body, Way::Up, Arc::clone(&self.pace), Arc::clone(&watch), sent);
+        let paced = Paced::new(body, Direction::Up, Arc::clone(&self.pace), Arc::clone(&watch), sent);
         let url = url_of(&parts.uri, &host)?;
         let mut asked = reqwest::Request::new(parts.method, url);
         *asked.headers_mut() = parts.headers;
@@ -144,16 +144,16 @@ impl Connector {
             let body = if head { Bytes::new() } else { text(body).await? };
             return sorted(Response::from_parts(parts, body));
         }
-        let paced = Paced::new(body, Way::Down, Arc::clone(&self.pace), watch, received);
+        let paced = Paced::new(body, Direction::Down, Arc::clone(&self.pace), watch, received);
         Ok(Response::from_parts(parts, HttpResponseBody::new(paced.map_err(wrap))))
     }
 
     /// Waits for the first piece of a body of `len` bytes. Returns how many bytes may go.
-    async fn first(&self, way: Way, len: usize) -> usize {
-        match self.pace.piece(way) {
+    async fn first(&self, direction: Direction, len: usize) -> usize {
+        match self.pace.piece(direction) {
             Some(piece) if len > 0 => {
                 let len = piece.clamp(1, len);
-                self.pace.bytes(way, len).await;
+                self.pace.bytes(direction, len).await;
                 len
             }
             _ => 0,

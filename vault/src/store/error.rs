@@ -177,7 +177,8 @@ impl StoreError {
             }
             Self::Refused { what, .. } => what.hint(),
             Self::BadSetting { .. } => {
-                "correct the store's variables, or `store.json` in the state folder: docs/operations.md lists all settings"
+                "correct the store's variables, or `store.json` in the state folder: docs/operations.md lists all \
+                 settings"
             }
             Self::Away { .. } => {
                 "check the store and the network, then run the same command again: it continues where it stopped; \
@@ -192,8 +193,8 @@ impl StoreError {
                 "free space in the vault or enlarge it, then run the same command again: it continues where it stopped"
             }
             Self::Shortage { .. } => {
-                "raise the limit of open files (`ulimit -n`, or `LimitNOFILE=` of the service) or free memory, then run \
-                 the same command again"
+                "raise the limit of open files (`ulimit -n`, or `LimitNOFILE=` of the service) or free memory, then \
+                 run the same command again"
             }
             Self::Unreachable { .. } => "check the connection to the vault, its endpoint and proxy, or the mount",
             Self::NotFound { .. } | Self::TooLarge { .. } | Self::Short { .. } => {

@@ -1,6 +1,6 @@
-//! What went wrong between this machine and an object store. The connector classifies each fault once, where the answer is
-//! at hand, so that later code decides by a type and not by words. A `WireFault` travels inside `object_store::Error` as a
-//! source; `StoreError::sort` and the `Retry` decorator find it there.
+//! What went wrong between this machine and an object store. The connector classifies each fault once, where the answer
+//! is at hand, so that later code decides by a type and not by words. A `WireFault` travels inside
+//! `object_store::Error` as a source; `StoreError::sort` and the `Retry` decorator find it there.
 
 use std::error::Error;
 use std::fmt;
@@ -66,15 +66,15 @@ impl Refusal {
                  `AZURE_STORAGE_ACCOUNT_KEY`, to keys that this store accepts"
             }
             Self::NotAllowed => {
-                "the keys must be allowed to list, read and create below the vault's prefix, and for collecting to delete: \
-                 docs/operations.md has the policies"
+                "the keys must be allowed to list, read and create below the vault's prefix, and for collecting to \
+                 delete: docs/operations.md has the policies"
             }
             Self::Clock => "set this machine's clock (`timedatectl set-ntp true`), then run the command again",
             Self::NoBucket => "correct the URL or the endpoint, or make the bucket with the store's own tools",
             Self::Region => "set `AWS_REGION` to the region of the bucket",
             Self::Tls => {
-                "check that the endpoint is https, its name and its certificate; `SSL_CERT_FILE` or `AWS_CA_BUNDLE` names \
-                 certificates to trust"
+                "check that the endpoint is https, its name and its certificate; `SSL_CERT_FILE` or `AWS_CA_BUNDLE` \
+                 names certificates to trust"
             }
             Self::Proxy => "correct `HTTPS_PROXY` or `HTTP_PROXY`, or name the store in `NO_PROXY`",
         }
@@ -92,7 +92,8 @@ pub(crate) struct WireFault {
 /// What a fault means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum WireKind {
-    /// May pass: the store was not reached, is overloaded, or the connection broke. With the pause that the store asked for.
+    /// May pass: the store was not reached, is overloaded, or the connection broke. With the pause that the store asked
+    /// for.
     Passing(Option<Duration>),
     /// Tried for this long without success.
     Away(Duration),
@@ -167,8 +168,8 @@ impl Answer<'_> {
         cut(format!("{said} (HTTP {})", self.status.as_u16()).trim())
     }
 
-    /// The fault that the answer means. `None` for ordinary answers that `object_store` understands by their status: not
-    /// found, already there, not changed, out of range.
+    /// The fault that the answer means. `None` for ordinary answers that `object_store` understands by their status:
+    /// not found, already there, not changed, out of range.
     pub(super) fn fault(&self) -> Option<WireFault> {
         let kind = self.kind_by_code().or_else(|| self.kind_by_status())?;
         let mut reason = self.words();

@@ -1,13 +1,14 @@
 //! A store in a folder. `LocalFileSystem` names, writes and lists the objects; this decorator adds two things:
 //!
-//! * **Ranges are read into reused buffers.** A restore reads most of a vault through here, some MiB at a time. In fresh memory
-//!   each read costs a thousand page faults, which takes longer than the read itself.
-//! * **Bytes keep the pace.** A vault in a folder is often a network mount. If there is a limit, objects are written and ranges
-//!   are read piece by piece, each when the pace allows it. The file system may still hold what was written and send it later.
-//!   Objects of only a few pieces, and objects that replace another, wait for all of their bytes first and are written at once.
+//! * **Ranges are read into reused buffers.** A restore reads most of a vault through here, some MiB at a time. In
+//!   fresh memory each read costs a thousand page faults, which takes longer than the read itself.
+//! * **Bytes keep the pace.** A vault in a folder is often a network mount. If there is a limit, objects are written
+//!   and ranges are read piece by piece, each when the pace allows it. The file system may still hold what was written
+//!   and send it later. Objects of only a few pieces, and objects that replace another, wait for all of their bytes
+//!   first and are written at once.
 //!
-//! An object that is written piece by piece is staged under the name that `LocalFileSystem` uses for staging, which listings
-//! leave out. Then it is linked to its own name, which never replaces anything.
+//! An object that is written piece by piece is staged under the name that `LocalFileSystem` uses for staging, which
+//! listings leave out. Then it is linked to its own name, which never replaces anything.
 
 use std::fmt;
 use std::fs::File;
@@ -27,7 +28,7 @@ use object_store::{
     PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
 };
 
-use super::pace::{Way, WirePace};
+use super::pace::{Direction, LinePace};
 use crate::buffers::{Pool, Pooled};
 
 /// Shorter ranges are read without a buffer of the pool.
@@ -41,11 +42,11 @@ const BUFFERS: usize = 32 * 1024 * 1024;
 pub(super) struct Local {
     inner: LocalFileSystem,
     pool: Pool,
-    pace: Arc<dyn WirePace>,
+    pace: Arc<dyn LinePace>,
 }
 
 impl Local {
-    pub(super) fn new(inner: LocalFileSystem, pace: Arc<dyn WirePace>) -> Self {
+    pub(super) fn new(inner: LocalFileSystem, pace: Arc<dyn LinePace>) -> Self {
         let pool = Pool::new(BUFFERS);
         Self { inner, pool, pace }
     }
@@ -54,15 +55,15 @@ impl Local {
     async fn read(&self, location: &Path, range: Range<u64>) -> Option<Bytes> {
         let path = self.inner.path_to_filesystem(location).ok()?;
         let buffer = self.pool.take(usize::try_from(range.end - range.start).ok()?);
-        if self.pace.piece(Way::Down).is_none() {
+        if self.pace.piece(Direction::Down).is_none() {
             return aside(move || read_all(&path, range, buffer)).await.ok();
         }
         let mut file = aside(move || File::open(path)).await.ok()?;
         let (mut at, mut buffer) = (range.start, buffer);
         while at < range.end {
-            let piece = self.pace.piece(Way::Down).map_or(u64::MAX, |piece| piece as u64);
+            let piece = self.pace.piece(Direction::Down).map_or(u64::MAX, |piece| piece as u64);
             let len = usize::try_from(piece.clamp(1, range.end - at)).ok()?;
-            self.pace.bytes(Way::Down, len).await;
+            self.pace.bytes(Direction::Down, len).await;
             (file, buffer) = aside(move || {
                 file.read_exact_at(buffer.spare(len), at)?;
                 buffer.filled(len);
@@ -82,9 +83,13 @@ impl Local {
         for part in payload {
             let mut left = part;
             while !left.is_empty() {
-                let piece = self.pace.piece(Way::Up).unwrap_or(left.len()).clamp(1, left.len());
+                let piece = self
+                    .pace
+                    .piece(Direction::Up)
+                    .unwrap_or(left.len())
+                    .clamp(1, left.len());
                 let piece = left.split_to(piece);
-                self.pace.bytes(Way::Up, piece.len()).await;
+                self.pace.bytes(Direction::Up, piece.len()).await;
                 staged = aside(move || {
                     staged.file.write_all(&piece)?;
                     Ok(staged)
@@ -191,7 +196,7 @@ impl ObjectStore for Local {
     async fn put_opts(&self, location: &Path, payload: PutPayload, opts: PutOptions) -> Result<PutResult> {
         self.pace.request().await;
         let len = payload.content_length();
-        if let Some(piece) = self.pace.piece(Way::Up) {
+        if let Some(piece) = self.pace.piece(Direction::Up) {
             if opts.mode == PutMode::Create && len > piece {
                 let path = self.inner.path_to_filesystem(location)?;
                 let created = self.create(path, payload).await;
@@ -204,7 +209,7 @@ impl ObjectStore for Local {
                     Err(error) => Err(failed(location, error)),
                 };
             }
-            self.pace.bytes(Way::Up, len).await;
+            self.pace.bytes(Direction::Up, len).await;
         }
         self.inner.put_opts(location, payload, opts).await
     }
@@ -217,9 +222,9 @@ impl ObjectStore for Local {
         self.pace.request().await;
         let head = options.head;
         let got = self.inner.get_opts(location, options).await?;
-        if !head && self.pace.piece(Way::Down).is_some() {
+        if !head && self.pace.piece(Direction::Down).is_some() {
             let len = usize::try_from(got.range.end - got.range.start).unwrap_or(usize::MAX);
-            self.pace.bytes(Way::Down, len).await;
+            self.pace.bytes(Direction::Down, len).await;
         }
         Ok(got)
     }
@@ -233,8 +238,8 @@ impl ObjectStore for Local {
             return Ok(vec![bytes]);
         }
         let got = self.inner.get_ranges(location, ranges).await?;
-        if self.pace.piece(Way::Down).is_some() {
-            self.pace.bytes(Way::Down, got.iter().map(Bytes::len).sum()).await;
+        if self.pace.piece(Direction::Down).is_some() {
+            self.pace.bytes(Direction::Down, got.iter().map(Bytes::len).sum()).await;
         }
         Ok(got)
     }

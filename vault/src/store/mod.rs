@@ -1,9 +1,10 @@
-//! The store: objects by name, written once. All code that reads or writes a vault's objects goes through `Store`. Behind it
-//! is any `ObjectStore`, wrapped in as many decorators (`observe`, `retry`) as the caller wants.
+//! The store: objects by name, written once. All code that reads or writes a vault's objects goes through `Store`.
+//! Behind it is any `ObjectStore`, wrapped in as many decorators (`observe`, `retry`) as the caller wants.
 //!
-//! Promises: `create` never overwrites, and what it acknowledged is durable (a local store syncs the file and its folders). A
-//! read never allocates more than its caller allows. An error names the object and says whether a new attempt may help. Only
-//! `open_or_make` makes a missing vault folder. A folder that vanishes or is replaced while it is open is noticed.
+//! Promises: `create` never overwrites, and what it acknowledged is durable (a local store syncs the file and its
+//! folders). A read never allocates more than its caller allows. An error names the object and says whether a new
+//! attempt may help. Only `open_or_make` makes a missing vault folder. A folder that vanishes or is replaced while it
+//! is open is noticed.
 
 mod body;
 mod connect;
@@ -41,8 +42,8 @@ use retry::{Retry, RetryRule};
 pub enum Created {
     /// This call created the object, and it is durable.
     New,
-    /// An object of that name was there and was not changed. It may come from an earlier attempt of the same writer that
-    /// seemed to fail.
+    /// An object of that name was there and was not changed. It may come from an earlier attempt of the same writer
+    /// that seemed to fail.
     Exists,
 }
 
@@ -94,8 +95,9 @@ fn identity(path: &Path) -> std::io::Result<(u64, u64)> {
 }
 
 impl Store {
-    /// Opens the store of a vault URL: a path, `file:///dir`, `s3://bucket/prefix` or `az://container/prefix`. A folder must
-    /// be there; an object store is not contacted yet. Endpoint and keys come from the store's environment variables.
+    /// Opens the store of a vault URL: a path, `file:///dir`, `s3://bucket/prefix` or `az://container/prefix`. A folder
+    /// must be there; an object store is not contacted yet. Endpoint and keys come from the store's environment
+    /// variables.
     pub fn open(url: &str) -> Result<Self, StoreError> {
         Self::open_with(url, &StoreOptions::default())
     }
@@ -113,8 +115,8 @@ impl Store {
         }
     }
 
-    /// The same, but makes the folder (and those above it) if it is missing. Buckets and containers are never made: their
-    /// owner decides where they are and who may use them. Only for `vault create`.
+    /// The same, but makes the folder (and those above it) if it is missing. Buckets and containers are never made:
+    /// their owner decides where they are and who may use them. Only for `vault create`.
     pub fn open_or_make(url: &str, options: &StoreOptions) -> Result<Self, StoreError> {
         if let Place::Folder(path) = place(url)? {
             std::fs::create_dir_all(&path).map_err(|error| StoreError::from_io(url, &error))?;
@@ -133,7 +135,7 @@ impl Store {
         if !folder {
             return Err(StoreError::BadUrl {
                 url: url.to_owned(),
-                reason: "it is no folder",
+                reason: "it is not a folder",
             });
         }
         let path = std::fs::canonicalize(path).map_err(|error| StoreError::from_io(url, &error))?;

@@ -1,5 +1,6 @@
-//! Counting: what observers of a store are told, and the decorator `Metered` that tells them. Decorators are `ObjectStore`s
-//! themselves, so they stack in any order: `Metered` inside counts attempts, `Retry` around it repeats them.
+//! Counting: what observers of a store are told, and the decorator `Metered` that tells them. Decorators are
+//! `ObjectStore`s themselves, so they stack in any order: `Metered` inside counts attempts, `Retry` around it repeats
+//! them.
 
 pub use super::retry::{Retry, RetryRule};
 
@@ -85,8 +86,8 @@ impl Outcome {
     }
 }
 
-/// Is told of every operation of a `Metered` store and of every repetition of a `Retry`. It is called on the thread that ran
-/// the operation, so it must be quick.
+/// Is told of every operation of a `Metered` store and of every repetition of a `Retry`. It is called on the thread
+/// that ran the operation, so it must be quick.
 pub trait StoreObserver: fmt::Debug + Send + Sync + 'static {
     /// An operation ended after `seconds`. It wrote or read `bytes`.
     fn finished(&self, verb: Verb, outcome: Outcome, seconds: f64, bytes: u64);

@@ -6,13 +6,13 @@
 //! az://container/prefix           a container of Azure Blob Storage
 //! ```
 //!
-//! Settings have the names of the environment variables that `object_store` knows (`AWS_…`, `AZURE_…`). Settings that the
-//! environment does not have come from `StoreOptions::settings`, under the same names in lower case. With an endpoint the
-//! bucket stands in the path, and `http://` is allowed, because the user wrote it there.
+//! Settings have the names of the environment variables that `object_store` knows (`AWS_…`, `AZURE_…`). Settings that
+//! the environment does not have come from `StoreOptions::settings`, under the same names in lower case. With an
+//! endpoint the bucket stands in the path, and `http://` is allowed, because the user wrote it there.
 //!
-//! S3: uploads carry a SHA-256 that the store compares with what it received (the signature needs it anyway); buckets with
-//! object lock ask for one. `AWS_UNSIGNED_PAYLOAD` and `AWS_CHECKSUM_ALGORITHM` change that. Deletes go one by one, so that
-//! each has an answer of its own.
+//! S3: uploads carry a SHA-256 that the store compares with what it received (the signature needs it anyway); buckets
+//! with object lock ask for one. `AWS_UNSIGNED_PAYLOAD` and `AWS_CHECKSUM_ALGORITHM` change that. Deletes go one by
+//! one, so that each has an answer of its own.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -28,17 +28,17 @@ use object_store::{ObjectStore, RetryConfig};
 use super::StoreError;
 use super::connect::Connector;
 use super::fault::Refusal;
-use super::pace::{Unpaced, WirePace};
+use super::pace::{LinePace, Unpaced};
 
 /// What opening a store needs besides its URL.
 #[derive(Debug, Clone)]
 pub struct StoreOptions {
     /// When bytes may go.
-    pub pace: Arc<dyn WirePace>,
+    pub pace: Arc<dyn LinePace>,
     /// Settings that the environment does not have: names of environment variables in lower case (`aws_endpoint_url`).
     pub settings: BTreeMap<String, String>,
-    /// Whether settings and proxies of the environment are used; they take precedence over `settings`. `false` if `settings`
-    /// are complete.
+    /// Whether settings and proxies of the environment are used; they take precedence over `settings`. `false` if
+    /// `settings` are complete.
     pub environment: bool,
 }
 

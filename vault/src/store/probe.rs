@@ -1,6 +1,6 @@
-//! The probe: whether a store keeps the promises that a vault relies on. `vault create` runs it on the store it was given,
-//! because a vault is only safe on a store that creates an object only if there is none of that name. The tests have a longer
-//! suite of the same promises.
+//! The probe: whether a store keeps the promises that a vault relies on. `vault create` runs it on the store it was
+//! given, because a vault is only safe on a store that creates an object only if there is none of that name. The tests
+//! have a longer suite of the same promises.
 
 use bytes::Bytes;
 use futures::future::join_all;

@@ -1,5 +1,5 @@
-//! Repeats operations that failed with a transient error (`StoreError::is_transient`), until they succeed or patience ends.
-//! Pauses grow from attempt to attempt, with jitter, and are never shorter than the store asked for.
+//! Repeats operations that failed with a transient error (`StoreError::is_transient`), until they succeed or patience
+//! ends. Pauses grow from attempt to attempt, with jitter, and are never shorter than the store asked for.
 //!
 //! # Patience
 //! Patience is a time, not a count. A store that is away for minutes is waited for. When patience ends, the operation fails
@@ -75,7 +75,8 @@ impl Default for RetryRule {
 }
 
 impl RetryRule {
-    /// The pause after attempt `attempt` (from 1). It doubles with each attempt; `jitter` (0 to 1) takes up to half away.
+    /// The pause after attempt `attempt` (from 1). It doubles with each attempt; `jitter` (0 to 1) takes up to half
+    /// away.
     #[must_use]
     pub fn pause(&self, attempt: u32, jitter: f64) -> Duration {
         let doubled = self
@@ -208,7 +209,8 @@ impl Retry {
                     .into_error()),
                 }
             }
-            // Keys that may create but not overwrite (a SAS with `c` and without `w`) get this answer if the object exists.
+            // Keys that may create but not overwrite (a SAS with `c` and without `w`) get this answer if the object
+            // exists.
             Err(error) if is_not_allowed(location, &error) => match self.is_there(location, payload).await {
                 Ok(Some(true)) if unsure.load(Ordering::Relaxed) => Ok(ours()),
                 Ok(Some(_)) => Err(E::AlreadyExists {

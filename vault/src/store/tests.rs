@@ -1,4 +1,4 @@
-//! Tests of the store: the conformance suite on each store there is, and what only a local folder can do wrong.
+//! Tests of the store: the suite of promises on each kind of store, and faults that only a local folder can have.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
 use std::sync::Mutex;
@@ -69,7 +69,7 @@ fn a_folder_that_is_not_there_is_not_made() {
         Some(std::fs::canonicalize(&path).unwrap().as_path())
     );
 
-    // Nor when it vanishes while it is open, nor when another folder stands in its place.
+    // The folder is not made either when it vanishes while it is open, or when another folder takes its place.
     std::fs::remove_dir(&path).unwrap();
     let gone = block_on(store.create("a/b", Bytes::from_static(b"x"))).unwrap_err();
     assert!(gone.is_transient(), "{gone}");
@@ -130,7 +130,7 @@ fn errors_of_the_system_are_told_apart() {
     assert!(!sorted(Errno::NOSPC.raw_os_error()).is_transient());
 }
 
-/// Patient enough for whatever a test does, and no longer than a test may take.
+/// Patient enough for every test, but not longer than a test may take.
 const QUICK: RetryRule = RetryRule {
     first: Duration::from_millis(1),
     most: Duration::from_millis(2),
@@ -193,12 +193,12 @@ fn a_create_whose_answer_was_lost_is_ours_and_only_then() {
         assert_eq!(*block_on(store.get(name, 1 << 20)).unwrap(), *ours);
     }
 
-    // Nothing of ours was sent before: the same bytes are somebody else's.
+    // No attempt of this writer came before, so the same bytes are another writer's.
     assert_eq!(
         block_on(store.create("small", Bytes::from_static(b"ours"))),
         Ok(Created::Exists)
     );
-    // Somebody else was first, while we did not know whether we were.
+    // Another writer was first, and an attempt of this writer lost its answer.
     for theirs in [&b"longer"[..], b"same"] {
         let name = format!("raced/{}", theirs.len());
         block_on(store.create(&name, Bytes::from_static(theirs))).unwrap();
@@ -245,18 +245,18 @@ fn pauses_grow_to_a_limit() {
     assert_eq!(rule.pause(40, 0.0), Duration::from_millis(500));
 }
 
-/// Lets everything through in small pieces, and adds it up.
+/// A pace that asks for small pieces and adds up the bytes.
 #[derive(Debug, Default)]
 struct Counted(Mutex<[usize; 3]>);
 
 #[async_trait::async_trait]
-impl pace::WirePace for Counted {
-    fn piece(&self, _way: pace::Way) -> Option<usize> {
+impl pace::LinePace for Counted {
+    fn piece(&self, _direction: pace::Direction) -> Option<usize> {
         Some(1000)
     }
 
-    async fn bytes(&self, way: pace::Way, bytes: usize) {
-        self.0.lock().unwrap()[usize::from(way == pace::Way::Down)] += bytes;
+    async fn bytes(&self, direction: pace::Direction, bytes: usize) {
+        self.0.lock().unwrap()[usize::from(direction == pace::Direction::Down)] += bytes;
     }
 
     async fn request(&self) {

@@ -1,5 +1,6 @@
-//! What tests and benchmarks share, behind the feature `testing`: small vaults to back up into and to harm, a store that
-//! fails on demand, the suite of promises that every store has to keep, and indexes of any size. Not part of any release.
+//! What tests and benchmarks share, behind the feature `testing`: small vaults to back up into and to harm, a store
+//! that fails on demand, the suite of promises that every store has to keep, and indexes of any size. Not part of any
+//! release.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
@@ -35,7 +36,7 @@ pub fn folder_store() -> (tempfile::TempDir, Store) {
     (folder, store)
 }
 
-/// The time at which every test vault lives.
+/// The present time in every test vault.
 #[must_use]
 pub fn now() -> Timestamp {
     "2026-11-22T03:00:00Z".parse().unwrap()

@@ -1,5 +1,5 @@
-//! The promises that every store has to keep. The tests run this suite on each kind of store; `vault create` runs a short
-//! form of it, the probe. One function a promise; `Err` says in words what was broken.
+//! The promises that every store has to keep. The tests run this suite on each kind of store; `vault create` runs a
+//! short form of it, the probe. There is one function for each promise. `Err` says which promise was broken.
 
 use std::sync::Arc;
 

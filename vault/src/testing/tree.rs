@@ -43,7 +43,7 @@ impl Tree {
     }
 
     fn folder(&mut self, keys: &Arc<Keys>, base: &[u8], files: &BTreeMap<Vec<u8>, &Vec<u8>>) -> Option<ChunkId> {
-        // Names in order; of a folder whether it is one.
+        // Names in order, with the content of files and `None` for folders.
         let mut names: BTreeMap<Vec<u8>, Option<&Vec<u8>>> = BTreeMap::new();
         for (path, content) in files {
             let Some(rest) = path.strip_prefix(base).filter(|rest| !rest.is_empty()) else {

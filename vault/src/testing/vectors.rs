@@ -1,4 +1,5 @@
-//! The insides that the test vectors of `docs/vectors.json` are made of: objects whose every byte is known, and subkeys.
+//! The insides that the test vectors of `docs/vectors.json` are made of: objects whose every byte is known, and
+//! subkeys.
 
 use bytes::Bytes;
 use lockstone_proto::ids::{DomainId, SegmentId};

@@ -1,13 +1,14 @@
-//! Content lists: the chunks of a file, and its holes. The Cataloguer fills one `ContentWriter` for each file. Restore and
-//! `check` read lists with `decode_content`.
+//! Content lists: the chunks of a file, and its holes. The Cataloguer fills one `ContentWriter` for each file. Restore
+//! and `check` read lists with `decode_content`.
 //!
-//! If a file has one list, the list is in its `Entry`. A list is full when it has `CONTENT_MAX_IDS` chunks or holes. It is also
-//! full after a chunk whose id begins with ten zero bits (the low ten of the first two bytes as little-endian u16), once it has
-//! 1,024 chunks. So a change in the middle of a large file leaves most later lists as they were. When something follows a full
-//! list, the list becomes a tree chunk, and its id goes into a list of the next level, which fills by the same rule.
+//! If a file has one list, the list is in its `Entry`. A list is full when it has `CONTENT_MAX_IDS` chunks or holes. It
+//! is also full after a chunk whose id begins with ten zero bits (the low ten of the first two bytes as little-endian
+//! u16), once it has 1,024 chunks. So a change in the middle of a large file leaves most later lists as they were. When
+//! something follows a full list, the list becomes a tree chunk, and its id goes into a list of the next level, which
+//! fills by the same rule.
 //!
-//! Promise: a writer holds one list for each level, however large the file is. A list that decodes covers exactly the part of
-//! the file that it should cover, without overlaps.
+//! Promise: a writer holds one list for each level, however large the file is. A list that decodes covers exactly the
+//! part of the file that it should cover, without overlaps.
 
 use std::sync::Arc;
 
@@ -112,7 +113,8 @@ impl ContentWriter {
         Ok(())
     }
 
-    /// Ends the file. Returns the list for its `Entry`; `None` for an empty file. The last lists below it are added to `out`.
+    /// Ends the file. Returns the list for its `Entry`; `None` for an empty file. The last lists below it are added to
+    /// `out`.
     pub fn finish(mut self, out: &mut Vec<NewPage>) -> Result<Option<Content>, TreeError> {
         if self.position == 0 {
             return Ok(None);
@@ -160,8 +162,8 @@ impl ContentWriter {
     }
 }
 
-/// Decodes the content list in a tree chunk. It must be of `level` and cover `len` bytes of the file from `base` on, as the
-/// list above it says. Refuses everything else.
+/// Decodes the content list in a tree chunk. It must be of `level` and cover `len` bytes of the file from `base` on, as
+/// the list above it says. Refuses everything else.
 pub fn decode_content(raw: Bytes, level: u32, base: u64, len: u64) -> Result<Content, TreeError> {
     if raw.len() > PAGE_MAX {
         return Err(TreeError::TooLong(raw.len()));

@@ -1,5 +1,5 @@
-//! Pages: writing the entries of a folder into pages, and checking a page that was read. The rules are described at the top
-//! of `tree`.
+//! Pages: writing the entries of a folder into pages, and checking a page that was read. The rules are described at the
+//! top of `tree`.
 
 use std::sync::Arc;
 
@@ -53,8 +53,8 @@ impl FolderWriter {
         }
     }
 
-    /// Adds the folder's next entry, in strict byte order of names. Completed pages are added to `out`. Refuses an entry that
-    /// a reader would refuse, or that is too large for a page; the writer can go on without it.
+    /// Adds the folder's next entry, in strict byte order of names. Completed pages are added to `out`. Refuses an
+    /// entry that a reader would refuse, or that is too large for a page; the writer can go on without it.
     pub fn push(&mut self, entry: &Entry, out: &mut Vec<NewPage>) -> Result<(), TreeError> {
         check_entry(entry)?;
         if !self.last.is_empty() && self.last >= entry.name {
@@ -201,8 +201,8 @@ pub fn decode_page(raw: Bytes) -> Result<Page, TreeError> {
     Ok(page)
 }
 
-/// Checks that `child` is the page that its parent's `children[index]` describes: one level lower, beginning with that name,
-/// and ending before the next child begins. To be called for every page below another.
+/// Checks that `child` is the page that its parent's `children[index]` describes: one level lower, beginning with that
+/// name, and ending before the next child begins. To be called for every page below another.
 pub fn check_child(parent: &Page, index: usize, child: &Page) -> Result<(), TreeError> {
     let names = |page: &Page| match page.level {
         0 => (
@@ -264,17 +264,17 @@ fn check_entry(entry: &Entry) -> Result<(), TreeError> {
         return broken("has an impossible time");
     }
     match &entry.content {
-        Some(_) if kind != EntryKind::File => return broken("has content and is no file"),
+        Some(_) if kind != EntryKind::File => return broken("has content and is not a file"),
         Some(content) if check_content(content, 0)? > entry.size => return broken("has content beyond its size"),
         _ => {}
     }
     match entry.page.len() {
         0 => {}
         ChunkId::LEN if kind == EntryKind::Folder => {}
-        _ => return broken("has a page and is no folder, or a page without id"),
+        _ => return broken("has a page and is not a folder, or has a page without id"),
     }
     if entry.link_target.is_empty() == (kind == EntryKind::Symlink) || entry.link_target.contains(&0) {
-        return broken("is a symlink without a target, or has one and is none");
+        return broken("is a symlink without a target, or has a target and is not a symlink");
     }
     let mut last: &[u8] = b"";
     for xattr in &entry.xattrs {

@@ -126,7 +126,7 @@ fn registering_needs_this_vaults_credentials_and_is_done_once() {
     };
     let foreign = other.operator.issue(&issue).unwrap();
     let refused = block_on(lab.vault.register(&foreign, &new, now())).unwrap_err();
-    assert_eq!(refused.kind(), Kind::Refused);
+    assert_eq!(refused.kind(), Kind::BadCredentials);
     let own = lab.operator.issue(&issue).unwrap();
     block_on(lab.vault.register(&own, &new, now())).unwrap();
     block_on(lab.vault.register(&own, &new, now())).unwrap();

@@ -9,8 +9,10 @@ use super::place::{OldPoint, Place};
 use super::previous_point::{has_files, resolve};
 
 /// The warning about a folder that was a mount point.
-pub(super) const NOT_MOUNTED: &str =
-    "was a file system of its own in the last recovery point, and is not mounted now";
+pub(super) const NOT_MOUNTED: &str = "was a file system of its own in the last recovery point, and is not mounted now";
+
+/// The warning about a recovery point whose sources were all left out.
+pub(super) const ALL_LEFT_OUT: &str = "no file is in this recovery point: the exclude patterns left out everything";
 
 /// How many earlier recovery points are searched for files of a source that has none now.
 const SEARCHED: usize = 64;
@@ -20,7 +22,8 @@ impl Enumerator {
     pub(super) fn judge(&self, place: &Place<'_>) {
         let job = &self.context.job;
         let tally = &place.tally;
-        if tally.kept > 0 || tally.problems > 0 {
+        // A source that a pattern names is left out as the user wishes.
+        if tally.kept > 0 || tally.problems > 0 || tally.is_left_out {
             return;
         }
         let path = &place.source.path;

@@ -55,6 +55,8 @@ struct Walk {
     /// What an interrupted run had read, if there was one.
     journal: Option<Journal>,
     file_systems: FileSystems,
+    /// Files, symlinks, fifos and devices of all sources so far.
+    kept: u64,
 }
 
 impl Body for Enumerator {
@@ -84,10 +86,15 @@ impl Body for Enumerator {
             next_slot: 0,
             journal,
             file_systems,
+            kept: 0,
         };
         walk.steps.push(Walked::Enter(Box::default()));
         self.implied(Path::new("/"), &sources, 0, &mut walk)?;
         walk.steps.push(Walked::Leave);
+        if walk.kept == 0 && job.warnings.count() == 0 && job.request.rules.counts().iter().any(|(_, count)| *count > 0)
+        {
+            job.warnings.add("", emptiness::ALL_LEFT_OUT);
+        }
         self.flush(&mut walk)?;
         job.progress.seen_all();
         self.hasher.finish();
@@ -156,7 +163,8 @@ impl Enumerator {
         let clock = self.clock(file_systems, None);
         let mut problems = Vec::new();
         let names = &self.context.job.owner_names;
-        let mut entry = capture(CaptureFrom::Handle(folder.handle(), b""), &stat, names, &mut problems).map_err(gone)?;
+        let mut entry =
+            capture(CaptureFrom::Handle(folder.handle(), b""), &stat, names, &mut problems).map_err(gone)?;
         clock.mark(&mut entry);
         self.context.job.warnings.all(|| os_bytes(path), problems);
         Ok(entry)
@@ -177,7 +185,7 @@ impl Enumerator {
             folders: Vec::new(),
             tally: SourceTally::default(),
         };
-        read_ahead::each(walker, |event| {
+        read_ahead::each(walker, &self.context.generation.cancel, |event| {
             fault_point("enumerator")?;
             self.step(event, &mut place, walk)?;
             if walk.steps.len() >= STEPS {
@@ -186,6 +194,7 @@ impl Enumerator {
             Ok(())
         })?;
         self.judge(&place);
+        walk.kept += place.tally.kept;
         Ok(())
     }
 
@@ -194,12 +203,16 @@ impl Enumerator {
     fn clock(&self, file_systems: &FileSystems, source: Option<&FrozenSource>) -> FileClock {
         let now = settle::now();
         // A snapshot shows what was there when it was taken.
-        let frozen = source.is_some_and(|source| {
-            source.consistency == Consistency::Snapshot || !source.devices.is_empty()
-        });
-        let read = if frozen { now.min(self.context.job.started_at()) } else { now };
+        let frozen =
+            source.is_some_and(|source| source.consistency == Consistency::Snapshot || !source.devices.is_empty());
+        let read = if frozen {
+            now.min(self.context.job.started_at())
+        } else {
+            now
+        };
         FileClock {
             at_least: file_systems.clock(read),
+            now: read,
             seen_before: None,
         }
     }
@@ -240,11 +253,7 @@ impl Enumerator {
                 }
                 place.folders.push(beneath);
             }
-            WalkEvent::Entry {
-                folder,
-                name,
-                mut stat,
-            } => {
+            WalkEvent::Entry { folder, name, mut stat } => {
                 let old = place.old(&name);
                 walk.file_systems.meet(&mut stat, &folder, old.as_ref());
                 place.tally.kept += 1;
@@ -275,9 +284,10 @@ impl Enumerator {
         Ok(())
     }
 
-    fn skipped(&self, path: Vec<u8>, what: SkipReason, place: &Place<'_>) {
+    fn skipped(&self, path: Vec<u8>, what: SkipReason, place: &mut Place<'_>) {
         let job = &self.context.job;
         let is_source = path == place.source.path;
+        place.tally.is_left_out |= is_source && what == SkipReason::Excluded;
         match what {
             SkipReason::Socket => {
                 add(&job.progress.counters.sockets, 1);
@@ -285,13 +295,17 @@ impl Enumerator {
                     job.warnings.add(path, "is a socket: there is nothing in it to back up");
                 }
             }
-            SkipReason::PseudoFileSystem if is_source => {
-                job.warnings.add(path, "is a view into the kernel: nothing in it is backed up");
+            SkipReason::PseudoFileSystem => {
+                add(&job.progress.counters.kernel_views, 1);
+                if is_source {
+                    job.warnings
+                        .add(path, "is a view into the kernel: nothing in it is backed up");
+                }
             }
-            SkipReason::Excluded
-            | SkipReason::OtherFileSystem
-            | SkipReason::CacheDir
-            | SkipReason::PseudoFileSystem => {}
+            // The rules count what each pattern leaves out.
+            SkipReason::Excluded | SkipReason::Snapshots => {}
+            SkipReason::OtherFileSystem => add(&job.progress.counters.other_file_systems, 1),
+            SkipReason::CacheDir => add(&job.progress.counters.caches, 1),
             SkipReason::Forbidden => {
                 use std::os::unix::ffi::OsStrExt;
                 // Every backup of `/` meets the agent's own state folder. This needs no warning.
@@ -316,8 +330,9 @@ impl Enumerator {
             &mut problems,
         );
         job.warnings.all(|| folder.path().to_vec(), problems);
-        let mut entry = captured
-            .map_err(|error| Fault::transient(format!("{}: {error}", String::from_utf8_lossy(folder.path()))))?;
+        let mut entry = captured.map_err(|error| {
+            Fault::transient(format!("{}: {error}", String::from_utf8_lossy(&folder.path().to_vec())))
+        })?;
         entry.name = Bytes::copy_from_slice(name);
         Ok(entry)
     }
@@ -420,7 +435,7 @@ impl Enumerator {
     fn journaled(&self, journal: &mut Journal, file: &FileTask) -> Result<Option<Entry>, Stop> {
         let job = &self.context.job;
         let index = job.domain.index();
-        let found = journal.find(index, file.folder.path(), &file.name)?;
+        let found = journal.find(index, &file.folder.path().to_vec(), &file.name)?;
         let Some(entry) = found.filter(|entry| is_same(entry, &file.stat)) else {
             return Ok(None);
         };

@@ -36,7 +36,11 @@ impl Enumerator {
             .into_iter()
             .map(|frozen| {
                 let path = os_bytes(&frozen.source);
-                let old = if job.request.full { None } else { self.parent(&path, view) };
+                let old = if job.request.full {
+                    None
+                } else {
+                    self.parent(&path, view)
+                };
                 let old = old.map(|(point, source)| {
                     if !parents.contains(&point) {
                         parents.push(point);
@@ -81,11 +85,7 @@ impl Enumerator {
     }
 
     /// The recovery points of this server with a source that holds this one, the last one first.
-    pub(super) fn points_with<'a>(
-        &'a self,
-        path: &'a [u8],
-        view: &'a LogView,
-    ) -> impl Iterator<Item = &'a Point> + 'a {
+    pub(super) fn points_with<'a>(&'a self, path: &'a [u8], view: &'a LogView) -> impl Iterator<Item = &'a Point> + 'a {
         self.points(view).filter(move |point| {
             let mut sources = point.body.sources.iter();
             sources.any(|source| os_path(path).starts_with(os_path(source)))

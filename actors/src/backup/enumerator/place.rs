@@ -77,6 +77,8 @@ pub(super) struct SourceTally {
     pub(super) left_out: u64,
     /// Entries that could not be read.
     pub(super) problems: u64,
+    /// A pattern leaves the source itself out.
+    pub(super) is_left_out: bool,
 }
 
 impl Place<'_> {

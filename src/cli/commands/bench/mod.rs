@@ -5,15 +5,15 @@ mod throttle;
 
 use clap::Subcommand;
 
-pub use self::primitives::PrimitivesArgs;
-pub use self::throttle::ThrottleArgs;
+pub(crate) use self::primitives::PrimitivesArgs;
+pub(crate) use self::throttle::ThrottleArgs;
 use crate::bench::Listener;
-use crate::cli::Context;
+use crate::cli::context::Context;
 use crate::cli::output::{Outcome, Output};
 
 /// What to measure.
 #[derive(Debug, Subcommand)]
-pub enum BenchCommand {
+pub(crate) enum BenchCommand {
     /// What the cores, the disk and the vault can do, and which of them backups will wait for
     #[command(
         after_help = "Files that were read lately come from memory. To see the disk, give a large PATH that was not, or, \
@@ -33,7 +33,7 @@ pub enum BenchCommand {
 ///
 /// # Errors
 /// What could not be measured.
-pub fn run(context: &Context, command: BenchCommand) -> Outcome {
+pub(crate) fn run(context: &Context, command: BenchCommand) -> Outcome {
     match command {
         BenchCommand::Primitives(args) => primitives::run(context, args),
         BenchCommand::Throttle(args) => throttle::run(context, args),

@@ -6,14 +6,14 @@ use std::time::Duration;
 use clap::Args;
 
 use crate::bench::primitives;
-use crate::cli::Context;
+use crate::cli::context::Context;
 use crate::cli::output::Outcome;
 use crate::failure::Exit;
 use crate::text::units;
 
 /// Options of `bench primitives`.
 #[derive(Debug, Args)]
-pub struct PrimitivesArgs {
+pub(crate) struct PrimitivesArgs {
     /// A folder to walk and to read, as a source of a backup would be [default: files made in the scratch folder]
     path: Option<PathBuf>,
     /// A vault to write objects to and read them from, below `bench/`; they are deleted again [default: a folder in the
@@ -41,9 +41,9 @@ pub(super) fn run(context: &Context, args: PrimitivesArgs) -> Outcome {
         threads: args.threads.map_or_else(cores, usize::from),
     };
     let tools = primitives::Tools {
-        runtime: context.runtime.handle().clone(),
-        open_store: &|url| context.store(url),
-        cancel: context.cancel.clone(),
+        runtime: context.environment.runtime.clone(),
+        open_store: &|url| context.environment.store(url),
+        cancel: context.environment.cancel.clone(),
         listener: &context.out,
     };
     let report = primitives::run(&request, &tools)?;

@@ -75,7 +75,7 @@ fn credentials_of_another_operator_are_refused() {
         Err(CredentialsError::NotSigned)
     ));
 
-    // Nor does it help to put in another admission key.
+    // Another admission key does not help either.
     let mut record = operator.issue(&issue(Region::Primary)).unwrap().record;
     record.admission_secret = Bytes::copy_from_slice(&[9; 32]);
     assert!(matches!(

@@ -28,12 +28,12 @@ impl Gate {
 }
 
 #[async_trait]
-impl WirePace for Gate {
-    fn piece(&self, _way: Way) -> Option<usize> {
+impl LinePace for Gate {
+    fn piece(&self, _direction: Direction) -> Option<usize> {
         self.piece
     }
 
-    async fn bytes(&self, _way: Way, bytes: usize) {
+    async fn bytes(&self, _direction: Direction, bytes: usize) {
         self.permits.acquire().await.unwrap().forget();
         self.passed.lock().unwrap().push(bytes);
     }
@@ -43,9 +43,9 @@ impl WirePace for Gate {
 
 fn paced(content: &[u8], gate: &Arc<Gate>, credit: usize) -> (Paced<Full<Bytes>>, Arc<Watch>) {
     let watch = Arc::new(Watch::new());
-    let pace: Arc<dyn WirePace> = Arc::<Gate>::clone(gate);
+    let pace: Arc<dyn LinePace> = Arc::<Gate>::clone(gate);
     let body = Full::new(Bytes::copy_from_slice(content));
-    (Paced::new(body, Way::Up, pace, Arc::clone(&watch), credit), watch)
+    (Paced::new(body, Direction::Up, pace, Arc::clone(&watch), credit), watch)
 }
 
 #[tokio::test]
@@ -74,7 +74,7 @@ async fn a_body_that_the_pace_holds_is_not_stalled_and_one_that_nobody_takes_is(
     let gate = Gate::new(Some(10), 1);
     let (mut body, watch) = paced(&[7; 20], &gate, 0);
     assert!(body.frame().await.is_some());
-    // A pause of many times the limit: the next piece waits, and nobody gives up.
+    // During a pause of many times the limit the next piece waits and does not fail.
     let held = tokio::spawn(async move {
         body.frame()
             .await
@@ -86,6 +86,6 @@ async fn a_body_that_the_pace_holds_is_not_stalled_and_one_that_nobody_takes_is(
     assert!(tokio::time::timeout(limit * 20, watch.stalled(limit)).await.is_err());
     gate.permits.add_permits(1);
     assert_eq!(held.await.unwrap(), Some(10));
-    // Now it is the other side that does nothing.
+    // Now the other side does nothing.
     watch.stalled(limit).await;
 }

@@ -1,0 +1,77 @@
+//! Opening the vault of this server's registration, and its domain's master key.
+
+use lockstone_proto::ids::{DomainId, ServerId};
+use lockstone_vault::access::registration::Servers;
+use lockstone_vault::crypto::keys::MasterKey;
+use lockstone_vault::crypto::slot_store;
+use lockstone_vault::vault::Vault;
+
+use super::unlock::open_domain;
+use crate::agent::environment::Environment;
+use crate::agent::state::machine_key::MachineKey;
+use crate::agent::state::registration::Registration;
+use crate::failure::Failure;
+
+/// Opens the vault that this machine is registered with, and no other. A damaged descriptor is only a warning.
+pub(crate) async fn registered_vault(environment: &Environment, registration: &Registration) -> Result<Vault, Failure> {
+    let pin = registration.pin()?;
+    let store = environment.store(&registration.vault_url)?;
+    let (vault, damage) = Vault::open_pinned(store, &pin).await?;
+    if let Some(damage) = damage {
+        environment.notices.damaged(&damage);
+    }
+    Ok(vault)
+}
+
+/// The servers of a vault. Warns about damaged registrations.
+pub(crate) async fn servers(environment: &Environment, vault: &Vault) -> Result<Servers, Failure> {
+    let (servers, damaged) = vault.servers().await?;
+    for damage in &damaged {
+        environment.notices.damaged(damage);
+    }
+    Ok(servers)
+}
+
+/// The newest registration of a name: its domain and its id. Fails with `no-such-server` if there is none.
+pub(crate) fn newest_registration(servers: &Servers, name: &str) -> Result<(DomainId, ServerId), Failure> {
+    let found = servers.by_name(name).into_iter().max_by_key(|known| known.registered);
+    found.map(|known| (known.domain, known.id)).ok_or_else(|| {
+        let mut names: Vec<&str> = servers.iter().map(|known| known.name.as_str()).collect();
+        names.sort_unstable();
+        names.dedup();
+        let hint = if names.is_empty() {
+            "it has none".to_owned()
+        } else {
+            format!("it has {}", names.join(", "))
+        };
+        Failure::failed("no-such-server", format!("this vault has no server {name:?}"), hint)
+    })
+}
+
+/// The master key by this machine's slot. If the slot is damaged or missing, by the passphrase, if one can be had.
+pub(super) async fn own_master_key(
+    environment: &Environment,
+    vault: &Vault,
+    registration: &Registration,
+    machine: &MachineKey,
+) -> Result<MasterKey, Failure> {
+    let (store, domain) = (vault.store(), registration.domain_id);
+    let opened = slot_store::open_with_machine(store, domain, registration.server_id, &machine.secret).await;
+    let error = match opened {
+        Ok(master) => return Ok(master),
+        Err(error) if error.is_key_fault() || error.is_damage() => error,
+        Err(error) => return Err(error.into()),
+    };
+    let mut failure = Failure::from(error);
+    let Ok(text) = environment.passphrases.existing() else {
+        failure.hint = "give the passphrase (LOCKSTONE_PASSPHRASE_FILE) to go on without this machine's key; \
+                        `lockstone unregister` and `register` make a new one"
+            .to_owned();
+        return Err(failure);
+    };
+    environment.notices.warn(format!(
+        "this machine's key does not open its backups ({}); using the passphrase",
+        failure.message
+    ));
+    open_domain(store, domain, &text).await
+}

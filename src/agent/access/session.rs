@@ -1,0 +1,245 @@
+//! A vault and a domain, opened for a command or a job: by this machine's registration, or by credentials and a
+//! passphrase.
+//!
+//! A session by the registration uses the local cache folder, which only one process can have at a time. A job holds
+//! the job lock while it does. A command that only reads takes the lock too if it is free. If a job holds it, the
+//! command reads with a temporary cache folder, so that reading is always possible.
+//!
+//! A session never prints or asks. What it has to say goes to the environment's notices.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use ed25519_dalek::SigningKey;
+use lockstone_proto::ids::ServerId;
+use lockstone_vault::access::registration::{Server, Servers};
+use lockstone_vault::domain::{Domain, DomainOptions, Signer};
+use lockstone_vault::log::{LogView, Point};
+use lockstone_vault::points;
+use lockstone_vault::vault::Vault;
+use tempfile::TempDir;
+
+use super::credentials::{admitted, read_credentials};
+use super::open::{newest_registration, own_master_key, registered_vault, servers};
+use super::right::{Access, Right, registered};
+use super::unlock::open_domain;
+use crate::agent::environment::Environment;
+use crate::agent::ids::new_job_id;
+use crate::agent::state::files::private_folder;
+use crate::agent::state::folder::StateFolder;
+use crate::agent::state::lock::JobLock;
+use crate::agent::state::machine_key::MachineKey;
+use crate::agent::state::registration::Registration;
+use crate::failure::{Exit, Failure};
+
+/// An opened vault and domain.
+pub(crate) struct Session {
+    pub(crate) vault: Vault,
+    pub(crate) domain: Arc<Domain>,
+    /// The server whose backups are meant: this one, or the one that was named.
+    pub(crate) server: ServerId,
+    name: String,
+    servers: Servers,
+    /// The key this machine signs with. `None` if the vault is opened by credentials.
+    key: Option<SigningKey>,
+    #[expect(dead_code, reason = "held until the session ends: the cache is in this folder")]
+    scratch: Option<TempDir>,
+    #[expect(
+        dead_code,
+        reason = "held until the session ends: the cache folder is this process's"
+    )]
+    lock: Option<JobLock>,
+}
+
+impl Session {
+    /// Opens the vault by either right. The caller holds the job lock.
+    pub(crate) async fn open_by(
+        environment: &Environment,
+        state: &StateFolder,
+        right: &Right,
+    ) -> Result<Session, Failure> {
+        match right {
+            Right::Own(registration) => Session::open(environment, state, registration).await,
+            Right::Borrowed { credentials, server } => Session::borrowed(environment, credentials, server).await,
+        }
+    }
+
+    /// Opens the vault by the registration. The caller holds the job lock.
+    pub(crate) async fn open(
+        environment: &Environment,
+        state: &StateFolder,
+        registration: &Registration,
+    ) -> Result<Session, Failure> {
+        let cache = registration.cache_folder(state);
+        private_folder(&cache).with_context(|| format!("cannot make the cache folder {}", cache.display()))?;
+        Session::own(environment, state, registration, &cache).await
+    }
+
+    /// Opens the vault to read from it, whether or not a job runs.
+    pub(crate) async fn to_read(environment: &Environment, access: &Access) -> Result<Session, Failure> {
+        if let Access::Borrowed { credentials, server } = access {
+            return Session::borrowed(environment, credentials, server).await;
+        }
+        let (state, registration) = registered()?;
+        if let Some(lock) = JobLock::take_to_read(&state, new_job_id()?)? {
+            let session = Session::open(environment, &state, &registration).await?;
+            return Ok(Session {
+                lock: Some(lock),
+                ..session
+            });
+        }
+        let note = "a job runs: reading without the cache folder, which may take longer";
+        environment.notices.note(note.to_owned());
+        let scratch = temporary_cache()?;
+        let session = Session::own(environment, &state, &registration, scratch.path()).await?;
+        Ok(Session {
+            scratch: Some(scratch),
+            ..session
+        })
+    }
+
+    async fn own(
+        environment: &Environment,
+        state: &StateFolder,
+        registration: &Registration,
+        cache: &Path,
+    ) -> Result<Session, Failure> {
+        let machine = MachineKey::load(state)?;
+        let key = SigningKey::from_bytes(&machine.seed);
+        let vault = registered_vault(environment, registration).await?;
+        let options = DomainOptions {
+            signer: Some(Signer {
+                server: registration.server_id,
+                key: key.clone(),
+            }),
+            cache_dir: cache.to_owned(),
+            pin_file: Some(state.pin()),
+            // This server's own entries can be read even if its registration in the vault is damaged.
+            trusted: vec![(registration.server_id, key.verifying_key())],
+        };
+        let master = own_master_key(environment, &vault, registration, &machine).await?;
+        let (domain, notes) = Domain::open(&vault, registration.domain_id, &master, options).await?;
+        for note in notes {
+            environment.notices.note(note);
+        }
+        let servers = servers(environment, &vault).await?;
+        Ok(Session {
+            vault,
+            domain,
+            server: registration.server_id,
+            name: registration.server_name.clone(),
+            servers,
+            key: Some(key),
+            scratch: None,
+            lock: None,
+        })
+    }
+
+    async fn borrowed(environment: &Environment, credentials: &Path, name: &str) -> Result<Session, Failure> {
+        let credentials = read_credentials(credentials)?;
+        let vault = admitted(environment, &credentials).await?;
+        let servers = servers(environment, &vault).await?;
+        let (domain, server) = newest_registration(&servers, name)?;
+        let text = environment.passphrases.existing()?;
+        let master = open_domain(vault.store(), domain, &text).await?;
+        let scratch = temporary_cache()?;
+        let options = DomainOptions {
+            signer: None,
+            cache_dir: scratch.path().to_owned(),
+            pin_file: None,
+            trusted: Vec::new(),
+        };
+        let (domain, _) = Domain::open(&vault, domain, &master, options).await?;
+        Ok(Session {
+            vault,
+            domain,
+            server,
+            name: name.to_owned(),
+            servers,
+            key: None,
+            scratch: Some(scratch),
+            lock: None,
+        })
+    }
+
+    /// The key this machine signs with; `None` if the vault is opened by credentials.
+    pub(crate) fn key(&self) -> Option<&SigningKey> {
+        self.key.as_ref()
+    }
+
+    /// The log as it is now. Warns about damage; the view holds everything that could be read.
+    pub(crate) async fn view(&self, environment: &Environment) -> Result<Arc<LogView>, Failure> {
+        let view = self.domain.refresh().await?;
+        for damage in &view.damage {
+            environment.notices.damaged(damage);
+        }
+        Ok(view)
+    }
+
+    /// A server's name, or its id if its name is not known.
+    pub(crate) fn server_name(&self, server: ServerId) -> String {
+        match self.servers.get(server) {
+            Some(known) => known.name.clone(),
+            None if server == self.server => self.name.clone(),
+            None => server.hex(),
+        }
+    }
+
+    /// Whether a server is the one that is meant. A server that was registered again has several ids and one name.
+    pub(crate) fn is_own(&self, server: ServerId) -> bool {
+        let same = |known: &Server| known.domain == self.domain.id() && known.name == self.name;
+        server == self.server || self.servers.get(server).is_some_and(same)
+    }
+
+    /// Whether `name` is this server's name or id.
+    pub(crate) fn is_named(&self, server: ServerId, name: &str) -> bool {
+        server.hex() == name || self.server_name(server) == name
+    }
+
+    /// The newest recovery point of the server that is meant. Deleted points do not count.
+    pub(crate) fn latest<'v>(&self, view: &'v LogView) -> Option<&'v Point> {
+        view.points
+            .iter()
+            .rev()
+            .find(|point| self.is_own(point.server) && point.forgotten.is_none())
+    }
+
+    /// The recovery point that a user means: by its id, a unique prefix of it, or `latest` (of this server, not
+    /// deleted). Fails if there is none, or more than one.
+    pub(crate) fn point<'v>(&self, view: &'v LogView, word: &str) -> Result<&'v Point, Failure> {
+        let found = if word == "latest" {
+            self.latest(view).ok_or_else(|| {
+                let message = format!("{} has no recovery point", self.name);
+                Failure::failed("no-such-point", message, "see `lockstone points list`")
+            })
+        } else {
+            points::resolve(view, word, None).map_err(Failure::from)
+        };
+        found.map_err(|mut failure| {
+            if view.log_damaged {
+                failure.exit = Exit::Damaged;
+                failure
+                    .message
+                    .push_str("; the log is damaged, so there may be points that cannot be seen");
+                "see what `lockstone check` says".clone_into(&mut failure.hint);
+            }
+            failure
+        })
+    }
+}
+
+impl std::fmt::Debug for Session {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Session")
+            .field("server", &self.server)
+            .field("name", &self.name)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A temporary folder, for a session that must not use the cache folder.
+fn temporary_cache() -> Result<TempDir, Failure> {
+    let made = tempfile::Builder::new().prefix("lockstone-cache-").tempdir();
+    Ok(made.with_context(|| format!("cannot make a folder in {}", std::env::temp_dir().display()))?)
+}

@@ -1,0 +1,134 @@
+//! The skeleton of every job: right, lock, record, vault, pipeline, end.
+
+use std::sync::Arc;
+
+use lockstone_actors::{JobContext, Progress, SPANS, Tuning};
+use lockstone_proto::ids::JobId;
+use lockstone_proto::job::JobKind;
+use serde_json::{Map, Value};
+use tokio::sync::oneshot;
+use tracing::{Instrument as _, Span};
+
+use super::ending::Ending;
+use super::observer::JobObserver;
+use super::run::JobRun;
+use crate::agent::access::session::Session;
+use crate::agent::environment::Environment;
+use crate::agent::ids::new_job_id;
+use crate::agent::state::folder::StateFolder;
+use crate::agent::state::job_records::JobRecord;
+use crate::failure::Failure;
+
+/// The pipeline's thread has as much stack as a main thread.
+const STACK_BYTES: usize = 8 << 20;
+
+/// What one kind of job adds to the skeleton.
+pub(crate) trait Job {
+    const KIND: JobKind;
+    /// What the pipeline is asked.
+    type Request: Send + 'static;
+    /// What the pipeline answers.
+    type Report: Send + 'static;
+
+    fn state(&self) -> &StateFolder;
+
+    fn tuning(&self) -> Tuning;
+
+    /// What the job's record says it was asked to do.
+    fn request_for_record(&self) -> Map<String, Value>;
+
+    /// Opens the vault, and finds in it what the pipeline needs. Called with the lock held.
+    fn open(
+        &mut self,
+        environment: &Environment,
+        job: JobId,
+    ) -> impl Future<Output = Result<(Session, Self::Request), Failure>> + Send;
+
+    /// Runs the pipeline to its end. Blocks. A failure here is a job that did not run.
+    fn work(request: Self::Request, context: JobContext) -> Result<Self::Report, Failure>;
+
+    /// How the job ended, by the pipeline's report.
+    fn ending(&self, job: JobId, report: &mut Self::Report) -> Ending;
+}
+
+/// A job that ran to its end, in whatever way it ended.
+pub(crate) struct Finished<R> {
+    pub(crate) report: R,
+    pub(crate) ending: Ending,
+    /// Where the vault is.
+    pub(crate) vault_url: String,
+}
+
+/// Runs a job to its end. A failure means that the pipeline did not run; how a pipeline ended is in [`Finished`].
+pub(crate) async fn perform<J: Job>(
+    environment: &Environment,
+    job: J,
+    observer: &dyn JobObserver,
+) -> Result<Finished<J::Report>, Failure> {
+    let id = new_job_id()?;
+    // Every line that is logged in this span says which job it is about.
+    let span = tracing::error_span!(target: SPANS, "job", job = %id, kind = J::KIND.word());
+    perform_as(environment, job, id, observer).instrument(span).await
+}
+
+async fn perform_as<J: Job>(
+    environment: &Environment,
+    mut job: J,
+    id: JobId,
+    observer: &dyn JobObserver,
+) -> Result<Finished<J::Report>, Failure> {
+    let new = JobRecord::start(id, J::KIND, job.request_for_record());
+    let run = JobRun::begin(environment, observer, job.state(), new).await?;
+    let (session, request) = match job.open(environment, id).await {
+        Ok(opened) => opened,
+        Err(failure) => return Err(run.fail(failure).await),
+    };
+    let progress = Arc::new(Progress::new());
+    run.announce(&session, &progress).await;
+    let context = JobContext {
+        domain: Arc::clone(&session.domain),
+        tuning: job.tuning(),
+        metrics: Arc::clone(&environment.metrics),
+        progress,
+        cancel: environment.cancel.clone(),
+    };
+    let worked = on_a_thread(move || J::work(request, context)).await;
+    observer.ran();
+    let mut report = match worked {
+        Ok(report) => report,
+        Err(failure) => return Err(run.fail(failure).await),
+    };
+    let ending = job.ending(id, &mut report);
+    run.end(Some(&session), &ending).await;
+    Ok(Finished {
+        report,
+        ending,
+        vault_url: session.vault.store().url().to_owned(),
+    })
+}
+
+/// Runs blocking work on a plain thread of its own, in the caller's span. A panic of the work goes on in the caller.
+async fn on_a_thread<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Failure> + Send + 'static,
+) -> Result<T, Failure> {
+    let (done, result) = oneshot::channel();
+    let span = Span::current();
+    let thread = std::thread::Builder::new()
+        .name("job".to_owned())
+        .stack_size(STACK_BYTES)
+        .spawn(move || {
+            let _ = done.send(span.in_scope(work));
+        })
+        .map_err(|error| Failure::failed("failed", format!("cannot start the job's thread: {error}"), ""))?;
+    if let Ok(result) = result.await {
+        return result;
+    }
+    match thread.join() {
+        Err(panic) => std::panic::resume_unwind(panic),
+        Ok(()) => Err(Failure::failed(
+            "internal",
+            "the job's thread ended without a result",
+            "",
+        )),
+    }
+}

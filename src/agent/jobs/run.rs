@@ -1,0 +1,163 @@
+//! One run of a job, from the lock to the last record.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use jiff::Timestamp;
+use lockstone_actors::Progress;
+use lockstone_proto::job::{self, JobState};
+use lockstone_proto::limits::FORMAT_VERSION;
+use lockstone_vault::access::job_records::write_job;
+use serde_json::Value;
+
+use super::ending::Ending;
+use super::metrics;
+use super::observer::JobObserver;
+use crate::agent::access::session::Session;
+use crate::agent::environment::Environment;
+use crate::agent::state::folder::StateFolder;
+use crate::agent::state::job_records::{self, JobRecord, Seen};
+use crate::agent::state::lock::{JobLock, Purpose};
+use crate::failure::Failure;
+
+/// A job that runs. It holds the lock, and keeps the records here and in the vault.
+pub(super) struct JobRun<'e> {
+    environment: &'e Environment,
+    observer: &'e dyn JobObserver,
+    state: StateFolder,
+    record: JobRecord,
+    #[expect(dead_code, reason = "held until the job ends")]
+    lock: JobLock,
+}
+
+impl<'e> JobRun<'e> {
+    /// Takes the lock, and writes down that the job runs. Fails with `busy` (exit 7) if another job runs.
+    pub(super) async fn begin(
+        environment: &'e Environment,
+        observer: &'e dyn JobObserver,
+        state: &StateFolder,
+        record: JobRecord,
+    ) -> Result<JobRun<'e>, Failure> {
+        let lock = JobLock::take(state, record.job, Purpose::Job(record.kind)).await?;
+        observer.begins(record.kind, record.job)?;
+        if let Some(seen) = job_records::clean_up(state)? {
+            // The metrics show what the last job knew, until this job knows more.
+            metrics::show_seen(&environment.metrics, &seen);
+        }
+        // Batches of files that wait to be read hold their folders open.
+        if let Err(error) = lockstone_host::process::raise_open_files() {
+            tracing::debug!(%error, "the limit of open files stays as it is");
+        }
+        record.save(state)?;
+        Ok(JobRun {
+            environment,
+            observer,
+            state: state.clone(),
+            record,
+            lock,
+        })
+    }
+
+    /// The vault is open: tells the operator and the observer. If the operator's record cannot be written, warns.
+    pub(super) async fn announce(&self, session: &Session, progress: &Arc<Progress>) {
+        self.tell_operator(session, None).await;
+        let cache = session.domain.index().folder();
+        self.observer.runs(self.record.kind, cache, progress);
+    }
+
+    /// Writes down how the job ended, here and for the operator. If a record cannot be written, warns: the job is done.
+    pub(super) async fn end(mut self, session: Option<&Session>, ending: &Ending) {
+        self.record.end(ending.state, ending.failure.as_ref());
+        self.record.point = ending.point;
+        if let Value::Object(members) = &ending.document {
+            self.record.report.clone_from(members);
+        }
+        self.record.seen = session.and_then(seen);
+        let notices = &self.environment.notices;
+        if let Err(error) = self.record.save(&self.state) {
+            notices.warn(format!("the job's record was not written: {error:#}"));
+        }
+        if let Some(session) = session {
+            self.tell_operator(session, Some(ending)).await;
+        }
+        let counted = &self.environment.metrics;
+        counted.recorded(&metrics::ended(&self.record, SystemTime::now()));
+        if let Some(seen) = &self.record.seen {
+            metrics::show_seen(counted, seen);
+        }
+    }
+
+    /// Ends a job that failed before its pipeline ran, and returns its failure.
+    pub(super) async fn fail(self, failure: Failure) -> Failure {
+        self.end(None, &Ending::not_run(&failure)).await;
+        failure
+    }
+
+    async fn tell_operator(&self, session: &Session, ending: Option<&Ending>) {
+        let written = write_operators_record(session, &self.record, ending).await;
+        if let Err(error) = written {
+            let warning = format!("the job's record for the operator was not written: {error}");
+            self.environment.notices.warn(warning);
+        }
+    }
+}
+
+/// Writes the signed record that the operator sees. A session without a key may not write, and writes none.
+async fn write_operators_record(session: &Session, local: &JobRecord, ending: Option<&Ending>) -> Result<(), Failure> {
+    let Some(key) = session.key() else { return Ok(()) };
+    let mut record = job::JobRecord {
+        version: FORMAT_VERSION,
+        vault_id: session.vault.id().as_bytes().to_vec().into(),
+        server_id: session.server.as_bytes().to_vec().into(),
+        job_id: local.job.as_bytes().to_vec().into(),
+        kind: local.kind.into(),
+        state: JobState::Running.into(),
+        started_s: local.started.parse::<Timestamp>().map_or(0, Timestamp::as_second),
+        ..job::JobRecord::default()
+    };
+    if let Some(ending) = ending {
+        record.number = 1;
+        record.set_state(ending.state);
+        record.ended_s = Timestamp::now().as_second();
+        record.files = ending.figures.files;
+        record.bytes = ending.figures.bytes;
+        record.stored_bytes = ending.figures.stored_bytes;
+        record.warnings = ending.figures.warnings;
+        record.restarts = ending.restarts;
+        record.point_id = ending
+            .point
+            .map(|point| point.as_bytes().to_vec().into())
+            .unwrap_or_default();
+        let failure = ending.failure.as_ref();
+        record.error_code = failure.map(|failure| failure.code.to_owned()).unwrap_or_default();
+    }
+    Ok(write_job(session.vault.store(), &record, key).await?)
+}
+
+/// What the job knows of the vault. `None` if it did not read the log, or if the vault is another machine's.
+fn seen(session: &Session) -> Option<Seen> {
+    let view = session.domain.view();
+    if view.head.n == 0 || session.domain.server().is_none() {
+        return None;
+    }
+    let mut seen = Seen::default();
+    for point in view.alive().filter(|point| session.is_own(point.server)) {
+        for tag in &point.summary.tags {
+            *seen.points.entry(tag.clone()).or_default() += 1;
+        }
+        seen.newest_point_s = seen.newest_point_s.max(Some(point.summary.started_s));
+    }
+    (seen.index_chunks, seen.index_bytes) = session.domain.index().size();
+    Some(seen)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_can_move_to_another_thread() {
+        fn is_send<T: Send>() {}
+        is_send::<JobRun<'static>>();
+    }
+}

@@ -1,0 +1,160 @@
+//! Where the state folder is, and what is in it.
+//!
+//! ```text
+//! agent.json              who this server is, and which vault it uses (0600)
+//! machine.key             the secret of its machine slot, and its signing key (0600)
+//! operator/<vault id>.key an operator's signing key, on the machine where a vault was created (0600)
+//! cache/                  can be rebuilt: index, tree pages, journal (`cache move` puts it elsewhere)
+//! jobs/<job id>.json      this server's own job records
+//! snapshots/              which snapshots exist, so that those of a crashed run are removed
+//! store.json              the object store's settings, for a process without such an environment (0600)
+//! throttle.json           the throttle's limits and windows (`throttle set`)
+//! log.pin                 the highest log entry ever seen: shows that a vault went back, even without the cache
+//! lock                    held while a job runs; says which
+//! ```
+//!
+//! Only the owner can enter the folder (0700). Files are replaced whole (see `files`).
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+use lockstone_proto::ids::{JobId, VaultId};
+
+use super::files::private_folder;
+
+/// The state folder.
+#[derive(Debug, Clone)]
+pub(crate) struct StateFolder {
+    root: PathBuf,
+}
+
+impl StateFolder {
+    /// The place of the state folder: `LOCKSTONE_HOME`, else the usual place for this user. The folder need not exist.
+    pub(crate) fn locate() -> anyhow::Result<StateFolder> {
+        let root = if let Some(root) = variable("LOCKSTONE_HOME") {
+            std::path::absolute(root)?
+        } else if rustix::process::geteuid().is_root() {
+            PathBuf::from("/var/lib/lockstone")
+        } else if let Some(state) = variable("XDG_STATE_HOME") {
+            std::path::absolute(state)?.join("lockstone")
+        } else if let Some(home) = variable("HOME") {
+            PathBuf::from(home).join(".local/state/lockstone")
+        } else {
+            bail!("cannot tell where the state folder is: set LOCKSTONE_HOME");
+        };
+        Ok(StateFolder { root })
+    }
+
+    /// Makes the folder if it is missing, and closes it to other users.
+    ///
+    /// Fails if the folder cannot be made, belongs to another user, or is shared by all users, such as `/tmp`.
+    pub(crate) fn prepare(&self) -> anyhow::Result<()> {
+        let shown = self.root.display();
+        private_folder(&self.root).with_context(|| format!("cannot make the state folder {shown}"))?;
+        let found = fs::metadata(&self.root).with_context(|| format!("cannot look at the state folder {shown}"))?;
+        if !found.is_dir() {
+            bail!("the state folder {shown} is not a folder");
+        }
+        if found.uid() != rustix::process::geteuid().as_raw() {
+            bail!("the state folder {shown} belongs to another user (uid {})", found.uid());
+        }
+        if found.mode() & 0o1000 != 0 {
+            bail!("the state folder {shown} is a folder for everybody: point LOCKSTONE_HOME to one of its own");
+        }
+        if found.mode() & 0o077 != 0 {
+            fs::set_permissions(&self.root, Permissions::from_mode(0o700))
+                .with_context(|| format!("cannot close the state folder {shown} to others"))?;
+        }
+        for folder in [self.jobs(), self.snapshots()] {
+            private_folder(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    pub(crate) fn registration(&self) -> PathBuf {
+        self.root.join("agent.json")
+    }
+
+    pub(crate) fn machine_key(&self) -> PathBuf {
+        self.root.join("machine.key")
+    }
+
+    /// The signing key of the operator of a vault that was created on this machine.
+    pub(crate) fn operator_key(&self, vault: VaultId) -> PathBuf {
+        self.root.join("operator").join(format!("{vault}.key"))
+    }
+
+    /// The cache folder, unless the registration says that it is elsewhere (see `Registration::cache_folder`).
+    pub(crate) fn cache(&self) -> PathBuf {
+        self.root.join("cache")
+    }
+
+    pub(crate) fn jobs(&self) -> PathBuf {
+        self.root.join("jobs")
+    }
+
+    pub(crate) fn job(&self, job: JobId) -> PathBuf {
+        self.jobs().join(format!("{job}.json"))
+    }
+
+    pub(crate) fn snapshots(&self) -> PathBuf {
+        self.root.join("snapshots")
+    }
+
+    pub(crate) fn store_settings(&self) -> PathBuf {
+        self.root.join("store.json")
+    }
+
+    pub(crate) fn throttle_settings(&self) -> PathBuf {
+        self.root.join("throttle.json")
+    }
+
+    /// The highest log entry ever seen.
+    pub(crate) fn pin(&self) -> PathBuf {
+        self.root.join("log.pin")
+    }
+
+    pub(crate) fn lock(&self) -> PathBuf {
+        self.root.join("lock")
+    }
+}
+
+/// An environment variable; an empty one counts as not set.
+fn variable(name: &str) -> Option<std::ffi::OsString> {
+    std::env::var_os(name).filter(|value| !value.is_empty())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_state_folder_is_closed_to_others() {
+        let folder = tempfile::tempdir().unwrap();
+        let state = StateFolder {
+            root: folder.path().join("home"),
+        };
+        state.prepare().unwrap();
+        fs::set_permissions(state.root(), Permissions::from_mode(0o755)).unwrap();
+        state.prepare().unwrap();
+        assert_eq!(fs::metadata(state.root()).unwrap().mode() & 0o777, 0o700);
+    }
+
+    #[test]
+    fn a_folder_for_everybody_is_not_a_state_folder() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::set_permissions(folder.path(), Permissions::from_mode(0o1777)).unwrap();
+        let state = StateFolder {
+            root: folder.path().to_owned(),
+        };
+        assert!(state.prepare().is_err());
+        assert_eq!(fs::metadata(folder.path()).unwrap().mode() & 0o7777, 0o1777);
+    }
+}

@@ -1,0 +1,199 @@
+//! This server's own records of its jobs: one JSON file each in `<state folder>/jobs`, for `jobs list`, `jobs show` and
+//! `status`.
+//!
+//! A record is written when a job starts and again when it ends. If a record still says `Running` while the lock is
+//! free, the run was interrupted. The record is shown as interrupted, and the next job writes that down. The signed
+//! records that the operator sees are in the vault (`lockstone_vault::access::job_records`).
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use anyhow::Context;
+use lockstone_proto::ids::{JobId, PointId};
+use lockstone_proto::job::{JobKind, JobState};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::files::{remove_if_there, write_atomically};
+use super::folder::StateFolder;
+use super::lock;
+use crate::failure::Failure;
+
+/// How many records are kept. Older ones are removed when a job starts.
+const MAX_KEPT_RECORDS: usize = 1000;
+
+/// The code and message of a run that ended without a final record.
+const INTERRUPTED: (&str, &str) = (
+    "interrupted",
+    "the run was interrupted (killed, or the machine went down)",
+);
+
+/// What is known of one job.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct JobRecord {
+    pub(crate) job: JobId,
+    pub(crate) kind: JobKind,
+    #[serde(rename = "status")]
+    pub(crate) state: JobState,
+    /// RFC 3339, UTC.
+    pub(crate) started: String,
+    /// RFC 3339, UTC; absent while the job runs, and if the run was interrupted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) ended: Option<String>,
+    pub(crate) pid: i32,
+    /// What the job was asked to do: sources, point, target.
+    pub(crate) request: Map<String, Value>,
+    /// The recovery point that the job made or read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) point: Option<PointId>,
+    /// The document that `--json` printed.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub(crate) report: Map<String, Value>,
+    /// Why the job failed: code, message and hint.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) error: Option<Value>,
+    /// What the job knew of the vault when it ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) seen: Option<Seen>,
+}
+
+/// What a job knew of the vault when it ended. The agent's metrics show it without opening the vault.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Seen {
+    /// How many recovery points of this server are not deleted, by tag.
+    pub(crate) points: BTreeMap<String, u64>,
+    /// When the newest of them was begun, seconds since the epoch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) newest_point_s: Option<i64>,
+    /// Chunks in the index.
+    pub(crate) index_chunks: u64,
+    /// The index's bytes on disk.
+    pub(crate) index_bytes: u64,
+}
+
+impl JobRecord {
+    /// The record of a job that starts now in this process.
+    pub(crate) fn start(job: JobId, kind: JobKind, request: Map<String, Value>) -> JobRecord {
+        JobRecord {
+            job,
+            kind,
+            state: JobState::Running,
+            started: now(),
+            ended: None,
+            pid: rustix::process::getpid().as_raw_nonzero().get(),
+            request,
+            point: None,
+            report: Map::new(),
+            error: None,
+            seen: None,
+        }
+    }
+
+    /// Whether the record says that the job runs. If its process was killed, the record still says so.
+    pub(crate) fn runs(&self) -> bool {
+        self.state == JobState::Running
+    }
+
+    /// Notes how the job ended, now.
+    pub(crate) fn end(&mut self, state: JobState, error: Option<&Failure>) {
+        self.state = state;
+        self.ended = Some(now());
+        self.error = error.map(Failure::json);
+    }
+
+    /// Notes that the run was interrupted.
+    pub(crate) fn interrupted(&mut self) {
+        self.state = JobState::Failed;
+        let (code, message) = INTERRUPTED;
+        self.error = Some(Failure::failed(code, message, "the next run continues where it stopped").json());
+    }
+
+    pub(crate) fn save(&self, state: &StateFolder) -> anyhow::Result<()> {
+        let text = serde_json::to_vec_pretty(self)?;
+        write_atomically(&state.job(self.job), &text, 0o600)
+    }
+}
+
+fn now() -> String {
+    let now = jiff::Timestamp::now();
+    now.round(jiff::Unit::Millisecond).unwrap_or(now).to_string()
+}
+
+/// All records, newest first. A file that is not a record is left out, with a line in the log.
+pub(crate) fn all(state: &StateFolder) -> anyhow::Result<Vec<JobRecord>> {
+    let mut jobs = read_all(state)?;
+    let running = lock::holder(state)?.map(|holder| holder.job);
+    for job in &mut jobs {
+        if job.runs() && Some(job.job) != running {
+            job.interrupted();
+        }
+    }
+    Ok(jobs)
+}
+
+fn read_all(state: &StateFolder) -> anyhow::Result<Vec<JobRecord>> {
+    let folder = state.jobs();
+    let entries = match std::fs::read_dir(&folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(error).with_context(|| format!("cannot read {}", folder.display())),
+    };
+    let mut jobs: Vec<JobRecord> = Vec::new();
+    for entry in entries {
+        let path = entry?.path();
+        if path.extension().is_none_or(|extension| extension != "json") {
+            continue;
+        }
+        match std::fs::read(&path)
+            .map_err(anyhow::Error::from)
+            .and_then(|text| Ok(serde_json::from_slice(&text)?))
+        {
+            Ok(job) => jobs.push(job),
+            Err(error) => tracing::warn!(path = %path.display(), %error, "not a job record"),
+        }
+    }
+    jobs.sort_by(|a, b| b.started.cmp(&a.started).then_with(|| a.job.cmp(&b.job)));
+    Ok(jobs)
+}
+
+/// Brings the records up to date before a new job: marks interrupted runs, and removes old records. The caller holds
+/// the lock, so no other job runs. Returns what the last job knew of the vault.
+pub(crate) fn clean_up(state: &StateFolder) -> anyhow::Result<Option<Seen>> {
+    let mut seen = None;
+    for (place, mut job) in read_all(state)?.into_iter().enumerate() {
+        if place >= MAX_KEPT_RECORDS {
+            remove_if_there(&state.job(job.job))?;
+        } else if job.runs() {
+            job.interrupted();
+            job.save(state)?;
+        } else if seen.is_none() {
+            seen = job.seen;
+        }
+    }
+    Ok(seen)
+}
+
+/// The job with this id, or the only one whose id begins with these digits.
+pub(crate) fn find(state: &StateFolder, id: &str) -> Result<JobRecord, Failure> {
+    let wanted = id.to_ascii_lowercase();
+    let mut found = all(state)?.into_iter().filter(|job| job.job.hex().starts_with(&wanted));
+    match (found.next(), found.next()) {
+        (Some(job), None) if !wanted.is_empty() => Ok(job),
+        (Some(_), _) => Err(Failure::failed(
+            "ambiguous",
+            format!("more than one job begins with {id:?}"),
+            "give more digits",
+        )),
+        (None, _) => Err(Failure::failed(
+            "no-such-job",
+            format!("no job {id:?} on this server"),
+            "see `lockstone jobs list`",
+        )),
+    }
+}
+
+/// What a job's record says it was asked, with the paths that a person named.
+pub(crate) fn request_for(sources: &[PathBuf]) -> Map<String, Value> {
+    let text = |path: &PathBuf| Value::String(path.to_string_lossy().into_owned());
+    Map::from_iter([("sources".to_owned(), sources.iter().map(text).collect())])
+}

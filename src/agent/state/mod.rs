@@ -1,0 +1,8 @@
+//! The state folder (`LOCKSTONE_HOME`) and the files in it.
+
+pub(crate) mod files;
+pub(crate) mod folder;
+pub(crate) mod job_records;
+pub(crate) mod lock;
+pub(crate) mod machine_key;
+pub(crate) mod registration;

@@ -1,0 +1,56 @@
+//! What a restore prints when it has ended.
+
+use lockstone_actors::{RestoreReport, RestoreTo};
+
+use crate::agent::jobs::restore::place;
+use crate::cli::output::Output;
+use crate::text::render;
+
+pub(super) fn show(out: &Output, report: &RestoreReport, to: &RestoreTo, dry_run: bool, verified: bool) {
+    let place = place(to);
+    if dry_run {
+        for path in &report.would {
+            out.line(render::name(path));
+        }
+        out.line(format!(
+            "Would restore {} ({}) to {place}; nothing was written",
+            render::counted(report.files, "file", "files"),
+            render::bytes(report.bytes)
+        ));
+        return;
+    }
+    out.line(format!(
+        "Restored {} in {} ({}) to {place}",
+        render::counted(report.files, "file", "files"),
+        render::counted(report.folders, "folder", "folders"),
+        render::bytes(report.bytes)
+    ));
+    out.line(format!(
+        "  fetched  {}, wrote {}",
+        render::bytes(report.bytes_fetched),
+        render::bytes(report.bytes_written)
+    ));
+    for (n, what) in [
+        (report.unchanged, "were there already, as they should be"),
+        (report.copies, "put beside files that differ"),
+        (report.skipped, "left as they were"),
+    ] {
+        if n > 0 {
+            out.line(format!("  files    {} {what}", render::count(n)));
+        }
+    }
+    if verified {
+        out.line("  verified what was written, by reading it back");
+    }
+    if report.warnings_total > 0 {
+        out.line(format!(
+            "  look at  {}, above",
+            render::counted(report.warnings_total, "warning", "warnings")
+        ));
+    }
+    out.line(format!(
+        "  time     {} ({})",
+        render::duration(report.duration),
+        render::rate(report.bytes, report.duration)
+    ));
+}

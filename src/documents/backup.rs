@@ -1,0 +1,106 @@
+//! The document of a backup that has ended.
+
+use lockstone_actors::{BackupReport, LeftOut};
+use lockstone_proto::ids::{JobId, PointId};
+use lockstone_proto::job::JobState;
+use lockstone_proto::vault::Consistency;
+use serde::Serialize;
+
+use super::common::{ErrorDocument, WarningDocument};
+
+/// How a backup went. Sizes are in bytes, times in seconds.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct BackupDocument {
+    job: JobId,
+    /// The recovery point; null if none was made.
+    point: Option<PointId>,
+    status: JobState,
+    /// `snapshot` or `live`.
+    consistency: &'static str,
+    files_new: u64,
+    files_changed: u64,
+    files_unchanged: u64,
+    /// Of the new and changed files: finished by an interrupted run, and not read again.
+    files_resumed: u64,
+    dirs: u64,
+    bytes_scanned: u64,
+    bytes_read: u64,
+    bytes_new: u64,
+    bytes_stored: u64,
+    chunks_new: u64,
+    chunks_known: u64,
+    sockets_skipped: u64,
+    excluded: ExcludedDocument,
+    duration_seconds: f64,
+    throttled_seconds: f64,
+    restarts: u32,
+    warnings_total: u64,
+    /// The first warnings.
+    warnings: Vec<WarningDocument>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<ErrorDocument>,
+}
+
+/// What was left out on purpose, apart from sockets.
+#[derive(Debug, Clone, Serialize)]
+struct ExcludedDocument {
+    patterns: Vec<PatternDocument>,
+    cache_folders: u64,
+    other_file_systems: u64,
+    kernel_views: u64,
+}
+
+/// An exclude pattern as the user gave it, and how many entries it decided about.
+#[derive(Debug, Clone, Serialize)]
+struct PatternDocument {
+    pattern: String,
+    entries: u64,
+}
+
+impl From<&LeftOut> for ExcludedDocument {
+    fn from(left_out: &LeftOut) -> Self {
+        let patterns = left_out.patterns.iter().map(|(pattern, entries)| PatternDocument {
+            pattern: pattern.clone(),
+            entries: *entries,
+        });
+        ExcludedDocument {
+            patterns: patterns.collect(),
+            cache_folders: left_out.caches,
+            other_file_systems: left_out.other_file_systems,
+            kernel_views: left_out.kernel_views,
+        }
+    }
+}
+
+impl BackupDocument {
+    pub(crate) fn new(job: JobId, report: &BackupReport, status: JobState, error: Option<ErrorDocument>) -> Self {
+        BackupDocument {
+            job,
+            point: report.point,
+            status,
+            consistency: match report.consistency {
+                Consistency::Snapshot => "snapshot",
+                Consistency::Live | Consistency::Unspecified => "live",
+            },
+            files_new: report.files_new,
+            files_changed: report.files_changed,
+            files_unchanged: report.files_unchanged,
+            files_resumed: report.files_resumed,
+            dirs: report.dirs,
+            bytes_scanned: report.bytes_scanned,
+            bytes_read: report.bytes_read,
+            bytes_new: report.bytes_new,
+            bytes_stored: report.bytes_stored,
+            chunks_new: report.chunks_new,
+            chunks_known: report.chunks_known,
+            sockets_skipped: report.sockets_skipped,
+            excluded: ExcludedDocument::from(&report.left_out),
+            duration_seconds: report.duration.as_secs_f64(),
+            throttled_seconds: report.throttled.as_secs_f64(),
+            restarts: report.restarts,
+            warnings_total: report.warnings_total,
+            warnings: report.warnings.iter().map(WarningDocument::from).collect(),
+            error,
+        }
+    }
+}

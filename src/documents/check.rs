@@ -1,0 +1,60 @@
+//! The document of a check that has ended.
+
+use std::time::Duration;
+
+use lockstone_proto::ids::PointId;
+use lockstone_vault::check::CheckReport;
+use lockstone_vault::damage::Damage;
+use serde::Serialize;
+
+/// What a check found.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct CheckDocument {
+    /// Whether the check ran to its end and found no damage.
+    ok: bool,
+    packs: u64,
+    chunks: u64,
+    points: u64,
+    cancelled: bool,
+    damaged: Vec<DamagedObject>,
+    duration_seconds: f64,
+}
+
+/// A damaged object of the vault, and what it costs.
+#[derive(Debug, Clone, Serialize)]
+struct DamagedObject {
+    object: String,
+    kind: &'static str,
+    reason: String,
+    /// The recovery points that need the object.
+    points: Vec<PointId>,
+    /// The paths that need the object, as far as they were found.
+    paths: Vec<String>,
+}
+
+impl From<&Damage> for DamagedObject {
+    fn from(damage: &Damage) -> DamagedObject {
+        let text = |path: &Vec<u8>| String::from_utf8_lossy(path).into_owned();
+        DamagedObject {
+            object: damage.object.clone(),
+            kind: damage.kind.name(),
+            reason: damage.reason.clone(),
+            points: damage.points.clone(),
+            paths: damage.paths.iter().map(text).collect(),
+        }
+    }
+}
+
+impl CheckDocument {
+    pub(crate) fn new(report: &CheckReport, duration: Duration) -> Self {
+        CheckDocument {
+            ok: report.damaged.is_empty() && !report.cancelled,
+            packs: report.packs,
+            chunks: report.chunks,
+            points: report.points,
+            cancelled: report.cancelled,
+            damaged: report.damaged.iter().map(DamagedObject::from).collect(),
+            duration_seconds: duration.as_secs_f64(),
+        }
+    }
+}

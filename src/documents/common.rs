@@ -1,0 +1,84 @@
+//! Parts of several documents.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use lockstone_actors::Warning;
+use serde::Serialize;
+
+use crate::failure::Failure;
+
+/// A path. It is text, and where it is not UTF-8 its exact bytes are given too.
+#[derive(Debug, Clone, Default, Serialize)]
+pub(crate) struct PathDocument {
+    /// Bytes that are not UTF-8 are replaced by `�`.
+    path: String,
+    /// The exact bytes in base64, if `path` is not the whole truth.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    path_bytes: Option<String>,
+}
+
+impl From<&[u8]> for PathDocument {
+    fn from(path: &[u8]) -> PathDocument {
+        match std::str::from_utf8(path) {
+            Ok(text) => PathDocument {
+                path: text.to_owned(),
+                path_bytes: None,
+            },
+            Err(_) => PathDocument {
+                path: String::from_utf8_lossy(path).into_owned(),
+                path_bytes: Some(STANDARD.encode(path)),
+            },
+        }
+    }
+}
+
+/// Something that could not be kept or given back as it was.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct WarningDocument {
+    #[serde(flatten)]
+    path: PathDocument,
+    message: String,
+}
+
+impl From<&Warning> for WarningDocument {
+    fn from(warning: &Warning) -> WarningDocument {
+        WarningDocument {
+            path: warning.path.as_slice().into(),
+            message: warning.message.clone(),
+        }
+    }
+}
+
+/// Why something failed.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct ErrorDocument {
+    /// A fixed word for scripts.
+    code: String,
+    message: String,
+    /// What to do about it; may be empty.
+    hint: String,
+}
+
+impl From<&Failure> for ErrorDocument {
+    fn from(failure: &Failure) -> ErrorDocument {
+        ErrorDocument {
+            code: failure.code.to_owned(),
+            message: failure.message.clone(),
+            hint: failure.hint.clone(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_path_that_is_not_text_keeps_its_bytes() {
+        let document = serde_json::json!(PathDocument::from(&b"/a\xff"[..]));
+        assert_eq!(document, json!({ "path": "/a\u{fffd}", "path_bytes": "L2H/" }));
+        assert_eq!(json!(PathDocument::from(&b"/a"[..])), json!({ "path": "/a" }));
+    }
+}
