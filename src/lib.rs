@@ -10,6 +10,7 @@ mod cli;
 mod demo;
 mod documents;
 mod failure;
+mod operator;
 mod serve;
 mod text;
 

@@ -4,7 +4,8 @@
 use clap::{CommandFactory, Parser, Subcommand};
 
 use super::commands::{
-    agent, backup, bench, cache, check, demo, extras, jobs, passphrase, points, register, restore, throttle, vault,
+    agent, backup, bench, cache, check, completions, demo, jobs, man, passphrase, points, register, restore, throttle,
+    unregister, vault,
 };
 use super::global::Global;
 
@@ -39,7 +40,7 @@ pub(crate) enum Command {
     )]
     Register(register::RegisterArgs),
     /// Forget the registration of this server (its backups stay in the vault)
-    Unregister(register::UnregisterArgs),
+    Unregister(unregister::UnregisterArgs),
     /// Whether this server is registered, and how old its last backup is
     Status,
     /// Back up files and folders
@@ -82,12 +83,12 @@ pub(crate) enum Command {
     /// A whole round trip in a scratch folder, on real files
     Demo(demo::DemoArgs),
     /// Print the completions of a shell
-    Completions(extras::CompletionsArgs),
+    Completions(completions::CompletionsArgs),
     /// Print the page that describes the metrics (docs/metrics.md)
     #[command(hide = true)]
     MetricsPage,
     /// Write the manual pages, or print the first one
-    Man(extras::ManArgs),
+    Man(man::ManArgs),
 }
 
 /// The command, as clap describes it: for parsing, completions and manual pages.

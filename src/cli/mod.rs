@@ -27,8 +27,8 @@ use tracing::Level;
 use crate::failure::Failure;
 use args::{Cli, Command};
 use commands::{
-    agent, backup, bench, cache, check, demo, extras, jobs, passphrase, points, register, restore, status, throttle,
-    vault,
+    agent, backup, bench, cache, check, completions, demo, jobs, man, metrics_page, passphrase, points, register,
+    restore, status, throttle, unregister, vault, volumes,
 };
 use context::Context;
 use output::{Outcome, Output};
@@ -72,8 +72,8 @@ fn run_command(cli: Cli, out: Output) -> Outcome {
     let context = Context::new(cli.global, out)?;
     let outcome = match cli.command {
         Command::Vault(command) => vault::run(&context, command),
-        Command::Register(args) => register::register(&context, args),
-        Command::Unregister(args) => register::unregister(&context, &args),
+        Command::Register(args) => register::run(&context, &args),
+        Command::Unregister(args) => unregister::run(&context, &args),
         Command::Status => status::run(&context),
         Command::Backup(args) => backup::run(&context, args),
         Command::Points(command) => points::run(&context, command),
@@ -82,14 +82,14 @@ fn run_command(cli: Cli, out: Output) -> Outcome {
         Command::Jobs(command) => jobs::run(&context, command),
         Command::Passphrase(command) => passphrase::run(&context, command),
         Command::Cache(command) => cache::run(&context, command),
-        Command::Volumes => extras::volumes(&context),
+        Command::Volumes => volumes::run(&context),
         Command::Bench(command) => bench::run(&context, command),
         Command::Demo(args) => demo::run(&context, args),
         Command::Throttle(command) => throttle::run(&context, command),
         Command::Agent(args) => agent::run(&context, &args),
-        Command::MetricsPage => extras::metrics_page(&context),
-        Command::Completions(args) => extras::completions(&context, &args, args::command()),
-        Command::Man(args) => extras::man(&context, &args, args::command()),
+        Command::MetricsPage => metrics_page::run(&context),
+        Command::Completions(args) => completions::run(&context, &args, args::command()),
+        Command::Man(args) => man::run(&context, args, args::command()),
     };
     context.close();
     outcome

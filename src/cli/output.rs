@@ -111,11 +111,14 @@ pub(crate) struct List {
 }
 
 impl List {
-    /// Adds an item: `line` for people (without its end), or `value` for scripts. Only one of them is called.
-    pub(crate) fn item(&mut self, line: impl FnOnce() -> String, value: impl FnOnce() -> Value) {
+    /// Adds an item: `line` for people (without its end), or `document` for scripts. Only one of them is called.
+    pub(crate) fn item<D: Serialize>(&mut self, line: impl FnOnce() -> String, document: impl FnOnce() -> D) {
         let wrote = if self.json {
             let comma = if self.first { "" } else { "," };
-            write!(self.out, "{comma}{}", value())
+            match serde_json::to_value(document()) {
+                Ok(value) => write!(self.out, "{comma}{value}"),
+                Err(error) => Err(error.into()),
+            }
         } else {
             writeln!(self.out, "{}", line())
         };
@@ -136,14 +139,19 @@ impl List {
         self.first
     }
 
-    /// Ends the list, and adds the other members of the document.
-    pub(crate) fn end(mut self, more: &Map<String, Value>) {
+    /// Ends the list, and adds the other members of the document: those of `more`, which is a struct or a map.
+    pub(crate) fn end(mut self, more: &impl Serialize) {
         if self.json {
-            let mut end = String::from("]");
-            for (name, value) in more {
-                end.push_str(&format!(",{}:{value}", Value::String(name.clone())));
-            }
-            let wrote = writeln!(self.out, "{end}}}");
+            let wrote = match serde_json::to_value(more) {
+                Ok(more) => {
+                    let mut end = String::from("]");
+                    for (name, value) in more.as_object().into_iter().flatten() {
+                        end.push_str(&format!(",{}:{value}", Value::String(name.clone())));
+                    }
+                    writeln!(self.out, "{end}}}")
+                }
+                Err(error) => Err(error.into()),
+            };
             finish(wrote);
         }
         let flushed = self.out.flush();

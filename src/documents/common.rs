@@ -25,11 +25,16 @@ impl From<&[u8]> for PathDocument {
                 path_bytes: None,
             },
             Err(_) => PathDocument {
-                path: String::from_utf8_lossy(path).into_owned(),
+                path: lossy(path),
                 path_bytes: Some(STANDARD.encode(path)),
             },
         }
     }
+}
+
+/// Bytes as text. Bytes that are not UTF-8 are replaced by `�`.
+pub(super) fn lossy(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
 }
 
 /// Something that could not be kept or given back as it was.

@@ -1,7 +1,19 @@
 //! The documents that `--json` prints, and that records of jobs keep: one struct for each kind of answer.
 
 pub(crate) mod backup;
+pub(crate) mod cache;
 pub(crate) mod check;
 pub(crate) mod common;
+pub(crate) mod job;
+pub(crate) mod pages;
+pub(crate) mod passphrase;
+pub(crate) mod point;
 pub(crate) mod progress;
+pub(crate) mod register;
 pub(crate) mod restore;
+pub(crate) mod server;
+pub(crate) mod status;
+pub(crate) mod throttle;
+pub(crate) mod vault;
+pub(crate) mod volumes;
+mod words;

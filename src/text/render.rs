@@ -8,11 +8,9 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::time::Duration;
 
-use base64::Engine as _;
 use indicatif::{HumanBytes, HumanCount};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use serde_json::{Map, Value};
 
 /// Bytes with a binary unit: `1.23 MiB`.
 pub(crate) fn bytes(bytes: u64) -> String {
@@ -88,13 +86,9 @@ pub(crate) fn utc_time(seconds: i64, nanoseconds: u32) -> String {
     Timestamp::new(seconds, nanoseconds).map_or_else(|_| format!("@{seconds}"), |time| time.to_string())
 }
 
-/// A time for scripts; `null` if it is zero, which means that there is none.
-pub(crate) fn utc_or_null(seconds: i64) -> Value {
-    if seconds == 0 {
-        Value::Null
-    } else {
-        Value::String(utc_time(seconds, 0))
-    }
+/// A time for scripts; `None` if it is zero, which means that there is none.
+pub(crate) fn utc_if_set(seconds: i64) -> Option<String> {
+    (seconds != 0).then(|| utc_time(seconds, 0))
 }
 
 /// A name for a terminal. Control characters are escaped, and bytes that are not UTF-8 are written as `\xNN`.
@@ -119,28 +113,6 @@ pub(crate) fn name(name: &[u8]) -> String {
 /// A path for a terminal, escaped as [`name`] does it.
 pub(crate) fn path(path: &Path) -> String {
     name(path.as_os_str().as_bytes())
-}
-
-/// Adds `path` to a JSON object. A path that is not UTF-8 also gets its exact bytes as `path_bytes` (base64).
-pub(crate) fn put_path(object: &mut Map<String, Value>, path: &[u8]) {
-    match std::str::from_utf8(path) {
-        Ok(text) => {
-            object.insert("path".to_owned(), Value::String(text.to_owned()));
-        }
-        Err(_) => {
-            object.insert(
-                "path".to_owned(),
-                Value::String(String::from_utf8_lossy(path).into_owned()),
-            );
-            let exact = base64::engine::general_purpose::STANDARD.encode(path);
-            object.insert("path_bytes".to_owned(), Value::String(exact));
-        }
-    }
-}
-
-/// A path as JSON text. Bytes that are not UTF-8 become replacement characters.
-pub(crate) fn lossy(path: &[u8]) -> Value {
-    Value::String(String::from_utf8_lossy(path).into_owned())
 }
 
 /// Permissions as `ls -l` writes them, after the letter of the entry's type.
@@ -202,16 +174,6 @@ mod tests {
         assert_eq!(name(b"plain \xc3\xa4"), "plain ä");
         assert_eq!(name(b"a\nb\x1b[31m\xff"), "a\\nb\\u{1b}[31m\\xff");
         assert_eq!(name("a\u{202e}b".as_bytes()), "a\\u{202e}b");
-    }
-
-    #[test]
-    fn a_path_that_is_not_text_keeps_its_bytes() {
-        let mut object = Map::new();
-        put_path(&mut object, b"/a\xff");
-        assert_eq!(object["path_bytes"], "L2H/");
-        let mut object = Map::new();
-        put_path(&mut object, b"/a");
-        assert!(!object.contains_key("path_bytes"));
     }
 
     #[test]

@@ -102,6 +102,9 @@ impl RestoreJob {
     }
 }
 
+/// The first names of files with several names, by device and inode.
+type FirstNames = Mutex<HashMap<(u64, u64), Arc<FileOut>>>;
+
 /// What every stage of a generation has at hand.
 #[derive(Clone)]
 pub(super) struct RestoreContext {
@@ -112,8 +115,7 @@ pub(super) struct RestoreContext {
     /// For the bytes that come out of frames, until they are written. The Opener waits for it while it holds sealed
     /// bytes. The Writer, which gives it back, waits for neither budget.
     pub(super) raw_budget: Budget,
-    /// The first names of files with several names, by device and inode.
-    pub(super) first_names: Arc<Mutex<HashMap<(u64, u64), Arc<FileOut>>>>,
+    pub(super) first_names: Arc<FirstNames>,
 }
 
 impl RestoreContext {

@@ -71,7 +71,7 @@ pub(super) fn validate_undelete(points: &[PointId], log: &Summed) -> Result<Vec<
 #[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use lockstone_proto::ids::ServerId;
-    use lockstone_proto::vault::{CommitBody, CondemnBody, PointSummary, RepackBody};
+    use lockstone_proto::vault::{CondemnBody, PointSummary, RepackBody};
 
     use super::*;
     use crate::log::{Body, Entry, LogHead};
@@ -85,7 +85,7 @@ mod tests {
             point_id: vec![n; 16].into(),
             ..PointSummary::default()
         };
-        Body::Commit(Box::new(summary), Box::new(CommitBody::default()))
+        Body::Commit(Box::new(summary), Box::default())
     }
 
     /// The sum of a log that has these bodies as its entries 1, 2, 3 …

@@ -7,6 +7,7 @@
 mod cursor;
 mod diff;
 mod file;
+mod paths;
 mod walk;
 
 use std::ops::ControlFlow;
@@ -26,6 +27,7 @@ pub use cursor::FolderCursor;
 pub(crate) use cursor::Peek;
 pub use diff::{Change, OnChange, Side, diff};
 pub use file::{FileChunks, PlacedChunk};
+pub use paths::candidates;
 pub use walk::{TreeWalk, Walked};
 
 /// The shortest prefix of an id that may name a point, hex digits.

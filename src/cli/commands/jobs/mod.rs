@@ -1,0 +1,59 @@
+//! `lockstone jobs …`: this server's own jobs.
+
+mod cancel;
+mod list;
+mod show;
+
+use clap::{Args, Subcommand};
+use jiff::Timestamp;
+
+use crate::agent::state::folder::StateFolder;
+use crate::agent::state::job_records::JobRecord;
+use crate::cli::context::Context;
+use crate::cli::output::Outcome;
+use crate::text::render;
+
+/// What to do with jobs.
+#[derive(Debug, Subcommand)]
+pub(crate) enum JobsCommand {
+    /// List the jobs of this server, newest first
+    List(list::ListArgs),
+    /// Show one job
+    Show(JobArgs),
+    /// Cancel the job that runs
+    Cancel(JobArgs),
+}
+
+/// Which job.
+#[derive(Debug, Args)]
+pub(crate) struct JobArgs {
+    /// The job's id, or the beginning of it
+    job: String,
+}
+
+pub(crate) fn run(context: &Context, command: JobsCommand) -> Outcome {
+    let state = StateFolder::locate()?;
+    match command {
+        JobsCommand::List(args) => list::run(context, &state, &args),
+        JobsCommand::Show(args) => show::run(context, &state, &args.job),
+        JobsCommand::Cancel(args) => cancel::run(context, &state, &args.job),
+    }
+}
+
+/// When the job started, for people.
+fn started(job: &JobRecord) -> String {
+    let time = job.started.parse::<Timestamp>();
+    time.map_or_else(|_| job.started.clone(), |time| render::local_time(time.as_second()))
+}
+
+/// How long the job took, for people; `-` if it has not ended.
+fn took(job: &JobRecord) -> String {
+    let time = |text: &str| text.parse::<Timestamp>().ok();
+    match (time(&job.started), job.ended.as_deref().and_then(time)) {
+        (Some(from), Some(to)) => {
+            let took = to.duration_since(from).try_into();
+            took.map_or_else(|_| "-".to_owned(), render::duration)
+        }
+        _ => "-".to_owned(),
+    }
+}

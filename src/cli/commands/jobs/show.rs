@@ -1,0 +1,61 @@
+//! `lockstone jobs show`.
+
+use serde_json::Value;
+
+use super::{started, took};
+use crate::agent::state::folder::StateFolder;
+use crate::agent::state::job_records::{self, JobRecord};
+use crate::cli::context::Context;
+use crate::cli::output::{Outcome, Output};
+use crate::failure::Exit;
+use crate::text::render;
+
+/// Members of a job's report that are shown in another form, or have been shown before it.
+const SHOWN_ELSEWHERE: [&str; 5] = ["job", "point", "status", "error", "warnings"];
+
+pub(super) fn run(context: &Context, state: &StateFolder, id: &str) -> Outcome {
+    let (job, out) = (job_records::find(state, id)?, &context.out);
+    out.document(&job);
+    out.line(format!("Job {} ({}), {}", job.job, job.kind, job.state));
+    out.line(format!("  started  {}", started(&job)));
+    if job.ended.is_some() {
+        out.line(format!("  took     {}", took(&job)));
+    } else if job.runs() {
+        out.line(format!("  process  {}", job.pid));
+    }
+    for (name, value) in &job.request {
+        out.line(format!("  {name:<8} {}", text(value)));
+    }
+    if let Some(point) = job.point {
+        out.line(format!("  point    {point}"));
+    }
+    if let Some(error) = &job.error {
+        out.line(format!("  error    {}", text(&error["message"])));
+    }
+    show_report(out, &job);
+    Ok(Exit::Done)
+}
+
+fn show_report(out: &Output, job: &JobRecord) {
+    for (name, value) in &job.report {
+        let is_shown = SHOWN_ELSEWHERE.contains(&name.as_str());
+        if !is_shown && !value.is_array() && !value.is_object() {
+            out.line(format!("  {name:<20} {}", text(value)));
+        }
+    }
+    let warnings = job.report.get("warnings").and_then(Value::as_array);
+    for warning in warnings.into_iter().flatten() {
+        let (path, message) = (text(&warning["path"]), text(&warning["message"]));
+        out.line(format!("  warning  {path}: {message}"));
+    }
+}
+
+/// A value of the record, for people.
+fn text(value: &Value) -> String {
+    match value {
+        Value::String(text) => render::name(text.as_bytes()),
+        Value::Array(values) => values.iter().map(text).collect::<Vec<_>>().join(" "),
+        Value::Null => "-".to_owned(),
+        other => other.to_string(),
+    }
+}

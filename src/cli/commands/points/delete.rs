@@ -1,0 +1,120 @@
+//! `lockstone points delete` and `points undelete`.
+
+use clap::Args;
+use jiff::Timestamp;
+use lockstone_proto::ids::PointId;
+use lockstone_vault::log::{LogView, Point};
+
+use crate::agent::access::right::registered;
+use crate::agent::access::session::Session;
+use crate::agent::ids::new_job_id;
+use crate::agent::state::lock::{JobLock, Purpose};
+use crate::cli::context::Context;
+use crate::cli::output::Outcome;
+use crate::documents::point::ChangedPointsDocument;
+use crate::failure::{Exit, Failure};
+use crate::text::point::short;
+use crate::text::render;
+
+/// Options of `points delete` and `points undelete`.
+#[derive(Debug, Args)]
+pub(crate) struct ChooseArgs {
+    /// Recovery points: ids, unique prefixes of 6 or more digits, or `latest`
+    #[arg(required = true, value_name = "POINT")]
+    points: Vec<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Choice {
+    Delete,
+    Undelete,
+}
+
+impl Choice {
+    fn purpose(self) -> Purpose {
+        match self {
+            Choice::Delete => Purpose::Delete,
+            Choice::Undelete => Purpose::Undelete,
+        }
+    }
+
+    /// Whether the point is as it shall be already.
+    fn is_done(self, point: &Point) -> bool {
+        point.forgotten.is_some() == (self == Choice::Delete)
+    }
+}
+
+pub(super) fn run(context: &Context, args: &ChooseArgs, choice: Choice) -> Outcome {
+    let (state, registration) = registered()?;
+    let _lock = context.block_on(JobLock::take(&state, new_job_id()?, choice.purpose()))?;
+    let (session, view) = context.block_on(async {
+        let session = Session::open(&context.environment, &state, &registration).await?;
+        let view = session.view(&context.environment).await?;
+        Ok::<_, Failure>((session, view))
+    })?;
+    // Every point is found before any is changed.
+    let chosen = choose(&session, &view, &args.points, choice)?;
+    let to_change = chosen.iter().filter(|point| !choice.is_done(point));
+    let changed: Vec<PointId> = to_change.map(|point| point.id).collect();
+    context.block_on(change(&session, &changed, choice))?;
+    show(context, &chosen, &changed, choice);
+    if choice == Choice::Delete && !changed.is_empty() {
+        let days = session.vault.descriptor().soft_delete_days;
+        let days = render::counted(u64::from(days), "day", "days");
+        context
+            .out
+            .line(format!("For {days}, `lockstone points undelete` brings them back."));
+    }
+    Ok(Exit::Done)
+}
+
+/// The points that are named, each once. Fails if one is missing or is another server's.
+fn choose<'v>(
+    session: &Session,
+    view: &'v LogView,
+    names: &[String],
+    choice: Choice,
+) -> Result<Vec<&'v Point>, Failure> {
+    let mut chosen: Vec<&Point> = Vec::new();
+    for name in names {
+        let point = session.point(view, name)?;
+        if !session.is_own(point.server) {
+            let owner = session.server_name(point.server);
+            let message = format!("recovery point {} is of server {owner}", point.id);
+            let hint = format!("{} it on that server", choice.purpose());
+            return Err(Failure::refused("not-permitted", message, hint));
+        }
+        if chosen.iter().all(|known| known.id != point.id) {
+            chosen.push(point);
+        }
+    }
+    Ok(chosen)
+}
+
+async fn change(session: &Session, points: &[PointId], choice: Choice) -> Result<(), Failure> {
+    if points.is_empty() {
+        return Ok(());
+    }
+    let now = Timestamp::now();
+    match choice {
+        Choice::Delete => session.domain.forget(points, now).await?,
+        Choice::Undelete => session.domain.undelete(points, now).await?,
+    };
+    Ok(())
+}
+
+fn show(context: &Context, chosen: &[&Point], changed: &[PointId], choice: Choice) {
+    let ids = chosen.iter().map(|point| point.id).collect();
+    let (document, done) = match choice {
+        Choice::Delete => (ChangedPointsDocument::Deleted(ids), "deleted"),
+        Choice::Undelete => (ChangedPointsDocument::Undeleted(ids), "undeleted"),
+    };
+    context.out.document(&document);
+    for point in chosen {
+        let already = if changed.contains(&point.id) { "" } else { " already" };
+        let time = render::local_time(point.summary.started_s);
+        context
+            .out
+            .line(format!("{}{already} {done}  ({time})", short(&point.id)));
+    }
+}

@@ -1,0 +1,42 @@
+//! `lockstone points …`: recovery points, and looking into them without restoring them.
+
+mod delete;
+mod diff;
+mod find;
+mod list;
+mod ls;
+mod reading;
+
+use clap::Subcommand;
+
+use self::delete::Choice;
+use crate::cli::context::Context;
+use crate::cli::output::Outcome;
+
+/// What to do with recovery points.
+#[derive(Debug, Subcommand)]
+pub(crate) enum PointsCommand {
+    /// List recovery points, oldest first
+    List(list::ListArgs),
+    /// List what is in a recovery point
+    Ls(ls::LsArgs),
+    /// Compare two recovery points
+    Diff(diff::DiffArgs),
+    /// Find files by name in recovery points
+    Find(find::FindArgs),
+    /// Delete recovery points (can be undone for the vault's soft-delete days)
+    Delete(delete::ChooseArgs),
+    /// Undo the deletion of recovery points
+    Undelete(delete::ChooseArgs),
+}
+
+pub(crate) fn run(context: &Context, command: PointsCommand) -> Outcome {
+    match command {
+        PointsCommand::List(args) => list::run(context, &args),
+        PointsCommand::Ls(args) => ls::run(context, &args),
+        PointsCommand::Diff(args) => diff::run(context, &args),
+        PointsCommand::Find(args) => find::run(context, &args),
+        PointsCommand::Delete(args) => delete::run(context, &args, Choice::Delete),
+        PointsCommand::Undelete(args) => delete::run(context, &args, Choice::Undelete),
+    }
+}

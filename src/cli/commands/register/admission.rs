@@ -1,0 +1,153 @@
+//! How a server comes to a vault.
+//!
+//! A server that registers makes a domain of its own: a master key, wrapped in three slots (passphrase, this machine,
+//! recovery key). Or it joins a domain by its passphrase. `--join-domain NAME` joins the domain of another server. A
+//! server whose own name is registered already (a machine that was set up anew) joins its old domain, finds its old
+//! backups there and adds to them; `--new-domain` prevents this.
+//!
+//! The order of writes is: slots, machine key, registration in the vault, registration in the state folder. If this is
+//! interrupted, it leaves a domain without a server, which costs a few hundred bytes.
+
+use jiff::Timestamp;
+use lockstone_proto::ids::{DomainId, ServerId};
+use lockstone_vault::VaultError;
+use lockstone_vault::access::credentials::{VaultCredentials, generate_signing_key};
+use lockstone_vault::access::registration::{NewServer, Servers};
+use lockstone_vault::crypto::keys::MasterKey;
+use lockstone_vault::crypto::slot_store::put_slot;
+use lockstone_vault::crypto::slots::{
+    KdfParams, Passphrase, wrap_with_machine, wrap_with_passphrase, wrap_with_recovery,
+};
+use lockstone_vault::vault::Vault;
+use zeroize::Zeroizing;
+
+use crate::agent::access::open::newest_registration;
+use crate::agent::access::unlock::open_domain;
+use crate::agent::environment::Environment;
+use crate::agent::ids::{new_job_id, random};
+use crate::agent::state::folder::StateFolder;
+use crate::agent::state::lock::{JobLock, Purpose};
+use crate::agent::state::machine_key::MachineKey;
+use crate::agent::state::registration::Registration;
+use crate::failure::Failure;
+
+/// A server that wants to be admitted to a vault.
+pub(super) struct Admission<'a> {
+    pub(super) environment: &'a Environment,
+    pub(super) vault: &'a Vault,
+    pub(super) servers: &'a Servers,
+    /// The server's name.
+    pub(super) name: &'a str,
+    /// The server whose domain is joined.
+    pub(super) join_domain: Option<&'a str>,
+    /// Whether the server makes a new domain although its name is registered.
+    pub(super) new_domain: bool,
+}
+
+/// The domain that a server is admitted to.
+pub(super) struct Admitted {
+    domain: DomainId,
+    master: MasterKey,
+    /// The recovery key of a new domain; `None` if the server joined a domain.
+    pub(super) recovery_key: Option<Zeroizing<String>>,
+}
+
+impl Admission<'_> {
+    /// The domain that this server joins; `None` if it makes a new one.
+    pub(super) fn domain_to_join(&self) -> Result<Option<DomainId>, Failure> {
+        let other = match self.join_domain {
+            Some(other) => other,
+            None if self.new_domain || self.servers.by_name(self.name).is_empty() => return Ok(None),
+            None => self.name,
+        };
+        newest_registration(self.servers, other).map(|(domain, _)| Some(domain))
+    }
+
+    /// Joins a domain by its passphrase.
+    pub(super) async fn join(&self, domain: DomainId) -> Result<Admitted, Failure> {
+        let owner = self.join_domain.unwrap_or(self.name);
+        if self.join_domain.is_none() {
+            self.environment.notices.note(format!(
+                "A server {owner} is registered in this vault; joining its backups by their passphrase."
+            ));
+        }
+        let text = self.environment.passphrases.existing()?;
+        let opened = open_domain(self.vault.store(), domain, &text).await;
+        let master = opened.map_err(|mut failure| {
+            if failure.code == "wrong-passphrase" {
+                failure.message =
+                    format!("this is not the passphrase of server {owner}, which is registered in this vault");
+                if self.join_domain.is_none() {
+                    failure
+                        .hint
+                        .push_str("\nor choose another `--server-name`, or start afresh with `--new-domain`");
+                }
+            }
+            failure
+        })?;
+        Ok(Admitted {
+            domain,
+            master,
+            recovery_key: None,
+        })
+    }
+
+    /// Makes a domain with its passphrase and recovery slots.
+    pub(super) async fn new_domain(&self, passphrase: &Passphrase, kdf: KdfParams) -> Result<Admitted, Failure> {
+        let domain = DomainId(random()?);
+        let master = MasterKey::generate().map_err(VaultError::from)?;
+        let by_passphrase = wrap_with_passphrase(&master, passphrase, kdf, domain)?;
+        let (by_recovery, recovery_key) = wrap_with_recovery(&master, domain)?;
+        for slot in [by_passphrase, by_recovery] {
+            put_slot(self.vault.store(), &slot).await?;
+        }
+        Ok(Admitted {
+            domain,
+            master,
+            recovery_key: Some(recovery_key),
+        })
+    }
+
+    /// Registers the server in the vault and in the state folder, with a machine slot and a key of its own.
+    pub(super) async fn register(
+        &self,
+        state: &StateFolder,
+        credentials: &VaultCredentials,
+        admitted: &Admitted,
+    ) -> Result<Registration, Failure> {
+        state.prepare()?;
+        let _lock = JobLock::take(state, new_job_id()?, Purpose::Registration).await?;
+        let (vault, domain, server) = (self.vault, admitted.domain, ServerId(random()?));
+        let key = generate_signing_key().map_err(VaultError::from)?;
+        let secret = Zeroizing::new(random()?);
+        let slot = wrap_with_machine(&admitted.master, &secret, domain, server)?;
+        let machine = MachineKey {
+            slot: put_slot(vault.store(), &slot).await?,
+            secret,
+            seed: Zeroizing::new(key.to_bytes()),
+        };
+        machine.save(state)?;
+        let now = Timestamp::now();
+        let new = NewServer {
+            id: server,
+            name: self.name,
+            domain,
+            key: &key,
+        };
+        vault.register(credentials, &new, now).await?;
+        let registration = Registration {
+            version: Registration::version(),
+            vault_url: vault.store().url().to_owned(),
+            secondary_url: credentials.secondary_url().unwrap_or_default().to_owned(),
+            vault_id: vault.id(),
+            operator_key: hex::encode(vault.operator_key().to_bytes()),
+            server_id: server,
+            server_name: self.name.to_owned(),
+            domain_id: domain,
+            registered: now.to_string(),
+            cache: None,
+        };
+        registration.save(state)?;
+        Ok(registration)
+    }
+}

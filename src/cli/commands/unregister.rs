@@ -1,0 +1,74 @@
+//! `lockstone unregister`. The backups of this server stay in the vault.
+
+use clap::Args;
+use lockstone_vault::crypto::slot_store::delete_slot;
+
+use crate::agent::access::open::registered_vault;
+use crate::agent::access::right::registered;
+use crate::agent::environment::Environment;
+use crate::agent::ids::new_job_id;
+use crate::agent::state::folder::StateFolder;
+use crate::agent::state::lock::{JobLock, Purpose};
+use crate::agent::state::machine_key::MachineKey;
+use crate::agent::state::registration::Registration;
+use crate::cli::context::Context;
+use crate::cli::output::Outcome;
+use crate::documents::register::UnregisteredDocument;
+use crate::failure::{Exit, Failure};
+
+/// Options of `unregister`.
+#[derive(Debug, Args)]
+pub(crate) struct UnregisterArgs {
+    /// Leave this machine's key slot in the vault (where the vault cannot be reached)
+    #[arg(long)]
+    offline: bool,
+}
+
+pub(crate) fn run(context: &Context, args: &UnregisterArgs) -> Outcome {
+    let (state, registration) = registered()?;
+    let _lock = context.block_on(JobLock::take(&state, new_job_id()?, Purpose::Registration))?;
+    let mut exit = Exit::Done;
+    if !args.offline
+        && let Err(failure) = context.block_on(remove_slot(&context.environment, &state, &registration))
+    {
+        let why = failure.message;
+        context
+            .out
+            .warn(format!("this machine's key slot stays in the vault: {why}"));
+        exit = Exit::Warnings;
+    }
+    let cache = registration.cache_folder(&state);
+    Registration::remove(&state)?;
+    if let Err(error) = std::fs::remove_dir_all(&cache)
+        && error.kind() != std::io::ErrorKind::NotFound
+    {
+        context
+            .out
+            .warn(format!("the cache folder {} was not removed: {error}", cache.display()));
+        exit = Exit::Warnings;
+    }
+    context.out.line(format!(
+        "{} is no longer registered with {}",
+        registration.server_name, registration.vault_url
+    ));
+    context
+        .out
+        .line("Its backups stay there; their passphrase or recovery key opens them.");
+    context.out.document(&UnregisteredDocument {
+        registered: false,
+        server: registration.server_name,
+        vault: registration.vault_url,
+    });
+    Ok(exit)
+}
+
+/// Removes this machine's key slot, so that a copy of its key opens nothing.
+async fn remove_slot(
+    environment: &Environment,
+    state: &StateFolder,
+    registration: &Registration,
+) -> Result<(), Failure> {
+    let key = MachineKey::load(state)?;
+    let vault = registered_vault(environment, registration).await?;
+    Ok(delete_slot(vault.store(), registration.domain_id, key.slot).await?)
+}

@@ -1,0 +1,32 @@
+//! `lockstone volumes`.
+
+use std::os::unix::ffi::OsStrExt;
+
+use anyhow::Context as _;
+use lockstone_host::volumes::{Volume, volumes};
+
+use crate::cli::context::Context;
+use crate::cli::output::Outcome;
+use crate::documents::volumes::{VolumeDocument, VolumesDocument};
+use crate::failure::Exit;
+use crate::text::render;
+
+pub(crate) fn run(context: &Context) -> Outcome {
+    let volumes = volumes().context("cannot list the volumes")?;
+    context.out.document(&VolumesDocument {
+        volumes: volumes.iter().map(VolumeDocument::from).collect(),
+    });
+    let row = |volume: &Volume| {
+        vec![
+            render::name(volume.mount.as_os_str().as_bytes()),
+            render::name(volume.device.as_bytes()),
+            volume.fs.clone(),
+            if volume.eligible { "yes" } else { "no" }.to_owned(),
+            volume.reason.clone(),
+        ]
+    };
+    let rows: Vec<Vec<String>> = volumes.iter().map(row).collect();
+    let head = ["MOUNT", "DEVICE", "FS", "ELIGIBLE", "WHY"];
+    context.out.text(&render::table(&head, &rows, &[]));
+    Ok(Exit::Done)
+}

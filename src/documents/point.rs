@@ -1,0 +1,244 @@
+//! The documents of recovery points: lists of them, their entries, and how two of them differ.
+
+use lockstone_proto::ids::PointId;
+use lockstone_proto::vault::{Consistency, Entry, EntryKind, PointStatus, PointSummary};
+use lockstone_vault::log::Point;
+use lockstone_vault::points::Change;
+use serde::Serialize;
+
+use super::common::{PathDocument, lossy};
+use super::vault::DamageDocument;
+use super::words;
+use crate::text::render;
+
+/// What everyone who may list a point sees of it, the operator too. Sizes are in bytes.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct PointSummaryDocument {
+    id: PointId,
+    /// When the backup began.
+    time: String,
+    server: String,
+    files: u64,
+    folders: u64,
+    bytes: u64,
+    stored_bytes: u64,
+    #[serde(serialize_with = "words::point_status")]
+    status: PointStatus,
+    #[serde(serialize_with = "words::consistency")]
+    consistency: Consistency,
+    tags: Vec<String>,
+    label: String,
+    /// Null if the point is kept until it is deleted.
+    expires: Option<String>,
+    /// When the point was deleted; null if it was not.
+    deleted: Option<String>,
+}
+
+impl PointSummaryDocument {
+    /// `forgotten` is when the point was deleted, in seconds since the epoch.
+    pub(crate) fn new(id: PointId, server: &str, summary: &PointSummary, forgotten: Option<i64>) -> Self {
+        PointSummaryDocument {
+            id,
+            time: render::utc_time(summary.started_s, summary.started_ns),
+            server: server.to_owned(),
+            files: summary.files,
+            folders: summary.folders,
+            bytes: summary.bytes,
+            stored_bytes: summary.stored_bytes,
+            status: summary.status(),
+            consistency: summary.consistency(),
+            tags: summary.tags.clone(),
+            label: summary.label.clone(),
+            expires: render::utc_if_set(summary.expires_s),
+            deleted: forgotten.map(|at| render::utc_time(at, 0)),
+        }
+    }
+}
+
+/// A point, as a server of its domain sees it.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct PointDocument {
+    #[serde(flatten)]
+    summary: PointSummaryDocument,
+    sources: Vec<String>,
+    /// How many warnings its backup had.
+    warnings: u64,
+}
+
+impl PointDocument {
+    pub(crate) fn new(point: &Point, server: &str) -> Self {
+        PointDocument {
+            summary: PointSummaryDocument::new(point.id, server, &point.summary, point.forgotten),
+            sources: point.body.sources.iter().map(|source| lossy(source)).collect(),
+            warnings: point.body.warnings,
+        }
+    }
+}
+
+/// The answer of `points list`.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct PointsDocument {
+    pub(crate) points: Vec<PointDocument>,
+}
+
+/// The answer of `vault points`.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct OperatorPointsDocument {
+    pub(crate) points: Vec<PointSummaryDocument>,
+    pub(crate) damaged: Vec<DamageDocument>,
+}
+
+/// The answer of `points delete` and `points undelete`: every point that was named, once.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum ChangedPointsDocument {
+    Deleted(Vec<PointId>),
+    Undeleted(Vec<PointId>),
+}
+
+/// A file or folder in a point.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct EntryDocument {
+    #[serde(flatten)]
+    path: PathDocument,
+    #[serde(rename = "type", serialize_with = "words::entry_kind")]
+    kind: EntryKind,
+    /// In bytes.
+    size: u64,
+    mode: u32,
+    mtime: String,
+    uid: u32,
+    gid: u32,
+    user: String,
+    group: String,
+    /// What a symlink leads to; absent otherwise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    target: Option<String>,
+    /// How many names the file has; absent if it has one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    links: Option<u64>,
+    /// The names of the extended attributes; absent if there are none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    xattrs: Vec<String>,
+}
+
+impl EntryDocument {
+    pub(crate) fn new(path: &[u8], entry: &Entry) -> Self {
+        EntryDocument {
+            path: path.into(),
+            kind: entry.kind(),
+            size: entry.size,
+            mode: entry.mode,
+            mtime: render::utc_time(entry.mtime_s, entry.mtime_ns),
+            uid: entry.uid,
+            gid: entry.gid,
+            user: lossy(&entry.user),
+            group: lossy(&entry.group),
+            target: (!entry.link_target.is_empty()).then(|| lossy(&entry.link_target)),
+            links: (entry.links > 1).then_some(entry.links),
+            xattrs: entry.xattrs.iter().map(|xattr| lossy(&xattr.name)).collect(),
+        }
+    }
+}
+
+/// The members of `points ls` beside its list of entries.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct EntriesEnd {
+    pub(crate) point: PointId,
+}
+
+/// An entry that `points find` found, and the point it is in.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct MatchDocument {
+    #[serde(flatten)]
+    pub(crate) entry: EntryDocument,
+    pub(crate) point: PointId,
+}
+
+/// A difference between two points.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct ChangeDocument {
+    #[serde(flatten)]
+    path: PathDocument,
+    #[serde(serialize_with = "words::change")]
+    change: Change,
+    #[serde(rename = "type", serialize_with = "words::entry_kind")]
+    kind: EntryKind,
+}
+
+impl ChangeDocument {
+    pub(crate) fn new(path: &[u8], change: Change, kind: EntryKind) -> Self {
+        ChangeDocument {
+            path: path.into(),
+            change,
+            kind,
+        }
+    }
+}
+
+/// No members beside a list.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct NothingMore {}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_does_not_apply_is_null_or_absent() {
+        let summary = PointSummary {
+            status: PointStatus::CompletedWithWarnings.into(),
+            consistency: Consistency::Live.into(),
+            files: 2,
+            ..PointSummary::default()
+        };
+        let document = json!(PointSummaryDocument::new(PointId([1; 16]), "web", &summary, None));
+        assert_eq!(
+            document,
+            json!({
+                "id": "01".repeat(16), "time": "1970-01-01T00:00:00Z", "server": "web", "files": 2, "folders": 0,
+                "bytes": 0, "stored_bytes": 0, "status": "CompletedWithWarnings", "consistency": "live", "tags": [],
+                "label": "", "expires": null, "deleted": null,
+            })
+        );
+        let entry = Entry {
+            kind: EntryKind::CharDevice.into(),
+            links: 1,
+            ..Entry::default()
+        };
+        let document = json!(EntryDocument::new(b"/dev/a", &entry));
+        assert_eq!(
+            document,
+            json!({
+                "path": "/dev/a", "type": "char-device", "size": 0, "mode": 0, "mtime": "1970-01-01T00:00:00Z",
+                "uid": 0, "gid": 0, "user": "", "group": "",
+            })
+        );
+    }
+
+    #[test]
+    fn what_applies_is_there() {
+        let entry = Entry {
+            kind: EntryKind::Symlink.into(),
+            links: 2,
+            link_target: "to".into(),
+            ..Entry::default()
+        };
+        let document = json!(MatchDocument {
+            entry: EntryDocument::new(b"/l\xff", &entry),
+            point: PointId([2; 16]),
+        });
+        assert_eq!((&document["target"], &document["links"]), (&json!("to"), &json!(2)));
+        assert_eq!(document["path_bytes"], "L2z/");
+        assert_eq!(document["point"], "02".repeat(16));
+        let changed = ChangedPointsDocument::Undeleted(vec![PointId([2; 16])]);
+        assert_eq!(json!(changed), json!({ "undeleted": ["02".repeat(16)] }));
+        let change = ChangeDocument::new(b"/a", Change::Metadata, EntryKind::Folder);
+        assert_eq!(
+            json!(change),
+            json!({ "path": "/a", "change": "metadata", "type": "folder" })
+        );
+    }
+}

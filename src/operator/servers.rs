@@ -1,0 +1,52 @@
+//! The servers of a vault, and which of them the operator asked for.
+
+use lockstone_proto::ids::ServerId;
+use lockstone_vault::access::registration::{Server, Servers};
+use lockstone_vault::damage::Damage;
+
+use super::open;
+use crate::agent::environment::Environment;
+use crate::failure::Failure;
+
+/// The servers of a vault, sorted by name and then by time of registration, and what could not be read.
+pub(crate) async fn list(environment: &Environment, url: &str) -> Result<(Vec<Server>, Vec<Damage>), Failure> {
+    let (servers, damaged) = open(environment, url).await?.servers().await?;
+    let mut servers: Vec<Server> = servers.iter().cloned().collect();
+    servers.sort_by(|a, b| a.name.cmp(&b.name).then(a.registered.cmp(&b.registered)));
+    Ok((servers, damaged))
+}
+
+/// The servers whose records are wanted: one, or all.
+pub(super) struct Selection<'a> {
+    servers: &'a Servers,
+    /// A name or an id.
+    only: Option<&'a str>,
+}
+
+impl<'a> Selection<'a> {
+    /// Fails with `no-such-server` if no server has that name or id.
+    pub(super) fn new(servers: &'a Servers, only: Option<&'a str>) -> Result<Selection<'a>, Failure> {
+        let is_known = |name: &str| servers.iter().any(|known| known.name == name || known.id.hex() == name);
+        match only {
+            Some(name) if !is_known(name) => Err(Failure::failed(
+                "no-such-server",
+                format!("this vault has no server {name:?}"),
+                "see `lockstone vault servers`",
+            )),
+            _ => Ok(Selection { servers, only }),
+        }
+    }
+
+    pub(super) fn contains(&self, server: ServerId) -> bool {
+        self.only
+            .is_none_or(|name| server.hex() == name || self.name(server) == name)
+    }
+
+    /// A server's name, or its id if its name is not known.
+    pub(super) fn name(&self, server: ServerId) -> String {
+        match self.servers.get(server) {
+            Some(known) => known.name.clone(),
+            None => server.hex(),
+        }
+    }
+}
