@@ -22,7 +22,6 @@ impl Enumerator {
     pub(super) fn judge(&self, place: &Place<'_>) {
         let job = &self.context.job;
         let tally = &place.tally;
-        // A source that a pattern names is left out as the user wishes.
         if tally.kept > 0 || tally.problems > 0 || tally.is_left_out {
             return;
         }

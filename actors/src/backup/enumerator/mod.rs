@@ -158,9 +158,14 @@ impl Enumerator {
             Fault::permanent(format!("{}: {error}", path.display()))
                 .hint("make the folders above the source readable for this program")
         };
+        let now = settle::now();
         let (folder, mut stat) = Folder::open(path).map_err(gone)?;
         file_systems.meet(&mut stat, &folder, old);
-        let clock = self.clock(file_systems, None);
+        let clock = FileClock {
+            at_least: file_systems.clock(now),
+            now,
+            seen_before: None,
+        };
         let mut problems = Vec::new();
         let names = &self.context.job.owner_names;
         let mut entry =
@@ -183,10 +188,12 @@ impl Enumerator {
             named,
             device_above: Folder::open(above).map_or(0, |(_, stat)| stat.device),
             folders: Vec::new(),
+            seen: (0, 0),
             tally: SourceTally::default(),
         };
-        read_ahead::each(walker, &self.context.generation.cancel, |event| {
+        read_ahead::each(walker, &self.context.generation.cancel, |event, seen| {
             fault_point("enumerator")?;
+            place.seen = seen;
             self.step(event, &mut place, walk)?;
             if walk.steps.len() >= STEPS {
                 self.flush(walk)?;
@@ -198,21 +205,19 @@ impl Enumerator {
         Ok(())
     }
 
-    /// What is known about the clock of the file system met last, before the entry met there is read. `source`: where
-    /// it is read, unless it lies above all sources.
-    fn clock(&self, file_systems: &FileSystems, source: Option<&FrozenSource>) -> FileClock {
-        let now = settle::now();
+    /// What is known about the clock of the file system met last, from before the entry met there was seen.
+    fn clock(&self, file_systems: &FileSystems, place: &Place<'_>) -> FileClock {
+        let source = &place.source.frozen;
+        let is_frozen = source.consistency == Consistency::Snapshot || !source.devices.is_empty();
         // A snapshot shows what was there when it was taken.
-        let frozen =
-            source.is_some_and(|source| source.consistency == Consistency::Snapshot || !source.devices.is_empty());
-        let read = if frozen {
-            now.min(self.context.job.started_at())
+        let now = if is_frozen {
+            place.seen.min(self.context.job.started_at())
         } else {
-            now
+            place.seen
         };
         FileClock {
-            at_least: file_systems.clock(read),
-            now: read,
+            at_least: file_systems.clock(now),
+            now,
             seen_before: None,
         }
     }
@@ -242,7 +247,7 @@ impl Enumerator {
                             entry
                         }
                         old => {
-                            let mut clock = self.clock(&walk.file_systems, Some(&place.source.frozen));
+                            let mut clock = self.clock(&walk.file_systems, place);
                             clock.compare(old.as_ref().filter(|old| looks_same(old, &stat)), place.compared_with());
                             let mut entry = self.folder(&folder, &name, &stat)?;
                             clock.mark(&mut entry);
@@ -258,7 +263,7 @@ impl Enumerator {
                 walk.file_systems.meet(&mut stat, &folder, old.as_ref());
                 place.tally.kept += 1;
                 let file = FileTask {
-                    clock: self.clock(&walk.file_systems, Some(&place.source.frozen)),
+                    clock: self.clock(&walk.file_systems, place),
                     folder,
                     name,
                     stat,
@@ -287,7 +292,7 @@ impl Enumerator {
     fn skipped(&self, path: Vec<u8>, what: SkipReason, place: &mut Place<'_>) {
         let job = &self.context.job;
         let is_source = path == place.source.path;
-        place.tally.is_left_out |= is_source && what == SkipReason::Excluded;
+        place.tally.is_left_out |= is_source;
         match what {
             SkipReason::Socket => {
                 add(&job.progress.counters.sockets, 1);

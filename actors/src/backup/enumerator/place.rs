@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use bytes::Bytes;
+use lockstone_host::settle::Moment;
 use lockstone_host::snapshot::FrozenSource;
 use lockstone_host::walk::Stat;
 use lockstone_proto::vault::{Entry, EntryKind};
@@ -55,6 +56,8 @@ pub(super) struct Place<'a> {
     pub(super) device_above: u64,
     /// The folders from the source down to here.
     pub(super) folders: Vec<Level>,
+    /// A time before the entry was seen that the walk is at.
+    pub(super) seen: Moment,
     pub(super) tally: SourceTally,
 }
 
@@ -77,7 +80,7 @@ pub(super) struct SourceTally {
     pub(super) left_out: u64,
     /// Entries that could not be read.
     pub(super) problems: u64,
-    /// A pattern leaves the source itself out.
+    /// The source itself is left out, as the user wishes or with a warning of its own.
     pub(super) is_left_out: bool,
 }
 

@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, bounded, select};
+use lockstone_host::settle::{self, Moment};
 use lockstone_host::walk::{WalkEvent, Walker};
 
 use crate::flow::{CancelToken, Doing, Fault, Stop, waiting};
@@ -19,14 +20,18 @@ const READY: usize = 4;
 /// How long a cancelled backup waits for the walk to end. A walk that hangs in a dead file system is left behind.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// Calls `take` with every event of the walk, in order. The first error, or a cancel, ends this and the walk.
+/// Events, and the time before the first of them was seen.
+type Batch = (Moment, Vec<WalkEvent>);
+
+/// Calls `take` with every event of the walk, in order, and a time before it was seen. The first error, or a cancel,
+/// ends this and the walk.
 pub(super) fn each(
     walker: Walker,
     cancel: &CancelToken,
-    mut take: impl FnMut(WalkEvent) -> Result<(), Stop>,
+    mut take: impl FnMut(WalkEvent, Moment) -> Result<(), Stop>,
 ) -> Result<(), Stop> {
     // The side that ends first drops its end, which ends the other side.
-    let (ready, events) = bounded::<Vec<WalkEvent>>(READY);
+    let (ready, events) = bounded::<Batch>(READY);
     let (ended, has_ended) = bounded::<()>(0);
     let walk = move || {
         let _ended = ended;
@@ -43,18 +48,20 @@ pub(super) fn each(
     outcome
 }
 
-fn walk(walker: Walker, ready: &Sender<Vec<WalkEvent>>) {
-    let mut batch = Vec::with_capacity(EVENTS);
+fn walk(walker: Walker, ready: &Sender<Batch>) {
+    let mut batch = (settle::now(), Vec::with_capacity(EVENTS));
     let mut folders = 0;
     for event in walker {
         folders += usize::from(matches!(event, WalkEvent::Enter { .. }));
-        batch.push(event);
-        if batch.len() == EVENTS || folders == FOLDERS {
+        batch.1.push(event);
+        if batch.1.len() == EVENTS || folders == FOLDERS {
             folders = 0;
-            let next = Vec::with_capacity(EVENTS);
+            let next = (batch.0, Vec::with_capacity(EVENTS));
             if ready.send(std::mem::replace(&mut batch, next)).is_err() {
                 return;
             }
+            // Sending may have taken long.
+            batch.0 = settle::now();
         }
     }
     // If the receiver is gone, the result is not needed.
@@ -62,9 +69,9 @@ fn walk(walker: Walker, ready: &Sender<Vec<WalkEvent>>) {
 }
 
 fn take_all(
-    events: &Receiver<Vec<WalkEvent>>,
+    events: &Receiver<Batch>,
     cancel: &CancelToken,
-    take: &mut impl FnMut(WalkEvent) -> Result<(), Stop>,
+    take: &mut impl FnMut(WalkEvent, Moment) -> Result<(), Stop>,
 ) -> Result<(), Stop> {
     loop {
         let batch = waiting(Doing::Starved, || {
@@ -73,9 +80,9 @@ fn take_all(
                 recv(cancel.signal()) -> _ => Err(Stop::Cancelled),
             }
         })?;
-        let Some(batch) = batch else { return Ok(()) };
+        let Some((seen, batch)) = batch else { return Ok(()) };
         for event in batch {
-            take(event)?;
+            take(event, seen)?;
         }
     }
 }
