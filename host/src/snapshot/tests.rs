@@ -99,7 +99,11 @@ fn content(source: &FrozenSource) -> BTreeMap<String, (u64, u64, i64, Vec<u8>)> 
         let (folder, name, stat) = match event {
             WalkEvent::Enter { stat, folder, .. } => (folder, None, stat),
             WalkEvent::Entry { folder, name, stat } => (folder, Some(name), stat),
-            WalkEvent::Leave => continue,
+            WalkEvent::Leave
+            | WalkEvent::Skipped {
+                what: crate::walk::SkipReason::Snapshots,
+                ..
+            } => continue,
             other => panic!("{other:?}"),
         };
         let mut bytes = Vec::new();
