@@ -1,15 +1,15 @@
 //! Check: whether everything that the recovery points need is in the vault and whole. If not: what is damaged, and
 //! which points and paths that costs.
 //!
-//! # Order
-//! First descriptor, registrations, job records and key slots. Then the log, with every entry read from the store again. Then
-//! the segments that it names. Then the packs: a listing shows whether they are there, and on request their content is read,
-//! every frame opened and every chunk id computed again. Last the trees of all points that are not forgotten, down to every
-//! chunk. Damage never stops the check. Pages and folders that several points share are checked once, unless they have damage.
+//! # Order First descriptor, registrations, job records and key slots. Then the log, with every entry read from the
+//! store again. Then the segments that it names. Then the packs: a listing shows whether they are there, and on
+//! request their content is read, every frame opened and every chunk id computed again. Last the trees of all points
+//! that are not forgotten, down to every chunk. Damage never stops the check. Pages and folders that several points
+//! share are checked once, unless they have damage.
 //!
-//! # Cost
-//! This crate starts no threads: the caller says how work on packs is run (`Spawn`). Memory: one segment, and about 16 MiB for
-//! each worker. The folders that are known to be whole are noted in the index, under keys that begin with `SCRATCH`.
+//! # Cost This crate starts no threads: the caller says how work on packs is run (`Spawn`). Memory: one segment, and
+//! about 16 MiB for each worker. The folders that are known to be whole are noted in the index, under keys that begin
+//! with `SCRATCH`.
 
 mod pack;
 mod trees;

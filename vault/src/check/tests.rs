@@ -1,5 +1,5 @@
-//! Tests of check: an undamaged vault is found whole. Any harm to any object is found and reported with the right paths.
-//! What is not reported can still be restored.
+//! Tests of check: an undamaged vault is found whole. Any harm to any object is found and reported with the right
+//! paths. What is not reported can still be restored.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
 use std::collections::{BTreeMap, BTreeSet};

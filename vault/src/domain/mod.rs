@@ -1,23 +1,21 @@
 //! An opened domain: its keys, its log and its index. Jobs work with this.
 //!
-//! # Overview
-//! The log decides what exists, and the index follows it. `refresh` reads the log from where this machine stopped last time,
-//! and loads the segments that it names. `append` adds an entry and keeps the index in step. `validate` decides whether an
-//! entry may be appended. `chunks` reads single chunks.
+//! # Overview The log decides what exists, and the index follows it. `refresh` reads the log from where this machine
+//! stopped last time, and loads the segments that it names. `append` adds an entry and keeps the index in step.
+//! `validate` decides whether an entry may be appended. `chunks` reads single chunks.
 //!
-//! # Consistency
-//! Valid entries are kept in the index and not fetched again, except the last one. If the last one is still the same, the
-//! vault was not set back. One reader or writer of the log runs at a time in a process; between machines the store decides.
-//! A backup notes the entry at which it read the index, and its commit is valid only if nothing was collected since:
-//! docs/ARCHITECTURE.md, "Validating a Commit".
+//! # Consistency Valid entries are kept in the index and not fetched again, except the last one. If the last one is
+//! still the same, the vault was not set back. One reader or writer of the log runs at a time in a process; between
+//! machines the store decides. A backup notes the entry at which it read the index, and its commit is valid only if
+//! nothing was collected since: docs/ARCHITECTURE.md, "Validating a Commit".
 //!
-//! # Crashes
-//! An entry is written only after everything it names is durable, and the index only after the entry. A crash in between
-//! leaves objects that no entry names, or an index that is behind the log. The next `refresh` loads what is missing.
+//! # Crashes An entry is written only after everything it names is durable, and the index only after the entry. A
+//! crash in between leaves objects that no entry names, or an index that is behind the log. The next `refresh` loads
+//! what is missing.
 //!
-//! # Damage
-//! Damage is not an error here. `refresh` skips entries, registrations and segments that are not valid, reports them in the
-//! view, and goes on with the others, so that undamaged points can be restored. Only appending to a damaged log is refused.
+//! # Damage Damage is not an error here. `refresh` skips entries, registrations and segments that are not valid,
+//! reports them in the view, and goes on with the others, so that undamaged points can be restored. Only appending to
+//! a damaged log is refused.
 //!
 //! # Threads
 //! The futures do short reads of the index inline. None holds a thread while it waits for the store.

@@ -2,10 +2,10 @@
 //! entries, tree pages, and the journal of an unfinished backup. `Domain` opens it; Dedup, the Cataloguer and restore
 //! ask it.
 //!
-//! # Consistency
-//! The index is a cache of one vault, one domain and one generation of its own layout. If any of these differs, or the
-//! database is corrupted, it is dropped and rebuilt from the vault, and the reason is reported. The log decides what exists:
-//! chunks are added only from segments that a log entry names, or from packs whose log entry was just written.
+//! # Consistency The index is a cache of one vault, one domain and one generation of its own layout. If any of these
+//! differs, or the database is corrupted, it is dropped and rebuilt from the vault, and the reason is reported. The
+//! log decides what exists: chunks are added only from segments that a log entry names, or from packs whose log entry
+//! was just written.
 //!
 //! # Cost
 //! Memory stays below 48 MiB: 16 MiB of block cache with index and filter blocks, 16 MiB of write buffers, and 256 open

@@ -1,9 +1,8 @@
 //! The log of a domain: a chain of signed entries that says what exists.
 //!
-//! # Overview
-//! Entries have the positions 1, 2, 3 … without gaps. An entry is created only if there is none at its position, it is signed
-//! by the server that wrote it, and it names the hash of the entry before it. What no entry names does not exist: a pack, a
-//! segment or a page counts only if the log leads to it.
+//! # Overview Entries have the positions 1, 2, 3 … without gaps. An entry is created only if there is none at its
+//! position, it is signed by the server that wrote it, and it names the hash of the entry before it. What no entry
+//! names does not exist: a pack, a segment or a page counts only if the log leads to it.
 //!
 //! The operator reads the log too, without a passphrase: the summaries of recovery points are signed but not sealed.
 //!
@@ -23,18 +22,17 @@
 //!
 //! The operator, who has no keys, checks everything but the body.
 //!
-//! # Consistency
-//! The store decides between two servers that write the same position: only one create succeeds. The other server reads that
-//! entry, validates again, and tries the next position. A listing never decides where the log ends, because listings may be
-//! old: the end is the first position without an object. A listing only shows entries after a gap, which is damage.
+//! # Consistency The store decides between two servers that write the same position: only one create succeeds. The
+//! other server reads that entry, validates again, and tries the next position. A listing never decides where the log
+//! ends, because listings may be old: the end is the first position without an object. A listing only shows entries
+//! after a gap, which is damage.
 //!
-//! # Crashes
-//! An entry is one object, so it exists whole or not at all. A server that does not get the answer to its create finds its own
-//! entry by the nonce. Packs and segments that a crash left behind are named by no entry, and do no harm.
+//! # Crashes An entry is one object, so it exists whole or not at all. A server that does not get the answer to its
+//! create finds its own entry by the nonce. Packs and segments that a crash left behind are named by no entry, and do
+//! no harm.
 //!
-//! # Rollback
-//! Each machine pins the last entry it has seen, outside its cache. If the vault later lacks that entry, or has another one in
-//! its place, the vault was set back, and nothing is appended.
+//! # Rollback Each machine pins the last entry it has seen, outside its cache. If the vault later lacks that entry,
+//! or has another one in its place, the vault was set back, and nothing is appended.
 
 mod entry;
 mod pin;

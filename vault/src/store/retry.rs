@@ -1,21 +1,20 @@
 //! Repeats operations that failed with a transient error (`StoreError::is_transient`), until they succeed or patience
 //! ends. Pauses grow from attempt to attempt, with jitter, and are never shorter than the store asked for.
 //!
-//! # Patience
-//! Patience is a time, not a count. A store that is away for minutes is waited for. When patience ends, the operation fails
-//! with `StoreError::Away`, or with `StoreError::Shortage` if this machine was short of something. A store that has not
-//! answered this process at all gets only a short time, because then a wrong URL is more likely. Each attempt costs at most
-//! `STALLED_AFTER` of patience: an attempt that lasts longer was moving bytes, or was held by the pace.
+//! # Patience Patience is a time, not a count. A store that is away for minutes is waited for. When patience ends,
+//! the operation fails with `StoreError::Away`, or with `StoreError::Shortage` if this machine was short of
+//! something. A store that has not answered this process at all gets only a short time, because then a wrong URL is
+//! more likely. Each attempt costs at most `STALLED_AFTER` of patience: an attempt that lasts longer was moving
+//! bytes, or was held by the pace.
 //!
-//! # Creates
-//! A create whose answer was lost may have happened. If the store then says that the object exists, it is read back and
-//! compared. It is our own (`New`) if an earlier attempt may have written it and its content is ours. Otherwise another
-//! writer made it (`Exists`). If there is no object after all, the create is repeated. Small objects are compared whole, long
-//! ones (packs, under random ids) by their length and their last bytes, which hold the sealed directory.
+//! # Creates A create whose answer was lost may have happened. If the store then says that the object exists, it is
+//! read back and compared. It is our own (`New`) if an earlier attempt may have written it and its content is ours.
+//! Otherwise another writer made it (`Exists`). If there is no object after all, the create is repeated. Small
+//! objects are compared whole, long ones (packs, under random ids) by their length and their last bytes, which hold
+//! the sealed directory.
 //!
-//! # Listings
-//! A listing that breaks off goes on after the last name it gave, if the store lists in order. Otherwise it begins again, but
-//! only if it has given out nothing yet.
+//! # Listings A listing that breaks off goes on after the last name it gave, if the store lists in order. Otherwise
+//! it begins again, but only if it has given out nothing yet.
 
 use std::fmt;
 use std::ops::Range;
