@@ -58,6 +58,8 @@ pub enum SkipReason {
     PseudoFileSystem,
     /// The folder has a valid `CACHEDIR.TAG`; only the tag is kept.
     CacheDir,
+    /// A restore is writing it, or was killed while it wrote it.
+    Unfinished,
     /// The folder was given to [`Rules::exclude_folder`](super::Rules::exclude_folder).
     Forbidden,
 }

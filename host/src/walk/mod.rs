@@ -42,6 +42,7 @@ use crate::folder::{open_folder, open_path};
 use crate::snapshot::{FrozenSource, SNAPSHOT_FOLDER_PREFIX};
 pub use crate::stat::Stat;
 use crate::volumes::is_pseudo_file_system;
+use crate::write::temporary::is_temporary;
 
 /// The most folders that the walker itself holds open, apart from those above a nested snapshot.
 pub const MAX_OPEN: usize = 64;
@@ -264,10 +265,17 @@ impl Walker {
                     .unwrap_or_else(|error| self.problem(error)),
             );
         }
-        Some(if stat.kind() == EntryKind::Unspecified {
+        let skipped = if stat.kind() == EntryKind::Unspecified {
+            Some(SkipReason::Socket)
+        } else if is_temporary(name) {
+            Some(SkipReason::Unfinished)
+        } else {
+            None
+        };
+        Some(if let Some(what) = skipped {
             WalkEvent::Skipped {
                 path: self.path.clone(),
-                what: SkipReason::Socket,
+                what,
             }
         } else {
             WalkEvent::Entry {

@@ -269,6 +269,10 @@ impl Enumerator {
             | SkipReason::OtherFileSystem
             | SkipReason::CacheDir
             | SkipReason::PseudoFileSystem => {}
+            SkipReason::Unfinished => {
+                let message = "left out: an unfinished file of a restore; the next restore into its folder removes it";
+                job.warnings.add(path, message);
+            }
             SkipReason::Forbidden => {
                 use std::os::unix::ffi::OsStrExt;
                 // Every backup of `/` meets the agent's own state folder. This needs no warning.
