@@ -177,6 +177,14 @@ impl Progress {
         *self.slowest.lock() = stage;
     }
 
+    /// Shows the path that `show` writes. Does nothing while a display reads the last one.
+    pub(crate) fn show_current(&self, show: impl FnOnce(&mut Vec<u8>)) {
+        if let Some(mut current) = self.current.try_lock() {
+            current.clear();
+            show(&mut current);
+        }
+    }
+
     /// Shows the path that is being worked on. Does nothing while a display reads it, so that no stage waits for a
     /// display.
     pub(crate) fn set_current(&self, folder: &[u8], name: &[u8]) {

@@ -26,6 +26,19 @@ pub fn raise_open_files() -> io::Result<u64> {
     Ok(limit.current.unwrap_or(u64::MAX))
 }
 
+/// How many files this process may hold open.
+#[must_use]
+pub fn open_files_limit() -> u64 {
+    getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
+}
+
+/// Whether an error says that this process, or the whole system, can open no more files.
+#[must_use]
+pub fn is_out_of_handles(error: &io::Error) -> bool {
+    let errno = error.raw_os_error().map(Errno::from_raw_os_error);
+    matches!(errno, Some(Errno::MFILE | Errno::NFILE))
+}
+
 /// Makes the allocator return freed buffers to the system. By default the GNU C library keeps them in one arena for
 /// each thread, so a pipeline with many threads would hold a hundred MiB that it does not use. Call it once, before any
 /// thread is started. Returns false if the C library has no such setting.

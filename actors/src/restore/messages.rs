@@ -52,8 +52,8 @@ pub(crate) enum WriteTask {
         /// Pays for `raw` until it is written.
         permit: Permit,
     },
-    /// From the Planner: all chunks of these files are planned. Some files need none.
-    Planned(Vec<Arc<FileOut>>),
+    /// From the Planner: these files wait for no chunk. Most of them need none.
+    Ready(Vec<Arc<FileOut>>),
     /// From the Planner: nothing more is planned in these folders.
     Left(Vec<Arc<FolderOut>>),
 }
@@ -74,7 +74,7 @@ impl Weigh for WriteTask {
     fn weight(&self) -> u64 {
         match self {
             Self::Chunks { raw, .. } => raw.len() as u64,
-            Self::Planned(_) | Self::Left(_) => 0,
+            Self::Ready(_) | Self::Left(_) => 0,
         }
     }
 }

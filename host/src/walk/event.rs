@@ -60,6 +60,8 @@ pub enum SkipReason {
     CacheDir,
     /// It holds snapshots that this program took, in this run or another one that has the same state folder.
     Snapshots,
+    /// A restore is writing it, or was killed while it wrote it.
+    Unfinished,
     /// The folder was given to [`Rules::exclude_folder`](super::Rules::exclude_folder).
     Forbidden,
 }

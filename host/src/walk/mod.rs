@@ -43,6 +43,7 @@ pub use crate::path::FolderPath;
 use crate::snapshot::{FrozenSource, SNAPSHOT_FOLDER_PREFIX};
 pub use crate::stat::Stat;
 use crate::volumes::is_pseudo_file_system;
+use crate::write::temporary::is_temporary;
 
 /// The most folders that the walker itself holds open, apart from those above a nested snapshot.
 pub const MAX_OPEN: usize = 64;
@@ -273,6 +274,8 @@ impl Walker {
             Some(SkipReason::Socket)
         } else if self.rules.one_file_system && is_mounted_on(&stat, &frame.stat) {
             Some(SkipReason::OtherFileSystem)
+        } else if is_temporary(name) {
+            Some(SkipReason::Unfinished)
         } else {
             None
         };

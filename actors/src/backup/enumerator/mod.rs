@@ -311,6 +311,10 @@ impl Enumerator {
             SkipReason::Excluded | SkipReason::Snapshots => {}
             SkipReason::OtherFileSystem => add(&job.progress.counters.other_file_systems, 1),
             SkipReason::CacheDir => add(&job.progress.counters.caches, 1),
+            SkipReason::Unfinished => {
+                let message = "left out: an unfinished file of a restore; the next restore into its folder removes it";
+                job.warnings.add(path, message);
+            }
             SkipReason::Forbidden => {
                 use std::os::unix::ffi::OsStrExt;
                 // Every backup of `/` meets the agent's own state folder. This needs no warning.
