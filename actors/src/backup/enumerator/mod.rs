@@ -8,6 +8,7 @@
 mod place;
 mod previous_point;
 mod read_ahead;
+mod stored;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -16,7 +17,7 @@ use bytes::Bytes;
 use lockstone_host::metadata::{CaptureFrom, capture};
 use lockstone_host::snapshot::FrozenSource;
 use lockstone_host::walk::{Folder, SkipReason, Stat, WalkEvent, Walker};
-use lockstone_proto::ids::{ChunkId, PointId};
+use lockstone_proto::ids::PointId;
 use lockstone_proto::limits::{CHUNK_MIN, FRAME_TARGET};
 use lockstone_proto::vault::{Consistency, Entry, EntryKind};
 use lockstone_vault::log::LogView;
@@ -26,7 +27,6 @@ use self::previous_point::{OldFolder, resolve};
 use super::job::{BackupContext, Base};
 use super::journal::Journal;
 use super::messages::{Catalogue, FileTask, ReadBatch, Walked};
-use crate::contents::Chunks;
 use crate::flow::{Body, Fault, Receiver, Sender, Stop, fault_point};
 use crate::progress::add;
 
@@ -50,6 +50,8 @@ struct Walk {
     next_slot: u64,
     /// What an interrupted run had read, if there was one.
     journal: Option<Journal>,
+    /// Whether the chunks of unchanged files are looked up, because some may be gone from the vault.
+    doubtful: bool,
 }
 
 impl Body for Enumerator {
@@ -77,6 +79,7 @@ impl Body for Enumerator {
             batch_bytes: 0,
             next_slot: 0,
             journal,
+            doubtful: self.is_doubtful(&view, &self.context.generation.base()?.parents),
         };
         walk.steps.push(Walked::Enter(Box::default()));
         self.implied(Path::new("/"), &sources, 0, &mut walk)?;
@@ -315,6 +318,7 @@ impl Enumerator {
         let known = old.as_ref().is_some_and(|old| old.kind() != EntryKind::Folder);
         if let (Some(old), Some(started)) = (old, started)
             && is_same(&old, &file.stat, started)
+            && (!walk.doubtful || self.is_stored(&old)?)
         {
             add(&counters.files_unchanged, 1);
             self.taken_over(old, size, walk);
@@ -401,24 +405,10 @@ impl Enumerator {
         let Some(entry) = found.filter(|entry| is_same(entry, &file.stat, always)) else {
             return Ok(None);
         };
-        let Some(content) = &entry.content else {
-            return Ok((entry.size == 0).then_some(entry));
-        };
-        let lists = content
-            .ids
-            .chunks_exact(ChunkId::LEN)
-            .filter_map(|id| ChunkId::try_from(id).ok());
-        let mut ids: Vec<ChunkId> = lists.collect();
-        if content.level > 0 {
-            // The lists must be durable, and so must everything that they list. If one can't be read, the file is read
-            // again.
-            for placed in Chunks::of(&entry, &job.domain, &job.engine) {
-                let Ok(placed) = placed else { return Ok(None) };
-                ids.push(placed.id);
-            }
+        if entry.content.is_none() && entry.size > 0 {
+            return Ok(None);
         }
-        let places = index.lookup(&ids)?;
-        Ok(places.iter().all(Option::is_some).then_some(entry))
+        Ok(self.is_stored(&entry)?.then_some(entry))
     }
 
     /// Looks the names of the owners up again: they can change without any change to the file.
