@@ -11,7 +11,6 @@ use lockstone_vault::access::credentials::CredentialsError;
 use lockstone_vault::crypto::slots::SlotError;
 use lockstone_vault::error::Kind;
 use lockstone_vault::store::StoreError;
-use serde_json::{Value, json};
 
 /// The program's exit codes. Their numbers are part of the command line's contract.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -97,12 +96,6 @@ impl Failure {
     #[must_use]
     pub(crate) fn cancelled() -> Failure {
         Failure::new(Exit::Cancelled, "cancelled", "cancelled", "")
-    }
-
-    /// The value of `error` in a JSON document.
-    #[must_use]
-    pub(crate) fn json(&self) -> Value {
-        json!({ "code": self.code, "message": self.message, "hint": self.hint })
     }
 }
 
@@ -194,7 +187,6 @@ mod tests {
             failure.to_string(),
             "error: the vault is full\n  hint: free some space\n  hint: run it again"
         );
-        assert_eq!(failure.json()["code"], "full");
     }
 
     #[test]

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use lockstone_actors::throttle::{Follower, Limits, Throttle};
 use lockstone_actors::{CancelToken, Metrics};
-use lockstone_vault::store::observe::{Metered, RetryRule, StoreObserver};
-use lockstone_vault::store::{Store, StoreError, StoreOptions};
+use lockstone_vault::store::observe::{Metered, StoreObserver};
+use lockstone_vault::store::{RetryRule, Store, StoreError, StoreOptions};
 use tokio::runtime::Handle;
 
 use super::access::passphrase::PassphraseSource;

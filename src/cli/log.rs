@@ -4,7 +4,7 @@
 //! | format | a line |
 //! |---|---|
 //! | text | `2026-11-22T03:00:00.123Z WARN job=… stage=uploader lockstone_vault::store: trying again attempt=1` |
-//! | json | an object: `time`, `level`, `target`, `message`, `job` and `stage` if there are any, and the fields of the line |
+//! | json | an object: `time`, `level`, `target`, `message`, `job` and `stage` if known, and the fields of the line |
 //! | journal | `<4>job=… stage=uploader lockstone_vault::store: trying again attempt=1`; journald reads the level |
 //!
 //! `job` and `stage` come from the spans that a job and each of its stages' threads are in.

@@ -7,12 +7,13 @@
 use std::io::{self, BufWriter, IsTerminal, Write};
 
 use serde::Serialize;
-use serde_json::{Map, Value};
+use serde_json::Value;
 use tracing::Level;
 
 use super::log::say;
 use super::signals::exit_now;
 use crate::agent::notices::{Notice, Notices};
+use crate::documents::common::FailureDocument;
 use crate::failure::{Exit, Failure};
 
 /// How a command ends, once it has shown what it had to show.
@@ -73,9 +74,7 @@ impl Output {
     /// Why the command failed, and with `--json` its document.
     pub(crate) fn failure(&self, failure: &Failure) {
         say(Level::ERROR, &failure.to_string());
-        let mut document = Map::new();
-        document.insert("error".to_owned(), failure.json());
-        self.document(&Value::Object(document));
+        self.document(&FailureDocument::from(failure));
     }
 
     /// A document with one long list, written as it comes, so that memory does not grow with it.
@@ -161,9 +160,7 @@ impl List {
     /// Ends the list with the failure that cut it short. The caller returns this exit code, and prints nothing more.
     pub(crate) fn fail(self, failure: &Failure) -> Exit {
         say(Level::ERROR, &failure.to_string());
-        let mut more = Map::new();
-        more.insert("error".to_owned(), failure.json());
-        self.end(&more);
+        self.end(&FailureDocument::from(failure));
         failure.exit
     }
 }

@@ -3,7 +3,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use lockstone_actors::Warning;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::failure::Failure;
 
@@ -55,13 +55,26 @@ impl From<&Warning> for WarningDocument {
 }
 
 /// Why something failed.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub(crate) struct ErrorDocument {
     /// A fixed word for scripts.
-    code: String,
-    message: String,
+    pub(crate) code: String,
+    pub(crate) message: String,
     /// What to do about it; may be empty.
-    hint: String,
+    pub(crate) hint: String,
+}
+
+/// The document of a command that failed before it had anything else to say.
+#[derive(Debug, Serialize)]
+pub(crate) struct FailureDocument {
+    pub(crate) error: ErrorDocument,
+}
+
+impl From<&Failure> for FailureDocument {
+    fn from(failure: &Failure) -> FailureDocument {
+        FailureDocument { error: failure.into() }
+    }
 }
 
 impl From<&Failure> for ErrorDocument {

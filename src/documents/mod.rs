@@ -1,5 +1,6 @@
 //! The documents that `--json` prints, and that records of jobs keep: one struct for each kind of answer.
 
+pub(crate) mod agent;
 pub(crate) mod backup;
 pub(crate) mod cache;
 pub(crate) mod check;

@@ -143,7 +143,7 @@ pub(super) struct RecordedJob {
     ended: Option<String>,
     point: Option<PointId>,
     /// The code of the failure.
-    error: Option<Value>,
+    error: Option<String>,
     /// The numbers of the job's report, by their names there.
     figures: BTreeMap<String, Number>,
 }
@@ -161,7 +161,7 @@ impl RecordedJob {
             started: job.started.clone(),
             ended: job.ended.clone(),
             point: job.point,
-            error: job.error.as_ref().map(|error| error["code"].clone()),
+            error: job.error.as_ref().map(|error| error.code.clone()),
             figures: job.report.iter().filter_map(number).collect(),
         }
     }

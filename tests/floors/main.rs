@@ -135,6 +135,46 @@ fn every_document_and_file_that_is_cited_exists() {
     none(problems);
 }
 
+/// `docs/STYLE.md`, "Quoted messages": an ellipsis in a quotation is a part that varies.
+#[test]
+fn every_message_that_a_page_quotes_is_in_the_code() {
+    let code = source::production();
+    let code: Vec<String> = code.iter().map(|source| joined_literals(&source.text)).collect();
+    let mut problems = Vec::new();
+    let mut quoted = 0;
+    for (path, text) in texts().into_iter().filter(|(path, _)| path.starts_with("docs/")) {
+        for line in text.lines() {
+            let message = ["> error: ", "> warning: ", "> hint: "]
+                .iter()
+                .find_map(|mark| line.strip_prefix(mark));
+            let Some(message) = message else { continue };
+            quoted += 1;
+            for part in message.split('…').map(str::trim).filter(|part| part.len() > 3) {
+                if !code.iter().any(|code| code.contains(part)) {
+                    problems.push(format!("{path}: no message has {part:?} in it"));
+                }
+            }
+        }
+    }
+    assert!(quoted > 0, "no page quotes a message");
+    none(problems);
+}
+
+/// The text with string literals that go on in the next line (a backslash at the end) in one line.
+fn joined_literals(text: &str) -> String {
+    let mut joined = String::new();
+    let mut continues = false;
+    for line in text.lines() {
+        let line = if continues { line.trim_start() } else { line };
+        continues = line.ends_with('\\');
+        joined.push_str(line.trim_end_matches('\\'));
+        if !continues {
+            joined.push('\n');
+        }
+    }
+    joined
+}
+
 /// The comments of a Rust file, each in its line.
 fn comments(text: &str) -> String {
     let comment = |line: &str| {

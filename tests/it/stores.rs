@@ -2,8 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use lockstone_vault::store::observe::RetryRule;
-use lockstone_vault::store::{Store, StoreOptions};
+use lockstone_vault::store::{RetryRule, Store, StoreOptions};
 use lockstone_vault::testing::store_suite::suite;
 
 use crate::support::lab::{Lab, noise};

@@ -228,8 +228,8 @@ mod tests {
     #[test]
     fn senders_for_no_thread_are_finished() {
         let assembly = Assembly::new(&CancelToken::new());
-        let (nobody, numbers) = assembly.channel::<Number>("numbers", 1);
-        assert!(nobody.split(0).is_empty());
+        let (unused, numbers) = assembly.channel::<Number>("numbers", 1);
+        assert!(unused.split(0).is_empty());
         assert!(numbers.recv().unwrap().is_none());
     }
 }

@@ -175,11 +175,11 @@ metrics! {
     JOB_FILES = Gauge Both "lockstone_job_files" [KIND, FILE_OUTCOME]
         "Files of the last job of the kind, by outcome.";
     JOB_DEDUP = Gauge Both "lockstone_job_dedup_ratio" []
-        "The share of the scanned bytes that the vault had or that were not read again, 0 to 1. Of the last backup that \
-         scanned any.";
+        "The share of the scanned bytes that the vault had or that were not read again, 0 to 1. Of the last backup \
+         that scanned any.";
     JOB_COMPRESSION = Gauge Both "lockstone_job_compression_ratio" []
-        "Bytes stored for each new byte. More than 1 if the trees are larger than the data. Of the last backup that had any \
-         new bytes.";
+        "Bytes stored for each new byte. More than 1 if the trees are larger than the data. Of the last backup that \
+         had any new bytes.";
     JOB_WARNINGS = Gauge Both "lockstone_job_warnings" [KIND]
         "Warnings of the last job of the kind.";
     JOB_RESTARTS = Gauge Both "lockstone_job_restarts" [KIND]
@@ -248,13 +248,13 @@ metrics! {
         "Chunks looked up in the local index, by whether the index has them.";
     POINTS = Gauge Both "lockstone_points"
         [Label { name: "tag", values: &["on-demand", "daily", "weekly", "monthly", "yearly", OTHER] }]
-        "Recovery points of this server that are not deleted, by tag, as the last job saw them. A point with several tags \
-         counts for each of them.";
+        "Recovery points of this server that are not deleted, by tag, as the last job saw them. A point with \
+         several tags counts for each of them.";
     NEWEST_POINT = Gauge Both "lockstone_newest_point_timestamp_seconds" []
         "When the backup of this server's newest recovery point began, seconds since the epoch.";
     NEWEST_POINT_AGE = Gauge Both "lockstone_newest_point_age_seconds" []
-        "The age of this server's newest recovery point: later changes would be lost now. Not in a textfile, where it would \
-         not change.";
+        "The age of this server's newest recovery point: later changes would be lost now. Not in a textfile, where \
+         it would not change.";
 }
 
 /// The text of `docs/metrics.md`.
@@ -262,12 +262,13 @@ metrics! {
 pub fn page() -> String {
     let mut page = String::from(
         "# Metrics\n\n\
-         `lockstone metrics-page` makes this page from the code, and a test fails if the page is out of date. How to\n\
-         scrape the metrics is in [operations.md](operations.md). Dashboards and alerts are in `dashboards/`.\n\n\
-         Names are `lockstone_<noun>_<unit>[_total]`, in base units. A label's values come from the sets below, so the\n\
-         number of series never grows with the data. The last column says which process exports the metric: \"job\" is a\n\
-         process that runs a job (`--metrics-listen`, `--metrics-textfile`); \"agent\" is `lockstone agent`, which takes the\n\
-         figures from the records of this server's jobs. A series only exists once it has a value.\n\n\
+         `lockstone metrics-page` makes this page from the code, and a test fails if the page is out of date.\n\
+         How to scrape the metrics is in [operations.md](operations.md). Dashboards and alerts are in `dashboards/`.\n\n\
+         Names are `lockstone_<noun>_<unit>[_total]`, in base units. A label's values come from the sets below, so\n\
+         the number of series never grows with the data. The last column says which process exports the metric:\n\
+         \"job\" is a process that runs a job (`--metrics-listen`, `--metrics-textfile`); \"agent\" is\n\
+         `lockstone agent`, which takes the figures from the records of this server's jobs. A series only exists\n\
+         once it has a value.\n\n\
          | name | type | labels | meaning | exported by |\n|---|---|---|---|---|\n",
     );
     for metric in ALL {

@@ -207,7 +207,7 @@ impl Planner {
         self.plan_if_full(&mut walk.window)
     }
 
-    /// Plans a file, or anything else that is no folder.
+    /// Plans a file, or anything else except a folder.
     fn file(&self, folder: &Arc<FolderOut>, entry: Entry, window: &mut Window) -> Result<(), Stop> {
         let job = &self.context.job;
         add(&job.progress.counters.files_seen, 1);

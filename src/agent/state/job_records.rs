@@ -17,6 +17,7 @@ use serde_json::{Map, Value};
 use super::files::{remove_if_there, write_atomically};
 use super::folder::StateFolder;
 use super::lock;
+use crate::documents::common::ErrorDocument;
 use crate::failure::Failure;
 
 /// How many records are kept. Older ones are removed when a job starts.
@@ -51,7 +52,7 @@ pub(crate) struct JobRecord {
     pub(crate) report: Map<String, Value>,
     /// Why the job failed: code, message and hint.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) error: Option<Value>,
+    pub(crate) error: Option<ErrorDocument>,
     /// What the job knew of the vault when it ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) seen: Option<Seen>,
@@ -98,14 +99,15 @@ impl JobRecord {
     pub(crate) fn end(&mut self, state: JobState, error: Option<&Failure>) {
         self.state = state;
         self.ended = Some(now());
-        self.error = error.map(Failure::json);
+        self.error = error.map(ErrorDocument::from);
     }
 
     /// Notes that the run was interrupted.
     pub(crate) fn interrupted(&mut self) {
         self.state = JobState::Failed;
         let (code, message) = INTERRUPTED;
-        self.error = Some(Failure::failed(code, message, "the next run continues where it stopped").json());
+        let failure = Failure::failed(code, message, "the next run continues where it stopped");
+        self.error = Some(ErrorDocument::from(&failure));
     }
 
     pub(crate) fn save(&self, state: &StateFolder) -> anyhow::Result<()> {

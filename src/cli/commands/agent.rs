@@ -5,12 +5,12 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use clap::Args;
-use serde_json::json;
 
 use crate::agent::access::right::registered;
 use crate::cli::context::Context;
 use crate::cli::metrics_export::address;
 use crate::cli::output::Outcome;
+use crate::documents::agent::AgentDocument;
 use crate::failure::Exit;
 use crate::serve::http;
 use crate::serve::metrics::Page;
@@ -35,11 +35,11 @@ pub(crate) fn run(context: &Context, args: &AgentArgs) -> Outcome {
         format!("http://{}/metrics", served.address),
         format!("http://{}/jobs", served.address),
     );
-    context.out.document(&json!({
-        "server": registration.server_name,
-        "metrics": metrics,
-        "jobs": jobs,
-    }));
+    context.out.document(&AgentDocument {
+        server: &registration.server_name,
+        metrics: &metrics,
+        jobs: &jobs,
+    });
     context.out.line(format!("Metrics  {metrics}"));
     context.out.line(format!("Jobs     {jobs}"));
     context.block_on(environment.cancel.cancelled());

@@ -76,7 +76,6 @@ impl From<Snapshot> for SnapshotMode {
     }
 }
 
-/// Runs the command.
 pub(crate) fn run(context: &Context, args: BackupArgs) -> Outcome {
     let tuning = args.tuning.tuning()?;
     args.tuning.lower_priority()?;

@@ -69,7 +69,6 @@ pub(crate) enum OnConflict {
     Skip,
 }
 
-/// Runs the command.
 pub(crate) fn run(context: &Context, args: RestoreArgs) -> Outcome {
     let tuning = args.tuning.tuning()?;
     args.tuning.lower_priority()?;

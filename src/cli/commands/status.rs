@@ -126,7 +126,7 @@ fn last_backup_failed(jobs: &[JobRecord]) -> Option<String> {
     if !matches!(job.state, JobState::Failed | JobState::Cancelled) {
         return None;
     }
-    let message = job.error.as_ref().and_then(|error| error["message"].as_str());
+    let message = job.error.as_ref().map(|error| error.message.as_str());
     let warning = format!("the last backup ended as {} {}", job.state, message.unwrap_or(""));
     Some(warning.trim_end().to_owned())
 }

@@ -36,7 +36,7 @@ pub use fault::Refusal;
 use observe::StoreObserver;
 pub use open::StoreOptions;
 use open::{Place, place};
-use retry::{Retry, RetryRule};
+pub use retry::{Retry, RetryRule};
 
 /// The result of a `create`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

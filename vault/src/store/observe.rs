@@ -2,8 +2,6 @@
 //! `ObjectStore`s themselves, so they stack in any order: `Metered` inside counts attempts, `Retry` around it repeats
 //! them.
 
-pub use super::retry::{Retry, RetryRule};
-
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;

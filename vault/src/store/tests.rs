@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use object_store::memory::InMemory;
 
-use super::observe::{Metered, Outcome, Retry, RetryRule, StoreObserver, Verb};
+use super::observe::{Metered, Outcome, StoreObserver, Verb};
 use super::*;
 use crate::kind::Kind;
 use crate::testing::store_suite::suite;

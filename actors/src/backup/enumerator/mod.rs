@@ -302,7 +302,7 @@ impl Enumerator {
         Ok(entry)
     }
 
-    /// Decides about an entry that is no folder: it is taken over, captured here, or sent to the Hasher.
+    /// Decides about an entry that is not a folder: it is taken over, captured here, or sent to the Hasher.
     fn entry(
         &self,
         file: FileTask,

@@ -36,7 +36,7 @@ pub(super) fn run(context: &Context, state: &StateFolder, args: &ListArgs) -> Ou
 
 fn row(job: &JobRecord) -> Vec<String> {
     let about = match (&job.error, job.point) {
-        (Some(error), _) => error["message"].as_str().unwrap_or("").to_owned(),
+        (Some(error), _) => error.message.clone(),
         (None, Some(point)) => format!("point {}", short(&point)),
         (None, None) => String::new(),
     };

@@ -30,7 +30,7 @@ pub(super) fn run(context: &Context, state: &StateFolder, id: &str) -> Outcome {
         out.line(format!("  point    {point}"));
     }
     if let Some(error) = &job.error {
-        out.line(format!("  error    {}", text(&error["message"])));
+        out.line(format!("  error    {}", error.message));
     }
     show_report(out, &job);
     Ok(Exit::Done)
