@@ -187,7 +187,6 @@ async fn write_checkpoint(context: &BackupContext, packs: &[PackEntry]) -> Resul
 
 /// Writes the segments that list these packs, bounded in size, and returns their ids.
 async fn write_segments(context: &BackupContext, packs: &[PackEntry]) -> Result<Vec<SegmentId>, Fault> {
-    let domain = &context.job.domain;
     let mut ids = Vec::new();
     let mut rest = packs;
     while !rest.is_empty() {
@@ -199,8 +198,7 @@ async fn write_segments(context: &BackupContext, packs: &[PackEntry]) -> Result<
         });
         let (now, later) = rest.split_at(fit.count());
         rest = later;
-        let id = write_segment(context, &Segment { packs: now.to_vec() }).await?;
-        ids.push(id);
+        ids.push(write_segment(context, &Segment { packs: now.to_vec() }).await?);
     }
     Ok(ids)
 }

@@ -202,3 +202,6 @@ impl Domain {
             })
     }
 }
+
+#[cfg(test)]
+mod tests;

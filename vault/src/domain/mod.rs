@@ -186,6 +186,4 @@ impl Domain {
 }
 
 #[cfg(test)]
-mod places_tests;
-#[cfg(test)]
 mod tests;

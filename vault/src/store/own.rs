@@ -19,7 +19,7 @@ impl Store {
             Err(error) => return Err(error),
         };
         let mut rest = found.as_ref();
-        let same = payload.iter().all(|piece| match rest.strip_prefix(piece.as_ref()) {
+        let same = payload.iter().all(|piece| match rest.strip_prefix(&piece[..]) {
             Some(behind) => {
                 rest = behind;
                 true

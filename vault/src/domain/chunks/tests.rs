@@ -1,14 +1,11 @@
 //! Tests of which packs a domain relies on: not on condemned ones, and on another place where one is damaged.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
-use lockstone_proto::ids::PackId;
-use lockstone_proto::vault::{ChunkKind, Segment};
+use lockstone_proto::vault::Segment;
 
 use super::*;
 use crate::pack::segment::encode_segment;
-use crate::store::names;
 use crate::testing::{Lab, block_on, now, pack, read_all};
-use crate::tree::NewPage;
 
 fn packs(domain: &Domain) -> Vec<PackId> {
     let mut found = Vec::new();
