@@ -14,6 +14,7 @@ mod excludes;
 mod faults;
 mod flow;
 mod folders;
+mod healing;
 mod incremental;
 mod jobs;
 mod kill;

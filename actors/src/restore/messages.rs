@@ -38,7 +38,10 @@ pub(crate) struct RangePlan {
 /// Fetcher → Opener: a range as the store returned it.
 pub(crate) struct RangeFetched {
     pub(crate) plan: RangePlan,
+    /// Empty if it could not be fetched.
     pub(crate) bytes: Bytes,
+    /// Why it could not be fetched.
+    pub(crate) failure: Option<String>,
     /// Pays for `bytes`.
     pub(crate) permit: Permit,
 }

@@ -269,11 +269,19 @@ impl Planner {
             chunks, complete, left, ..
         } = std::mem::take(window);
         let ids: Vec<ChunkId> = chunks.iter().map(|(placed, _)| placed.id).collect();
-        let places = job.domain.index().lookup(&ids)?;
+        let places = job.domain.index().best_places(&ids)?;
         let mut missing = Vec::new();
         // By pack, frame and chunk: where the chunk goes.
         let mut packs: BTreeMap<u32, BTreeMap<u32, HashMap<ChunkId, Wanted>>> = BTreeMap::new();
         for ((placed, file), place) in chunks.into_iter().zip(places) {
+            let place = match place {
+                // A wrong segment can give a chunk a wrong length. Another one may be right.
+                Some(place) if place.len != placed.len => {
+                    let all = job.domain.index().places(&placed.id)?;
+                    Some(all.into_iter().find(|place| place.len == placed.len).unwrap_or(place))
+                }
+                place => place,
+            };
             let Some(ChunkPlace {
                 pack,
                 frame,

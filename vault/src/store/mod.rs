@@ -14,6 +14,7 @@ mod local;
 pub mod names;
 pub mod observe;
 mod open;
+mod own;
 pub mod pace;
 pub mod probe;
 mod retry;

@@ -11,6 +11,7 @@ mod parents;
 mod place;
 mod previous_point;
 mod read_ahead;
+mod stored;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -20,7 +21,6 @@ use lockstone_host::metadata::{CaptureFrom, capture};
 use lockstone_host::settle;
 use lockstone_host::snapshot::FrozenSource;
 use lockstone_host::walk::{Folder, SkipReason, Stat, WalkEvent, Walker};
-use lockstone_proto::ids::ChunkId;
 use lockstone_proto::limits::{CHUNK_MIN, FRAME_TARGET};
 use lockstone_proto::vault::{Consistency, Entry, EntryKind};
 
@@ -30,7 +30,6 @@ use self::previous_point::{OldFolder, resolve};
 use super::job::BackupContext;
 use super::journal::Journal;
 use super::messages::{Catalogue, FileClock, FileTask, ReadBatch, Walked};
-use crate::contents::Chunks;
 use crate::flow::{Body, Fault, Receiver, Sender, Stop, fault_point};
 use crate::progress::add;
 
@@ -57,6 +56,8 @@ struct Walk {
     file_systems: FileSystems,
     /// Files, symlinks, fifos and devices of all sources so far.
     kept: u64,
+    /// Whether the chunks of unchanged files are looked up, because some may be gone from the vault.
+    doubtful: bool,
 }
 
 impl Body for Enumerator {
@@ -87,6 +88,7 @@ impl Body for Enumerator {
             journal,
             file_systems,
             kept: 0,
+            doubtful: self.is_doubtful(&view, &self.context.generation.base()?.parents),
         };
         walk.steps.push(Walked::Enter(Box::default()));
         self.implied(Path::new("/"), &sources, 0, &mut walk)?;
@@ -361,12 +363,13 @@ impl Enumerator {
         add(&counters.bytes_seen, size);
         let known = old.as_ref().is_some_and(|old| old.kind() != EntryKind::Folder);
         if let Some(old) = old.filter(|old| looks_same(old, &file.stat)) {
-            if !old.unsettled {
+            if old.unsettled {
+                file.clock.compare(Some(&old), compared_with);
+            } else if !walk.doubtful || self.is_stored(&old)? {
                 add(&counters.files_unchanged, 1);
                 self.taken_over(old, size, walk);
                 return Ok(());
             }
-            file.clock.compare(Some(&old), compared_with);
         }
         let new_or_changed = if known {
             &counters.files_changed
@@ -448,24 +451,10 @@ impl Enumerator {
         let Some(entry) = found.filter(|entry| is_same(entry, &file.stat)) else {
             return Ok(None);
         };
-        let Some(content) = &entry.content else {
-            return Ok((entry.size == 0).then_some(entry));
-        };
-        let lists = content
-            .ids
-            .chunks_exact(ChunkId::LEN)
-            .filter_map(|id| ChunkId::try_from(id).ok());
-        let mut ids: Vec<ChunkId> = lists.collect();
-        if content.level > 0 {
-            // The lists must be durable, and so must everything that they list. If one can't be read, the file is read
-            // again.
-            for placed in Chunks::of(&entry, &job.domain, &job.engine) {
-                let Ok(placed) = placed else { return Ok(None) };
-                ids.push(placed.id);
-            }
+        if entry.content.is_none() && entry.size > 0 {
+            return Ok(None);
         }
-        let places = index.lookup(&ids)?;
-        Ok(places.iter().all(Option::is_some).then_some(entry))
+        Ok(self.is_stored(&entry)?.then_some(entry))
     }
 
     /// Looks the names of the owners up again: they can change without any change to the file.
