@@ -112,8 +112,8 @@ fn resolve_one(path: &Path) -> io::Result<PathBuf> {
     }
 }
 
-/// What the user should know about a source that has no content of its own. Fails if there is data behind it that cannot
-/// be backed up.
+/// What the user should know about a source that has no content of its own. Fails if there is data behind it that
+/// cannot be backed up.
 fn doubt(path: &Path) -> Result<Option<String>, Failure> {
     let Ok(found) = fs::symlink_metadata(path) else {
         return Ok(None);

@@ -15,8 +15,8 @@ use crate::supervisor::JobEnd;
 /// What a backup left out on purpose.
 #[derive(Debug, Clone, Default)]
 pub struct LeftOut {
-    /// Each exclude pattern as the user gave it, and how many entries it decided about. A folder counts as one, whatever
-    /// is in it.
+    /// Each exclude pattern as the user gave it, and how many entries it decided about. A folder counts as one,
+    /// whatever is in it.
     pub patterns: Vec<(String, u64)>,
     /// Folders marked by a `CACHEDIR.TAG`.
     pub caches: u64,

@@ -5,8 +5,8 @@ use jiff::Timestamp;
 use lockstone_proto::vault::EntryKind;
 
 use super::Enumerator;
-use super::place::{OldPoint, Place};
-use super::previous_point::{has_files, resolve};
+use super::place::Place;
+use super::previous_point::{OldPoint, has_files, resolve};
 
 /// The warning about a folder that was a mount point.
 pub(super) const NOT_MOUNTED: &str = "was a file system of its own in the last recovery point, and is not mounted now";

@@ -9,8 +9,8 @@ use lockstone_vault::log::{LogView, Point};
 
 use super::Enumerator;
 use super::file_systems::FileSystems;
-use super::place::{OldPoint, OldSource, Source, components, os_bytes, os_path};
-use super::previous_point::resolve;
+use super::place::{OldSource, Source, components, os_bytes, os_path};
+use super::previous_point::{OldPoint, resolve};
 use crate::backup::job::Base;
 use crate::flow::Stop;
 

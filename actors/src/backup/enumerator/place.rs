@@ -2,14 +2,12 @@
 
 use std::path::Path;
 
-use bytes::Bytes;
 use lockstone_host::settle::Moment;
 use lockstone_host::snapshot::FrozenSource;
 use lockstone_host::walk::Stat;
 use lockstone_proto::vault::{Entry, EntryKind};
-use lockstone_vault::log::Point;
 
-use super::previous_point::OldFolder;
+use super::previous_point::{OldFolder, OldPoint};
 
 /// A source, and what the last recovery point has of it.
 pub(super) struct Source {
@@ -24,27 +22,6 @@ pub(super) struct OldSource {
     pub(super) point: OldPoint,
     /// The number of the file system of the folder above it. 0: not known.
     pub(super) device_above: u64,
-}
-
-/// The recovery point with which a source is compared.
-#[derive(Clone)]
-pub(super) struct OldPoint {
-    /// Top page of its root folder.
-    pub(super) root: Bytes,
-    /// The attributes of its root folder.
-    pub(super) root_folder: Option<Entry>,
-    /// When it was committed, seconds since the epoch.
-    pub(super) committed_s: i64,
-}
-
-impl OldPoint {
-    pub(super) fn of(point: &Point) -> Self {
-        Self {
-            root: point.body.root.clone(),
-            root_folder: point.body.root_folder.clone(),
-            committed_s: point.time_s,
-        }
-    }
 }
 
 /// Where the walk of a source is.

@@ -6,11 +6,32 @@ use std::sync::Arc;
 use bytes::Bytes;
 use lockstone_proto::ids::ChunkId;
 use lockstone_proto::vault::{Entry, EntryKind, PageRef};
+use lockstone_vault::log::Point;
 use lockstone_vault::points::{Found, PageSource, lookup};
 
-use super::place::OldPoint;
 use crate::backup::job::BackupJob;
 use crate::flow::Fault;
+
+/// The recovery point with which a source is compared.
+#[derive(Clone)]
+pub(super) struct OldPoint {
+    /// Top page of its root folder.
+    pub(super) root: Bytes,
+    /// The attributes of its root folder.
+    pub(super) root_folder: Option<Entry>,
+    /// When it was committed, seconds since the epoch.
+    pub(super) committed_s: i64,
+}
+
+impl OldPoint {
+    pub(super) fn of(point: &Point) -> Self {
+        Self {
+            root: point.body.root.clone(),
+            root_folder: point.body.root_folder.clone(),
+            committed_s: point.time_s,
+        }
+    }
+}
 
 /// A folder of an earlier recovery point, read in byte order of names.
 pub(super) struct OldFolder {
@@ -76,7 +97,8 @@ impl OldFolder {
     }
 }
 
-/// What a recovery point has at an absolute path. `None` if it has nothing there, or if a page on the way can't be read.
+/// What a recovery point has at an absolute path. `None` if it has nothing there, or if a page on the way can't be
+/// read.
 pub(super) fn resolve(job: &BackupJob, point: &OldPoint, path: &[u8]) -> Option<Entry> {
     let root_id = ChunkId::try_from(point.root.as_ref()).ok();
     match job.engine.run_to_end(lookup(&*job.domain, root_id, path)).ok()? {

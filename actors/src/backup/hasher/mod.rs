@@ -255,7 +255,7 @@ impl Hasher {
                     }
                     return Ok(match self.capture(&task, &read.file) {
                         Ok(mut entry) => {
-                            // Another name of the file gets this content only if the file is as it was before it was read.
+                            // Another name of the file gets this content only if the file is as before it was read.
                             if !read.changed && !entry.unsettled {
                                 hard_links.put(&stat, read.content.as_ref(), read.size);
                             }
