@@ -103,6 +103,7 @@ pub(crate) fn run(context: &Context, args: BackupArgs) -> Outcome {
             let message = "cancelled; the next backup goes on from the last checkpoint";
             say(Level::WARN, message);
         }
+        (JobState::Completed | JobState::CompletedWithWarnings, _) if context.out.quiet => {}
         (JobState::Completed | JobState::CompletedWithWarnings, _) => {
             summary::show(&context.out, report, &sources, &finished.vault_url);
         }
