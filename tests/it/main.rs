@@ -8,6 +8,7 @@ mod bench;
 mod bench_throttle;
 mod cli;
 mod damage;
+mod deaf_readers;
 mod demo;
 mod excludes;
 #[cfg(feature = "failpoints")]

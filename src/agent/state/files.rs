@@ -27,18 +27,17 @@ pub(crate) fn write_atomically(path: &Path, content: &[u8], mode: u32) -> anyhow
     new_name.push(format!(".{}.new", std::process::id()));
     let new = folder.join(new_name);
     let written = (|| {
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(mode)
-            .open(&new)?;
+        // A file of this name is a leftover of a process with the same number, or a trap. It is not written to: in a
+        // folder that others can write, it may be a link to somewhere else.
+        remove_if_there(&new)?;
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&new)?;
         // The mode above is only used for a new file, and the umask takes bits from it.
         file.set_permissions(Permissions::from_mode(mode))?;
         file.write_all(content)?;
         file.sync_all()?;
         fs::rename(&new, path)?;
-        sync_folder(folder)
+        sync_folder(folder)?;
+        anyhow::Ok(())
     })();
     if written.is_err() {
         let _ = fs::remove_file(&new);
@@ -67,6 +66,18 @@ mod tests {
     use std::os::unix::fs::MetadataExt;
 
     use super::*;
+
+    #[test]
+    fn a_link_in_the_place_of_the_new_file_is_not_followed() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, other) = (folder.path().join("key"), folder.path().join("other"));
+        fs::write(&other, "other").unwrap();
+        let new = folder.path().join(format!(".key.{}.new", std::process::id()));
+        std::os::unix::fs::symlink(&other, new).unwrap();
+        write_atomically(&path, b"secret", 0o600).unwrap();
+        assert_eq!(fs::read(&other).unwrap(), b"other");
+        assert_eq!(fs::read(&path).unwrap(), b"secret");
+    }
 
     #[test]
     fn a_file_is_replaced_whole_and_private() {

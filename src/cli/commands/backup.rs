@@ -105,6 +105,7 @@ pub(crate) fn run(context: &Context, args: BackupArgs) -> Outcome {
             let message = "cancelled; the next backup goes on from the last checkpoint";
             say(Level::WARN, message);
         }
+        (JobState::Completed | JobState::CompletedWithWarnings, _) if context.out.quiet => {}
         (JobState::Completed | JobState::CompletedWithWarnings, _) => {
             for (pattern, _) in report.left_out.patterns.iter().filter(|(_, entries)| *entries == 0) {
                 say(

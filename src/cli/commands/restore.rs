@@ -97,6 +97,7 @@ pub(crate) fn run(context: &Context, args: RestoreArgs) -> Outcome {
     show_warnings(context, &report.warnings, report.warnings_total);
     context.out.document(&ending.document);
     match ending.state {
+        JobState::Completed | JobState::CompletedWithWarnings if context.out.quiet => {}
         JobState::Completed | JobState::CompletedWithWarnings => {
             summary::show(&context.out, report, &to, args.dry_run, args.verify);
         }
