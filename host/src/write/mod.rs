@@ -17,7 +17,7 @@
 //! other program expects any file yet. There, a file that is written by one call has its own name from the start, and a
 //! mode that no finished file has until everything else is done. A mode alone proves nothing, because users' files may
 //! have it. So the topmost folder that a restore makes also has an extended attribute until everything in it is
-//! finished ([`marks`]). The reasons are in `docs/decisions/0009-marked-until-whole.md`.
+//! finished (`marks.rs`). The reasons are in `docs/decisions/0009-marked-until-whole.md`.
 //!
 //! # What is finished is on the disk
 //!
