@@ -206,7 +206,8 @@ fn a_crashed_runs_snapshots_are_removed_and_a_running_ones_are_not() {
     assert!(
         content(&FrozenSource::live(&lab.at))
             .keys()
-            .all(|path| !path.contains(SNAPSHOT_FOLDER_PREFIX))
+            .filter(|path| path.contains(SNAPSHOT_FOLDER_PREFIX))
+            .all(|path| path.ends_with(" Snapshots"))
     );
     assert_eq!(cleanup_leftovers(&lab.state), [""; 0]);
     assert_eq!((lab.subvolumes(), lab.hidden(), lab.records()), (3, 0, 0));
@@ -278,6 +279,11 @@ fn what_is_mounted_below_is_read_live_and_said() {
         "memory/m",
         "proc PseudoFileSystem",
     ];
+    // Folders of snapshots are reported as left out, by names that differ from run to run.
+    let walk = |rules: &Rules| -> Vec<String> {
+        let left_out = |line: &String| line.contains(SNAPSHOT_FOLDER_PREFIX) && line.ends_with(" Snapshots");
+        walk(rules).into_iter().filter(|line| !left_out(line)).collect()
+    };
     assert_eq!(walk(&rules), all);
     rules.one_file_system = true;
     let one = [
