@@ -40,7 +40,7 @@ use self::source::{Places, Start};
 pub use crate::folder::Folder;
 use crate::folder::{open_folder, open_path};
 pub use crate::path::FolderPath;
-use crate::snapshot::{FrozenSource, SNAPSHOT_FOLDER_PREFIX};
+use crate::snapshot::FrozenSource;
 pub use crate::stat::Stat;
 use crate::volumes::is_pseudo_file_system;
 use crate::write::temporary::is_temporary;
@@ -259,7 +259,7 @@ impl Walker {
             Err(error) => return Some(self.problem(error)),
         };
         if stat.is_folder() {
-            if name.starts_with(SNAPSHOT_FOLDER_PREFIX.as_bytes()) && self.places.is_snapshot_folder(&stat) {
+            if self.places.is_snapshot_folder(name, &stat) {
                 return Some(WalkEvent::Skipped {
                     path: self.path.clone(),
                     what: SkipReason::Snapshots,

@@ -7,14 +7,14 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustix::fs::{CWD, FileType};
+use rustix::fs::{CWD, FileType, Mode};
 
 use super::event::{SkipReason, WalkEvent};
 use super::frame::Notice;
 use super::rules::Rules;
 use crate::folder::{Folder, open_folder};
 use crate::path::FolderPath;
-use crate::snapshot::{FrozenSource, is_recorded};
+use crate::snapshot::{FrozenSource, SNAPSHOT_FOLDER_PREFIX, is_recorded};
 use crate::stat::Stat;
 use crate::volumes::is_pseudo_file_system;
 
@@ -60,11 +60,16 @@ impl Places {
         self.redirects.get(path)
     }
 
-    /// Whether the folder was made by this program for its snapshots. A name alone does not tell: anybody can use it.
-    pub(super) fn is_snapshot_folder(&self, stat: &Stat) -> bool {
-        self.records
-            .as_deref()
-            .is_some_and(|records| is_recorded(records, (stat.device, stat.inode)))
+    /// Whether this program made the folder for its snapshots: its name says so, and it is root's alone, or in the
+    /// records. A name alone does not tell: anybody can use it. A record alone does not reach far enough: another state
+    /// folder may hold it.
+    pub(super) fn is_snapshot_folder(&self, name: &[u8], stat: &Stat) -> bool {
+        if !name.starts_with(SNAPSHOT_FOLDER_PREFIX.as_bytes()) {
+            return false;
+        }
+        let is_roots_alone = stat.uid == 0 && stat.mode & 0o777 == Mode::RWXU.bits();
+        let is_recorded = |records| is_recorded(records, (stat.device, stat.inode));
+        is_roots_alone || self.records.as_deref().is_some_and(is_recorded)
     }
 
     /// Sets `stat.device` to the `st_dev` that the entry has in the source.
