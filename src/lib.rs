@@ -3,6 +3,8 @@
 //! `cli` turns what a person typed into orders. `agent` opens the vault and runs jobs with the pipelines of
 //! `lockstone_actors`. `serve` shows their metrics over HTTP. The program has one entry, [`run`].
 
+#![warn(clippy::print_stdout, clippy::print_stderr)]
+
 mod agent;
 #[doc(hidden)]
 pub mod bench;

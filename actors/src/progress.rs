@@ -41,6 +41,12 @@ counters! {
     folders,
     /// Sockets, which are skipped.
     sockets,
+    /// Folders marked as caches, of which only the tag is kept.
+    caches,
+    /// Mount points that were not entered.
+    other_file_systems,
+    /// Views into the kernel, which are kept as empty folders.
+    kernel_views,
     /// Entries that a restore left out because the target had them.
     skipped,
     /// Files that a restore wrote beside existing ones, under another name.
@@ -169,6 +175,14 @@ impl Progress {
 
     pub(crate) fn set_slowest(&self, stage: &'static str) {
         *self.slowest.lock() = stage;
+    }
+
+    /// Shows the path that `show` writes. Does nothing while a display reads the last one.
+    pub(crate) fn show_current(&self, show: impl FnOnce(&mut Vec<u8>)) {
+        if let Some(mut current) = self.current.try_lock() {
+            current.clear();
+            show(&mut current);
+        }
     }
 
     /// Shows the path that is being worked on. Does nothing while a display reads it, so that no stage waits for a

@@ -10,13 +10,14 @@ use std::sync::Arc;
 use rustix::fs::{Mode, OFlags, openat};
 use rustix::io::Errno;
 
+use crate::path::FolderPath;
 use crate::stat::Stat;
 
 /// An open folder of the source.
 #[derive(Debug)]
 pub struct Folder {
     handle: OwnedFd,
-    path: Arc<[u8]>,
+    path: Arc<FolderPath>,
     /// `st_dev` in the source.
     device: u64,
     /// `st_dev` where the folder is read.
@@ -24,11 +25,10 @@ pub struct Folder {
 }
 
 impl Folder {
-    pub(crate) fn new(handle: OwnedFd, path: &[u8], stat: &Stat) -> Arc<Self> {
-        let path = if path.is_empty() { b"/" } else { path };
+    pub(crate) fn new(handle: OwnedFd, path: Arc<FolderPath>, stat: &Stat) -> Arc<Self> {
         Arc::new(Self {
             handle,
-            path: path.into(),
+            path,
             device: stat.device,
             device_raw: stat.device_raw,
         })
@@ -42,7 +42,10 @@ impl Folder {
     pub fn open(path: &Path) -> io::Result<(Arc<Self>, Stat)> {
         let (handle, _) = open_folder(rustix::fs::CWD, path)?;
         let stat = Stat::of(handle.as_fd())?;
-        Ok((Self::new(handle, path.as_os_str().as_bytes(), &stat), stat))
+        Ok((
+            Self::new(handle, FolderPath::whole(path.as_os_str().as_bytes()), &stat),
+            stat,
+        ))
     }
 
     /// The folder's handle. If this process may not read the folder, the handle serves for attributes only (`O_PATH`).
@@ -50,27 +53,23 @@ impl Folder {
         self.handle.as_fd()
     }
 
-    /// The folder's absolute path in the source (not in a snapshot of it), for messages.
-    pub fn path(&self) -> &[u8] {
-        &self.path
-    }
-
-    /// The same path, shared, for a caller that keeps it longer than the handle.
+    /// The folder's absolute path in the source (not in a snapshot of it).
     #[must_use]
-    pub fn shared_path(&self) -> Arc<[u8]> {
-        Arc::clone(&self.path)
+    pub fn path(&self) -> &Arc<FolderPath> {
+        &self.path
     }
 
     /// The absolute path in the source of the folder's entry `name`.
     #[must_use]
     pub fn join(&self, name: &[u8]) -> Vec<u8> {
-        let mut path = Vec::with_capacity(self.path.len() + 1 + name.len());
-        path.extend_from_slice(&self.path);
-        if !path.ends_with(b"/") {
-            path.push(b'/');
-        }
-        path.extend_from_slice(name);
-        path
+        self.path.join(name)
+    }
+
+    /// Whether an entry of this folder, or the folder itself, lies on the folder's file system. A single file can be
+    /// mounted from another one.
+    #[must_use]
+    pub fn is_on(&self, stat: &Stat) -> bool {
+        stat.device_raw == self.device_raw
     }
 
     /// Sets `stat.device` of an entry of this folder: an entry that is read from a snapshot gets the `st_dev` of the

@@ -8,8 +8,10 @@
 pub mod chunk;
 mod folder;
 pub mod metadata;
+mod path;
 pub mod process;
 pub mod read;
+pub mod settle;
 pub mod snapshot;
 mod stat;
 mod sys;

@@ -8,7 +8,9 @@ use std::io;
 use std::str::FromStr;
 
 use rustix::io::Errno;
-use rustix::process::{Pid, Resource, getrlimit, setpriority_process, setrlimit};
+use rustix::process::{
+    DumpableBehavior, Pid, Resource, Rlimit, getrlimit, set_dumpable_behavior, setpriority_process, setrlimit,
+};
 
 use crate::sys;
 
@@ -24,6 +26,35 @@ pub fn raise_open_files() -> io::Result<u64> {
         setrlimit(Resource::Nofile, limit)?;
     }
     Ok(limit.current.unwrap_or(u64::MAX))
+}
+
+/// How many files this process may hold open.
+#[must_use]
+pub fn open_files_limit() -> u64 {
+    getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
+}
+
+/// Whether an error says that this process, or the whole system, can open no more files.
+#[must_use]
+pub fn is_out_of_handles(error: &io::Error) -> bool {
+    let errno = error.raw_os_error().map(Errno::from_raw_os_error);
+    matches!(errno, Some(Errno::MFILE | Errno::NFILE))
+}
+
+/// Makes sure that a crash of this process leaves no image of its memory, where keys are. Programs that it starts
+/// inherit the limit. Other processes of the same user can no longer read this one's memory either.
+///
+/// # Errors
+/// The system refuses one of the two settings; the other may be in force.
+pub fn forbid_core_dumps() -> io::Result<()> {
+    // A core dump that goes to a program (`|` in core_pattern) ignores the limit, so both are needed.
+    let none = Rlimit {
+        current: Some(0),
+        maximum: getrlimit(Resource::Core).maximum,
+    };
+    let limited = setrlimit(Resource::Core, none);
+    set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
+    Ok(limited?)
 }
 
 /// Makes the allocator return freed buffers to the system. By default the GNU C library keeps them in one arena for

@@ -87,6 +87,11 @@ const PSEUDO_MAGICS: &[u32] = &[
 /// # Errors
 /// The system's error.
 pub(crate) fn is_pseudo_file_system(handle: BorrowedFd<'_>) -> io::Result<bool> {
+    Ok(PSEUDO_MAGICS.contains(&magic_of(handle)?))
+}
+
+/// The type of the file system behind a handle (an `O_PATH` one is enough): `statfs.f_type`.
+pub(crate) fn magic_of(handle: BorrowedFd<'_>) -> io::Result<u32> {
     let magic = rustix::fs::fstatfs(handle)?.f_type;
     // The field is signed and its width differs between machines. The low 32 bits are the magic number.
     #[allow(
@@ -96,7 +101,7 @@ pub(crate) fn is_pseudo_file_system(handle: BorrowedFd<'_>) -> io::Result<bool> 
         reason = "only the low 32 bits are the magic number"
     )]
     let magic = magic as u32;
-    Ok(PSEUDO_MAGICS.contains(&magic))
+    Ok(magic)
 }
 
 /// A mounted file system, as the `volumes` command shows it.

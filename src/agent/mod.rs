@@ -5,6 +5,7 @@
 
 pub(crate) mod access;
 pub(crate) mod environment;
+pub(crate) mod excludes;
 pub(crate) mod ids;
 pub(crate) mod jobs;
 pub(crate) mod notices;

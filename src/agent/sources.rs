@@ -7,10 +7,18 @@
 use std::fs;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Component, Path, PathBuf};
+
+use lockstone_proto::limits::LOG_ENTRY_MAX;
+use lockstone_vault::log::SOURCES_MAX;
 
 use crate::failure::Failure;
 use crate::text::render;
+
+/// The maximum length of all sources together, in bytes. The log entry of a recovery point lists them.
+#[allow(clippy::cast_possible_truncation, reason = "a constant of some MiB")]
+const SOURCES_MAX_BYTES: usize = LOG_ENTRY_MAX as usize / 2;
 
 /// The sources of a backup, and what the user should know about them.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -31,11 +39,7 @@ pub(crate) fn resolve(named: &[PathBuf]) -> Result<Sources, Failure> {
     for path in named {
         match resolve_one(path) {
             Ok(resolved) => {
-                if let Some(target) = link_to_folder(&resolved) {
-                    let message = format!(
-                        "is a symlink, and is backed up as one; to back up the folder, name {}",
-                        render::name(target.as_os_str().as_bytes())
-                    );
+                if let Some(message) = doubt(&resolved)? {
                     sources.warnings.push((resolved.clone(), message));
                 }
                 sources.paths.push(resolved);
@@ -51,6 +55,16 @@ pub(crate) fn resolve(named: &[PathBuf]) -> Result<Sources, Failure> {
         ));
     }
     collapse(&mut sources.paths);
+    let bytes: usize = sources.paths.iter().map(|path| path.as_os_str().len()).sum();
+    if sources.paths.len() > SOURCES_MAX || bytes > SOURCES_MAX_BYTES {
+        return Err(Failure::usage(
+            format!(
+                "{} sources are too many: a recovery point has at most {SOURCES_MAX}",
+                sources.paths.len()
+            ),
+            "name the folders that they are in, and leave out the rest with `--exclude`",
+        ));
+    }
     Ok(sources)
 }
 
@@ -98,12 +112,47 @@ fn resolve_one(path: &Path) -> io::Result<PathBuf> {
     }
 }
 
-fn link_to_folder(path: &Path) -> Option<PathBuf> {
-    let is_link = fs::symlink_metadata(path).is_ok_and(|found| found.is_symlink());
-    if !is_link {
-        return None;
+/// What the user should know about a source that has no content of its own. Fails if there is data behind it that
+/// cannot be backed up.
+fn doubt(path: &Path) -> Result<Option<String>, Failure> {
+    let Ok(found) = fs::symlink_metadata(path) else {
+        return Ok(None);
+    };
+    let kind = found.file_type();
+    if !kind.is_symlink() {
+        return Ok(if kind.is_fifo() {
+            Some("is a pipe: only its name and its attributes are backed up".to_owned())
+        } else if kind.is_block_device() || kind.is_char_device() {
+            Some("is a device: only its number and its attributes are backed up, not what is on it".to_owned())
+        } else {
+            None
+        });
     }
-    path.canonicalize().ok().filter(|target| target.is_dir())
+    let Ok(behind) = fs::metadata(path) else {
+        return Ok(Some(
+            "is a symlink that leads nowhere, and is backed up as one".to_owned(),
+        ));
+    };
+    let behind = behind.file_type();
+    let what = if behind.is_dir() {
+        "folder"
+    } else if behind.is_file() {
+        "file"
+    } else {
+        return Err(Failure::usage(
+            format!(
+                "{} leads to a pipe, a socket or a device, whose data cannot be backed up",
+                render::name(path.as_os_str().as_bytes())
+            ),
+            "write the data to a file first, and back up that file",
+        ));
+    };
+    let mut message = format!("is a symlink, and is backed up as one; to back up the {what}, name ");
+    match path.canonicalize() {
+        Ok(target) => message.push_str(&render::name(target.as_os_str().as_bytes())),
+        Err(_) => message.push_str("it by its own path"),
+    }
+    Ok(Some(message))
 }
 
 /// Puts the paths in byte order, and removes those that are within another.
@@ -133,6 +182,19 @@ mod tests {
     }
 
     #[test]
+    fn too_many_sources_are_refused_before_anything_is_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let many: Vec<PathBuf> = (0..=SOURCES_MAX).map(|n| folder.path().join(n.to_string())).collect();
+        for path in &many {
+            fs::write(path, "").unwrap();
+        }
+        assert_eq!(resolve(&many[1..]).unwrap().paths.len(), SOURCES_MAX);
+        let failure = resolve(&many).unwrap_err();
+        assert_eq!(failure.exit, crate::failure::Exit::Usage);
+        assert!(failure.message.contains("4096"), "{failure}");
+    }
+
+    #[test]
     fn a_missing_source_stops_everything_and_is_named() {
         let folder = tempfile::tempdir().unwrap();
         let failure = resolve(&[folder.path().to_owned(), folder.path().join("none")]).unwrap_err();
@@ -152,6 +214,16 @@ mod tests {
         let behind = resolve(&[root.join("link/")]).unwrap();
         assert_eq!(behind.paths, [root.join("real")]);
         assert!(behind.warnings.is_empty());
+        fs::write(root.join("file"), "x").unwrap();
+        std::os::unix::fs::symlink("file", root.join("to-file")).unwrap();
+        std::os::unix::fs::symlink("none", root.join("dangling")).unwrap();
+        std::os::unix::fs::symlink("/dev/null", root.join("to-device")).unwrap();
+        for (name, word) in [("to-file", "file"), ("dangling", "nowhere")] {
+            let link = resolve(&[root.join(name)]).unwrap();
+            assert!(link.warnings[0].1.contains(word), "{link:?}");
+        }
+        let failure = resolve(&[root.join("to-device")]).unwrap_err();
+        assert_eq!(failure.exit, crate::failure::Exit::Usage);
         let through = resolve(&[root.join("link/../real/.")]).unwrap();
         assert_eq!(through.paths, [root.join("real")]);
     }

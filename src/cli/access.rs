@@ -17,7 +17,7 @@ pub(crate) struct AccessArgs {
         help_heading = "Another machine's backups"
     )]
     pub(crate) credentials: Option<PathBuf>,
-    /// The server whose backups are wanted
+    /// The server whose backups are wanted: its name, or the id of it or of its domain
     #[arg(
         long,
         value_name = "NAME",

@@ -15,7 +15,7 @@ pub(crate) struct Global {
     /// Print one JSON document on stdout and nothing else there
     #[arg(long, global = true, help_heading = "Global options")]
     pub(crate) json: bool,
-    /// No progress and no notes on stderr; errors and warnings stay
+    /// No progress, no notes, and no summary of a job that went well; errors and warnings stay
     #[arg(short, long, global = true, help_heading = "Global options")]
     pub(crate) quiet: bool,
     /// How progress is shown on stderr

@@ -10,6 +10,7 @@
 //! `job` and `stage` come from the spans that a job and each of its stages' threads are in.
 
 use std::fmt::{self, Write as _};
+use std::io;
 use std::sync::OnceLock;
 
 use clap::ValueEnum;
@@ -65,7 +66,7 @@ pub(crate) fn start(format: Option<LogFormat>, level: Option<&str>, default_leve
     // Only a second call could fail, and it would change nothing.
     let _ = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(std::io::stderr)
+        .with_writer(|| Stderr)
         .fmt_fields(JsonFields::new())
         .event_format(Lines { format })
         .try_init();
@@ -75,12 +76,53 @@ pub(crate) fn start(format: Option<LogFormat>, level: Option<&str>, default_leve
 /// Prints what a command has to say. On a terminal verbatim, in a log as a line like all others.
 pub(crate) fn say(level: Level, text: &str) {
     match FORMAT.get() {
-        None | Some(LogFormat::Text) => eprintln!("{text}"),
+        None | Some(LogFormat::Text) => {
+            write_line(text);
+        }
         Some(LogFormat::Json | LogFormat::Journal) => match level {
             Level::ERROR => tracing::error!(target: COMMAND_OUTPUT, "{text}"),
             Level::WARN => tracing::warn!(target: COMMAND_OUTPUT, "{text}"),
             _ => tracing::info!(target: COMMAND_OUTPUT, "{text}"),
         },
+    }
+}
+
+/// Prints a line on stderr, whatever the log's format. Returns false if it could not be written.
+///
+/// This and [`Stderr`] are the only ways to stderr. Neither fails: a full disk, a closed pipe or a lost terminal costs
+/// the words, and not the job.
+pub(crate) fn write_line(text: &str) -> bool {
+    let line = format!("{text}\n");
+    io::Write::write_all(&mut io::stderr().lock(), line.as_bytes()).is_ok()
+}
+
+/// Prints a line without the log's machinery, in the log's format. For a panic, which may come from that machinery.
+pub(crate) fn say_plainly(level: Level, text: &str) {
+    match FORMAT.get() {
+        None | Some(LogFormat::Text) => write_line(text),
+        Some(LogFormat::Journal) => write_line(&format!("<{}>{text}", priority(level))),
+        Some(LogFormat::Json) => {
+            let line = [("level", level.as_str()), ("target", COMMAND_OUTPUT), ("message", text)];
+            let line: Map<String, Value> = line
+                .map(|(name, value)| (name.to_owned(), value.into()))
+                .into_iter()
+                .collect();
+            write_line(&Value::Object(line).to_string())
+        }
+    };
+}
+
+/// Stderr for the log. It drops what cannot be written and never fails.
+struct Stderr;
+
+impl io::Write for Stderr {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let _ = io::Write::write_all(&mut io::stderr().lock(), bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 

@@ -1,12 +1,78 @@
 //! A command line that is not understood: what is said about it.
 
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStrExt;
+
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 use super::output::Output;
 use crate::failure::{Exit, Failure};
+use crate::text::render;
 
 /// Commands and options that later versions have. The program names them instead of pretending.
 const LATER: &[&str] = &["gc", "policy", "replicate", "regenerate", "--repair"];
+
+/// Words of other backup programs, and what does the same here.
+const FOREIGN: &[(&str, &str)] = &[
+    (
+        "init",
+        "`lockstone vault create URL` makes a vault, `lockstone register` begins to use it",
+    ),
+    ("snapshots", "`lockstone points list`"),
+    (
+        "list",
+        "`lockstone points list`, and `lockstone points ls POINT` for what is in one",
+    ),
+    ("ls", "`lockstone points ls POINT`"),
+    ("find", "`lockstone points find GLOB`"),
+    ("diff", "`lockstone points diff OLD NEW`"),
+    ("forget", "`lockstone points delete POINT`"),
+    ("delete", "`lockstone points delete POINT`"),
+    (
+        "create",
+        "`lockstone backup PATH`, and `lockstone vault create URL` for a vault",
+    ),
+    ("extract", "`lockstone restore POINT [PATH] --target DIR`"),
+    ("dump", "`lockstone restore POINT PATH --target DIR`"),
+    (
+        "mount",
+        "`lockstone points ls` and `find` look into a point, `lockstone restore POINT PATH --target DIR` gets it",
+    ),
+    ("recover", "`lockstone restore POINT --target DIR`"),
+    ("verify", "`lockstone check --read-data`"),
+    ("key", "`lockstone passphrase change`"),
+    ("info", "`lockstone status`, and `lockstone points list`"),
+    ("stats", "`lockstone points list`"),
+];
+
+/// What does here what a command of another backup program does.
+fn foreign_word(error: &clap::Error) -> Option<(&str, &'static str)> {
+    let (ErrorKind::InvalidSubcommand, Some(ContextValue::String(asked))) =
+        (error.kind(), error.get(ContextKind::InvalidSubcommand))
+    else {
+        return None;
+    };
+    let known = FOREIGN.iter().find(|(word, _)| word == asked);
+    known.map(|(_, ours)| (asked.as_str(), *ours))
+}
+
+/// Whether an argument is missing whose description begins so.
+fn misses(error: &clap::Error, argument: &str) -> bool {
+    match error.get(ContextKind::InvalidArg) {
+        Some(ContextValue::Strings(missing)) if error.kind() == ErrorKind::MissingRequiredArgument => {
+            missing.iter().any(|name| name.starts_with(argument))
+        }
+        _ => false,
+    }
+}
+
+/// Whether the command line begins with this word. Within `vault` or `points`, clap's own advice is better.
+fn is_first_word(word: &str) -> bool {
+    let first = std::env::args_os()
+        .skip(1)
+        .find(|arg| !arg.as_bytes().starts_with(b"-"));
+    first.is_some_and(|first| first == word)
+}
 
 /// Prints why clap did not understand the command line. Help and version are printed here, too.
 pub(super) fn explain(error: &clap::Error) -> Exit {
@@ -14,23 +80,29 @@ pub(super) fn explain(error: &clap::Error) -> Exit {
         let _ = error.print();
         return Exit::Done;
     }
-    let missing_paths = match error.get(ContextKind::InvalidArg) {
-        Some(ContextValue::Strings(missing)) => missing.iter().any(|name| name.starts_with("<PATH>")),
-        _ => false,
-    };
-    let asked_too_early = if error.kind() == ErrorKind::MissingRequiredArgument && missing_paths {
+    let asked_too_early = if misses(error, "<PATH>") {
         Some("`backup` without a path (the items of the policy)".to_owned())
     } else {
         later_version(error).map(|asked| format!("`{asked}`"))
     };
-    let wants_json = std::env::args()
+    let wants_json = std::env::args_os()
         .take_while(|arg| arg != "--")
         .any(|arg| arg == "--json");
     let out = Output {
         json: wants_json,
         quiet: false,
     };
-    if let Some(asked) = asked_too_early {
+    if error.kind() == ErrorKind::InvalidUtf8 {
+        out.failure(&not_text(std::env::args_os().skip(1)));
+    } else if misses(error, "--target") && !misses(error, "<POINT>") {
+        let hint = "`--target DIR` restores below a folder, `--original` to where the files were";
+        out.failure(&Failure::usage("it is not said where to restore to", hint));
+    } else if let Some((asked, ours)) = foreign_word(error).filter(|(asked, _)| is_first_word(asked)) {
+        out.failure(&Failure::usage(
+            format!("there is no command `{asked}`"),
+            format!("use {ours}"),
+        ));
+    } else if let Some(asked) = asked_too_early {
         let message = format!("{asked} is not in this version ({})", env!("CARGO_PKG_VERSION"));
         out.failure(&Failure::usage(message, "see `lockstone help` for what is"));
     } else if wants_json {
@@ -43,6 +115,17 @@ pub(super) fn explain(error: &clap::Error) -> Exit {
         let _ = error.print();
     }
     Exit::Usage
+}
+
+/// An argument that has to be text holds bytes that are none. clap does not say which one.
+fn not_text(args: impl Iterator<Item = OsString>) -> Failure {
+    let bad: Vec<String> = args
+        .filter(|arg| arg.to_str().is_none())
+        .map(|arg| render::name(arg.as_bytes()))
+        .collect();
+    let message = format!("not text in UTF-8: {}", bad.join(", "));
+    let hint = "only the paths of files and folders may be of any bytes; in a pattern, `?` matches one such byte";
+    Failure::usage(message, hint)
 }
 
 /// The command or option of a later version that was asked for, if that is why the command line was not understood.
@@ -69,6 +152,34 @@ mod tests {
 
     use super::super::args::Cli;
     use super::*;
+
+    #[test]
+    fn an_argument_that_is_not_text_is_named() {
+        use std::os::unix::ffi::OsStringExt;
+        let args = [OsString::from("find"), OsString::from_vec(b"caf\xe9".to_vec())];
+        let failure = not_text(args.into_iter());
+        assert!(failure.message.contains("caf"), "{failure}");
+        assert!(!failure.message.contains("find"), "{failure}");
+        assert_eq!(failure.exit, Exit::Usage);
+    }
+
+    #[test]
+    fn a_restore_to_nowhere_is_told_apart() {
+        let error = Cli::try_parse_from(["lockstone", "restore", "latest"]).unwrap_err();
+        assert!(misses(&error, "--target") && !misses(&error, "<PATH>"), "{error}");
+        let error = Cli::try_parse_from(["lockstone", "backup"]).unwrap_err();
+        assert!(misses(&error, "<PATH>"), "{error}");
+    }
+
+    #[test]
+    fn words_of_other_programs_lead_to_ours() {
+        for (word, _) in FOREIGN {
+            let error = Cli::try_parse_from(["lockstone", *word]).unwrap_err();
+            assert!(foreign_word(&error).is_some(), "{word}: {error}");
+        }
+        let error = Cli::try_parse_from(["lockstone", "bakcup"]).unwrap_err();
+        assert_eq!(foreign_word(&error), None);
+    }
 
     #[test]
     fn what_later_versions_bring_is_named_and_not_pretended() {

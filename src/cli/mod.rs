@@ -31,11 +31,13 @@ use commands::{
     restore, status, throttle, unregister, vault, volumes,
 };
 use context::Context;
-use output::{Outcome, Output};
+use output::{Outcome, Output, Work};
 
 /// Runs the program.
 pub(crate) fn run() -> ExitCode {
     std::panic::set_hook(Box::new(panicked));
+    // A core dump would hold the keys. A system that cannot prevent it is no reason to make no backups.
+    let _ = lockstone_host::process::forbid_core_dumps();
     // If this fails, the process only uses a little more memory.
     let _ = lockstone_host::process::return_freed_memory();
     let cli = match Cli::try_parse() {
@@ -56,6 +58,7 @@ pub(crate) fn run() -> ExitCode {
         out.failure(&failure);
         return ExitCode::from(failure.exit as u8);
     }
+    let work = Work::of(&cli.command);
     let outcome = catch_unwind(AssertUnwindSafe(|| run_command(cli, out))).unwrap_or_else(|_| {
         let hint = "this is a defect; please report it with the lines above";
         let message = "the program stopped at a defect of its own";
@@ -65,7 +68,16 @@ pub(crate) fn run() -> ExitCode {
         out.failure(&failure);
         failure.exit
     });
-    ExitCode::from(exit as u8)
+    ExitCode::from(output::settled(exit, work) as u8)
+}
+
+impl Work {
+    fn of(command: &Command) -> Work {
+        match command {
+            Command::Backup(_) | Command::Restore(_) | Command::Check(_) | Command::Agent(_) => Work::Job,
+            _ => Work::Answer,
+        }
+    }
 }
 
 fn run_command(cli: Cli, out: Output) -> Outcome {
@@ -107,5 +119,5 @@ fn panicked(info: &std::panic::PanicHookInfo<'_>) {
         .map_or_else(String::new, |at| format!(" at {}:{}", at.file(), at.line()));
     let thread = std::thread::current();
     let name = thread.name().unwrap_or("unnamed");
-    log::say(Level::ERROR, &format!("internal error in thread {name}{place}: {what}"));
+    log::say_plainly(Level::ERROR, &format!("internal error in thread {name}{place}: {what}"));
 }

@@ -1,10 +1,11 @@
 //! Where a command's output goes: results to stdout, everything else to stderr. With `--json`, one document goes to
 //! stdout.
 //!
-//! Every command gets one [`Output`]. It keeps two promises: `--json` means exactly one document, and a reader who
-//! closes the pipe early (`| head`) ends the program quietly.
+//! Every command gets one [`Output`]. It keeps these promises: `--json` means exactly one document; a job ends with its
+//! own exit code, whoever reads its output; a reader who closes the pipe early (`| head`) ends a long list quietly.
 
 use std::io::{self, BufWriter, IsTerminal, Write};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
 use serde::Serialize;
 use serde_json::Value;
@@ -32,16 +33,14 @@ impl Output {
     /// A line of the result, for people. Nothing with `--json`.
     pub(crate) fn line(&self, text: impl AsRef<str>) {
         if !self.json {
-            let mut out = io::stdout().lock();
-            finish(writeln!(out, "{}", text.as_ref()));
+            self.text(&format!("{}\n", text.as_ref()));
         }
     }
 
     /// Text that already ends its lines, for people. Nothing with `--json`.
     pub(crate) fn text(&self, text: &str) {
         if !self.json {
-            let mut out = io::stdout().lock();
-            finish(out.write_all(text.as_bytes()));
+            note_lost(io::stdout().lock().write_all(text.as_bytes()));
         }
     }
 
@@ -54,7 +53,7 @@ impl Output {
                 Ok(value) => writeln!(out, "{value}"),
                 Err(error) => Err(error.into()),
             };
-            finish(wrote);
+            note_lost(wrote);
         }
     }
 
@@ -86,7 +85,7 @@ impl Output {
         };
         if list.json {
             let opened = write!(list.out, "{{{}:[", Value::String(member.to_owned()));
-            finish(opened);
+            end_list(opened);
         }
         list
     }
@@ -122,14 +121,14 @@ impl List {
             writeln!(self.out, "{}", line())
         };
         self.first = false;
-        finish(wrote);
+        end_list(wrote);
     }
 
     /// A line for people only.
     pub(crate) fn heading(&mut self, line: &str) {
         if !self.json {
             let wrote = writeln!(self.out, "{line}");
-            finish(wrote);
+            end_list(wrote);
         }
     }
 
@@ -151,10 +150,10 @@ impl List {
                 }
                 Err(error) => Err(error.into()),
             };
-            finish(wrote);
+            note_lost(wrote);
         }
         let flushed = self.out.flush();
-        finish(flushed);
+        note_lost(flushed);
     }
 
     /// Ends the list with the failure that cut it short. The caller returns this exit code, and prints nothing more.
@@ -170,13 +169,65 @@ pub(crate) fn stderr_is_terminal() -> bool {
     io::stderr().is_terminal()
 }
 
-/// Ends the program if stdout cannot be written. A closed pipe means that the reader has enough, and is not an error.
-fn finish(wrote: io::Result<()>) {
-    if let Err(error) = wrote {
-        if error.kind() != io::ErrorKind::BrokenPipe {
-            eprintln!("error: cannot write to stdout: {error}");
-            exit_now(Exit::Failed);
-        }
-        exit_now(Exit::Done);
+/// What a command is called for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Work {
+    /// A job. Its result is in the vault or on the disk, and its exit code says how it ended.
+    Job,
+    /// Anything else. A command whose answer cannot be written has failed.
+    Answer,
+}
+
+/// Whether something for stdout could not be written, for another reason than a closed pipe.
+static LOST: AtomicBool = AtomicBool::new(false);
+
+/// The exit code of a list if it ends now (see [`so_far`]).
+static SO_FAR: AtomicU8 = AtomicU8::new(Exit::Done as u8);
+
+/// Sets the exit code of a list whose reader leaves early. What is known to be wrong by then is said all the same.
+pub(crate) fn so_far(exit: Exit) {
+    SO_FAR.fetch_max(exit as u8, Ordering::SeqCst);
+}
+
+/// The exit code of the program, if its command ended with `exit`.
+pub(crate) fn settled(exit: Exit, work: Work) -> Exit {
+    match (exit, work) {
+        (Exit::Done, Work::Answer) if LOST.load(Ordering::SeqCst) => Exit::Failed,
+        _ => exit,
+    }
+}
+
+/// Takes note of what could not be written to stdout, and says so once. The command goes on: its exit code must be its
+/// own. A closed pipe means that the reader has enough, and is not an error.
+fn note_lost(wrote: io::Result<()>) {
+    if let Err(error) = wrote
+        && error.kind() != io::ErrorKind::BrokenPipe
+        && !LOST.swap(true, Ordering::SeqCst)
+    {
+        say(Level::ERROR, &format!("error: cannot write to stdout: {error}"));
+    }
+}
+
+/// Ends the program if a list cannot be written further. A list can be long, and nothing but its output would come of
+/// the rest.
+fn end_list(wrote: io::Result<()>) {
+    let Err(error) = wrote else { return };
+    let is_closed = error.kind() == io::ErrorKind::BrokenPipe;
+    note_lost(Err(error));
+    let exit = Exit::from_code(SO_FAR.load(Ordering::SeqCst).into());
+    exit_now(if is_closed { exit } else { settled(exit, Work::Answer) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lost_answer_is_a_failure_and_a_job_keeps_its_own_code() {
+        assert_eq!(settled(Exit::Done, Work::Answer), Exit::Done);
+        LOST.store(true, Ordering::SeqCst);
+        assert_eq!(settled(Exit::Done, Work::Answer), Exit::Failed);
+        assert_eq!(settled(Exit::Done, Work::Job), Exit::Done);
+        assert_eq!(settled(Exit::Damaged, Work::Answer), Exit::Damaged);
     }
 }

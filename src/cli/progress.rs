@@ -15,7 +15,7 @@ use tracing::Level;
 
 use super::context::Context;
 use super::global::ProgressMode;
-use super::log::say;
+use super::log::{say, write_line};
 use super::output::stderr_is_terminal;
 use crate::documents::progress::ProgressDocument;
 use crate::text::render;
@@ -265,7 +265,9 @@ impl Display for Json {
         let document = ProgressDocument::new(self.kind, view, cancelling, rate.per_second(), rate.remaining(view));
         // By way of a value, so that the members come in the order of every other document.
         match serde_json::to_value(document) {
-            Ok(line) => eprintln!("{line}"),
+            Ok(line) => {
+                write_line(&line.to_string());
+            }
             Err(error) => tracing::warn!(%error, "cannot show progress"),
         }
     }

@@ -160,6 +160,9 @@ fn from_file(file: &Path) -> Result<Zeroizing<String>, Failure> {
     }
     let line = text.strip_suffix('\n').unwrap_or(&text);
     let line = line.strip_suffix('\r').unwrap_or(line);
+    if line.contains('\n') {
+        return Err(failed("it has several lines".to_owned()));
+    }
     Ok(Zeroizing::new(line.to_owned()))
 }
 
@@ -176,6 +179,14 @@ mod tests {
             std::fs::write(&file, content).unwrap();
             assert_eq!(*from_file(&file).unwrap(), wanted);
         }
+    }
+
+    #[test]
+    fn a_file_of_two_lines_is_not_a_passphrase() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("passphrase");
+        std::fs::write(&file, "a passphrase of one line\nand another\n").unwrap();
+        assert!(from_file(&file).unwrap_err().message.contains("several lines"));
     }
 
     #[test]

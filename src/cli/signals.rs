@@ -48,6 +48,7 @@ impl Signals {
 
     /// Starts to listen, on the runtime's own threads.
     pub(crate) fn listen(&self, runtime: &Handle) {
+        ignore_file_size_limit(runtime);
         for kind in [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()] {
             let state = Arc::clone(&self.state);
             let _entered = runtime.enter();
@@ -114,6 +115,16 @@ pub(crate) struct Prompting(Arc<State>);
 impl Drop for Prompting {
     fn drop(&mut self) {
         self.0.prompting.store(false, Ordering::SeqCst);
+    }
+}
+
+/// A write beyond the limit of file sizes (`ulimit -f`) fails like a write to a full disk. Without this, the system
+/// ends the process without a word.
+fn ignore_file_size_limit(runtime: &Handle) {
+    let _entered = runtime.enter();
+    // A signal that is listened for does nothing else, also after the listener is dropped.
+    if let Err(error) = signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw())) {
+        tracing::warn!(%error, "the limit of file sizes will end the program at once");
     }
 }
 

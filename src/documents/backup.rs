@@ -1,6 +1,6 @@
 //! The document of a backup that has ended.
 
-use lockstone_actors::BackupReport;
+use lockstone_actors::{BackupReport, LeftOut};
 use lockstone_proto::ids::{JobId, PointId};
 use lockstone_proto::job::JobState;
 use lockstone_proto::vault::Consistency;
@@ -30,6 +30,7 @@ pub(crate) struct BackupDocument {
     chunks_new: u64,
     chunks_known: u64,
     sockets_skipped: u64,
+    excluded: ExcludedDocument,
     duration_seconds: f64,
     throttled_seconds: f64,
     restarts: u32,
@@ -38,6 +39,37 @@ pub(crate) struct BackupDocument {
     warnings: Vec<WarningDocument>,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<ErrorDocument>,
+}
+
+/// What was left out on purpose, apart from sockets.
+#[derive(Debug, Clone, Serialize)]
+struct ExcludedDocument {
+    patterns: Vec<PatternDocument>,
+    cache_folders: u64,
+    other_file_systems: u64,
+    kernel_views: u64,
+}
+
+/// An exclude pattern as the user gave it, and how many entries it decided about.
+#[derive(Debug, Clone, Serialize)]
+struct PatternDocument {
+    pattern: String,
+    entries: u64,
+}
+
+impl From<&LeftOut> for ExcludedDocument {
+    fn from(left_out: &LeftOut) -> Self {
+        let patterns = left_out.patterns.iter().map(|(pattern, entries)| PatternDocument {
+            pattern: pattern.clone(),
+            entries: *entries,
+        });
+        ExcludedDocument {
+            patterns: patterns.collect(),
+            cache_folders: left_out.caches,
+            other_file_systems: left_out.other_file_systems,
+            kernel_views: left_out.kernel_views,
+        }
+    }
 }
 
 impl BackupDocument {
@@ -62,6 +94,7 @@ impl BackupDocument {
             chunks_new: report.chunks_new,
             chunks_known: report.chunks_known,
             sockets_skipped: report.sockets_skipped,
+            excluded: ExcludedDocument::from(&report.left_out),
             duration_seconds: report.duration.as_secs_f64(),
             throttled_seconds: report.throttled.as_secs_f64(),
             restarts: report.restarts,

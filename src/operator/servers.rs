@@ -5,6 +5,7 @@ use lockstone_vault::access::registration::{Server, Servers};
 use lockstone_vault::damage::Damage;
 
 use super::open;
+use crate::agent::access::named::is_named;
 use crate::agent::environment::Environment;
 use crate::failure::Failure;
 
@@ -26,7 +27,7 @@ pub(super) struct Selection<'a> {
 impl<'a> Selection<'a> {
     /// Fails with `no-such-server` if no server has that name or id.
     pub(super) fn new(servers: &'a Servers, only: Option<&'a str>) -> Result<Selection<'a>, Failure> {
-        let is_known = |name: &str| servers.iter().any(|known| known.name == name || known.id.hex() == name);
+        let is_known = |word: &str| servers.iter().any(|known| is_named(known, word));
         match only {
             Some(name) if !is_known(name) => Err(Failure::failed(
                 "no-such-server",
@@ -39,7 +40,7 @@ impl<'a> Selection<'a> {
 
     pub(super) fn contains(&self, server: ServerId) -> bool {
         self.only
-            .is_none_or(|name| server.hex() == name || self.name(server) == name)
+            .is_none_or(|word| self.servers.get(server).is_some_and(|known| is_named(known, word)))
     }
 
     /// A server's name, or its id if its name is not known.

@@ -222,3 +222,48 @@ fn without_its_slot_a_machine_key_opens_nothing() {
     lab.run(["unregister"]).exits(0);
     steal().exits(5);
 }
+
+#[test]
+fn a_second_server_of_the_same_name_hides_no_backups() {
+    let lab = Lab::new();
+    tree::plain(&lab.source());
+    lab.backup();
+    let mut second = lab.command("second");
+    second
+        .env("LOCKSTONE_PASSPHRASE", "another passphrase of the second")
+        .args(["register", "--json", "--kdf-memory-mib", "8", "--kdf-passes", "1"])
+        .args(["--server-name", "server", "--new-domain", "--credentials"])
+        .arg(lab.credentials());
+    finish(second).exits(0).says("is taken already");
+    let vault = lab.vault();
+    let servers = lab
+        .run(["vault", "servers", "--json", vault.to_str().unwrap()])
+        .exits(0)
+        .json();
+    let ids: Vec<&str> = servers["servers"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|server| server["id"].as_str().or(server["server_id"].as_str()).unwrap())
+        .collect();
+    assert_eq!(ids.len(), 2);
+    let credentials = lab.credentials();
+    let listed = |word: &str| {
+        let args = [
+            "points",
+            "list",
+            "--json",
+            "--credentials",
+            credentials.to_str().unwrap(),
+            "--source-server",
+            word,
+        ];
+        lab.run_in("elsewhere", args)
+    };
+    // By the name, the passphrase selects. By ids, only one of the two has these backups.
+    let by_name = listed("server").exits(0).json();
+    assert_eq!(by_name["points"].as_array().unwrap().len(), 1);
+    let mut codes: Vec<Option<i32>> = ids.iter().map(|id| listed(id).code).collect();
+    codes.sort_unstable();
+    assert_eq!(codes, [Some(0), Some(5)]);
+}

@@ -47,11 +47,17 @@ fn a_list_says_what_scripts_need() {
     assert!(points[0]["expires"].is_null() && points[0]["deleted"].is_null());
     assert_eq!(points[1]["expires"], "2099-12-31T00:00:00Z");
     assert_eq!(points[1]["label"], "second");
-    let none = lab
-        .run(["points", "list", "--server", "other", "--json"])
+    let only = lab
+        .run(["points", "list", "--server", "server", "--json"])
         .exits(0)
         .json();
-    assert_eq!(none["points"].as_array().unwrap().len(), 0);
+    assert_eq!(only["points"].as_array().unwrap().len(), 2);
+    // A name that is mistyped is not a server without points.
+    let none = lab
+        .run(["points", "list", "--server", "other", "--json"])
+        .exits(1)
+        .json();
+    assert_eq!(none["error"]["code"], "no-such-server");
 }
 
 #[test]

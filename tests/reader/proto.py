@@ -138,6 +138,7 @@ ENTRY = {
     21: ("content", CONTENT),
     22: ("page", "b"),
     23: ("implied", "u"),
+    24: ("unsettled", "u"),
 }
 PAGE_REF = {1: ("id", "b"), 2: ("first", "b")}
 PAGE = {1: ("level", "u"), 2: ("entries", [ENTRY]), 3: ("children", [PAGE_REF])}
@@ -178,6 +179,7 @@ COMMIT_BODY = {
     4: ("index_position", "u"),
     5: ("parents", ["b"]),
     6: ("warnings", "u"),
+    7: ("root_folder", ENTRY),
 }
 CONDEMN_BODY = {1: ("pack_ids", ["b"]), 2: ("delete_after_s", "s")}
 REPACK_BODY = {1: ("old_pack_ids", ["b"]), 2: ("segment_ids", ["b"])}

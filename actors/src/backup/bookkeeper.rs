@@ -27,6 +27,8 @@ use crate::progress::{add, get};
 
 /// How long the last checkpoint of a cancelled generation may take.
 const LAST_CHECKPOINT: Duration = Duration::from_millis(1200);
+/// How often a segment is written, if it is stored cut each time.
+const SEGMENT_TRIES: u32 = 3;
 
 pub(super) struct Bookkeeper {
     context: BackupContext,
@@ -163,6 +165,7 @@ impl Bookkeeper {
                 .map(|id| Bytes::copy_from_slice(id.as_bytes()))
                 .collect(),
             warnings,
+            root_folder: Some(base.root_folder.clone()),
         };
         job.engine
             .run_to_end(job.domain.commit(summary, body, &pending.packs, Timestamp::now()))?;
@@ -185,7 +188,6 @@ async fn write_checkpoint(context: &BackupContext, packs: &[PackEntry]) -> Resul
 
 /// Writes the segments that list these packs, bounded in size, and returns their ids.
 async fn write_segments(context: &BackupContext, packs: &[PackEntry]) -> Result<Vec<SegmentId>, Fault> {
-    let domain = &context.job.domain;
     let mut ids = Vec::new();
     let mut rest = packs;
     while !rest.is_empty() {
@@ -197,16 +199,25 @@ async fn write_segments(context: &BackupContext, packs: &[PackEntry]) -> Result<
         });
         let (now, later) = rest.split_at(fit.count());
         rest = later;
-        let (id, object) = encode_segment(domain.keys(), &Segment { packs: now.to_vec() })?;
-        let len = object.len() as u64;
-        domain
-            .store()
-            .create(&names::segment(domain.id(), &id), Bytes::from(object))
-            .await?;
-        add(&context.job.progress.totals.bytes_stored, len);
-        ids.push(id);
+        ids.push(write_segment(context, &Segment { packs: now.to_vec() }).await?);
     }
     Ok(ids)
+}
+
+/// Writes a segment, under another id if the first one was stored cut.
+async fn write_segment(context: &BackupContext, segment: &Segment) -> Result<SegmentId, Fault> {
+    let domain = &context.job.domain;
+    for _ in 0..SEGMENT_TRIES {
+        let (id, object) = encode_segment(domain.keys(), segment)?;
+        let len = object.len() as u64;
+        let name = names::segment(domain.id(), &id);
+        if domain.store().create_own(&name, Bytes::from(object)).await? {
+            add(&context.job.progress.totals.bytes_stored, len);
+            return Ok(id);
+        }
+        tracing::warn!(segment = %id, "a segment was stored cut; it is written again under another id");
+    }
+    Err(Fault::transient("segments were stored cut, several times in a row"))
 }
 
 /// The ids of the chunks in a pack.

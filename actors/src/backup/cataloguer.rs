@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use lockstone_proto::ids::ChunkId;
 use lockstone_proto::vault::{Entry, EntryKind};
-use lockstone_vault::tree::{FolderWriter, NewPage};
+use lockstone_vault::tree::{FolderWriter, NewPage, TreeError};
 
 use super::job::BackupContext;
 use super::journal;
@@ -74,6 +74,17 @@ impl Body for Cataloguer {
     }
 }
 
+/// The absolute path of an entry in the folder that was opened last.
+fn path_of(open: &[OpenFolder], name: &[u8]) -> Vec<u8> {
+    let names = open.iter().filter_map(|folder| folder.entry.as_ref());
+    let mut path = Vec::new();
+    for name in names.map(|entry| &entry.name[..]).chain([name]) {
+        path.push(b'/');
+        path.extend_from_slice(name);
+    }
+    path
+}
+
 impl Cataloguer {
     pub(super) fn new(context: &BackupContext, inbox: Receiver<Catalogue>, dedup: Sender<ChunkBatch>) -> Self {
         Self {
@@ -119,6 +130,19 @@ impl Cataloguer {
         let Some(folder) = book.open.last_mut() else {
             return Err(Fault::integrity("the walk has an entry outside of any folder").into());
         };
+        match folder.writer.push(entry, &mut book.pages) {
+            Ok(()) => {}
+            // It is left out; the rest of the folder goes on.
+            Err(TreeError::Entry { what, .. }) => {
+                let path = path_of(&book.open, &entry.name);
+                self.context
+                    .job
+                    .warnings
+                    .add(path, format!("could not be kept: it {what}"));
+                return Ok(());
+            }
+            Err(error) => return Err(error.into()),
+        }
         let tally = &self.context.generation.tally;
         if entry.kind() == EntryKind::Folder {
             add(&tally.folders, 1);
@@ -126,7 +150,6 @@ impl Cataloguer {
             add(&tally.files, 1);
             add(&tally.bytes, entry.size);
         }
-        folder.writer.push(entry, &mut book.pages)?;
         if book.pages.len() >= 16 {
             self.send(&mut book.pages)?;
         }

@@ -6,10 +6,11 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use lockstone_host::metadata::OwnerNames;
+use lockstone_host::settle::Moment;
 use lockstone_host::snapshot::{Frozen, SnapshotMode};
 use lockstone_host::walk::Rules;
 use lockstone_proto::ids::{ChunkId, JobId, PointId};
-use lockstone_proto::vault::Consistency;
+use lockstone_proto::vault::{Consistency, Entry};
 use lockstone_vault::buffers::Pool;
 use lockstone_vault::domain::Domain;
 use parking_lot::Mutex;
@@ -20,7 +21,7 @@ use super::lane::PerLane;
 use super::window::Window;
 use crate::engine::Engine;
 use crate::flow::{Budget, CancelToken, Fault, Stop};
-use crate::job::{JobContext, Warnings};
+use crate::job::{JobContext, Warning, Warnings};
 use crate::metrics::Metrics;
 use crate::progress::Progress;
 use crate::tuning::Tuning;
@@ -45,6 +46,8 @@ pub struct BackupRequest {
     pub tags: Vec<String>,
     /// When the recovery point expires, seconds since the epoch. 0: never.
     pub expires_s: i64,
+    /// What is wrong with the sources although they can be backed up. The recovery point has these warnings, too.
+    pub warnings: Vec<Warning>,
 }
 
 /// One backup, over all of its generations.
@@ -95,12 +98,9 @@ impl BackupJob {
         })
     }
 
-    /// Whether a file with this ctime had settled when the job began.
-    pub(super) fn is_settled(&self, ctime_s: i64, ctime_ns: u32) -> bool {
-        settled_before(
-            (ctime_s, ctime_ns),
-            (self.started.as_secs().cast_signed(), self.started.subsec_nanos()),
-        )
+    /// When the job began, by this server's clock.
+    pub(super) fn started_at(&self) -> Moment {
+        (self.started.as_secs().cast_signed(), self.started.subsec_nanos())
     }
 }
 
@@ -115,6 +115,8 @@ pub(super) struct Base {
     pub(super) sources: Vec<Vec<u8>>,
     /// How the weakest of the sources was read.
     pub(super) consistency: Consistency,
+    /// The attributes of `/`.
+    pub(super) root_folder: Entry,
 }
 
 /// What is in the recovery point's tree.
@@ -193,15 +195,4 @@ impl Generation {
 pub(super) struct BackupContext {
     pub(super) job: Arc<BackupJob>,
     pub(super) generation: Arc<Generation>,
-}
-
-/// Whether a ctime lies before `started` by more than the clock's tick (4 ms at 250 Hz, 10 ms at 100 Hz). Only then is
-/// it certain that a later change would have left another ctime.
-pub(super) fn settled_before(ctime: (i64, u32), started: (i64, u32)) -> bool {
-    const TICK_NS: u32 = 10_000_000;
-    let (mut s, mut ns) = (ctime.0, ctime.1 + TICK_NS);
-    if ns >= 1_000_000_000 {
-        (s, ns) = (s.saturating_add(1), ns - 1_000_000_000);
-    }
-    (s, ns) <= started
 }

@@ -14,9 +14,13 @@ use prost::Message;
 
 use super::messages::FileRead;
 
+/// Files of folders with a longer path are not recorded, so that the records of a deep tree stay small.
+const PATH_MAX: usize = 64 * 1024;
+
 /// The records of files that were read together, as pairs of key and value.
 pub(super) fn records(files: &[FileRead]) -> Vec<(Vec<u8>, Vec<u8>)> {
-    let settled = |file: &'_ FileRead| file.folder.is_some() && file.entry.is_some();
+    let fits = |file: &FileRead| file.folder.as_ref().is_some_and(|path| path.len() <= PATH_MAX);
+    let settled = |file: &'_ FileRead| fits(file) && file.entry.is_some();
     let mut files: Vec<&FileRead> = files.iter().filter(|file| settled(file)).collect();
     // In the order in which the walk met them, which is the order of their names.
     files.sort_unstable_by_key(|file| file.slot);
@@ -27,7 +31,10 @@ pub(super) fn records(files: &[FileRead]) -> Vec<(Vec<u8>, Vec<u8>)> {
             entry.encode_length_delimited(&mut value).ok()?;
         }
         let first = run.first()?;
-        Some((key(first.folder.as_ref()?, &first.entry.as_ref()?.name), value))
+        Some((
+            key(&first.folder.as_ref()?.to_vec(), &first.entry.as_ref()?.name),
+            value,
+        ))
     })
     .collect()
 }
@@ -80,8 +87,7 @@ fn decode(mut record: Bytes) -> Vec<Entry> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
-    use std::sync::Arc;
-
+    use lockstone_host::walk::FolderPath;
     use lockstone_proto::ids::{DomainId, VaultId};
 
     use super::*;
@@ -94,7 +100,7 @@ mod tests {
                 size,
                 ..Entry::default()
             })),
-            folder: Some(Arc::from(folder.as_bytes())),
+            folder: Some(FolderPath::whole(folder.as_bytes())),
         }
     }
 

@@ -5,8 +5,9 @@ use std::ops::{Deref, Range};
 use std::sync::Arc;
 
 use bytes::Bytes;
+use lockstone_host::settle::{Moment, has_settled, has_settled_since};
 use lockstone_host::snapshot::FrozenSource;
-use lockstone_host::walk::{Folder, Stat};
+use lockstone_host::walk::{Folder, FolderPath, Stat};
 use lockstone_proto::ids::ChunkId;
 use lockstone_proto::vault::{ChunkKind, Entry, PackEntry};
 use lockstone_vault::buffers::Pooled;
@@ -19,8 +20,37 @@ pub(crate) struct FileTask {
     pub(crate) folder: Arc<Folder>,
     pub(crate) name: Vec<u8>,
     pub(crate) stat: Stat,
+    /// What is known about the clock behind the file's times.
+    pub(crate) clock: FileClock,
     /// The slot in the walk where the Cataloguer waits for it.
     pub(crate) slot: u64,
+}
+
+/// What is known about the clock that makes an entry's times, from before the entry is read.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct FileClock {
+    /// What it shows at least.
+    pub(crate) at_least: Moment,
+    /// What this server's clock shows, or showed when the snapshot was taken.
+    pub(crate) now: Moment,
+    /// The ctime that the last recovery point has, if it has settled since.
+    pub(crate) seen_before: Option<Moment>,
+}
+
+impl FileClock {
+    /// Takes into account that the last recovery point, committed at `then`, has an entry with the same attributes.
+    pub(crate) fn compare(&mut self, old: Option<&Entry>, then: Option<i64>) {
+        if let (Some(old), Some(then)) = (old, then) {
+            let ctime = (old.ctime_s, old.ctime_ns);
+            self.seen_before = has_settled_since(ctime, then, self.now).then_some(ctime);
+        }
+    }
+
+    /// Notes in an entry that was read whether a later change of it would show.
+    pub(crate) fn mark(&self, entry: &mut Entry) {
+        let ctime = (entry.ctime_s, entry.ctime_ns);
+        entry.unsettled = !has_settled(ctime, self.at_least) && self.seen_before != Some(ctime);
+    }
 }
 
 /// Enumerator → Hasher: small files that fill a buffer together, or one larger file.
@@ -44,7 +74,7 @@ pub(crate) struct FileRead {
     /// `None`: the file could not be read and is not in the recovery point; a warning says so.
     pub(crate) entry: Option<Box<Entry>>,
     /// Its folder's path, for the journal. `None`: the run after an interruption would have to read the file again.
-    pub(crate) folder: Option<Arc<[u8]>>,
+    pub(crate) folder: Option<Arc<FolderPath>>,
 }
 
 /// The Cataloguer's messages.

@@ -49,7 +49,7 @@ use crate::progress::get;
 use crate::supervisor::{self, Pipeline};
 
 pub use self::job::BackupRequest;
-pub use self::report::BackupReport;
+pub use self::report::{BackupReport, LeftOut};
 
 /// Runs a backup to its end. Blocks, so call it from a plain thread.
 #[must_use]
@@ -80,6 +80,10 @@ impl Backup {
         let job = &self.job;
         job.progress.begin_generation(number);
         job.warnings.clear();
+        for warning in &job.request.warnings {
+            job.warnings.add(warning.path.clone(), warning.message.clone());
+        }
+        job.request.rules.forget_counts();
         let generation = Arc::new(Generation::new(&job.tuning, cancel));
         job.metrics.watch_budget("data", &generation.budgets.data);
         job.metrics.watch_budget("tree", &generation.budgets.tree);

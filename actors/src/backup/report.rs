@@ -12,6 +12,20 @@ use crate::job::{JobError, JobStatus, Warning};
 use crate::progress::get;
 use crate::supervisor::JobEnd;
 
+/// What a backup left out on purpose.
+#[derive(Debug, Clone, Default)]
+pub struct LeftOut {
+    /// Each exclude pattern as the user gave it, and how many entries it decided about. A folder counts as one,
+    /// whatever is in it.
+    pub patterns: Vec<(String, u64)>,
+    /// Folders marked by a `CACHEDIR.TAG`.
+    pub caches: u64,
+    /// Mount points that were not entered.
+    pub other_file_systems: u64,
+    /// Views into the kernel.
+    pub kernel_views: u64,
+}
+
 /// How a backup went. Files and folders are counted in the last generation only, as each generation walks them again.
 /// Work that stays done (bytes read and stored, chunks) is counted over the whole job.
 #[derive(Debug, Clone, Default)]
@@ -48,6 +62,8 @@ pub struct BackupReport {
     pub chunks_known: u64,
     /// Sockets, which are skipped.
     pub sockets_skipped: u64,
+    /// What else was left out.
+    pub left_out: LeftOut,
     /// From start to end.
     pub duration: Duration,
     /// Time spent waiting for the throttle, summed over uploads.
@@ -94,6 +110,12 @@ impl BackupReport {
             chunks_new: get(&totals.chunks_new),
             chunks_known: get(&totals.chunks_known),
             sockets_skipped: get(&counters.sockets),
+            left_out: LeftOut {
+                patterns: job.request.rules.counts(),
+                caches: get(&counters.caches),
+                other_file_systems: get(&counters.other_file_systems),
+                kernel_views: get(&counters.kernel_views),
+            },
             duration,
             throttled: Duration::from_nanos(get(&totals.throttled_ns)),
             restarts: end.restarts,

@@ -47,10 +47,13 @@ impl Uploader {
         let name = names::pack(job.domain.id(), &id);
         let store = job.domain.store().clone();
         let payload = pack.pieces.into_iter().collect::<PutPayload>();
-        // If the object exists already, it is this very pack: the id is random, and the store tries again after a lost
-        // reply.
-        job.engine
-            .run_spawned(cancel, async move { store.create(&name, payload).await })??;
+        let whole = job
+            .engine
+            .run_spawned(cancel, async move { store.create_own(&name, payload).await })??;
+        if !whole {
+            // The id is sealed into the pack. A new generation stores its chunks under another id.
+            return Err(Fault::transient(format!("pack {id} was stored cut when the connection broke")).into());
+        }
         add(&job.progress.totals.bytes_stored, pack.entry.len);
         self.context.generation.uploading.fetch_sub(1, Ordering::SeqCst);
         tracing::debug!(pack = %id, raw_len = pack.raw_len, len = pack.entry.len, "pack uploaded");

@@ -1,12 +1,12 @@
 //! The Fetcher stage fetches ranges of packs from the store, several at once. A range is paid for before it is
 //! requested.
 
+use bytes::Bytes;
 use lockstone_vault::VaultError;
 use lockstone_vault::names;
 
 use super::job::RestoreContext;
 use super::messages::{RangeFetched, RangePlan};
-use super::writer::fail_wanted;
 use crate::flow::{Body, Fault, Receiver, Sender, Stop, fault_point};
 use crate::progress::add;
 
@@ -48,16 +48,25 @@ impl Fetcher {
         {
             Ok(bytes) => {
                 add(&job.progress.totals.bytes_fetched, sealed);
-                self.opener.send(RangeFetched { plan, bytes, permit })
+                self.opener.send(RangeFetched {
+                    plan,
+                    bytes,
+                    failure: None,
+                    permit,
+                })
             }
             Err(error) => {
                 let fault = Fault::from(VaultError::from(error));
                 if !fault.costs_one_object() {
                     return Err(fault.into());
                 }
-                // The pack is missing or cut short. The files that need it are named; the others are restored.
-                let wanted = plan.frames.into_iter().flat_map(|frame| frame.wanted).collect();
-                fail_wanted(&self.context, wanted, &fault.message)
+                // The pack is missing or cut short. The Opener tries it once more, and then the other places.
+                self.opener.send(RangeFetched {
+                    plan,
+                    bytes: Bytes::new(),
+                    failure: Some(fault.message),
+                    permit,
+                })
             }
         }
     }

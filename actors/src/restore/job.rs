@@ -1,11 +1,12 @@
 //! One restore: what it was asked for, what it knows over all of its generations, and what one generation knows.
 
-use std::collections::HashMap;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
+use lockstone_host::process::{is_out_of_handles, open_files_limit};
+use lockstone_host::write::Dir;
 use lockstone_proto::ids::JobId;
 use lockstone_vault::buffers::Pool;
 use lockstone_vault::domain::Domain;
@@ -13,7 +14,7 @@ use lockstone_vault::error::Kind;
 use lockstone_vault::log::Point;
 use parking_lot::Mutex;
 
-use super::writer::open_files::FileOut;
+use super::writer::groups::Groups;
 use crate::engine::Engine;
 use crate::flow::{Budget, CancelToken, Fault, Stop};
 use crate::job::{JobContext, Warnings};
@@ -57,6 +58,9 @@ pub struct RestoreRequest {
     pub skip_acls: bool,
     /// Read back what was written and compare it.
     pub verify: bool,
+    /// Write everything to the disk before the restore is called complete, and the content of a file before it replaces
+    /// another.
+    pub sync: bool,
     /// Only report what would be restored.
     pub dry_run: bool,
     /// The recovery point's time as it appears in the names of copies, such as `2026-11-22 03-00`.
@@ -77,6 +81,8 @@ pub(super) struct RestoreJob {
     pub(super) damaged: AtomicU64,
     /// The most files that any generation has finished.
     pub(super) furthest: AtomicU64,
+    /// The folder beneath which the last generation wrote.
+    pub(super) target: Mutex<Option<Dir>>,
     /// What a dry run would restore.
     pub(super) would: Mutex<Vec<Vec<u8>>>,
 }
@@ -97,13 +103,11 @@ impl RestoreJob {
             warnings: Warnings::default(),
             damaged: AtomicU64::new(0),
             furthest: AtomicU64::new(0),
+            target: Mutex::default(),
             would: Mutex::default(),
         })
     }
 }
-
-/// The first names of files with several names, by device and inode.
-type FirstNames = Mutex<HashMap<(u64, u64), Arc<FileOut>>>;
 
 /// What every stage of a generation has at hand.
 #[derive(Clone)]
@@ -115,7 +119,8 @@ pub(super) struct RestoreContext {
     /// For the bytes that come out of frames, until they are written. The Opener waits for it while it holds sealed
     /// bytes. The Writer, which gives it back, waits for neither budget.
     pub(super) raw_budget: Budget,
-    pub(super) first_names: Arc<FirstNames>,
+    /// Files with several names.
+    pub(super) groups: Arc<Mutex<Groups>>,
 }
 
 impl RestoreContext {
@@ -126,7 +131,7 @@ impl RestoreContext {
             cancel: cancel.clone(),
             sealed_budget: Budget::new(half),
             raw_budget: Budget::new(half),
-            first_names: Arc::default(),
+            groups: Arc::default(),
         }
     }
 
@@ -140,7 +145,7 @@ impl RestoreContext {
     /// path could be restored, either.
     pub(super) fn not_restored(&self, path: &[u8], error: &io::Error) -> Result<(), Stop> {
         use io::ErrorKind::{QuotaExceeded, ReadOnlyFilesystem, StorageFull};
-        if matches!(error.kind(), StorageFull | QuotaExceeded | ReadOnlyFilesystem) {
+        if matches!(error.kind(), StorageFull | QuotaExceeded | ReadOnlyFilesystem) || is_out_of_handles(error) {
             return Err(target_fault(path, error).into());
         }
         self.job.warnings.add(path, format!("could not be restored: {error}"));
@@ -152,6 +157,14 @@ impl RestoreContext {
 pub(super) fn target_fault(path: &[u8], error: &io::Error) -> Fault {
     let path = String::from_utf8_lossy(path);
     let message = format!("{path}: {error}");
+    if is_out_of_handles(error) {
+        let limit = open_files_limit();
+        return Fault::new(
+            Kind::Shortage,
+            format!("{message}; this process may hold {limit} files open"),
+        )
+        .hint("raise the limit of open files (`ulimit -n`, or `LimitNOFILE=` of the service) and run it again");
+    }
     match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Fault::new(Kind::Shortage, message)
             .hint("free space on the target, then run the same restore again: what was restored stays"),

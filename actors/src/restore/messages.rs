@@ -38,7 +38,10 @@ pub(crate) struct RangePlan {
 /// Fetcher → Opener: a range as the store returned it.
 pub(crate) struct RangeFetched {
     pub(crate) plan: RangePlan,
+    /// Empty if it could not be fetched.
     pub(crate) bytes: Bytes,
+    /// Why it could not be fetched.
+    pub(crate) failure: Option<String>,
     /// Pays for `bytes`.
     pub(crate) permit: Permit,
 }
@@ -52,8 +55,8 @@ pub(crate) enum WriteTask {
         /// Pays for `raw` until it is written.
         permit: Permit,
     },
-    /// From the Planner: all chunks of these files are planned. Some files need none.
-    Planned(Vec<Arc<FileOut>>),
+    /// From the Planner: these files wait for no chunk. Most of them need none.
+    Ready(Vec<Arc<FileOut>>),
     /// From the Planner: nothing more is planned in these folders.
     Left(Vec<Arc<FolderOut>>),
 }
@@ -74,7 +77,7 @@ impl Weigh for WriteTask {
     fn weight(&self) -> u64 {
         match self {
             Self::Chunks { raw, .. } => raw.len() as u64,
-            Self::Planned(_) | Self::Left(_) => 0,
+            Self::Ready(_) | Self::Left(_) => 0,
         }
     }
 }

@@ -25,14 +25,14 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-use lockstone_proto::job::JobKind;
+use lockstone_proto::job::{JobKind, JobState};
 
 use self::fetcher::Fetcher;
 use self::job::{RestoreContext, RestoreJob};
 use self::opener::Opener;
 use self::planner::Planner;
 use self::writer::Writer;
-use crate::flow::{Assembly, CancelToken, StageName, StageSpec};
+use crate::flow::{Assembly, CancelToken, Fault, StageName, StageSpec};
 use crate::job::JobContext;
 use crate::progress::get;
 use crate::supervisor::{self, Pipeline};
@@ -51,8 +51,26 @@ pub fn restore(mut context: JobContext, request: RestoreRequest) -> RestoreRepor
         Err(fault) => return RestoreReport::not_started(id, fault),
     };
     let pipeline = Box::new(Restore { job: Arc::clone(&job) });
-    let end = supervisor::run(JobKind::Restore, id, pipeline, &context);
+    let mut end = supervisor::run(JobKind::Restore, id, pipeline, &context);
+    if end.state == JobState::Completed
+        && let Err(fault) = sync(&job)
+    {
+        (end.state, end.fault) = (JobState::Failed, Some(fault));
+    }
     RestoreReport::of(&job, end, begun.elapsed())
+}
+
+/// Writes what was restored to the disk. Only then is it restored.
+fn sync(job: &RestoreJob) -> Result<(), Fault> {
+    let target = job.target.lock().take();
+    let Some(target) = target.filter(|_| job.request.sync && !job.request.dry_run) else {
+        return Ok(());
+    };
+    job.progress.set_phase("writing to the disk");
+    target.sync().map_err(|error| {
+        Fault::permanent(format!("what was restored could not be written to the disk: {error}"))
+            .hint("look at the kernel's log (`dmesg`) for errors of the disk, then restore again")
+    })
 }
 
 struct Restore {

@@ -1,20 +1,25 @@
 //! The Opener stage takes frames out of ranges. It opens a frame, decompresses it, and computes the ids of its wanted
 //! chunks again before a byte of it reaches a file. The bytes that come out are paid for frame by frame. A frame that
-//! fails only affects the files that need it.
+//! fails is read again, or its chunks come from other packs. Otherwise it only affects the files that need it.
 //!
 //! The work within a frame can't be shared out. So the stage's own threads do it, as many as the pool has; the pool has
 //! nothing to do meanwhile.
 
+use std::sync::Arc;
+
+use bytes::Bytes;
+use lockstone_proto::ids::ChunkId;
 use lockstone_proto::limits::TAG_LEN;
 use lockstone_proto::vault::Codec;
 use lockstone_vault::buffers::Pooled;
+use lockstone_vault::index::PackInfo;
 use lockstone_vault::pack::PackSeal;
 use lockstone_vault::pack::frame::Decompressor;
 
 use super::job::RestoreContext;
 use super::messages::{FramePlan, RangeFetched, WriteTask};
 use super::writer::fail_wanted;
-use crate::flow::{Body, Receiver, Sender, Stop, fault_point};
+use crate::flow::{Body, Fault, Permit, Receiver, Sender, Stop, fault_point};
 
 pub(super) struct Opener {
     context: RestoreContext,
@@ -53,7 +58,12 @@ impl Opener {
     }
 
     fn open(&self, fetched: RangeFetched, scratch: &mut Scratch) -> Result<(), Stop> {
-        let RangeFetched { plan, bytes, permit } = fetched;
+        let RangeFetched {
+            plan,
+            bytes,
+            failure,
+            permit,
+        } = fetched;
         let RestoreContext {
             job,
             raw_budget,
@@ -69,7 +79,10 @@ impl Opener {
                 .unwrap_or_default();
             let raw_permit = raw_budget.take(u64::from(frame.place.raw_len), cancel)?;
             let raw = job.pool.take(frame.place.raw_len as usize);
-            let opened = open_frame(&seal, &frame, sealed, raw, scratch);
+            let opened = match &failure {
+                None => open_frame(&seal, &frame, sealed, raw, scratch),
+                Some(failure) => Err(failure.clone()),
+            };
             let raw = opened.and_then(|raw| {
                 let chunks: Option<Vec<&[u8]>> = frame
                     .wanted
@@ -92,14 +105,60 @@ impl Opener {
                     wanted: frame.wanted,
                     permit: raw_permit,
                 })?,
-                Err(reason) => {
-                    let message = format!("pack {} is damaged at frame {}: {reason}", plan.pack.id, frame.ordinal);
-                    fail_wanted(&self.context, frame.wanted, &message)?;
-                }
+                Err(reason) => self.recover(&plan.pack, frame, raw_permit, &reason)?,
             }
         }
         drop((bytes, permit));
         Ok(())
+    }
+
+    /// Gets the chunks of a frame that failed: from the same place once more, or from another one. The files that need
+    /// a chunk that no place has are lost. `permit` pays for the frame.
+    fn recover(&self, pack: &PackInfo, frame: FramePlan, permit: Permit, reason: &str) -> Result<(), Stop> {
+        let RestoreContext { job, cancel, .. } = &self.context;
+        let (domain, kind) = (Arc::clone(&job.domain), pack.kind);
+        let ids: Vec<ChunkId> = frame.wanted.iter().map(|wanted| wanted.id).collect();
+        let found = job
+            .engine
+            .run_spawned(cancel, async move { domain.recover(kind, &ids).await })?;
+        let found = match found {
+            Ok(found) => found,
+            Err(error) => {
+                let fault = Fault::from(error);
+                if !fault.costs_one_object() {
+                    return Err(fault.into());
+                }
+                vec![None; frame.wanted.len()]
+            }
+        };
+        let len = found.iter().flatten().map(Bytes::len).sum();
+        let mut raw = job.pool.take(len);
+        let spare = raw.spare(len);
+        let (mut recovered, mut lost, mut end) = (Vec::new(), Vec::new(), 0);
+        for (mut wanted, chunk) in frame.wanted.into_iter().zip(found) {
+            let Some(chunk) = chunk else {
+                lost.push(wanted);
+                continue;
+            };
+            wanted.range = end..end + chunk.len();
+            spare[wanted.range.clone()].copy_from_slice(&chunk);
+            end += chunk.len();
+            recovered.push(wanted);
+        }
+        raw.filled(len);
+        if !lost.is_empty() {
+            let message = format!("pack {} is damaged at frame {}: {reason}", pack.id, frame.ordinal);
+            fail_wanted(&self.context, lost, &message)?;
+        }
+        if recovered.is_empty() {
+            return Ok(());
+        }
+        tracing::info!(pack = %pack.id, frame = frame.ordinal, reason, "read again or from another pack");
+        self.writer.send(WriteTask::Chunks {
+            raw,
+            wanted: recovered,
+            permit,
+        })
     }
 }
 

@@ -24,8 +24,10 @@ use crate::progress::add;
 
 /// A window has at most about this many raw bytes of chunks.
 const WINDOW_BYTES: u64 = 64 * MIB;
-/// A window has at most about this many chunks, and files.
+/// A window has at most about this many chunks, files and folders.
 const WINDOW_CHUNKS: usize = 16 * 1024;
+/// A window has at most about this many bytes of names and attributes.
+const WINDOW_NAMES: usize = 16 << 20;
 /// The largest range of a pack that is fetched at once, sealed bytes.
 const RANGE_MAX: u64 = 4 * MIB;
 /// Files or folders in one message. Few enough that the Writer's threads can share the work.
@@ -47,6 +49,8 @@ type Above = (Arc<Page>, usize);
 struct Window {
     chunks: Vec<(Placed, Arc<FileOut>)>,
     bytes: u64,
+    /// Bytes of the names and attributes of its files and folders.
+    names: usize,
     /// Files whose last chunk is in this window.
     complete: Vec<Arc<FileOut>>,
     /// Folders that the walk left in this window.
@@ -171,7 +175,7 @@ impl Planner {
         }
         // The rest of this folder is unknown. What is elsewhere can still be restored.
         self.context.damaged(
-            folder.path(),
+            &folder.join(b""),
             &format!("what else is in this folder can't be restored: {error}"),
         );
         Ok(())
@@ -184,7 +188,7 @@ impl Planner {
         }
         let pick = match scope {
             Scope::Whole => Pick::All,
-            Scope::Selected => walk.selection.pick(folder.path(), &entry.name),
+            Scope::Selected => walk.selection.pick(folder, &entry.name),
         };
         let below = match pick {
             Pick::Nothing => return Ok(()),
@@ -199,6 +203,7 @@ impl Planner {
         }
         let page = entry.page.clone();
         let implied = entry.implied || below == Scope::Selected;
+        walk.window.names += weight(&entry);
         let Some(child) = self.context.enter(folder, entry, implied)? else {
             return Ok(());
         };
@@ -212,10 +217,18 @@ impl Planner {
         let job = &self.context.job;
         add(&job.progress.counters.files_seen, 1);
         add(&job.progress.counters.bytes_seen, entry.size);
-        job.progress.set_current(folder.path(), &entry.name);
-        let Some(file) = self.context.plan_file(folder, entry)? else {
-            return Ok(());
-        };
+        job.progress.show_current(|to| folder.show(&entry.name, to));
+        window.names += weight(&entry);
+        for file in self.context.plan_file(folder, entry)? {
+            self.content(&file, window)?;
+            window.complete.push(file);
+        }
+        self.plan_if_full(window)
+    }
+
+    /// Adds the chunks that a file needs to the window.
+    fn content(&self, file: &Arc<FileOut>, window: &mut Window) -> Result<(), Stop> {
+        let job = &self.context.job;
         if file.needs_content() {
             let chunks = Chunks::of(&file.entry, &job.domain, &job.engine);
             for placed in chunks {
@@ -224,7 +237,7 @@ impl Planner {
                     Ok(placed) => {
                         window.bytes += u64::from(placed.len);
                         file.expect_chunk();
-                        window.chunks.push((placed, Arc::clone(&file)));
+                        window.chunks.push((placed, Arc::clone(file)));
                         self.plan_if_full(window)?;
                     }
                     Err(error) => {
@@ -237,14 +250,15 @@ impl Planner {
                 }
             }
         }
-        window.complete.push(file);
-        self.plan_if_full(window)
+        Ok(())
     }
 
     fn plan_if_full(&self, window: &mut Window) -> Result<(), Stop> {
         let full = window.bytes >= WINDOW_BYTES
             || window.chunks.len() >= WINDOW_CHUNKS
-            || window.complete.len() >= WINDOW_CHUNKS;
+            || window.complete.len() >= WINDOW_CHUNKS
+            || window.left.len() >= WINDOW_CHUNKS
+            || window.names >= WINDOW_NAMES;
         if full { self.plan(window) } else { Ok(()) }
     }
 
@@ -255,11 +269,19 @@ impl Planner {
             chunks, complete, left, ..
         } = std::mem::take(window);
         let ids: Vec<ChunkId> = chunks.iter().map(|(placed, _)| placed.id).collect();
-        let places = job.domain.index().lookup(&ids)?;
+        let places = job.domain.index().best_places(&ids)?;
         let mut missing = Vec::new();
         // By pack, frame and chunk: where the chunk goes.
         let mut packs: BTreeMap<u32, BTreeMap<u32, HashMap<ChunkId, Wanted>>> = BTreeMap::new();
         for ((placed, file), place) in chunks.into_iter().zip(places) {
+            let place = match place {
+                // A wrong segment can give a chunk a wrong length. Another one may be right.
+                Some(place) if place.len != placed.len => {
+                    let all = job.domain.index().places(&placed.id)?;
+                    Some(all.into_iter().find(|place| place.len == placed.len).unwrap_or(place))
+                }
+                place => place,
+            };
             let Some(ChunkPlace {
                 pack,
                 frame,
@@ -291,11 +313,15 @@ impl Planner {
                 .to
                 .push((file, placed.offset));
         }
+        // Before the ranges, so that each file is finished as soon as its last chunk is there. Until then it may hold a
+        // handle.
+        let mut ready = missing;
+        ready.extend(complete);
+        ready.retain(|file| file.one_done());
+        self.send_each(ready, WriteTask::Ready)?;
         for (number, frames) in packs {
             self.send_pack(number, frames)?;
         }
-        self.send_each(missing, WriteTask::Planned)?;
-        self.send_each(complete, WriteTask::Planned)?;
         self.send_each(left, WriteTask::Left)
     }
 
@@ -343,4 +369,14 @@ impl Planner {
         }
         open.map_or(Ok(()), |range| self.fetcher.send(range))
     }
+}
+
+/// Bytes that an entry's names and attributes take in memory, about.
+fn weight(entry: &Entry) -> usize {
+    let xattrs: usize = entry
+        .xattrs
+        .iter()
+        .map(|xattr| xattr.name.len() + xattr.value.len())
+        .sum();
+    entry.name.len() + entry.link_target.len() + xattrs
 }

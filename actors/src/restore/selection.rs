@@ -1,5 +1,7 @@
 //! Which entries of a tree are to be restored.
 
+use super::writer::open_files::FolderOut;
+
 /// What to do with an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Pick {
@@ -28,10 +30,14 @@ impl Selection {
     }
 
     /// What to do with `name` in `folder`.
-    pub(super) fn pick(&self, folder: &[u8], name: &[u8]) -> Pick {
+    pub(super) fn pick(&self, folder: &FolderOut, name: &[u8]) -> Pick {
         if self.paths.is_empty() {
             return Pick::All;
         }
+        self.pick_in(&folder.path(), name)
+    }
+
+    fn pick_in(&self, folder: &[u8], name: &[u8]) -> Pick {
         let mut path = normal(folder);
         path.push(b'/');
         path.extend_from_slice(name);
@@ -68,13 +74,12 @@ mod tests {
     #[test]
     fn a_path_picks_itself_what_is_beneath_and_the_way_to_it() {
         let selection = Selection::new(&[b"/a//b/".to_vec(), b"/c".to_vec()]);
-        assert_eq!(selection.pick(b"/", b"a"), Pick::Through);
-        assert_eq!(selection.pick(b"/a", b"b"), Pick::All);
-        assert_eq!(selection.pick(b"/a", b"bc"), Pick::Nothing);
-        assert_eq!(selection.pick(b"/a/b", b"x"), Pick::All);
-        assert_eq!(selection.pick(b"/", b"c"), Pick::All);
-        assert_eq!(selection.pick(b"/", b"d"), Pick::Nothing);
-        assert_eq!(Selection::new(&[]).pick(b"/", b"d"), Pick::All);
-        assert_eq!(Selection::new(&[b"/".to_vec()]).pick(b"/", b"d"), Pick::All);
+        assert_eq!(selection.pick_in(b"/", b"a"), Pick::Through);
+        assert_eq!(selection.pick_in(b"/a", b"b"), Pick::All);
+        assert_eq!(selection.pick_in(b"/a", b"bc"), Pick::Nothing);
+        assert_eq!(selection.pick_in(b"/a/b", b"x"), Pick::All);
+        assert_eq!(selection.pick_in(b"/", b"c"), Pick::All);
+        assert_eq!(selection.pick_in(b"/", b"d"), Pick::Nothing);
+        assert_eq!(Selection::new(&[b"/".to_vec()]).pick_in(b"/", b"d"), Pick::All);
     }
 }

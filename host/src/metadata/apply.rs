@@ -13,20 +13,20 @@
 //! they would give the rights of the wrong user.
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::BorrowedFd;
 
 use bytes::Bytes;
 use lockstone_proto::limits::KEPT_INODE_FLAGS;
 use lockstone_proto::vault::{Entry, EntryKind, Xattr};
 use rustix::fs::{
-    AtFlags, FileType, Gid, IFlags, Mode, OFlags, Timespec, Timestamps, UTIME_OMIT, Uid, XattrFlags, chmod, chownat,
-    fchmod, fchown, fremovexattr, fsetxattr, fstat, futimens, ioctl_getflags, ioctl_setflags, lremovexattr, lsetxattr,
-    openat, utimensat,
+    AtFlags, CWD, Gid, IFlags, Mode, Timespec, Timestamps, UTIME_OMIT, Uid, XattrFlags, chmod, chownat, fchmod, fchown,
+    fremovexattr, fsetxattr, fstat, futimens, ioctl_getflags, ioctl_setflags, removexattr, setxattr, utimensat,
 };
 use rustix::io::Errno;
 
 use super::capture::{Reach, xattr_names};
-use super::{ACL_ACCESS, ACL_DEFAULT, CAPABILITY, OwnerNames, PROTECTING_FLAGS, path_by_handle, path_of_handle};
+use super::{ACL_ACCESS, ACL_DEFAULT, CAPABILITY, OwnerNames, PROTECTING_FLAGS, path_of_handle};
+use crate::write::marks::is_mark;
 
 /// The restored entry that gets the attributes.
 #[derive(Debug, Clone, Copy)]
@@ -36,8 +36,9 @@ pub enum ApplyTo<'a> {
     /// A regular file that was just created, and the attributes that new files have in its folder. Attributes that are
     /// already right are not set again.
     Newborn(BorrowedFd<'a>, &'a Born),
-    /// A symbolic link, fifo or device, by its name in an open folder.
-    Name(BorrowedFd<'a>, &'a [u8]),
+    /// A symbolic link, fifo or device, by a handle of the entry itself (`O_PATH`). A name would not do: the owner of
+    /// the folder could put something else in its place.
+    Special(BorrowedFd<'a>),
 }
 
 /// The attributes of a regular file that was just created in a folder: its owner, and what it inherited. All new files
@@ -115,21 +116,21 @@ pub fn apply(
     for xattr in early {
         set_xattr(to, xattr, warnings);
     }
+    let mut has_acl = true;
     for xattr in late {
-        if options.acls || !is_acl(&xattr.name) {
-            set_xattr(to, xattr, warnings);
-        }
+        let is_set = (options.acls || !is_acl(&xattr.name)) && set_xattr(to, xattr, warnings);
+        has_acl &= is_set || xattr.name != ACL_ACCESS;
     }
     set_times(to, entry)?;
     let mask = KEPT_INODE_FLAGS & !PROTECTING_FLAGS;
     match to {
         ApplyTo::Newborn(_, born) if born.flags.unwrap_or(0) & mask == entry.flags & mask => {}
         ApplyTo::Handle(fd) | ApplyTo::Newborn(fd, _) => set_flags(fd, mask, entry.flags, warnings),
-        ApplyTo::Name(..) => {}
+        ApplyTo::Special(_) => {}
     }
     // A symbolic link has no mode.
     if entry.kind() != EntryKind::Symlink {
-        let mut mode = entry.mode & 0o7777;
+        let mut mode = if has_acl { entry.mode } else { mode_without_acl(entry) } & 0o7777;
         if !owned && mode & 0o6000 != 0 {
             mode &= !0o6000;
             warnings.push("its setuid and setgid bits were left off, as its owner could not be set".to_owned());
@@ -137,6 +138,28 @@ pub fn apply(
         set_mode(to, mode, warnings)?;
     }
     Ok(())
+}
+
+/// The mode of an entry whose ACL is left out. The group bits of its own mode are then the ACL's mask, which may allow
+/// more than the group has.
+pub(crate) fn mode_without_acl(entry: &Entry) -> u32 {
+    /// `ACL_GROUP_OBJ` in `linux/posix_acl.h`.
+    const GROUP: u16 = 0x04;
+    let Some(acl) = entry.xattrs.iter().find(|xattr| xattr.name == ACL_ACCESS) else {
+        return entry.mode;
+    };
+    // A version of 4 bytes, then entries of 8 bytes: tag, rights, id, all little-endian.
+    let rights = acl
+        .value
+        .get(4..)
+        .unwrap_or_default()
+        .chunks_exact(8)
+        .find_map(|entry| {
+            let number = |at: usize| u16::from_le_bytes([entry[at], entry[at + 1]]);
+            (number(0) == GROUP).then(|| u32::from(number(2)) & 0o7)
+        });
+    // Without an entry for the group the ACL is malformed, and the group gets nothing.
+    entry.mode & !0o070 | (entry.mode & 0o070 & rights.unwrap_or(0) << 3)
 }
 
 /// Sets the inode flags that forbid further changes, if `entry` has them. Must be the last step.
@@ -182,14 +205,8 @@ fn set_flags(fd: BorrowedFd<'_>, mask: u32, flags: u32, warnings: &mut Vec<Strin
     }
 }
 
-/// Sets the owner and returns whether the entry now has the right one.
-fn set_owner(
-    to: ApplyTo<'_>,
-    entry: &Entry,
-    options: &ApplyOptions,
-    names: &OwnerNames,
-    warnings: &mut Vec<String>,
-) -> bool {
+/// User and group id that the entry is to have on this machine.
+pub(super) fn owner_of(entry: &Entry, options: &ApplyOptions, names: &OwnerNames) -> (u32, u32) {
     let by_name = |name: &Bytes, find: fn(&OwnerNames, &Bytes) -> Option<u32>| {
         if options.owners_by_name && !name.is_empty() {
             find(names, name)
@@ -199,6 +216,18 @@ fn set_owner(
     };
     let uid = by_name(&entry.user, OwnerNames::uid_of).unwrap_or(entry.uid);
     let gid = by_name(&entry.group, OwnerNames::gid_of).unwrap_or(entry.gid);
+    (uid, gid)
+}
+
+/// Sets the owner and returns whether the entry now has the right one.
+fn set_owner(
+    to: ApplyTo<'_>,
+    entry: &Entry,
+    options: &ApplyOptions,
+    names: &OwnerNames,
+    warnings: &mut Vec<String>,
+) -> bool {
+    let (uid, gid) = owner_of(entry, options, names);
     if let ApplyTo::Newborn(_, born) = to
         && (born.uid, born.gid) == (uid, gid)
     {
@@ -209,7 +238,7 @@ fn set_owner(
     let as_gid = (gid != u32::MAX).then(|| Gid::from_raw(gid));
     let chown = |uid, gid| match to {
         ApplyTo::Handle(fd) | ApplyTo::Newborn(fd, _) => fchown(fd, uid, gid),
-        ApplyTo::Name(folder, name) => chownat(folder, name, uid, gid, AtFlags::SYMLINK_NOFOLLOW),
+        ApplyTo::Special(fd) => chownat(fd, c"", uid, gid, AtFlags::EMPTY_PATH),
     };
     let Err(error) = chown(as_uid, as_gid) else {
         return as_uid.is_some() && as_gid.is_some();
@@ -224,7 +253,8 @@ fn set_mode(to: ApplyTo<'_>, mode: u32, warnings: &mut Vec<String>) -> io::Resul
     let mode_bits = Mode::from_raw_mode(mode);
     let set = match to {
         ApplyTo::Handle(fd) | ApplyTo::Newborn(fd, _) => fchmod(fd, mode_bits),
-        ApplyTo::Name(folder, name) => chmod_by_name(folder, name, mode_bits),
+        // Only symbolic links have no mode, and `apply` does not set theirs.
+        ApplyTo::Special(fd) => chmod(path_of_handle(fd), mode_bits),
     };
     match set {
         Err(Errno::PERM | Errno::ACCESS | Errno::OPNOTSUPP) => {
@@ -233,20 +263,6 @@ fn set_mode(to: ApplyTo<'_>, mode: u32, warnings: &mut Vec<String>) -> io::Resul
         }
         set => Ok(set?),
     }
-}
-
-/// Sets the mode through a handle, because older kernels follow symbolic links when they get a name.
-fn chmod_by_name(folder: BorrowedFd<'_>, name: &[u8], mode: Mode) -> Result<(), Errno> {
-    let handle = openat(
-        folder,
-        name,
-        OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC,
-        Mode::empty(),
-    )?;
-    if FileType::from_raw_mode(fstat(&handle)?.st_mode) == FileType::Symlink {
-        return Err(Errno::LOOP);
-    }
-    chmod(path_of_handle(handle.as_fd()), mode)
 }
 
 fn set_times(to: ApplyTo<'_>, entry: &Entry) -> io::Result<()> {
@@ -262,24 +278,33 @@ fn set_times(to: ApplyTo<'_>, entry: &Entry) -> io::Result<()> {
     };
     match to {
         ApplyTo::Handle(fd) | ApplyTo::Newborn(fd, _) => futimens(fd, &times)?,
-        ApplyTo::Name(folder, name) => utimensat(folder, name, &times, AtFlags::SYMLINK_NOFOLLOW)?,
+        ApplyTo::Special(fd) => match utimensat(fd, c"", &times, AtFlags::EMPTY_PATH) {
+            // An older kernel.
+            Err(Errno::INVAL) => utimensat(CWD, path_of_handle(fd), &times, AtFlags::empty())?,
+            set => set?,
+        },
     }
     Ok(())
 }
 
-fn set_xattr(to: ApplyTo<'_>, xattr: &Xattr, warnings: &mut Vec<String>) {
+/// Sets an extended attribute and returns whether that worked.
+fn set_xattr(to: ApplyTo<'_>, xattr: &Xattr, warnings: &mut Vec<String>) -> bool {
     // The kernel reads names as C strings; a name with a 0 in it is refused.
     let name = &xattr.name[..];
+    if is_mark(name) {
+        return true;
+    }
     let set = match to {
         ApplyTo::Handle(fd) | ApplyTo::Newborn(fd, _) => fsetxattr(fd, name, &xattr.value, XattrFlags::empty()),
-        ApplyTo::Name(folder, file) => lsetxattr(path_by_handle(folder, file), name, &xattr.value, XattrFlags::empty()),
+        // The path leads to the entry itself, also if that is a symbolic link.
+        ApplyTo::Special(fd) => setxattr(path_of_handle(fd), name, &xattr.value, XattrFlags::empty()),
     };
-    if let Err(error) = set {
-        warnings.push(format!(
-            "its extended attribute {} could not be set: {error}",
-            name.escape_ascii()
-        ));
-    }
+    let Err(error) = set else { return true };
+    warnings.push(format!(
+        "its extended attribute {} could not be set: {error}",
+        name.escape_ascii()
+    ));
+    false
 }
 
 /// Removes extended attributes that the entry does not have: ACLs that were inherited from the folder around it, and
@@ -288,14 +313,17 @@ fn remove_others(to: ApplyTo<'_>, entry: &Entry, options: &ApplyOptions, warning
     let from = match to {
         ApplyTo::Newborn(_, born) if born.bare => return,
         ApplyTo::Handle(fd) | ApplyTo::Newborn(fd, _) => Reach::Handle(fd),
-        ApplyTo::Name(folder, name) => Reach::Path {
-            path: path_by_handle(folder, name),
-            follow: false,
+        ApplyTo::Special(fd) => Reach::Path {
+            path: path_of_handle(fd),
+            follow: true,
         },
     };
     // If they cannot be listed, none was inherited.
     for name in xattr_names(&from).unwrap_or_default() {
         let is_acl = name == ACL_ACCESS || name == ACL_DEFAULT;
+        if is_mark(&name) {
+            continue;
+        }
         let may_be_removed = if is_acl {
             options.acls
         } else {
@@ -306,7 +334,7 @@ fn remove_others(to: ApplyTo<'_>, entry: &Entry, options: &ApplyOptions, warning
         }
         let removed = match &from {
             Reach::Handle(fd) => fremovexattr(fd, &name[..]),
-            Reach::Path { path, .. } => lremovexattr(&path[..], &name[..]),
+            Reach::Path { path, .. } => removexattr(&path[..], &name[..]),
         };
         if let Err(error) = removed
             && error != Errno::NODATA

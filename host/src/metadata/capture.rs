@@ -2,17 +2,20 @@
 //! of extended attributes, one for the inode flags.
 
 use std::io;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd, BorrowedFd};
 
 use bytes::Bytes;
 use lockstone_proto::limits::KEPT_INODE_FLAGS;
 use lockstone_proto::vault::{Entry, EntryKind, Xattr};
-use rustix::fs::{fgetxattr, flistxattr, getxattr, ioctl_getflags, lgetxattr, listxattr, llistxattr, readlinkat};
+use rustix::fs::{
+    Mode, OFlags, fgetxattr, flistxattr, getxattr, ioctl_getflags, lgetxattr, listxattr, llistxattr, openat, readlinkat,
+};
 use rustix::io::Errno;
 
 use super::{OwnerNames, XATTR_VALUE_MAX, XATTRS_MAX, path_by_handle, path_of_handle};
 use crate::folder::Folder;
 use crate::stat::Stat;
+use crate::write::marks::is_mark;
 
 /// The entry whose attributes are captured.
 #[derive(Debug, Clone, Copy)]
@@ -52,9 +55,9 @@ pub fn capture(
         user: names.user(stat.uid),
         group: names.group(stat.gid),
         mtime_s: stat.mtime_s,
-        mtime_ns: stat.mtime_ns,
+        mtime_ns: stat.mtime_ns.min(999_999_999),
         ctime_s: stat.ctime_s,
-        ctime_ns: stat.ctime_ns,
+        ctime_ns: stat.ctime_ns.min(999_999_999),
         inode: stat.inode,
         device: stat.device,
         ..Entry::default()
@@ -95,6 +98,25 @@ pub fn capture(
         }
     }
     Ok(entry)
+}
+
+/// The attributes of an existing entry of an open folder, for a comparison. What cannot be read is left out. A symbolic
+/// link is not followed.
+///
+/// # Errors
+/// There is no such entry, or this process may not reach it.
+pub(crate) fn capture_existing(folder: BorrowedFd<'_>, name: &[u8], names: &OwnerNames) -> io::Result<Entry> {
+    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let kind = Stat::at(folder, name)?.kind();
+    let readable = matches!(kind, EntryKind::File | EntryKind::Folder);
+    let opened = readable.then(|| openat(folder, name, flags | OFlags::RDONLY, Mode::empty()));
+    let handle = match opened {
+        Some(Ok(handle)) => handle,
+        // Its attributes are enough.
+        _ => openat(folder, name, flags | OFlags::PATH, Mode::empty())?,
+    };
+    let stat = Stat::of(handle.as_fd())?;
+    capture(CaptureFrom::Handle(handle.as_fd(), name), &stat, names, &mut Vec::new())
 }
 
 /// How the extended attributes of an entry are reached.
@@ -149,7 +171,7 @@ pub(super) fn xattr_names(reach: &Reach<'_>) -> Result<Vec<Vec<u8>>, Errno> {
     };
     let mut names: Vec<Vec<u8>> = list
         .split(|&byte| byte == 0)
-        .filter(|name| !name.is_empty())
+        .filter(|name| !name.is_empty() && !is_mark(name))
         .map(<[u8]>::to_vec)
         .collect();
     names.sort_unstable();

@@ -6,12 +6,15 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 
 mod apply;
 mod capture;
+mod compare;
 mod owners;
 #[cfg(test)]
 mod tests;
 
 pub use self::apply::{ApplyOptions, ApplyTo, Born, apply, protect, unprotect};
+pub(crate) use self::capture::capture_existing;
 pub use self::capture::{CaptureFrom, capture};
+pub use self::compare::{same_attributes, same_time};
 pub use self::owners::OwnerNames;
 
 /// The most bytes that the extended attributes of one entry may have, names and values together. If there are more, all
@@ -32,7 +35,7 @@ const PROTECTING_FLAGS: u32 = 0x10 | 0x20;
 pub(crate) const NO_COW_FLAG: u32 = 0x0080_0000;
 
 /// A path to the open file or folder, for the calls that take paths only.
-fn path_of_handle(handle: BorrowedFd<'_>) -> Vec<u8> {
+pub(crate) fn path_of_handle(handle: BorrowedFd<'_>) -> Vec<u8> {
     format!("/proc/self/fd/{}", handle.as_raw_fd()).into_bytes()
 }
 

@@ -234,7 +234,7 @@ fn inode_flags_come_last_and_can_be_taken_off() {
     }
     // A protected file can be linked, changed, replaced and removed. If it stays, it is protected again.
     let dir = Dir::open_root(target.path()).unwrap();
-    dir.hard_link(&dir, b"f", b"second").unwrap();
+    dir.hard_link(&dir, b"f", b"second", true).unwrap();
     assert_eq!(captured(target.path(), "second").0.flags, 0x50);
     let mut warnings = Vec::new();
     let changed = Entry {

@@ -17,6 +17,8 @@ pub struct FrozenSource {
     pub devices: Vec<(u64, u64)>,
     /// What lies below the source and must be read elsewhere.
     pub inside: Vec<Inside>,
+    /// The folder with the records of snapshots, by which the walk knows this program's snapshots.
+    pub(crate) records: Option<PathBuf>,
 }
 
 impl FrozenSource {
@@ -30,6 +32,7 @@ impl FrozenSource {
             consistency: Consistency::Live,
             devices: Vec::new(),
             inside: Vec::new(),
+            records: None,
         }
     }
 }

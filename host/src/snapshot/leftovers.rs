@@ -13,10 +13,11 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::{CWD, FlockOperation, flock};
 use rustix::io::Errno;
 
 use super::provider::{Leftover, Provider};
+use crate::stat::Stat;
 
 /// The provider of a record whose name does not say it.
 const DEFAULT_PROVIDER: &str = "btrfs";
@@ -38,7 +39,7 @@ impl Records {
     /// The records in `<state_dir>/snapshots`.
     pub(super) fn new(state_dir: &Path) -> Self {
         Self {
-            folder: state_dir.join("snapshots"),
+            folder: folder(state_dir),
         }
     }
 
@@ -75,6 +76,22 @@ impl Record {
     pub(super) fn delete(&self) -> io::Result<()> {
         std::fs::remove_file(&self.path)
     }
+}
+
+/// The folder that holds the records.
+pub(super) fn folder(state_dir: &Path) -> PathBuf {
+    state_dir.join("snapshots")
+}
+
+/// Whether a record in this folder names the folder with this device and inode.
+pub(crate) fn is_recorded(records: &Path, identity: (u64, u64)) -> bool {
+    let Ok(records) = std::fs::read_dir(records) else {
+        return false;
+    };
+    let places = records.filter_map(|record| std::fs::read(record.ok()?.path()).ok());
+    places
+        .filter_map(|place| Stat::at(CWD, &*PathBuf::from(std::ffi::OsString::from_vec(place))).ok())
+        .any(|stat| (stat.device, stat.inode) == identity)
 }
 
 /// Removes what crashed runs left behind, each record by its provider. See [`super::cleanup_leftovers`].

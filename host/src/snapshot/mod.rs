@@ -18,6 +18,7 @@ use std::path::{Path, PathBuf};
 
 pub use self::btrfs::SNAPSHOT_FOLDER_PREFIX;
 pub use self::frozen::{Frozen, FrozenSource};
+pub(crate) use self::leftovers::is_recorded;
 pub use self::provider::{Consistency, Inside, Leftover, Part, Provider, SnapshotError};
 use crate::stat::Stat;
 use crate::volumes::{Mount, mount_of, mounts};
@@ -57,6 +58,7 @@ pub fn freeze(
             SnapshotMode::Off => Vec::new(),
             SnapshotMode::Auto | SnapshotMode::Require => registry::providers(state_dir),
         },
+        records: leftovers::folder(state_dir),
         notes: Vec::new(),
     };
     let made: Result<Vec<_>, _> = sources.iter().map(|source| freezer.source(source)).collect();
@@ -83,6 +85,7 @@ struct Freezer<'a> {
     one_file_system: bool,
     mounts: &'a [Mount],
     providers: Vec<Box<dyn Provider>>,
+    records: PathBuf,
     /// A line for the user for each part that is read live although it should be frozen.
     notes: Vec<String>,
 }
@@ -101,6 +104,7 @@ impl Freezer<'_> {
             consistency: first.consistency,
             devices: first.devices,
             inside: first.inside,
+            records: Some(self.records.clone()),
         };
         if self.one_file_system && frozen.consistency == Consistency::Live {
             return Ok(frozen);

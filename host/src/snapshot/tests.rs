@@ -99,7 +99,11 @@ fn content(source: &FrozenSource) -> BTreeMap<String, (u64, u64, i64, Vec<u8>)> 
         let (folder, name, stat) = match event {
             WalkEvent::Enter { stat, folder, .. } => (folder, None, stat),
             WalkEvent::Entry { folder, name, stat } => (folder, Some(name), stat),
-            WalkEvent::Leave => continue,
+            WalkEvent::Leave
+            | WalkEvent::Skipped {
+                what: crate::walk::SkipReason::Snapshots,
+                ..
+            } => continue,
             other => panic!("{other:?}"),
         };
         let mut bytes = Vec::new();
@@ -199,11 +203,8 @@ fn a_crashed_runs_snapshots_are_removed_and_a_running_ones_are_not() {
         &["-o".as_ref(), "loop".as_ref(), image.as_os_str(), lab.at.as_os_str()],
     );
     // Snapshots of the crashed run are neither walked nor frozen again.
-    assert!(
-        content(&FrozenSource::live(&lab.at))
-            .keys()
-            .all(|path| !path.contains(SNAPSHOT_FOLDER_PREFIX))
-    );
+    let is_snapshot = |path: &String| path.contains(SNAPSHOT_FOLDER_PREFIX);
+    assert!(!content(&FrozenSource::live(&lab.at)).keys().any(is_snapshot));
     assert_eq!(cleanup_leftovers(&lab.state), [""; 0]);
     assert_eq!((lab.subvolumes(), lab.hidden(), lab.records()), (3, 0, 0));
     drop(running);
@@ -274,6 +275,11 @@ fn what_is_mounted_below_is_read_live_and_said() {
         "memory/m",
         "proc PseudoFileSystem",
     ];
+    // Folders of snapshots are reported as left out, by names that differ from run to run.
+    let walk = |rules: &Rules| -> Vec<String> {
+        let left_out = |line: &String| line.contains(SNAPSHOT_FOLDER_PREFIX) && line.ends_with(" Snapshots");
+        walk(rules).into_iter().filter(|line| !left_out(line)).collect()
+    };
     assert_eq!(walk(&rules), all);
     rules.one_file_system = true;
     let one = [

@@ -52,12 +52,16 @@ pub enum SkipReason {
     Socket,
     /// A glob matches it.
     Excluded,
-    /// Another file system is mounted on the folder, and the rules say not to enter one.
+    /// Another file system is mounted on the folder or file, and the rules say not to enter one.
     OtherFileSystem,
     /// A view into the kernel (`proc`, `sysfs`, …) is mounted on the folder.
     PseudoFileSystem,
     /// The folder has a valid `CACHEDIR.TAG`; only the tag is kept.
     CacheDir,
+    /// It holds snapshots that this program took, in this run or another one that has the same state folder.
+    Snapshots,
+    /// A restore is writing it, or was killed while it wrote it.
+    Unfinished,
     /// The folder was given to [`Rules::exclude_folder`](super::Rules::exclude_folder).
     Forbidden,
 }

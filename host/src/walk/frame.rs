@@ -6,12 +6,14 @@ use std::sync::Arc;
 use super::event::{SkipReason, WalkEvent};
 use super::names::Mark;
 use crate::folder::Folder;
+use crate::path::FolderPath;
 use crate::stat::Stat;
 
 /// A folder on the way down.
 pub(super) struct Frame {
     /// `None` while the folder is closed.
     pub(super) folder: Option<Arc<Folder>>,
+    pub(super) path: Arc<FolderPath>,
     /// The folder must stay open: `..` does not lead back to it, or there is nothing above it.
     pub(super) pinned: bool,
     pub(super) stat: Stat,

@@ -34,14 +34,16 @@ use rustix::fs::CWD;
 pub use self::event::{SkipReason, WalkEvent};
 use self::frame::{Frame, Listing, Notice};
 use self::names::{Hint, Names};
-pub use self::rules::{BadGlob, Rules};
+pub use self::rules::{BadGlob, Pattern, Rules};
 use self::rules::{CACHE_TAG, has_cache_tag};
 use self::source::{Places, Start};
 pub use crate::folder::Folder;
 use crate::folder::{open_folder, open_path};
-use crate::snapshot::{FrozenSource, SNAPSHOT_FOLDER_PREFIX};
+pub use crate::path::FolderPath;
+use crate::snapshot::FrozenSource;
 pub use crate::stat::Stat;
 use crate::volumes::is_pseudo_file_system;
+use crate::write::temporary::is_temporary;
 
 /// The most folders that the walker itself holds open, apart from those above a nested snapshot.
 pub const MAX_OPEN: usize = 64;
@@ -107,6 +109,7 @@ impl Walker {
     ) -> WalkEvent {
         let mark = self.names.mark();
         self.frames.push(Frame {
+            path: Arc::clone(folder.path()),
             folder: Some(Arc::clone(&folder)),
             pinned,
             stat,
@@ -150,7 +153,7 @@ impl Walker {
         frame.notice = batch.error.map(Notice::Problem);
         if is_first && batch.has_wanted && self.rules.honour_cachedir_tag && top > 0 {
             // A tag that cannot be read does not count; the reader reports it.
-            if has_cache_tag(&folder).unwrap_or(false) {
+            if has_cache_tag(&folder, &frame.stat).unwrap_or(false) {
                 frame.tag_only = true;
                 frame.notice = Some(Notice::Skipped(SkipReason::CacheDir));
             }
@@ -218,7 +221,7 @@ impl Walker {
         if (stat.device_raw, stat.inode) != (frame.stat.device_raw, frame.stat.inode) {
             return Err(io::Error::other("it was moved while it was walked"));
         }
-        Ok(Folder::new(handle, &self.path[..frame.path_len], &frame.stat))
+        Ok(Folder::new(handle, Arc::clone(&frame.path), &frame.stat))
     }
 
     /// Looks at one name of the last folder. Returns `None` if there is nothing to report.
@@ -244,9 +247,6 @@ impl Walker {
                 Hint::Other => false,
                 Hint::Unknown => known.insert(stat(self)).as_ref().is_ok_and(Stat::is_folder),
             };
-            if is_folder && name.starts_with(SNAPSHOT_FOLDER_PREFIX.as_bytes()) {
-                return None;
-            }
             if self.rules.have_globs() && self.rules.exclude(&self.path, is_folder) {
                 return Some(WalkEvent::Skipped {
                     path: self.path.clone(),
@@ -259,15 +259,30 @@ impl Walker {
             Err(error) => return Some(self.problem(error)),
         };
         if stat.is_folder() {
+            if self.places.is_snapshot_folder(name, &stat) {
+                return Some(WalkEvent::Skipped {
+                    path: self.path.clone(),
+                    what: SkipReason::Snapshots,
+                });
+            }
             return Some(
                 self.look_into(top, at, &folder, stat)
                     .unwrap_or_else(|error| self.problem(error)),
             );
         }
-        Some(if stat.kind() == EntryKind::Unspecified {
+        let skipped = if stat.kind() == EntryKind::Unspecified {
+            Some(SkipReason::Socket)
+        } else if self.rules.one_file_system && is_mounted_on(&stat, &frame.stat) {
+            Some(SkipReason::OtherFileSystem)
+        } else if is_temporary(name) {
+            Some(SkipReason::Unfinished)
+        } else {
+            None
+        };
+        Some(if let Some(what) = skipped {
             WalkEvent::Skipped {
                 path: self.path.clone(),
-                what: SkipReason::Socket,
+                what,
             }
         } else {
             WalkEvent::Entry {
@@ -329,7 +344,8 @@ impl Walker {
         if is_redirected {
             self.frames[top].pinned = true;
         }
-        let folder = Folder::new(handle, &self.path, &opened);
+        let path = FolderPath::within(above.path(), &name);
+        let folder = Folder::new(handle, path, &opened);
         Ok(self.enter(name, opened, folder, notice, false))
     }
 
@@ -344,6 +360,12 @@ impl Walker {
         let (handle, denied) = open_folder(handle.as_fd(), c".")?;
         Ok((handle, denied.map(Notice::Problem)))
     }
+}
+
+/// Whether a file of another file system is mounted on the entry of a folder. On some file systems (overlay) a file has
+/// another device number than its folder and is not mounted.
+fn is_mounted_on(stat: &Stat, folder: &Stat) -> bool {
+    stat.device_raw != folder.device_raw && stat.mount_id != folder.mount_id && stat.mount_id != 0
 }
 
 impl Iterator for Walker {

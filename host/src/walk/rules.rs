@@ -1,11 +1,14 @@
 //! What a walk leaves out at the user's request. Rules see paths as they are in the source, not in a snapshot of it.
 
+use std::collections::HashMap;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use ignore::gitignore::{Gitignore, GitignoreBuilder};
+use ignore::Match;
+use ignore::gitignore::{Gitignore, GitignoreBuilder, Glob};
 
 use crate::folder::Folder;
 use crate::read::OpenedFile;
@@ -21,14 +24,42 @@ pub struct BadGlob {
     pub reason: String,
 }
 
+/// An exclude pattern, in the syntax of a line of a `.gitignore` in `/`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pattern {
+    /// The line that is matched: absolute if the pattern names a path.
+    pub line: String,
+    /// The pattern as the user gave it.
+    pub shown: String,
+}
+
+impl From<&str> for Pattern {
+    fn from(line: &str) -> Self {
+        Self {
+            line: line.to_owned(),
+            shown: line.to_owned(),
+        }
+    }
+}
+
+/// The patterns of a walk, and how many entries each has decided about.
+#[derive(Debug)]
+struct Patterns {
+    globs: Gitignore,
+    /// Index in `counts`, by the glob's text.
+    by_text: HashMap<String, usize>,
+    counts: Vec<(String, AtomicU64)>,
+}
+
 /// The rules of one walk.
 #[derive(Debug, Clone)]
 pub struct Rules {
-    globs: Arc<Gitignore>,
+    patterns: Arc<Patterns>,
     /// Do not enter other file systems: their mount points are kept as empty folders.
     pub one_file_system: bool,
-    /// Keep only the tag of a folder with a valid `CACHEDIR.TAG` (<https://bford.info/cachedir/>). The source itself is
-    /// exempt: a user who names a cache as a source wants its content.
+    /// Keep only the tag of a folder with a valid `CACHEDIR.TAG` (<https://bford.info/cachedir/>), if root or the
+    /// folder's owner owns the tag. The source itself is exempt: a user who names a cache as a source wants its
+    /// content.
     pub honour_cachedir_tag: bool,
     /// Folders that are left out in any case: the path, and device and inode if the folder exists.
     folders: Vec<(PathBuf, Option<(u64, u64)>)>,
@@ -37,7 +68,11 @@ pub struct Rules {
 impl Default for Rules {
     fn default() -> Self {
         Self {
-            globs: Arc::new(Gitignore::empty()),
+            patterns: Arc::new(Patterns {
+                globs: Gitignore::empty(),
+                by_text: HashMap::new(),
+                counts: Vec::new(),
+            }),
             one_file_system: false,
             honour_cachedir_tag: true,
             folders: Vec::new(),
@@ -46,29 +81,53 @@ impl Default for Rules {
 }
 
 impl Rules {
-    /// Rules with these globs, which have the syntax of a `.gitignore` in `/`: a later glob overrides an earlier one,
-    /// `!` includes again, `dir/` matches folders only, and a glob with a slash before its end is anchored at `/`.
-    /// Empty lines and comments (`#`) are allowed.
+    /// Rules with these patterns, which have the syntax of a `.gitignore` in `/`: a later pattern overrides an earlier
+    /// one, `!` includes again, `dir/` matches folders only, and a pattern with a slash before its end is anchored at
+    /// `/`. Empty lines and comments (`#`) are allowed.
     ///
     /// # Errors
-    /// A glob has a mistake in it.
-    pub fn new<S: AsRef<str>>(globs: &[S]) -> Result<Self, BadGlob> {
+    /// A pattern has a mistake in it.
+    pub fn new<P: Clone + Into<Pattern>>(patterns: &[P]) -> Result<Self, BadGlob> {
         let mut builder = GitignoreBuilder::new("/");
-        for glob in globs {
-            let glob = glob.as_ref();
-            builder.add_line(None, glob).map_err(|error| BadGlob {
-                glob: glob.to_owned(),
+        let (mut by_text, mut counts) = (HashMap::new(), Vec::new());
+        for pattern in patterns {
+            let Pattern { line, shown } = pattern.clone().into();
+            let before = counts.len();
+            builder.add_line(None, &line).map_err(|error| BadGlob {
+                glob: shown.clone(),
                 reason: error.to_string(),
             })?;
+            // The builder drops empty lines, comments and white space at the end.
+            let text = if line.ends_with("\\ ") { &line } else { line.trim_end() };
+            if !text.is_empty() && !text.starts_with('#') && *by_text.entry(text.to_owned()).or_insert(before) == before
+            {
+                counts.push((shown, AtomicU64::new(0)));
+            }
         }
         let globs = builder.build().map_err(|error| BadGlob {
             glob: String::new(),
             reason: error.to_string(),
         })?;
         Ok(Self {
-            globs: Arc::new(globs),
+            patterns: Arc::new(Patterns { globs, by_text, counts }),
             ..Self::default()
         })
+    }
+
+    /// Each pattern as the user gave it, and how many entries it has left out or, after `!`, included again.
+    #[must_use]
+    pub fn counts(&self) -> Vec<(String, u64)> {
+        let counts = self.patterns.counts.iter();
+        counts
+            .map(|(shown, count)| (shown.clone(), count.load(Ordering::Relaxed)))
+            .collect()
+    }
+
+    /// Sets all counts to 0, for another walk.
+    pub fn forget_counts(&self) {
+        for (_, count) in &self.patterns.counts {
+            count.store(0, Ordering::Relaxed);
+        }
     }
 
     /// Leaves a folder out with everything in it, whatever the globs say: for the vault and the cache folder. The
@@ -82,14 +141,51 @@ impl Rules {
     }
 
     pub(super) fn have_globs(&self) -> bool {
-        !self.globs.is_empty()
+        !self.patterns.globs.is_empty()
     }
 
-    /// Whether the globs leave this absolute path out.
+    /// Whether the patterns leave this absolute path out.
     pub(super) fn exclude(&self, path: &[u8], is_folder: bool) -> bool {
-        self.globs
-            .matched(Path::new(std::ffi::OsStr::from_bytes(path)), is_folder)
-            .is_ignore()
+        let decided = self.matched(path, is_folder);
+        if let Match::Ignore(glob) | Match::Whitelist(glob) = decided
+            && let Some((_, count)) = self.count_of(glob)
+        {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+        decided.is_ignore()
+    }
+
+    /// Whether the patterns leave a source out: they match it, or one that names an absolute path matches a folder
+    /// above it.
+    pub(super) fn exclude_source(&self, path: &[u8], is_folder: bool) -> bool {
+        if !self.have_globs() || path.is_empty() {
+            return false;
+        }
+        if !self.matched(path, is_folder).is_none() {
+            return self.exclude(path, is_folder);
+        }
+        let above = as_path(path)
+            .ancestors()
+            .skip(1)
+            .take_while(|above| above.parent().is_some());
+        for above in above {
+            let above = above.as_os_str().as_bytes();
+            if let Match::Ignore(glob) = self.matched(above, true)
+                && glob.original().starts_with('/')
+            {
+                return self.exclude(above, true);
+            }
+        }
+        false
+    }
+
+    fn matched(&self, path: &[u8], is_folder: bool) -> Match<&Glob> {
+        self.patterns.globs.matched(as_path(path), is_folder)
+    }
+
+    fn count_of(&self, glob: &Glob) -> Option<&(String, AtomicU64)> {
+        let at = self.patterns.by_text.get(glob.original())?;
+        self.patterns.counts.get(*at)
     }
 
     /// Whether this is one of the folders of [`Rules::exclude_folder`].
@@ -109,9 +205,16 @@ impl Rules {
 pub(super) const CACHE_TAG: &[u8] = b"CACHEDIR.TAG";
 const CACHE_SIGNATURE: &[u8] = b"Signature: 8a477f597d28d172789f06886806bc55";
 
-/// Whether the folder holds a valid cache tag.
-pub(super) fn has_cache_tag(folder: &Folder) -> io::Result<bool> {
+/// Whether the folder holds a valid cache tag that root or the folder's owner made. Another user of the folder must not
+/// be able to hide its content.
+pub(super) fn has_cache_tag(folder: &Folder, stat: &Stat) -> io::Result<bool> {
     let tag = OpenedFile::open(folder, CACHE_TAG)?;
     let mut start = [0; CACHE_SIGNATURE.len()];
-    Ok(tag.read_full_at(&mut start, 0)? == start.len() && start == CACHE_SIGNATURE)
+    let is_valid = tag.read_full_at(&mut start, 0)? == start.len() && start == CACHE_SIGNATURE;
+    let owner = tag.stat().uid;
+    Ok(is_valid && (owner == 0 || owner == stat.uid))
+}
+
+fn as_path(path: &[u8]) -> &Path {
+    Path::new(std::ffi::OsStr::from_bytes(path))
 }

@@ -7,13 +7,14 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustix::fs::{CWD, FileType};
+use rustix::fs::{CWD, FileType, Mode};
 
 use super::event::{SkipReason, WalkEvent};
 use super::frame::Notice;
 use super::rules::Rules;
 use crate::folder::{Folder, open_folder};
-use crate::snapshot::FrozenSource;
+use crate::path::FolderPath;
+use crate::snapshot::{FrozenSource, SNAPSHOT_FOLDER_PREFIX, is_recorded};
 use crate::stat::Stat;
 use crate::volumes::is_pseudo_file_system;
 
@@ -23,6 +24,8 @@ pub(super) struct Places {
     devices: Vec<(u64, u64)>,
     /// Folders that are read from another place, by their paths in the source.
     redirects: HashMap<Vec<u8>, Redirect>,
+    /// The folder with the records of snapshots.
+    records: Option<PathBuf>,
 }
 
 /// A folder that is read from another place.
@@ -45,6 +48,7 @@ impl Places {
         Self {
             devices: frozen.devices.clone(),
             redirects: redirects.collect(),
+            records: frozen.records.clone(),
         }
     }
 
@@ -54,6 +58,18 @@ impl Places {
             return None;
         }
         self.redirects.get(path)
+    }
+
+    /// Whether this program made the folder for its snapshots: its name says so, and it is root's alone, or in the
+    /// records. A name alone does not tell: anybody can use it. A record alone does not reach far enough: another state
+    /// folder may hold it.
+    pub(super) fn is_snapshot_folder(&self, name: &[u8], stat: &Stat) -> bool {
+        if !name.starts_with(SNAPSHOT_FOLDER_PREFIX.as_bytes()) {
+            return false;
+        }
+        let is_roots_alone = stat.uid == 0 && stat.mode & 0o777 == Mode::RWXU.bits();
+        let is_recorded = |records| is_recorded(records, (stat.device, stat.inode));
+        is_roots_alone || self.records.as_deref().is_some_and(is_recorded)
     }
 
     /// Sets `stat.device` to the `st_dev` that the entry has in the source.
@@ -93,6 +109,9 @@ impl Start {
         };
         let mut stat = Stat::at(CWD, &*frozen.read_from)?;
         places.map_device(&mut stat);
+        if rules.exclude_source(path, stat.is_folder()) {
+            return skipped(SkipReason::Excluded);
+        }
         if rules.forbid_source(&frozen.source) || (stat.is_folder() && rules.forbid(path, &stat)) {
             return skipped(SkipReason::Forbidden);
         }
@@ -113,7 +132,7 @@ impl Start {
             return Ok(Self::Folder {
                 name,
                 stat,
-                folder: Folder::new(handle, path, &stat),
+                folder: Folder::new(handle, FolderPath::whole(path), &stat),
                 notice,
             });
         }
@@ -121,7 +140,11 @@ impl Start {
         let (handle, _) = open_folder(CWD, &*above(&frozen.read_from))?;
         let mut around = Stat::of(handle.as_fd())?;
         places.map_device(&mut around);
-        let folder = Folder::new(handle, above(&frozen.source).as_os_str().as_bytes(), &around);
+        let folder = Folder::new(
+            handle,
+            FolderPath::whole(above(&frozen.source).as_os_str().as_bytes()),
+            &around,
+        );
         if stat.file_type() == FileType::Socket {
             return skipped(SkipReason::Socket);
         }

@@ -29,7 +29,7 @@ fn lines(source: &Path, rules: &Rules) -> Vec<String> {
             WalkEvent::Enter { name, folder, stat } => {
                 assert!(stat.is_folder());
                 path.push(name);
-                format!("enter {}", relative(folder.path()))
+                format!("enter {}", relative(&folder.path().to_vec()))
             }
             WalkEvent::Entry { name, folder, .. } => format!("entry {}", relative(&folder.join(&name))),
             WalkEvent::Leave => {
@@ -116,10 +116,9 @@ fn excludes_are_pruned_as_in_a_gitignore() {
 }
 
 #[test]
-fn forbidden_folders_and_snapshot_folders_are_left_out_however_they_are_reached() {
+fn forbidden_folders_are_left_out_however_they_are_reached() {
     let top = tempfile::tempdir().unwrap();
     write(top.path().join("vault/packs/p"));
-    write(top.path().join(".lockstone-snapshots-1/s"));
     write(top.path().join("f"));
     let mut rules = Rules::default();
     rules.exclude_folder(top.path().join("vault"));
@@ -170,7 +169,7 @@ fn a_source_may_be_one_file_and_must_exist() {
         panic!("{events:?}")
     };
     assert_eq!(
-        (folder.path(), &name[..]),
+        (&folder.path().to_vec()[..], &name[..]),
         (top.path().as_os_str().as_bytes(), &b"f"[..])
     );
     assert_eq!(crate::read::OpenedFile::open(folder, name).unwrap().stat(), stat);
@@ -412,4 +411,85 @@ fn walk_speed() {
             .count();
         eprintln!("{events} events in {:?}", begun.elapsed());
     }
+}
+
+#[test]
+fn a_folder_of_snapshots_is_known_by_its_record_and_not_by_its_name() {
+    let top = tempfile::tempdir().unwrap();
+    let state = tempfile::tempdir().unwrap();
+    for folder in [".lockstone-snapshots-1", ".lockstone-snapshots-2"] {
+        write(top.path().join(folder).join("s"));
+    }
+    let recorded = top.path().join(".lockstone-snapshots-1");
+    std::fs::write(state.path().join("btrfs-1"), recorded.as_os_str().as_bytes()).unwrap();
+    let mut source = FrozenSource::live(top.path());
+    source.records = Some(state.path().to_owned());
+    let events: Vec<WalkEvent> = Walker::new(&source, &Rules::default()).unwrap().collect();
+    let skipped = events.iter().filter_map(|event| match event {
+        WalkEvent::Skipped { path, what } => Some((path.clone(), *what)),
+        _ => None,
+    });
+    let expected = (recorded.as_os_str().as_bytes().to_vec(), SkipReason::Snapshots);
+    assert_eq!(skipped.collect::<Vec<_>>(), [expected]);
+    let entries = events.iter().filter(|event| matches!(event, WalkEvent::Entry { .. }));
+    assert_eq!(entries.count(), 1, "what only has the name is walked");
+}
+
+#[test]
+fn patterns_are_matched_with_the_source_and_counted() {
+    let top = tempfile::tempdir().unwrap();
+    write(top.path().join("data/a.iso"));
+    write(top.path().join("data/b.iso"));
+    let source = top.path().join("data/a.iso");
+    let rules = Rules::new(&["*.iso", "*.none", "# a comment"]).unwrap();
+    assert_eq!(lines(&source, &rules), ["skipped  Excluded"]);
+    assert_eq!(lines(&top.path().join("data"), &rules).len(), 4);
+    let counts = [("*.iso".to_owned(), 3), ("*.none".to_owned(), 0)];
+    assert_eq!(rules.counts(), counts);
+    rules.forget_counts();
+    assert_eq!(rules.counts()[0].1, 0);
+    // A path above the source is matched if the pattern names it, and not if only a name is the same.
+    let above = format!("{}/data", top.path().display());
+    assert_eq!(
+        lines(&source, &Rules::new(&[above.as_str()]).unwrap()),
+        ["skipped  Excluded"]
+    );
+    assert_eq!(lines(&source, &Rules::new(&["data"]).unwrap()).len(), 1);
+    assert!(lines(&source, &Rules::new(&["data"]).unwrap())[0].starts_with("entry"));
+}
+
+#[test]
+fn a_cache_tag_of_another_user_does_not_count() {
+    use std::os::unix::fs::chown;
+    if !root_for("a cache tag of another user") {
+        return;
+    }
+    let top = tempfile::tempdir().unwrap();
+    let tag = top.path().join("cache/CACHEDIR.TAG");
+    write(top.path().join("cache/f"));
+    std::fs::write(&tag, b"Signature: 8a477f597d28d172789f06886806bc55").unwrap();
+    let keeps_file = || lines(top.path(), &Rules::default()).contains(&"entry /cache/f".to_owned());
+    assert!(!keeps_file(), "a tag of root");
+    chown(&tag, Some(1234), None).unwrap();
+    assert!(keeps_file(), "a tag of another user");
+    chown(top.path().join("cache"), Some(1234), None).unwrap();
+    assert!(!keeps_file(), "a tag of the folder's owner");
+}
+
+#[test]
+fn a_file_of_another_file_system_is_left_out_with_one_file_system() {
+    if !root_for("mounting a file") {
+        return;
+    }
+    let top = tempfile::tempdir().unwrap();
+    let other = tempfile::tempdir_in("/dev/shm").unwrap();
+    write(top.path().join("f"));
+    write(other.path().join("g"));
+    let (from, at) = (other.path().join("g"), top.path().join("f"));
+    run("mount", &["--bind".as_ref(), from.as_os_str(), at.as_os_str()]);
+    let _mounted = Mounted(at);
+    let mut rules = Rules::default();
+    assert!(lines(top.path(), &rules).contains(&"entry /f".to_owned()));
+    rules.one_file_system = true;
+    assert!(lines(top.path(), &rules).contains(&"skipped /f OtherFileSystem".to_owned()));
 }

@@ -1,6 +1,5 @@
 //! Opening the vault of this server's registration, and its domain's master key.
 
-use lockstone_proto::ids::{DomainId, ServerId};
 use lockstone_vault::VaultError;
 use lockstone_vault::access::registration::Servers;
 use lockstone_vault::crypto::keys::MasterKey;
@@ -43,22 +42,6 @@ pub(crate) async fn servers(environment: &Environment, vault: &Vault) -> Result<
         environment.notices.damaged(damage);
     }
     Ok(servers)
-}
-
-/// The newest registration of a name: its domain and its id. Fails with `no-such-server` if there is none.
-pub(crate) fn newest_registration(servers: &Servers, name: &str) -> Result<(DomainId, ServerId), Failure> {
-    let found = servers.by_name(name).into_iter().max_by_key(|known| known.registered);
-    found.map(|known| (known.domain, known.id)).ok_or_else(|| {
-        let mut names: Vec<&str> = servers.iter().map(|known| known.name.as_str()).collect();
-        names.sort_unstable();
-        names.dedup();
-        let hint = if names.is_empty() {
-            "it has none".to_owned()
-        } else {
-            format!("it has {}", names.join(", "))
-        };
-        Failure::failed("no-such-server", format!("this vault has no server {name:?}"), hint)
-    })
 }
 
 /// The master key by this machine's slot. If the slot is damaged or missing, by the passphrase, if one can be had.

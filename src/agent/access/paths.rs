@@ -1,6 +1,7 @@
 //! From a path that a user names to a path in a recovery point.
 
-use std::path::Path;
+use std::os::unix::ffi::OsStringExt;
+use std::path::{Path, PathBuf};
 
 use lockstone_proto::ids::ChunkId;
 use lockstone_proto::vault::Entry;
@@ -21,6 +22,13 @@ pub(crate) fn root(point: &Point) -> Result<Option<ChunkId>, Failure> {
         .map_err(|error| Failure::new(Exit::Damaged, "damaged", format!("a tree is damaged: {error}"), ""))
 }
 
+/// The path with the symlinks above it resolved on this machine, as a backup does with its sources. `None` if there is
+/// no such folder here.
+fn behind_links(path: &Path) -> Option<PathBuf> {
+    let above = path.parent()?.canonicalize().ok()?;
+    Some(above.join(path.file_name()?))
+}
+
 /// The path in the point that a user means, and its entry; the root has no entry. Fails with `no-such-path` if the
 /// point has no such path.
 pub(crate) async fn find_path(
@@ -30,7 +38,9 @@ pub(crate) async fn find_path(
 ) -> Result<(Vec<u8>, Option<Box<Entry>>), Failure> {
     let root = root(point)?;
     let working_folder = std::env::current_dir().ok();
-    for candidate in points::candidates(point, path, working_folder.as_deref()) {
+    let mut candidates = points::candidates(point, path, working_folder.as_deref());
+    candidates.extend(behind_links(path).map(|path| path.into_os_string().into_vec()));
+    for candidate in candidates {
         match points::lookup(&*session.domain, root, &candidate).await? {
             Found::Root => return Ok((candidate, None)),
             Found::Entry(entry) => return Ok((candidate, Some(entry))),

@@ -18,12 +18,12 @@ use lockstone_vault::domain::{Domain, DomainOptions, Signer};
 use lockstone_vault::log::{LogView, Point};
 use lockstone_vault::points;
 use lockstone_vault::vault::Vault;
-use tempfile::TempDir;
 
 use super::credentials::{admitted, read_credentials};
-use super::open::{newest_registration, own_master_key, registered_vault, servers};
+use super::named;
+use super::open::{own_master_key, registered_vault, servers};
 use super::right::{Access, Right, registered};
-use super::unlock::open_domain;
+use super::scratch::Scratch;
 use crate::agent::environment::Environment;
 use crate::agent::ids::new_job_id;
 use crate::agent::state::files::private_folder;
@@ -44,7 +44,7 @@ pub(crate) struct Session {
     /// The key this machine signs with. `None` if the vault is opened by credentials.
     key: Option<SigningKey>,
     #[expect(dead_code, reason = "held until the session ends: the cache is in this folder")]
-    scratch: Option<TempDir>,
+    scratch: Option<Scratch>,
     #[expect(
         dead_code,
         reason = "held until the session ends: the cache folder is this process's"
@@ -91,7 +91,7 @@ impl Session {
         }
         let note = "a job runs: reading without the cache folder, which may take longer";
         environment.notices.note(note.to_owned());
-        let scratch = temporary_cache()?;
+        let scratch = Scratch::new()?;
         let session = Session::own(environment, &state, &registration, scratch.path()).await?;
         Ok(Session {
             scratch: Some(scratch),
@@ -140,10 +140,19 @@ impl Session {
         let credentials = read_credentials(credentials)?;
         let vault = admitted(environment, &credentials).await?;
         let servers = servers(environment, &vault).await?;
-        let (domain, server) = newest_registration(&servers, name)?;
+        let found = named::registrations(&servers, name)?;
         let text = environment.passphrases.existing()?;
-        let master = open_domain(vault.store(), domain, &text).await?;
-        let scratch = temporary_cache()?;
+        let (known, master) = named::open_first(vault.store(), &found, &text).await?;
+        if found.len() > 1 {
+            environment.notices.note(format!(
+                "{} servers are named {name}: {}; these are the backups of {}, an id names another",
+                found.len(),
+                named::list(&found),
+                known.id.hex()
+            ));
+        }
+        let (domain, server, name) = (known.domain, known.id, known.name.clone());
+        let scratch = Scratch::new()?;
         let options = DomainOptions {
             signer: None,
             cache_dir: scratch.path().to_owned(),
@@ -155,7 +164,7 @@ impl Session {
             vault,
             domain,
             server,
-            name: name.to_owned(),
+            name,
             servers,
             key: None,
             scratch: Some(scratch),
@@ -192,9 +201,22 @@ impl Session {
         server == self.server || self.servers.get(server).is_some_and(same)
     }
 
-    /// Whether `name` is this server's name or id.
-    pub(crate) fn is_named(&self, server: ServerId, name: &str) -> bool {
-        server.hex() == name || self.server_name(server) == name
+    /// Whether `word` is this server's name or id, or the beginning of its id.
+    pub(crate) fn is_named(&self, server: ServerId, word: &str) -> bool {
+        let is_known = self
+            .servers
+            .get(server)
+            .is_some_and(|known| named::is_named(known, word));
+        is_known || server.hex() == word || self.server_name(server) == word
+    }
+
+    /// Fails with `no-such-server` if neither a server of the vault nor one with a recovery point is named so.
+    pub(crate) fn must_know(&self, view: &LogView, word: &str) -> Result<(), Failure> {
+        let has_points = view.points.iter().any(|point| self.is_named(point.server, word));
+        if has_points || self.servers.iter().any(|known| named::is_named(known, word)) {
+            return Ok(());
+        }
+        Err(named::no_such_server(&self.servers, word))
     }
 
     /// The newest recovery point of the server that is meant. Deleted points do not count.
@@ -236,10 +258,4 @@ impl std::fmt::Debug for Session {
             .field("name", &self.name)
             .finish_non_exhaustive()
     }
-}
-
-/// A temporary folder, for a session that must not use the cache folder.
-fn temporary_cache() -> Result<TempDir, Failure> {
-    let made = tempfile::Builder::new().prefix("lockstone-cache-").tempdir();
-    Ok(made.with_context(|| format!("cannot make a folder in {}", std::env::temp_dir().display()))?)
 }

@@ -3,9 +3,9 @@
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use lockstone_actors::{BackupReport, BackupRequest, JobContext, JobStatus, Tuning, Warning};
+use lockstone_actors::{BackupReport, BackupRequest, JobContext, Tuning, Warning};
 use lockstone_host::snapshot::{SnapshotMode, cleanup_leftovers};
-use lockstone_host::walk::Rules;
+use lockstone_host::walk::{Pattern, Rules};
 use lockstone_proto::ids::JobId;
 use lockstone_proto::job::{JobKind, JobState};
 use serde_json::{Map, Value};
@@ -31,7 +31,7 @@ pub(crate) struct BackupOrder {
     /// Files and folders, as a person names them.
     pub(crate) paths: Vec<PathBuf>,
     /// Globs of what to leave out, as in a .gitignore.
-    pub(crate) exclude: Vec<String>,
+    pub(crate) exclude: Vec<Pattern>,
     /// Back up the content of folders marked by a CACHEDIR.TAG, too.
     pub(crate) include_caches: bool,
     pub(crate) one_file_system: bool,
@@ -138,6 +138,7 @@ impl Job for Backup {
             label: self.order.label.clone(),
             tags: self.order.tags.clone(),
             expires_s: self.order.expires_s,
+            warnings: self.sources.warnings.iter().map(warning).collect(),
         };
         Ok((session, request))
     }
@@ -147,7 +148,6 @@ impl Job for Backup {
     }
 
     fn ending(&self, job: JobId, report: &mut BackupReport) -> Ending {
-        add_warnings(report, &self.sources);
         let state: JobState = report.status.into();
         let failure = report.error.clone().map(Failure::from);
         let error = failure.as_ref().map(Into::into);
@@ -167,19 +167,9 @@ impl Job for Backup {
     }
 }
 
-/// Adds what was noticed before the pipeline ran to the warnings of the report.
-fn add_warnings(report: &mut BackupReport, sources: &Sources) {
-    for (path, message) in &sources.warnings {
-        let warning = Warning {
-            path: path.as_os_str().as_bytes().to_vec(),
-            message: message.clone(),
-        };
-        if !report.warnings.iter().any(|known| known.path == warning.path) {
-            report.warnings.insert(0, warning);
-            report.warnings_total += 1;
-        }
-    }
-    if report.status == JobStatus::Completed && report.warnings_total > 0 {
-        report.status = JobStatus::CompletedWithWarnings;
+fn warning((path, message): &(PathBuf, String)) -> Warning {
+    Warning {
+        path: path.as_os_str().as_bytes().to_vec(),
+        message: message.clone(),
     }
 }

@@ -34,6 +34,8 @@ pub(crate) struct RestoreOrder {
     pub(crate) skip_acls: bool,
     /// Read back and compare what was written.
     pub(crate) verify: bool,
+    /// Write everything to the disk before the restore is called complete.
+    pub(crate) sync: bool,
     /// Only find out what would be written.
     pub(crate) dry_run: bool,
     pub(crate) tuning: Tuning,
@@ -118,6 +120,7 @@ impl Job for Restore {
             conflict: self.order.conflict,
             skip_acls: self.order.skip_acls,
             verify: self.order.verify,
+            sync: self.order.sync,
             dry_run: self.order.dry_run,
             copy_stamp,
         };

@@ -34,7 +34,8 @@ pub(crate) fn write_atomically(path: &Path, content: &[u8], mode: u32) -> anyhow
         file.write_all(content)?;
         file.sync_all()?;
         fs::rename(&new, path)?;
-        sync_folder(folder)
+        sync_folder(folder)?;
+        anyhow::Ok(())
     })();
     if written.is_err() {
         let _ = fs::remove_file(&new);

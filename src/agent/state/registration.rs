@@ -65,8 +65,7 @@ impl Registration {
                 "this server is not registered (state folder {})",
                 state.root().display()
             );
-            let hint = "register it with `lockstone register --credentials FILE`, \
-                        or name --credentials and --source-server";
+            let hint = "register it with `lockstone register --credentials FILE`";
             Failure::new(Exit::NotRegistered, "not-registered", message, hint)
         })
     }

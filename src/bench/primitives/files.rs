@@ -168,7 +168,7 @@ fn found_in(source: &Path) -> Result<Found> {
         if OpenedFile::open(&folder, &name).is_err() {
             continue;
         }
-        let at = PathBuf::from(OsStr::from_bytes(folder.path()));
+        let at = PathBuf::from(OsStr::from_bytes(&folder.path().to_vec()));
         files.entry(at).or_default().push(name);
         kept += 1;
         if kept == MAX_KEPT_FILES {

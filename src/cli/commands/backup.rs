@@ -6,9 +6,11 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use lockstone_host::snapshot::SnapshotMode;
+use lockstone_host::walk::Pattern;
 use lockstone_proto::job::JobState;
 use tracing::Level;
 
+use crate::agent::excludes;
 use crate::agent::jobs::backup::{Backup, BackupOrder};
 use crate::cli::context::Context;
 use crate::cli::job::{self, exit_of, show_warnings};
@@ -81,7 +83,7 @@ pub(crate) fn run(context: &Context, args: BackupArgs) -> Outcome {
     args.tuning.lower_priority()?;
     context.environment.follow_throttle(args.tuning.throttle_overrides())?;
     let order = BackupOrder {
-        exclude: globs(&args)?,
+        exclude: patterns(&args)?,
         expires_s: expiry(args.retain_until)?,
         snapshot: args.snapshot.into(),
         paths: args.paths,
@@ -103,7 +105,14 @@ pub(crate) fn run(context: &Context, args: BackupArgs) -> Outcome {
             let message = "cancelled; the next backup goes on from the last checkpoint";
             say(Level::WARN, message);
         }
+        (JobState::Completed | JobState::CompletedWithWarnings, _) if context.out.quiet => {}
         (JobState::Completed | JobState::CompletedWithWarnings, _) => {
+            for (pattern, _) in report.left_out.patterns.iter().filter(|(_, entries)| *entries == 0) {
+                say(
+                    Level::WARN,
+                    &format!("warning: the exclude pattern \"{pattern}\" matched nothing"),
+                );
+            }
             summary::show(&context.out, report, &sources, &finished.vault_url);
         }
         (_, Some(failure)) => say(Level::ERROR, &failure.to_string()),
@@ -124,17 +133,18 @@ fn expiry(retain_until: Option<i64>) -> Result<i64, Failure> {
     }
 }
 
-/// The globs of `--exclude` and those in the files of `--exclude-from`.
-fn globs(args: &BackupArgs) -> Result<Vec<String>, Failure> {
-    let mut globs = args.exclude.clone();
+/// The patterns of `--exclude` and those in the files of `--exclude-from`.
+fn patterns(args: &BackupArgs) -> Result<Vec<Pattern>, Failure> {
+    let from = excludes::Place::here();
+    let mut patterns: Vec<Pattern> = args.exclude.iter().map(|text| from.option(text)).collect();
     for file in &args.exclude_from {
         let text = std::fs::read_to_string(file).map_err(|error| {
             let message = format!("cannot read {}: {error}", file.display());
             Failure::usage(message, "--exclude-from wants a file of globs")
         })?;
-        globs.extend(text.lines().map(str::to_owned));
+        patterns.extend(from.file(&text));
     }
-    Ok(globs)
+    Ok(patterns)
 }
 
 #[cfg(test)]

@@ -49,7 +49,9 @@ pub(crate) fn run(context: &Context, args: &CheckArgs) -> Outcome {
     let finished = job::run(context, &args.metrics, check)?;
     let (report, ending) = (&finished.report, &finished.ending);
     context.out.document(&ending.document);
-    show_summary(&context.out, &report.found, args.read_data, report.duration);
+    if !context.out.quiet || !report.found.damaged.is_empty() {
+        show_summary(&context.out, &report.found, args.read_data, report.duration);
+    }
     if let Some(failure) = &ending.failure {
         say(Level::ERROR, &failure.to_string());
     }

@@ -47,6 +47,9 @@ pub(crate) struct RestoreArgs {
     /// Read back and compare what was written
     #[arg(long)]
     pub(crate) verify: bool,
+    /// Call the restore complete before everything is on the disk; faster, but a power cut may then cost it
+    #[arg(long)]
+    pub(crate) no_sync: bool,
     /// Say what would be written, and write nothing
     #[arg(short = 'n', long)]
     pub(crate) dry_run: bool,
@@ -84,6 +87,7 @@ pub(crate) fn run(context: &Context, args: RestoreArgs) -> Outcome {
         conflict: conflict(args.on_conflict, &to),
         skip_acls: args.skip_acls,
         verify: args.verify,
+        sync: !args.no_sync,
         dry_run: args.dry_run,
         tuning,
     };
@@ -93,6 +97,7 @@ pub(crate) fn run(context: &Context, args: RestoreArgs) -> Outcome {
     show_warnings(context, &report.warnings, report.warnings_total);
     context.out.document(&ending.document);
     match ending.state {
+        JobState::Completed | JobState::CompletedWithWarnings if context.out.quiet => {}
         JobState::Completed | JobState::CompletedWithWarnings => {
             summary::show(&context.out, report, &to, args.dry_run, args.verify);
         }

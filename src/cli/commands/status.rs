@@ -1,6 +1,8 @@
 //! `lockstone status`: whether this server is registered, and whether its backups are as they should be.
 
 use lockstone_proto::job::{JobKind, JobState};
+use lockstone_vault::VaultError;
+use lockstone_vault::index::NOT_NEEDED;
 use lockstone_vault::log::Point;
 
 use crate::agent::access::right::Access;
@@ -37,10 +39,12 @@ fn show_unregistered(context: &Context, state: &StateFolder) {
 fn show(context: &Context, state: &StateFolder, registration: Registration) -> Outcome {
     let mut warnings = Vec::new();
     let last_point = match context.block_on(newest_point(context)) {
-        Ok(Some(point)) => Some(point),
-        Ok(None) => {
-            warnings.push("no recovery point yet: run `lockstone backup PATH`".to_owned());
-            None
+        Ok((point, damage)) => {
+            if point.is_none() {
+                warnings.push("no recovery point yet: run `lockstone backup PATH`".to_owned());
+            }
+            warnings.extend(damage);
+            point
         }
         Err(failure) => {
             warnings.push(format!("the vault cannot be opened: {}", failure.message));
@@ -72,6 +76,11 @@ fn show(context: &Context, state: &StateFolder, registration: Registration) -> O
     for warning in &warnings {
         out.line(format!("Warning     {}", render::name(warning.as_bytes())));
     }
+    let exit = if warnings.is_empty() {
+        Exit::Done
+    } else {
+        Exit::Warnings
+    };
     out.document(&StatusDocument {
         registered: true,
         server: Some(registration.server_name),
@@ -86,13 +95,29 @@ fn show(context: &Context, state: &StateFolder, registration: Registration) -> O
         last_point: last_point.as_ref().map(LastPoint::from),
         next_run: None,
     });
-    Ok(Exit::Done)
+    Ok(exit)
 }
 
-async fn newest_point(context: &Context) -> Result<Option<Point>, Failure> {
+/// The newest point, and a warning for each kind of damage to the vault that is known.
+async fn newest_point(context: &Context) -> Result<(Option<Point>, Vec<String>), Failure> {
     let session = Session::to_read(&context.environment, &Access::Own).await?;
     let view = session.view(&context.environment).await?;
-    Ok(session.latest(&view).cloned())
+    let mut damage: Vec<String> = view
+        .damage
+        .first()
+        .map(|first| format!("the vault is damaged: {}", first.line()))
+        .into_iter()
+        .collect();
+    let distrusted = session.domain.index().distrusted().map_err(VaultError::from)?;
+    let open: Vec<_> = distrusted.iter().filter(|(_, reason)| reason != NOT_NEEDED).collect();
+    if let [(first, reason), ..] = open.as_slice() {
+        damage.push(format!(
+            "{} packs of the vault are damaged or missing, the first is {first} ({reason}): a backup stores again what \
+             the files still have, and `lockstone check` names what is lost",
+            open.len()
+        ));
+    }
+    Ok((session.latest(&view).cloned(), damage))
 }
 
 /// A warning if the last backup that ended did not succeed.

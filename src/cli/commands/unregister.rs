@@ -3,6 +3,7 @@
 use clap::Args;
 use lockstone_vault::crypto::slot_store::delete_slot;
 
+use super::cache::folder;
 use crate::agent::access::open::registered_vault;
 use crate::agent::access::right::registered;
 use crate::agent::environment::Environment;
@@ -39,13 +40,21 @@ pub(crate) fn run(context: &Context, args: &UnregisterArgs) -> Outcome {
     }
     let cache = registration.cache_folder(&state);
     Registration::remove(&state)?;
-    if let Err(error) = std::fs::remove_dir_all(&cache)
-        && error.kind() != std::io::ErrorKind::NotFound
-    {
-        context
-            .out
-            .warn(format!("the cache folder {} was not removed: {error}", cache.display()));
-        exit = Exit::Warnings;
+    match folder::empty(&cache) {
+        Ok(true) => {
+            let _ = std::fs::remove_dir(&cache);
+        }
+        Ok(false) => {
+            let note = "holds files that are not lockstone's; they stay";
+            context.out.note(format!("the folder {} {note}", cache.display()));
+        }
+        Err(error) => {
+            context.out.warn(format!(
+                "the cache folder {} was not removed: {error:#}",
+                cache.display()
+            ));
+            exit = Exit::Warnings;
+        }
     }
     context.out.line(format!(
         "{} is no longer registered with {}",

@@ -28,6 +28,7 @@ use crate::access::registration::Servers;
 use crate::crypto::slot_store::list_slots;
 use crate::domain::Domain;
 use crate::error::VaultError;
+use crate::index::NOT_NEEDED;
 use crate::log::LogView;
 use crate::pack::segment::decode_segment;
 use crate::store::names;
@@ -165,7 +166,26 @@ impl Check<'_> {
         self.progress("log", 1, 1);
         self.presence().await?;
         self.segments(&segments).await?;
-        trees::check_points(self, &view).await
+        trees::check_points(self, &view).await?;
+        self.healed()
+    }
+
+    /// Notes which damaged packs no point needs any more, because what was in them is in other packs, too.
+    fn healed(&self) -> Result<(), VaultError> {
+        if self.is_cancelled() {
+            return Ok(());
+        }
+        for number in self.lost.keys() {
+            let Some(pack) = self.domain.index().pack(*number)? else {
+                continue;
+            };
+            let name = names::pack(self.domain.id(), &pack.id);
+            let mut known = self.report.damaged.iter().filter(|damage| damage.object == name);
+            if known.any(|damage| damage.points.is_empty()) {
+                self.distrust(&pack.id, NOT_NEEDED)?;
+            }
+        }
+        Ok(())
     }
 
     fn progress(&self, what: &'static str, done: u64, total: u64) {
@@ -267,7 +287,12 @@ impl Check<'_> {
                 };
                 match len {
                     Some(len) if len == pack.len => {}
+                    // The log says that it is deleted. It is damage only if a point needs it after all.
+                    None if self.domain.index().is_condemned(&id) => {
+                        self.lost.insert(number, Lost::All);
+                    }
                     None => {
+                        self.distrust(&id, "it is missing")?;
                         self.mark_seen(number);
                         self.lost.insert(number, Lost::All);
                         self.damage(Damage::new(DamageKind::Pack, name, "it is missing"));
@@ -375,7 +400,11 @@ impl Check<'_> {
     }
 
     /// Whether the pack has to be read: only once, and only if it is in the sample or has a wrong length.
+    /// Condemned packs are not read: nothing relies on them.
     fn is_wanted(&self, id: &PackId, number: u32) -> bool {
+        if self.domain.index().is_condemned(id) {
+            return false;
+        }
         let seen = self
             .seen
             .get(number as usize / 64)
@@ -421,6 +450,7 @@ impl Check<'_> {
             return Err(error);
         }
         if let Some(reason) = outcome.damage {
+            self.distrust(&outcome.id, &reason)?;
             let name = names::pack(self.domain.id(), &outcome.id);
             let known = self.damage(Damage::new(DamageKind::Pack, name, &reason));
             if known.reason != reason {
@@ -429,8 +459,14 @@ impl Check<'_> {
             self.lost.insert(outcome.number, outcome.lost);
         } else {
             self.lost.remove(&outcome.number);
+            self.domain.index().trust(&[outcome.id])?;
         }
         Ok(())
+    }
+
+    /// From now on no backup of this machine relies on that pack: it stores again what is in it.
+    fn distrust(&self, pack: &PackId, reason: &str) -> Result<(), VaultError> {
+        Ok(self.domain.index().distrust(&[(*pack, reason.to_owned())])?)
     }
 }
 

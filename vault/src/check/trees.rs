@@ -12,6 +12,7 @@ use lockstone_proto::vault::{Content, Entry, Page};
 use super::{Check, Damage, DamageKind, PATHS_MAX, SCRATCH};
 use crate::domain::Domain;
 use crate::error::VaultError;
+use crate::index::ChunkPlace;
 use crate::log::LogView;
 use crate::points::{PageSource, TreeWalk, Walked, folder_page};
 use crate::store::names;
@@ -58,18 +59,25 @@ struct WholePages<'a> {
 
 impl WholePages<'_> {
     fn check(&self, id: &ChunkId) -> Result<(), VaultError> {
-        let place = self
-            .domain
-            .index()
-            .lookup(std::slice::from_ref(id))?
-            .into_iter()
-            .next()
-            .flatten();
-        let place = place.ok_or(VaultError::UnknownChunk(*id))?;
-        if !self.lost.get(&place.pack).is_some_and(|lost| lost.has(place.frame)) {
-            return Ok(());
+        let place = self.domain.index().best_places(std::slice::from_ref(id))?;
+        match self.lost_at(id, place.into_iter().next().flatten())? {
+            None => Ok(()),
+            Some(error) => Err(error),
         }
-        Err(lost_in(self.domain, place.pack)?.unwrap_or(VaultError::UnknownChunk(*id)))
+    }
+
+    /// Why a chunk whose best place is `place` is lost. `None` if that place is whole, or another one.
+    fn lost_at(&self, id: &ChunkId, place: Option<ChunkPlace>) -> Result<Option<VaultError>, VaultError> {
+        let Some(place) = place else {
+            return Ok(Some(VaultError::UnknownChunk(*id)));
+        };
+        let is_lost = |place: &ChunkPlace| self.lost.get(&place.pack).is_some_and(|lost| lost.has(place.frame));
+        if !is_lost(&place) || !self.domain.index().places(id)?.iter().all(is_lost) {
+            return Ok(None);
+        }
+        Ok(Some(
+            lost_in(self.domain, place.pack)?.unwrap_or(VaultError::UnknownChunk(*id)),
+        ))
     }
 }
 
@@ -236,16 +244,12 @@ impl Walk {
             .flat_map(|(_, ids)| ids.chunks(ChunkId::LEN).filter_map(|id| ChunkId::try_from(id).ok()))
             .collect();
         check.report.chunks += ids.len() as u64;
-        let mut places = pages.domain.index().lookup(&ids)?.into_iter().zip(&ids);
+        let mut places = pages.domain.index().best_places(&ids)?.into_iter().zip(&ids);
         for (path, own) in &files {
             let mut worst = None;
             for (place, id) in places.by_ref().take(own.len() / ChunkId::LEN) {
-                let error = match place {
-                    None => VaultError::UnknownChunk(*id),
-                    Some(place) if pages.lost.get(&place.pack).is_some_and(|lost| lost.has(place.frame)) => {
-                        lost_in(pages.domain, place.pack)?.unwrap_or(VaultError::UnknownChunk(*id))
-                    }
-                    Some(_) => continue,
+                let Some(error) = pages.lost_at(id, place)? else {
+                    continue;
                 };
                 let damage = error.into_damage(DamageKind::Chunk, "a chunk")?;
                 if worst.as_ref() != Some(&damage.object) {

@@ -18,8 +18,13 @@ pub async fn put_slot(store: &Store, slot: &KeySlot) -> Result<SlotId, VaultErro
     let id = SlotId::try_from(slot.slot_id.as_ref()).map_err(|_| SlotError::Damaged("its id is malformed"))?;
     let domain =
         DomainId::try_from(slot.domain_id.as_ref()).map_err(|_| SlotError::Damaged("its domain is not an id"))?;
-    store.create(&names::slot(domain, id), encode_slot(slot)).await?;
-    Ok(id)
+    let name = names::slot(domain, id);
+    if store.create_own(&name, encode_slot(slot)).await? {
+        Ok(id)
+    } else {
+        let reason = "it was stored cut when the connection broke; run the command again";
+        Err(VaultError::damaged(DamageKind::Slot, name, reason))
+    }
 }
 
 /// Deletes a slot, for example after the passphrase was changed.

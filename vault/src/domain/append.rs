@@ -4,8 +4,12 @@
 
 use bytes::Bytes;
 use jiff::Timestamp;
+#[cfg(any(test, feature = "testing"))]
+use lockstone_proto::ids::PackId;
 use lockstone_proto::ids::{PointId, SegmentId};
 use lockstone_proto::limits::LOG_ENTRY_MAX;
+#[cfg(any(test, feature = "testing"))]
+use lockstone_proto::vault::CondemnBody;
 use lockstone_proto::vault::{CommitBody, PackEntry, PointSummary};
 
 use super::refresh::State;
@@ -77,6 +81,17 @@ impl Domain {
         .await
     }
 
+    /// Condemns packs, as a later version of this program will when it collects a vault.
+    #[cfg(any(test, feature = "testing"))]
+    pub async fn append_condemn(&self, packs: &[PackId], now: Timestamp) -> Result<LogHead, VaultError> {
+        let body = CondemnBody {
+            pack_ids: packs.iter().map(|id| Bytes::copy_from_slice(id.as_bytes())).collect(),
+            ..CondemnBody::default()
+        };
+        self.append(now, &[], &[], |_| Ok(Step::Write(Body::Condemn(body.clone()))))
+            .await
+    }
+
     /// Appends the entry that `decide` returns. `decide` is asked again whenever another entry came first.
     pub(super) async fn append(
         &self,
@@ -102,11 +117,7 @@ impl Domain {
                 }
             };
             if let Some(object) = self.create(signer, &state, &body, now).await? {
-                let n = state.head.n + 1;
-                self.take_own(&mut state, n, &object)?;
-                // The packs are at hand, so their segments are noted as loaded and never fetched.
-                self.index.add_packs(packs, segments)?;
-                state.loaded(segments);
+                self.take_own(&mut state, &object, packs, segments)?;
                 self.publish(&mut state)?;
                 return Ok(state.head);
             }
@@ -146,13 +157,33 @@ impl Domain {
         }
     }
 
-    fn take_own(&self, state: &mut State, n: u64, object: &Bytes) -> Result<(), VaultError> {
+    /// Takes the entry that was just created into the state and the cache. The entry exists, so a cache that cannot be
+    /// written is no failure: what it lacks is read from the vault the next time.
+    fn take_own(
+        &self,
+        state: &mut State,
+        object: &Bytes,
+        packs: &[PackEntry],
+        segments: &[SegmentId],
+    ) -> Result<(), VaultError> {
+        let n = state.head.n + 1;
         let entry = PlainEntry::read(self.id, n, object, Some(&state.servers))
             .and_then(|plain| chain(&state.head, &plain).map(|()| plain))
             .and_then(|plain| plain.open(&self.keys))
             .map_err(|why| VaultError::damaged(DamageKind::Log, names::log_entry(self.id, n), why))?;
         state.take(&entry);
-        Ok(self.index.log_put(n, object)?)
+        let kept = self.condemn(&entry).and_then(|()| {
+            self.index.log_put(n, object)?;
+            // The packs are at hand, so their segments are noted as loaded and never fetched.
+            Ok(self.index.add_packs(packs, segments)?)
+        });
+        match kept {
+            Ok(()) => state.loaded(segments),
+            Err(error) => {
+                tracing::warn!(n, %error, "the entry is written, but the cache could not be brought up to it")
+            }
+        }
+        Ok(())
     }
 }
 

@@ -1,6 +1,9 @@
 //! Reading single chunks. Listings, comparisons and checks read tree pages here. Restore reads data in its own way, by
 //! fetching whole ranges; this code is for single chunks.
 
+use std::collections::HashSet;
+use std::sync::Arc;
+
 use bytes::Bytes;
 use lockstone_proto::ids::{ChunkId, PackId};
 use lockstone_proto::vault::ChunkKind;
@@ -24,9 +27,12 @@ impl Domain {
                 return Ok(raw);
             }
         }
-        let (place, pack) = self.place_of(ChunkKind::Tree, id)?;
-        let raw = self.open_frame(&pack, place.frame).await?;
-        let chunk = self.verified(ChunkKind::Tree, id, place, &pack.id, &raw)?;
+        let read = self.read_place(ChunkKind::Tree, id).await;
+        let (chunk, place, raw) = match read {
+            Ok(read) => read,
+            Err(error) if error.is_damage() => return self.recover_one(ChunkKind::Tree, id, error).await,
+            Err(error) => return Err(error),
+        };
         let mut pages = Vec::new();
         let mut offset = 0;
         for (member, len) in self.index.frame_members(place.pack, place.frame)? {
@@ -46,27 +52,110 @@ impl Domain {
 
     /// Any verified chunk, from the store. Each call reads and opens one whole frame.
     pub async fn read_chunk(&self, kind: ChunkKind, id: &ChunkId) -> Result<Bytes, VaultError> {
-        let (place, pack) = self.place_of(kind, id)?;
-        let raw = self.open_frame(&pack, place.frame).await?;
-        self.verified(kind, id, place, &pack.id, &raw)
+        match self.read_place(kind, id).await {
+            Ok((chunk, ..)) => Ok(chunk),
+            Err(error) if error.is_damage() => self.recover_one(kind, id, error).await,
+            Err(error) => Err(error),
+        }
     }
 
-    fn place_of(&self, kind: ChunkKind, id: &ChunkId) -> Result<(ChunkPlace, std::sync::Arc<PackInfo>), VaultError> {
+    /// Chunks whose frame could not be read or did not verify. Everything that the index knows is tried in turn: first
+    /// the same place once more, because one bad answer of a store is not damage, then the other places. `None` for
+    /// those that no place has whole. Packs that are found damaged are distrusted from now on.
+    pub async fn recover(&self, kind: ChunkKind, ids: &[ChunkId]) -> Result<Vec<Option<Bytes>>, VaultError> {
+        let places = ids
+            .iter()
+            .map(|id| self.index.places(id))
+            .collect::<Result<Vec<_>, _>>()?;
+        let mut found: Vec<Option<Bytes>> = vec![None; ids.len()];
+        let mut tried: HashSet<(u32, u32)> = HashSet::new();
+        loop {
+            let missing = places.iter().zip(&found).filter(|(_, found)| found.is_none());
+            let mut untried = missing
+                .flat_map(|(places, _)| places)
+                .map(|place| (place.pack, place.frame));
+            let Some((number, frame)) = untried.find(|place| !tried.contains(place)) else {
+                return Ok(found);
+            };
+            tried.insert((number, frame));
+            let pack = self.pack(number)?;
+            if pack.kind != kind || frame as usize >= pack.frames.len() {
+                continue;
+            }
+            for last in [false, true] {
+                let raw = match self.open_frame(&pack, frame).await {
+                    Ok(raw) => raw,
+                    Err(error) if error.is_damage() => {
+                        if last {
+                            self.distrust(&pack.id, &error);
+                        }
+                        continue;
+                    }
+                    Err(error) => return Err(error),
+                };
+                let mut whole = true;
+                for (at, id) in ids
+                    .iter()
+                    .enumerate()
+                    .filter(|(at, _)| found[*at].is_none())
+                    .collect::<Vec<_>>()
+                {
+                    let place = places[at]
+                        .iter()
+                        .find(|place| (place.pack, place.frame) == (number, frame));
+                    let Some(place) = place else { continue };
+                    match self.verified(kind, id, *place, &pack.id, &raw) {
+                        Ok(chunk) => found[at] = Some(chunk),
+                        Err(error) if last => {
+                            whole = false;
+                            self.distrust(&pack.id, &error);
+                        }
+                        Err(_) => whole = false,
+                    }
+                }
+                if whole {
+                    break;
+                }
+            }
+        }
+    }
+
+    async fn recover_one(&self, kind: ChunkKind, id: &ChunkId, error: VaultError) -> Result<Bytes, VaultError> {
+        let found = self.recover(kind, std::slice::from_ref(id)).await?;
+        found.into_iter().next().flatten().ok_or(error)
+    }
+
+    /// Backups do not rely on that pack any more. It only costs the healing if this cannot be noted.
+    fn distrust(&self, pack: &PackId, error: &VaultError) {
+        tracing::warn!(%pack, %error, "a pack is damaged");
+        if let Err(error) = self.index.distrust(&[(*pack, error.to_string())]) {
+            tracing::warn!(%pack, %error, "it cannot be noted that a pack is damaged");
+        }
+    }
+
+    /// A chunk from its best place: the chunk, the place, and the opened frame.
+    async fn read_place(&self, kind: ChunkKind, id: &ChunkId) -> Result<(Bytes, ChunkPlace, Bytes), VaultError> {
         let place = self
             .index
-            .lookup(std::slice::from_ref(id))?
+            .best_places(std::slice::from_ref(id))?
             .into_iter()
             .next()
             .flatten();
         let place = place.ok_or(VaultError::UnknownChunk(*id))?;
-        let pack = self.index.pack(place.pack)?.ok_or_else(|| IndexError::Corrupt {
-            folder: self.index.folder().to_string_lossy().into_owned(),
-            reason: "a chunk is in a pack that is not known".to_owned(),
-        })?;
+        let pack = self.pack(place.pack)?;
         if pack.kind != kind || place.frame as usize >= pack.frames.len() {
             return Err(VaultError::UnknownChunk(*id));
         }
-        Ok((place, pack))
+        let raw = self.open_frame(&pack, place.frame).await?;
+        Ok((self.verified(kind, id, place, &pack.id, &raw)?, place, raw))
+    }
+
+    fn pack(&self, number: u32) -> Result<Arc<PackInfo>, VaultError> {
+        let pack = self.index.pack(number)?.ok_or_else(|| IndexError::Corrupt {
+            folder: self.index.folder().to_string_lossy().into_owned(),
+            reason: "a chunk is in a pack that is not known".to_owned(),
+        })?;
+        Ok(pack)
     }
 
     async fn open_frame(&self, pack: &PackInfo, ordinal: u32) -> Result<Bytes, VaultError> {
@@ -113,3 +202,6 @@ impl Domain {
             })
     }
 }
+
+#[cfg(test)]
+mod tests;

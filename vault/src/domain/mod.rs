@@ -120,6 +120,7 @@ impl Domain {
             points: Vec::new(),
             damage: Vec::new(),
             log_damaged: false,
+            last_collected: 0,
         };
         let domain = Self {
             vault: vault.clone(),

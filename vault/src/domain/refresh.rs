@@ -134,6 +134,7 @@ impl Domain {
             points: state.summed.points().to_vec(),
             damage,
             log_damaged: state.is_damaged(),
+            last_collected: state.summed.last_collected(),
         };
         Ok(self.set_view(view))
     }
@@ -241,6 +242,9 @@ impl Domain {
         match plain.open(&self.keys) {
             Ok(entry) => {
                 state.take(&entry);
+                if state.keep {
+                    self.condemn(&entry)?;
+                }
                 if state.keep && !state.is_damaged() {
                     self.index.log_put(n, &object)?;
                 }
@@ -251,6 +255,16 @@ impl Domain {
             }
         }
         Ok(())
+    }
+
+    /// Notes the packs that an entry condemned. It comes before the entry is kept: an entry that is in the cache is not
+    /// read again.
+    pub(super) fn condemn(&self, entry: &Entry) -> Result<(), VaultError> {
+        let packs = entry.body.condemned();
+        if packs.is_empty() {
+            return Ok(());
+        }
+        Ok(self.index.condemn(&packs, entry.head.n)?)
     }
 
     /// Checks that the vault still has the entry that the pin names.

@@ -2,13 +2,12 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
 use lockstone_proto::ids::{ChunkId, PointId, SegmentId};
-use lockstone_proto::vault::{ChunkKind, CondemnBody};
+use lockstone_proto::vault::ChunkKind;
 use object_store::memory::InMemory;
 
 use super::*;
 use crate::damage::DamageKind;
 use crate::error::Kind;
-use crate::log::Body;
 use crate::store::names;
 use crate::testing::{FailingStore, Fault, Lab, block_on, now, read_all};
 
@@ -156,10 +155,7 @@ fn forgetting_can_be_undone_until_the_vault_is_collected() {
     assert_eq!(domain.view().latest(None).unwrap().id, id(3));
     assert!(matches!(forget(&[id(9)]), Err(VaultError::NoSuchPoint(_))));
 
-    block_on(domain.append(now(), &[], &[], |_| {
-        Ok(append::Step::Write(Body::Condemn(CondemnBody::default())))
-    }))
-    .unwrap();
+    block_on(domain.append_condemn(&[], now())).unwrap();
     assert!(matches!(undelete(&[id(2)]), Err(VaultError::TooLate(point)) if point == id(2)));
     // A backup that read the vault before that begins anew.
     let old = domain.view().points[0].clone();

@@ -27,7 +27,7 @@ pub(super) enum Verdict {
 /// Whether a Commit of `point` is valid that read its index and its parents at entry `read_at`.
 ///
 /// Every collection after `read_at` makes it invalid, whatever was collected. Looking into what was condemned would
-/// allow more Commits, but a new generation is always right.
+/// allow more Commits, but a new generation is always right: its index passes over the condemned packs.
 pub(super) fn validate_commit(point: Option<&PointId>, read_at: u64, log: &Summed) -> Verdict {
     if point.is_some_and(|id| log.point(id).is_some()) {
         return Verdict::Committed;

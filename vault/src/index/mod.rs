@@ -12,9 +12,11 @@
 //! files. There are two background threads. Every call blocks for as long as a disk read takes.
 //!
 //! # Layout
-//! Column families: `chunks` (chunk id → place), `packs` (`n` number → pack, `i` id → number, `f` number, frame → the
-//! chunks of a frame of a tree pack), `pages`, `log`, `journal` (the loaded journal, and the notes of a check), `meta`.
+//! Column families: `chunks` (chunk id → its places, the newest last), `packs` (`n` number → pack, `i` id → number, `f`
+//! number, frame → the chunks of a frame of a tree pack, `c` and `d` id → packs not to rely on, see `bad_packs`),
+//! `pages`, `log`, `journal` (the loaded journal, and the notes of a check), `meta`.
 
+mod bad_packs;
 mod error;
 mod journal;
 mod notes;
@@ -32,10 +34,12 @@ use lockstone_proto::ids::{ChunkId, PackId, SegmentId};
 use lockstone_proto::vault::{ChunkKind, PackEntry};
 use rocksdb::{ColumnFamily, DB, Direction, IteratorMode, ReadOptions, WriteBatch, WriteOptions};
 
+use self::bad_packs::BadPacks;
 use self::journal::JournalFile;
 use self::pack_cache::PackCache;
 use crate::tree::NewPage;
 
+pub use bad_packs::{NOT_NEEDED, Standing};
 pub use error::IndexError;
 pub use open::{Opened, destroy};
 pub use places::{ChunkPlace, FramePlace, PackInfo};
@@ -49,7 +53,7 @@ const META: &str = "meta";
 const FAMILIES: [&str; 6] = [CHUNKS, PACKS, PAGES, LOG, JOURNAL, META];
 
 /// The generation of the layout. Raise it when the layout changes: caches of other generations are dropped.
-const GENERATION: u32 = 1;
+const GENERATION: u32 = 2;
 const NEXT_PACK: &[u8] = b"next pack";
 const CHUNK_COUNT: &[u8] = b"chunks";
 const SEGMENT: u8 = b's';
@@ -68,6 +72,7 @@ pub struct Index {
     /// How many places of chunks were added. (RocksDB's own estimate would have to open every table first.)
     chunks: AtomicU64,
     packs: Mutex<PackCache>,
+    bad: BadPacks,
     /// How many chunks were looked up and found, and how many were not found.
     hits: AtomicU64,
     misses: AtomicU64,
@@ -90,8 +95,31 @@ impl Index {
         &self.folder
     }
 
-    /// Where these chunks are, in the order asked. `None` for chunks that no loaded segment lists. One batched read.
+    /// Where these chunks are, in the order asked: for each the newest place in a good pack. `None` for chunks that no
+    /// loaded segment lists, and for those in condemned or distrusted packs only. For writers. One batched read.
     pub fn lookup(&self, ids: &[ChunkId]) -> Result<Vec<Option<ChunkPlace>>> {
+        self.look_up(ids, Standing::Good)
+    }
+
+    /// The best place of each of these chunks, in the order asked, for readers: a condemned or distrusted pack, if
+    /// there is no better one. `places` gives the others.
+    pub fn best_places(&self, ids: &[ChunkId]) -> Result<Vec<Option<ChunkPlace>>> {
+        self.look_up(ids, Standing::Condemned)
+    }
+
+    /// Every place of a chunk, in the order in which a reader tries them: the best packs first, and among equals the
+    /// newest.
+    pub fn places(&self, id: &ChunkId) -> Result<Vec<ChunkPlace>> {
+        let Some(value) = self.get(CHUNKS, id.as_bytes())? else {
+            return Ok(Vec::new());
+        };
+        let mut places = records::read_places(&value).ok_or_else(|| self.corrupt("a chunk's places"))?;
+        places.reverse();
+        places.sort_by_key(|place| self.standing(place.pack));
+        Ok(places)
+    }
+
+    fn look_up(&self, ids: &[ChunkId], worst: Standing) -> Result<Vec<Option<ChunkPlace>>> {
         let mut order: Vec<u32> = (0..ids.len() as u32).collect();
         order.sort_unstable_by_key(|at| &ids[*at as usize]);
         let keys = order.iter().map(|at| ids[*at as usize].as_bytes().as_slice());
@@ -99,14 +127,24 @@ impl Index {
         let mut places = vec![None; ids.len()];
         for (at, value) in order.iter().zip(found) {
             if let Some(value) = value.map_err(|error| self.failed(error))? {
-                let place = records::read_place(&value).ok_or_else(|| self.corrupt("a chunk's place"))?;
-                places[*at as usize] = Some(place);
+                places[*at as usize] = self.best_of(&value, worst)?;
             }
         }
         let hits = places.iter().flatten().count() as u64;
         self.hits.fetch_add(hits, Ordering::Relaxed);
         self.misses.fetch_add(places.len() as u64 - hits, Ordering::Relaxed);
         Ok(places)
+    }
+
+    /// The best of a chunk's places, if its pack is not worse than `worst`.
+    fn best_of(&self, value: &[u8], worst: Standing) -> Result<Option<ChunkPlace>> {
+        let damaged = || self.corrupt("a chunk's places");
+        if self.bad.is_empty() {
+            return records::last_place(value).ok_or_else(damaged).map(Some);
+        }
+        let places = records::read_places(value).ok_or_else(damaged)?;
+        let best = places.into_iter().rev().min_by_key(|place| self.standing(place.pack));
+        Ok(best.filter(|place| self.standing(place.pack) <= worst))
     }
 
     /// How many chunks were looked up since it was opened: found, and not found.
@@ -191,7 +229,7 @@ impl Index {
             batch.put_cf(pack_family, records::key(b'n', number), value);
             batch.put_cf(pack_family, records::id_key(b'i', id.as_bytes()), number.to_le_bytes());
             for (chunk, place) in records::places(number, frames) {
-                batch.put_cf(chunk_family, chunk, records::place(place));
+                batch.merge_cf(chunk_family, chunk, records::place(place));
                 chunks += 1;
             }
             if pack.kind() == ChunkKind::Tree {
@@ -200,6 +238,7 @@ impl Index {
                     batch.put_cf(pack_family, key, records::members(frame));
                 }
             }
+            self.bad.added(id, number);
             number = number
                 .checked_add(1)
                 .ok_or_else(|| self.corrupt("more packs than can be numbered"))?;

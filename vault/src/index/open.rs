@@ -16,12 +16,14 @@ use std::sync::atomic::AtomicU64;
 
 use lockstone_proto::ids::{DomainId, VaultId};
 use rocksdb::{
-    BlockBasedIndexType, BlockBasedOptions, Cache, ColumnFamilyDescriptor, DB, DBCompressionType, LogLevel, Options,
+    BlockBasedIndexType, BlockBasedOptions, Cache, ColumnFamilyDescriptor, DB, DBCompressionType, LogLevel,
+    MergeOperands, Options,
 };
 
+use super::bad_packs::BadPacks;
 use super::journal::JournalFile;
 use super::pack_cache::PackCache;
-use super::{CHUNK_COUNT, CHUNKS, FAMILIES, GENERATION, Index, IndexError, META, NEXT_PACK, PAGES};
+use super::{CHUNK_COUNT, CHUNKS, FAMILIES, GENERATION, Index, IndexError, META, NEXT_PACK, PAGES, records};
 
 const OWNER: &[u8] = b"owner";
 const FILES: &str = "index.files";
@@ -124,6 +126,7 @@ impl Index {
         let next = next
             .and_then(|value| value.as_slice().try_into().ok())
             .map_or(0, u32::from_le_bytes);
+        let bad = BadPacks::read(&db).map_err(failed)?;
         let index = Self {
             db,
             _closing: Closing {
@@ -133,6 +136,7 @@ impl Index {
             journal: JournalFile::of(folder),
             next_pack: Mutex::new(next),
             packs: Mutex::new(PackCache::default()),
+            bad,
             chunks: AtomicU64::new(chunks),
             hits: AtomicU64::new(0),
             misses: AtomicU64::new(0),
@@ -255,6 +259,11 @@ fn open_db(folder: &str, path: &Path) -> Result<DB, IndexError> {
     DB::open_cf_descriptors(&options, path, families).map_err(|error| IndexError::sort(folder, error))
 }
 
+/// Adds places to those of a chunk.
+fn join_places(_chunk: &[u8], before: Option<&[u8]>, added: &MergeOperands) -> Option<Vec<u8>> {
+    Some(records::join_places(before, added.iter()))
+}
+
 fn family_options(name: &str, cache: &Cache) -> Options {
     let mut table = BlockBasedOptions::default();
     table.set_block_cache(cache);
@@ -271,6 +280,7 @@ fn family_options(name: &str, cache: &Cache) -> Options {
     options.set_block_based_table_factory(&table);
     options.set_write_buffer_size(if name == CHUNKS { 8 << 20 } else { 4 << 20 });
     if name == CHUNKS {
+        options.set_merge_operator_associative("places", join_places);
         // Most chunks of a first backup are unknown. With a filter the write buffers can tell that without a search.
         options.set_memtable_prefix_bloom_ratio(0.1);
         options.set_memtable_whole_key_filtering(true);

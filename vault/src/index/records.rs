@@ -10,6 +10,8 @@ use super::places::{ChunkPlace, FramePlace, PackInfo};
 use crate::pack::HEADER_LEN;
 
 pub(super) const PLACE_LEN: usize = 14;
+/// The most places that are kept of a chunk. Of more, the newest stay.
+pub(super) const PLACES_MAX: usize = 16;
 const FRAME_LEN: usize = 9;
 
 /// pack u32 ‖ frame u16 ‖ offset u32 ‖ length u32.
@@ -32,6 +34,38 @@ pub(super) fn read_place(value: &[u8]) -> Option<ChunkPlace> {
         offset: u32::from_le_bytes([g, h, i, j]),
         len: u32::from_le_bytes([k, l, m, n]),
     })
+}
+
+/// The places of a chunk, oldest first.
+pub(super) fn read_places(value: &[u8]) -> Option<Vec<ChunkPlace>> {
+    let places = value.chunks(PLACE_LEN).map(read_place).collect::<Option<Vec<_>>>()?;
+    (!places.is_empty()).then_some(places)
+}
+
+/// The newest place of a chunk.
+pub(super) fn last_place(value: &[u8]) -> Option<ChunkPlace> {
+    if !value.len().is_multiple_of(PLACE_LEN) {
+        return None;
+    }
+    read_place(value.last_chunk::<PLACE_LEN>()?)
+}
+
+/// Puts lists of places together, oldest first. Of equal places the last one stays, and of more than `PLACES_MAX` the
+/// newest. So the result is the same however the lists are grouped, which RocksDB needs.
+pub(super) fn join_places<'a>(before: Option<&'a [u8]>, added: impl IntoIterator<Item = &'a [u8]>) -> Vec<u8> {
+    let all: Vec<&[u8]> = before
+        .into_iter()
+        .chain(added)
+        .flat_map(|list| list.chunks(PLACE_LEN))
+        .collect();
+    let mut newest: Vec<&[u8]> = Vec::with_capacity(all.len().min(PLACES_MAX));
+    for place in all.into_iter().rev() {
+        if newest.len() < PLACES_MAX && !newest.contains(&place) {
+            newest.push(place);
+        }
+    }
+    newest.reverse();
+    newest.concat()
 }
 
 /// id ‖ kind u8 ‖ length u64 ‖ for each frame: sealed length u32, raw length u32, codec u8.
@@ -154,6 +188,8 @@ mod tests {
         };
         assert_eq!(read_place(&place(wanted)), Some(wanted));
         assert_eq!(read_place(&[0; 13]), None);
+        assert_eq!(last_place(&[0; 15]), None);
+        assert_eq!(read_places(&[]), None);
         let frame = |sealed_len, codec: Codec| Frame {
             sealed_len,
             raw_len: 9,
@@ -178,5 +214,51 @@ mod tests {
                 len: 5
             }
         );
+    }
+
+    #[test]
+    fn places_join_the_same_however_they_are_grouped() {
+        let one = |pack: u32| {
+            place(ChunkPlace {
+                pack,
+                frame: 1,
+                offset: 2,
+                len: 3,
+            })
+        };
+        let numbers = |value: &[u8]| {
+            read_places(value)
+                .unwrap()
+                .iter()
+                .map(|place| place.pack)
+                .collect::<Vec<_>>()
+        };
+        let added: Vec<_> = [1, 2, 1, 3, 3, 2]
+            .into_iter()
+            .chain(10..25)
+            .chain([12])
+            .map(one)
+            .collect();
+        let slices = || added.iter().map(<[u8; PLACE_LEN]>::as_slice);
+        let whole = join_places(None, slices());
+        let wanted: Vec<u32> = [2, 10, 11].into_iter().chain(13..25).chain([12]).collect();
+        assert_eq!(numbers(&whole), wanted);
+        assert_eq!(last_place(&whole), read_place(&one(12)));
+        for cut in 0..=added.len() {
+            let (left, right) = (
+                join_places(None, slices().take(cut)),
+                join_places(None, slices().skip(cut)),
+            );
+            assert_eq!(
+                join_places(Some(left.as_slice()), [right.as_slice()]),
+                whole,
+                "cut at {cut}"
+            );
+            assert_eq!(
+                join_places(Some(left.as_slice()), slices().skip(cut)),
+                whole,
+                "cut at {cut}"
+            );
+        }
     }
 }

@@ -123,6 +123,49 @@ fn chunks_are_found_where_their_packs_say() {
 }
 
 #[test]
+fn packs_not_to_rely_on_are_passed_over_and_stay_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let (index, _) = open(folder.path());
+    let (one, two, three) = (PackId([1; 32]), PackId([2; 32]), PackId([3; 32]));
+    // It is condemned before its segment is loaded, as in a fresh cache.
+    index.condemn(&[two], 7).unwrap();
+    let pack = |id: u8| pack(id, ChunkKind::Data, 0, 1);
+    index.add_packs(&[pack(1), pack(2)], &[]).unwrap();
+    let good = |index: &Index| index.lookup(&[chunk(0)]).unwrap()[0].map(|place| place.pack);
+    let all = |index: &Index| -> Vec<u32> {
+        index
+            .places(&chunk(0))
+            .unwrap()
+            .iter()
+            .map(|place| place.pack)
+            .collect()
+    };
+    assert_eq!((good(&index), all(&index)), (Some(0), vec![0, 1]));
+    index.add_packs(&[pack(3)], &[]).unwrap();
+    assert_eq!((good(&index), all(&index)), (Some(2), vec![2, 0, 1]));
+    index
+        .distrust(&[(three, "flipped".to_owned()), (one, "gone".to_owned())])
+        .unwrap();
+    let check = |index: &Index| {
+        assert_eq!((good(index), all(index)), (None, vec![2, 0, 1]));
+        assert_eq!(index.best_places(&[chunk(0)]).unwrap()[0].unwrap().pack, 2);
+        assert!(index.is_condemned(&two) && !index.is_condemned(&one));
+    };
+    check(&index);
+    drop(index);
+    let (index, _) = open(folder.path());
+    check(&index);
+    assert_eq!(
+        index.distrusted().unwrap(),
+        [(one, "gone".to_owned()), (three, "flipped".to_owned())]
+    );
+    index.trust(&[one, two]).unwrap();
+    assert_eq!((good(&index), all(&index)), (Some(0), vec![0, 2, 1]));
+    index.trust(&[three]).unwrap();
+    assert!(index.has_bad_packs() && index.distrusted().unwrap().is_empty());
+}
+
+#[test]
 fn a_chunk_is_where_it_was_stored_last() {
     let folder = tempfile::tempdir().unwrap();
     let (index, _) = open(folder.path());

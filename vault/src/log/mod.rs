@@ -39,7 +39,7 @@ mod pin;
 pub(crate) mod read;
 mod view;
 
-use lockstone_proto::ids::{PointId, SegmentId, ServerId};
+use lockstone_proto::ids::{PackId, PointId, SegmentId, ServerId};
 use lockstone_proto::vault::{CommitBody, CondemnBody, FoldBody, PointSummary, RepackBody};
 
 pub use entry::LogBroken;
@@ -103,6 +103,18 @@ impl Body {
         ids.iter()
             .filter_map(|id| SegmentId::try_from(id.as_ref()).ok())
             .collect()
+    }
+}
+
+impl Body {
+    /// The packs it rules out: nothing relies on them from now on.
+    pub(crate) fn condemned(&self) -> Vec<PackId> {
+        let ids = match self {
+            Self::Condemn(body) => &body.pack_ids,
+            Self::Repack(body) => &body.old_pack_ids,
+            _ => return Vec::new(),
+        };
+        ids.iter().filter_map(|id| PackId::try_from(id.as_ref()).ok()).collect()
     }
 }
 

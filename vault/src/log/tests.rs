@@ -85,6 +85,7 @@ fn commit(point: u8) -> Body {
         index_position: 0,
         parents: vec![vec![8; 16].into()],
         warnings: 3,
+        root_folder: None,
     };
     Body::Commit(Box::new(summary(point)), Box::new(body))
 }

@@ -64,6 +64,8 @@ pub struct LogView {
     /// Whether the log itself is damaged: entries are missing or not valid. Then the view has the points of the entries
     /// that could be read, and nothing may be appended.
     pub log_damaged: bool,
+    /// The last entry that condemned or replaced packs; 0 if there is none.
+    pub last_collected: u64,
 }
 
 impl LogView {
@@ -160,6 +162,11 @@ impl Summed {
     /// The first entry after `n` that condemned or replaced packs.
     pub(crate) fn collected_after(&self, n: u64) -> Option<u64> {
         self.collected.iter().copied().find(|at| *at > n)
+    }
+
+    /// The last entry that condemned or replaced packs; 0 if there is none.
+    pub(crate) fn last_collected(&self) -> u64 {
+        self.collected.last().copied().unwrap_or_default()
     }
 
     /// Whether the vault was collected since the point was forgotten, so that it may lack packs.

@@ -216,6 +216,7 @@ fn change(a: &Entry, b: &Entry) -> Option<Change> {
         inode: 0,
         device: 0,
         links: 0,
+        unsettled: false,
         ..entry.clone()
     };
     debug_assert!(a.kind() != EntryKind::Folder || a.content.is_none());

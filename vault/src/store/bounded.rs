@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE, RANGE};
+use http::header::{CONTENT_LENGTH, RANGE};
 use http::request::Parts;
 use http::{HeaderMap, Method, StatusCode};
 use http_body::{Body, Frame, SizeHint};
@@ -53,17 +53,6 @@ pub(super) fn announced(headers: &HeaderMap) -> Option<u64> {
     headers.get(CONTENT_LENGTH)?.to_str().ok()?.trim().parse().ok()
 }
 
-/// Whether an answer says that it is a page for people. No object of a vault has that type.
-pub(super) fn is_web_page(headers: &HeaderMap) -> bool {
-    let kind = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    kind.is_some_and(|kind| kind.trim_start().to_ascii_lowercase().starts_with("text/html"))
-}
-
-/// The fault of a web page where an object should be.
-pub(super) fn not_the_store(host: &str) -> WireFault {
-    WireFault::passing(format!("{host}: the answer is a web page and not from a store"))
-}
-
 /// A success must be a listing. Some stores report an error with the status of a success.
 pub(super) fn check_listing(status: StatusCode, headers: &HeaderMap, text: &[u8]) -> Result<(), WireFault> {
     let body = String::from_utf8_lossy(text);
@@ -78,23 +67,19 @@ pub(super) fn check_listing(status: StatusCode, headers: &HeaderMap, text: &[u8]
     Err(said.fault_of_success())
 }
 
-/// The text of an error. Nothing but its beginning is kept, however long it is.
-pub(super) async fn error_text<B>(mut body: B) -> Result<Bytes, WireFault>
+/// The text of an error. Nothing but its beginning is kept, however long it is. If it breaks off, the status has to do.
+pub(super) async fn error_text<B>(mut body: B) -> Bytes
 where
     B: Body<Data = Bytes, Error = WireFault> + Unpin,
 {
     let mut text = Vec::new();
-    while text.len() < ERROR_TEXT {
-        match body.frame().await {
-            Some(Ok(frame)) => {
-                let Ok(data) = frame.into_data() else { continue };
-                text.extend_from_slice(&data[..data.len().min(ERROR_TEXT - text.len())]);
-            }
-            Some(Err(error)) if text.is_empty() => return Err(error),
-            _ => break,
-        }
+    while text.len() < ERROR_TEXT
+        && let Some(Ok(frame)) = body.frame().await
+    {
+        let Ok(data) = frame.into_data() else { continue };
+        text.extend_from_slice(&data[..data.len().min(ERROR_TEXT - text.len())]);
     }
-    Ok(text.into())
+    text.into()
 }
 
 /// A body that fails when it is longer than it may be.
@@ -172,7 +157,7 @@ mod tests {
         let fault = body.collect().await.unwrap_err();
         assert_eq!(fault.kind, WireKind::Other);
         let endless = futures::stream::repeat_with(|| Ok::<_, WireFault>(Frame::data(Bytes::from_static(&[7; 1000]))));
-        let text = error_text(http_body_util::StreamBody::new(endless)).await.unwrap();
+        let text = error_text(http_body_util::StreamBody::new(endless)).await;
         assert_eq!(text.len(), ERROR_TEXT);
     }
 

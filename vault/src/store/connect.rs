@@ -203,7 +203,7 @@ impl Connector {
             let body = if head {
                 Bytes::new()
             } else {
-                bounded::error_text(body).await?
+                bounded::error_text(body).await
             };
             let sorted = sorted(Response::from_parts(parts, body));
             // A slow body makes a signature old, too. Then this machine's clock is not at fault.
@@ -215,16 +215,12 @@ impl Connector {
             };
         }
         let most = bounded::announced(&parts.headers).map_or(most, |len| most.min(len));
-        let web_page = bounded::is_web_page(&parts.headers);
         let paced = Paced::new(body, Direction::Down, Arc::clone(&self.pace), watch, received);
         let body = Bounded::new(paced, most, Arc::clone(&host));
         if listing {
             let text = body.collect().await?.to_bytes();
             bounded::check_listing(parts.status, &parts.headers, &text)?;
             return Ok(Response::from_parts(parts, HttpResponseBody::from(text)));
-        }
-        if web_page && !head {
-            return Err(bounded::not_the_store(&host));
         }
         Ok(Response::from_parts(parts, HttpResponseBody::new(body.map_err(wrap))))
     }

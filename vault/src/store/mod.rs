@@ -15,6 +15,7 @@ mod local;
 pub mod names;
 pub mod observe;
 mod open;
+mod own;
 pub mod pace;
 pub mod probe;
 mod retry;
@@ -276,7 +277,7 @@ impl Store {
             Err(error) => self.explain(path, error),
         };
         // Stores report a range beyond the end in many ways, so the length decides.
-        if let StoreError::Io { .. } = failed
+        if matches!(failed, StoreError::Io { .. } | StoreError::Unreadable { .. })
             && let Ok(Some(len)) = self.head(path).await
             && len < range.end
         {

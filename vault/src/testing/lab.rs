@@ -156,6 +156,7 @@ impl Lab {
             index_position: head.n,
             parents: Vec::new(),
             warnings: 0,
+            root_folder: None,
         };
         block_on(domain.commit(summary(point), body, &[], now())).unwrap()
     }

@@ -5,28 +5,31 @@
 //!
 //! A recovery point's tree begins at `/`. The folders above a source are in it for their attributes only (`implied`).
 
+mod emptiness;
+mod file_systems;
+mod parents;
 mod place;
 mod previous_point;
 mod read_ahead;
+mod stored;
 
 use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use lockstone_host::metadata::{CaptureFrom, capture};
+use lockstone_host::settle;
 use lockstone_host::snapshot::FrozenSource;
 use lockstone_host::walk::{Folder, SkipReason, Stat, WalkEvent, Walker};
-use lockstone_proto::ids::{ChunkId, PointId};
 use lockstone_proto::limits::{CHUNK_MIN, FRAME_TARGET};
 use lockstone_proto::vault::{Consistency, Entry, EntryKind};
-use lockstone_vault::log::LogView;
 
-use self::place::{OldSource, Place, Source, components, is_same, os_bytes, os_path};
+use self::file_systems::FileSystems;
+use self::place::{Level, Place, Source, SourceTally, components, is_same, looks_same, os_bytes, os_path};
 use self::previous_point::{OldFolder, resolve};
-use super::job::{BackupContext, Base};
+use super::job::BackupContext;
 use super::journal::Journal;
-use super::messages::{Catalogue, FileTask, ReadBatch, Walked};
-use crate::contents::Chunks;
+use super::messages::{Catalogue, FileClock, FileTask, ReadBatch, Walked};
 use crate::flow::{Body, Fault, Receiver, Sender, Stop, fault_point};
 use crate::progress::add;
 
@@ -50,6 +53,11 @@ struct Walk {
     next_slot: u64,
     /// What an interrupted run had read, if there was one.
     journal: Option<Journal>,
+    file_systems: FileSystems,
+    /// Files, symlinks, fifos and devices of all sources so far.
+    kept: u64,
+    /// Whether the chunks of unchanged files are looked up, because some may be gone from the vault.
+    doubtful: bool,
 }
 
 impl Body for Enumerator {
@@ -61,7 +69,8 @@ impl Body for Enumerator {
         job.progress.set_phase("reading the index");
         let refresh = job.domain.refresh();
         let view = job.engine.run_cancellable(&self.context.generation.cancel, refresh)??;
-        let sources = self.prepare(frozen, &view);
+        let mut file_systems = FileSystems::default();
+        let sources = self.prepare(frozen, &view, &mut file_systems)?;
         job.progress.set_phase("backing up");
         if view.log_damaged {
             return Err(
@@ -77,10 +86,17 @@ impl Body for Enumerator {
             batch_bytes: 0,
             next_slot: 0,
             journal,
+            file_systems,
+            kept: 0,
+            doubtful: self.is_doubtful(&view, &self.context.generation.base()?.parents),
         };
         walk.steps.push(Walked::Enter(Box::default()));
         self.implied(Path::new("/"), &sources, 0, &mut walk)?;
         walk.steps.push(Walked::Leave);
+        if walk.kept == 0 && job.warnings.count() == 0 && job.request.rules.counts().iter().any(|(_, count)| *count > 0)
+        {
+            job.warnings.add("", emptiness::ALL_LEFT_OUT);
+        }
         self.flush(&mut walk)?;
         job.progress.seen_all();
         self.hasher.finish();
@@ -101,50 +117,6 @@ impl Enumerator {
             hasher,
             cataloguer,
         }
-    }
-
-    /// Chooses the recovery point to compare each source with: the last one of this server that had the same source.
-    fn prepare(&self, frozen: Vec<FrozenSource>, view: &LogView) -> Vec<Source> {
-        let job = &self.context.job;
-        let server = job.domain.server();
-        let mut parents: Vec<PointId> = Vec::new();
-        let weakest = if frozen.iter().all(|source| source.consistency == Consistency::Snapshot) {
-            Consistency::Snapshot
-        } else {
-            Consistency::Live
-        };
-        let mut sources: Vec<Source> = frozen
-            .into_iter()
-            .map(|frozen| {
-                let path = os_bytes(&frozen.source);
-                let parent = view.points.iter().rev().find(|point| {
-                    point.forgotten.is_none()
-                        && Some(point.server) == server
-                        && point.body.sources.iter().any(|source| source.as_ref() == path)
-                });
-                let old = parent.filter(|_| !job.request.full).and_then(|point| {
-                    let entry = resolve(job, &point.body.root, &path)?;
-                    if !parents.contains(&point.id) {
-                        parents.push(point.id);
-                    }
-                    Some(OldSource {
-                        entry,
-                        started: (point.summary.started_s, point.summary.started_ns),
-                    })
-                });
-                Source { frozen, path, old }
-            })
-            .collect();
-        sources.sort_by(|a, b| components(&a.path).cmp(components(&b.path)));
-        *job.consistency.lock() = weakest;
-        let base = Base {
-            index_position: view.head.n,
-            parents,
-            sources: sources.iter().map(|source| source.path.clone()).collect(),
-            consistency: weakest,
-        };
-        self.context.generation.set_base(base);
-        sources
     }
 
     /// Walks the sources below `folder`, `depth` components deep, and the folders that lead to them.
@@ -170,7 +142,9 @@ impl Enumerator {
                 continue;
             }
             let path = folder.join(os_path(name));
-            let mut entry = self.above(&path)?;
+            let old = now.iter().find_map(|source| source.old.as_ref());
+            let old = old.and_then(|old| resolve(&self.context.job, &old.point, &os_bytes(&path)));
+            let mut entry = self.above(&path, old.as_ref(), &mut walk.file_systems)?;
             entry.name = Bytes::copy_from_slice(name);
             entry.implied = true;
             walk.steps.push(Walked::Enter(Box::new(entry)));
@@ -180,16 +154,25 @@ impl Enumerator {
         Ok(())
     }
 
-    /// The attributes of a folder above a source.
-    fn above(&self, path: &Path) -> Result<Entry, Stop> {
+    /// The attributes of a folder above a source. `old` is the folder in the last recovery point.
+    fn above(&self, path: &Path, old: Option<&Entry>, file_systems: &mut FileSystems) -> Result<Entry, Stop> {
         let gone = |error: std::io::Error| {
             Fault::permanent(format!("{}: {error}", path.display()))
                 .hint("make the folders above the source readable for this program")
         };
-        let (folder, stat) = Folder::open(path).map_err(gone)?;
+        let now = settle::now();
+        let (folder, mut stat) = Folder::open(path).map_err(gone)?;
+        file_systems.meet(&mut stat, &folder, old);
+        let clock = FileClock {
+            at_least: file_systems.clock(now),
+            now,
+            seen_before: None,
+        };
         let mut problems = Vec::new();
         let names = &self.context.job.owner_names;
-        let entry = capture(CaptureFrom::Handle(folder.handle(), b""), &stat, names, &mut problems).map_err(gone)?;
+        let mut entry =
+            capture(CaptureFrom::Handle(folder.handle(), b""), &stat, names, &mut problems).map_err(gone)?;
+        clock.mark(&mut entry);
         self.context.job.warnings.all(|| os_bytes(path), problems);
         Ok(entry)
     }
@@ -201,53 +184,94 @@ impl Enumerator {
             Fault::permanent(format!("{}: {error}", source.frozen.source.display()))
                 .hint("the source must exist and be readable when the backup begins")
         })?;
+        let above = source.frozen.source.parent().unwrap_or(Path::new("/"));
         let mut place = Place {
             source,
             named,
+            device_above: Folder::open(above).map_or(0, |(_, stat)| stat.device),
             folders: Vec::new(),
+            seen: (0, 0),
+            tally: SourceTally::default(),
         };
-        read_ahead::each(walker, |event| {
+        read_ahead::each(walker, &self.context.generation.cancel, |event, seen| {
             fault_point("enumerator")?;
+            place.seen = seen;
             self.step(event, &mut place, walk)?;
             if walk.steps.len() >= STEPS {
                 self.flush(walk)?;
             }
             Ok(())
-        })
+        })?;
+        self.judge(&place);
+        walk.kept += place.tally.kept;
+        Ok(())
+    }
+
+    /// What is known about the clock of the file system met last, from before the entry met there was seen.
+    fn clock(&self, file_systems: &FileSystems, place: &Place<'_>) -> FileClock {
+        let source = &place.source.frozen;
+        let is_frozen = source.consistency == Consistency::Snapshot || !source.devices.is_empty();
+        // A snapshot shows what was there when it was taken.
+        let now = if is_frozen {
+            place.seen.min(self.context.job.started_at())
+        } else {
+            place.seen
+        };
+        FileClock {
+            at_least: file_systems.clock(now),
+            now,
+            seen_before: None,
+        }
     }
 
     fn step(&self, event: WalkEvent, place: &mut Place<'_>, walk: &mut Walk) -> Result<(), Stop> {
         let job = &self.context.job;
         match event {
-            WalkEvent::Enter { name, stat, folder } => {
+            WalkEvent::Enter { name, mut stat, folder } => {
                 let old = place.old(&name).filter(|old| old.kind() == EntryKind::Folder);
-                let beneath = old.as_ref().map(|old| OldFolder::open(job, old.page.clone()));
+                let device = stat.device;
+                if old.as_ref().is_some_and(|old| place.lost_its_mount(old, &stat)) {
+                    job.warnings.add(folder.path().to_vec(), emptiness::NOT_MOUNTED);
+                }
+                walk.file_systems.meet(&mut stat, &folder, old.as_ref());
+                let beneath = Level {
+                    old: old.as_ref().map(|old| OldFolder::open(job, old.page.clone())),
+                    old_device: old.as_ref().map_or(0, |old| old.device),
+                    device,
+                };
                 add(&job.progress.counters.folders, 1);
                 if place.is_in_tree() {
-                    let started = place.started();
-                    let same = old.filter(|old| started.is_some_and(|started| is_same(old, &stat, started)));
-                    let entry = match same {
-                        Some(mut entry) => {
+                    let entry = match old {
+                        Some(mut entry) if is_same(&entry, &stat) => {
                             entry.page = Bytes::new();
                             entry.implied = false;
                             self.refresh_names(&mut entry);
                             entry
                         }
-                        None => self.folder(&folder, &name, &stat)?,
+                        old => {
+                            let mut clock = self.clock(&walk.file_systems, place);
+                            clock.compare(old.as_ref().filter(|old| looks_same(old, &stat)), place.compared_with());
+                            let mut entry = self.folder(&folder, &name, &stat)?;
+                            clock.mark(&mut entry);
+                            entry
+                        }
                     };
                     walk.steps.push(Walked::Enter(Box::new(entry)));
                 }
                 place.folders.push(beneath);
             }
-            WalkEvent::Entry { folder, name, stat } => {
+            WalkEvent::Entry { folder, name, mut stat } => {
                 let old = place.old(&name);
+                walk.file_systems.meet(&mut stat, &folder, old.as_ref());
+                place.tally.kept += 1;
                 let file = FileTask {
+                    clock: self.clock(&walk.file_systems, place),
                     folder,
                     name,
                     stat,
                     slot: walk.next_slot,
                 };
-                self.entry(file, old, place.started(), walk)?;
+                self.entry(file, old, place.compared_with(), walk)?;
             }
             WalkEvent::Leave => {
                 place.folders.pop();
@@ -255,20 +279,44 @@ impl Enumerator {
                     walk.steps.push(Walked::Leave);
                 }
             }
-            WalkEvent::Skipped { path, what } => self.skipped(path, what),
-            WalkEvent::Problem { path, error } => job.warnings.add(path, format!("could not be read: {error}")),
+            WalkEvent::Skipped { path, what } => {
+                place.tally.left_out += 1;
+                self.skipped(path, what, place);
+            }
+            WalkEvent::Problem { path, error } => {
+                place.tally.problems += 1;
+                job.warnings.add(path, format!("could not be read: {error}"));
+            }
         }
         Ok(())
     }
 
-    fn skipped(&self, path: Vec<u8>, what: SkipReason) {
+    fn skipped(&self, path: Vec<u8>, what: SkipReason, place: &mut Place<'_>) {
         let job = &self.context.job;
+        let is_source = path == place.source.path;
+        place.tally.is_left_out |= is_source;
         match what {
-            SkipReason::Socket => add(&job.progress.counters.sockets, 1),
-            SkipReason::Excluded
-            | SkipReason::OtherFileSystem
-            | SkipReason::CacheDir
-            | SkipReason::PseudoFileSystem => {}
+            SkipReason::Socket => {
+                add(&job.progress.counters.sockets, 1);
+                if is_source {
+                    job.warnings.add(path, "is a socket: there is nothing in it to back up");
+                }
+            }
+            SkipReason::PseudoFileSystem => {
+                add(&job.progress.counters.kernel_views, 1);
+                if is_source {
+                    job.warnings
+                        .add(path, "is a view into the kernel: nothing in it is backed up");
+                }
+            }
+            // The rules count what each pattern leaves out.
+            SkipReason::Excluded | SkipReason::Snapshots => {}
+            SkipReason::OtherFileSystem => add(&job.progress.counters.other_file_systems, 1),
+            SkipReason::CacheDir => add(&job.progress.counters.caches, 1),
+            SkipReason::Unfinished => {
+                let message = "left out: an unfinished file of a restore; the next restore into its folder removes it";
+                job.warnings.add(path, message);
+            }
             SkipReason::Forbidden => {
                 use std::os::unix::ffi::OsStrExt;
                 // Every backup of `/` meets the agent's own state folder. This needs no warning.
@@ -293,8 +341,9 @@ impl Enumerator {
             &mut problems,
         );
         job.warnings.all(|| folder.path().to_vec(), problems);
-        let mut entry = captured
-            .map_err(|error| Fault::transient(format!("{}: {error}", String::from_utf8_lossy(folder.path()))))?;
+        let mut entry = captured.map_err(|error| {
+            Fault::transient(format!("{}: {error}", String::from_utf8_lossy(&folder.path().to_vec())))
+        })?;
         entry.name = Bytes::copy_from_slice(name);
         Ok(entry)
     }
@@ -302,9 +351,9 @@ impl Enumerator {
     /// Decides about an entry that is not a folder: it is taken over, captured here, or sent to the Hasher.
     fn entry(
         &self,
-        file: FileTask,
+        mut file: FileTask,
         old: Option<Entry>,
-        started: Option<(i64, u32)>,
+        compared_with: Option<i64>,
         walk: &mut Walk,
     ) -> Result<(), Stop> {
         let counters = &self.context.job.progress.counters;
@@ -313,12 +362,14 @@ impl Enumerator {
         let size = if is_file { file.stat.size } else { 0 };
         add(&counters.bytes_seen, size);
         let known = old.as_ref().is_some_and(|old| old.kind() != EntryKind::Folder);
-        if let (Some(old), Some(started)) = (old, started)
-            && is_same(&old, &file.stat, started)
-        {
-            add(&counters.files_unchanged, 1);
-            self.taken_over(old, size, walk);
-            return Ok(());
+        if let Some(old) = old.filter(|old| looks_same(old, &file.stat)) {
+            if old.unsettled {
+                file.clock.compare(Some(&old), compared_with);
+            } else if !walk.doubtful || self.is_stored(&old)? {
+                add(&counters.files_unchanged, 1);
+                self.taken_over(old, size, walk);
+                return Ok(());
+            }
         }
         let new_or_changed = if known {
             &counters.files_changed
@@ -354,7 +405,8 @@ impl Enumerator {
         );
         job.warnings.all(path, problems);
         match captured {
-            Ok(entry) => {
+            Ok(mut entry) => {
+                file.clock.mark(&mut entry);
                 add(&job.progress.counters.files_done, 1);
                 walk.steps.push(Walked::Entry(Box::new(entry)));
             }
@@ -395,30 +447,14 @@ impl Enumerator {
     fn journaled(&self, journal: &mut Journal, file: &FileTask) -> Result<Option<Entry>, Stop> {
         let job = &self.context.job;
         let index = job.domain.index();
-        // The run that wrote the record only did so after the file had settled. So its start does not matter here.
-        let always = (i64::MAX, 0);
-        let found = journal.find(index, file.folder.path(), &file.name)?;
-        let Some(entry) = found.filter(|entry| is_same(entry, &file.stat, always)) else {
+        let found = journal.find(index, &file.folder.path().to_vec(), &file.name)?;
+        let Some(entry) = found.filter(|entry| is_same(entry, &file.stat)) else {
             return Ok(None);
         };
-        let Some(content) = &entry.content else {
-            return Ok((entry.size == 0).then_some(entry));
-        };
-        let lists = content
-            .ids
-            .chunks_exact(ChunkId::LEN)
-            .filter_map(|id| ChunkId::try_from(id).ok());
-        let mut ids: Vec<ChunkId> = lists.collect();
-        if content.level > 0 {
-            // The lists must be durable, and so must everything that they list. If one can't be read, the file is read
-            // again.
-            for placed in Chunks::of(&entry, &job.domain, &job.engine) {
-                let Ok(placed) = placed else { return Ok(None) };
-                ids.push(placed.id);
-            }
+        if entry.content.is_none() && entry.size > 0 {
+            return Ok(None);
         }
-        let places = index.lookup(&ids)?;
-        Ok(places.iter().all(Option::is_some).then_some(entry))
+        Ok(self.is_stored(&entry)?.then_some(entry))
     }
 
     /// Looks the names of the owners up again: they can change without any change to the file.

@@ -6,10 +6,32 @@ use std::sync::Arc;
 use bytes::Bytes;
 use lockstone_proto::ids::ChunkId;
 use lockstone_proto::vault::{Entry, EntryKind, PageRef};
+use lockstone_vault::log::Point;
 use lockstone_vault::points::{Found, PageSource, lookup};
 
 use crate::backup::job::BackupJob;
 use crate::flow::Fault;
+
+/// The recovery point with which a source is compared.
+#[derive(Clone)]
+pub(super) struct OldPoint {
+    /// Top page of its root folder.
+    pub(super) root: Bytes,
+    /// The attributes of its root folder.
+    pub(super) root_folder: Option<Entry>,
+    /// When it was committed, seconds since the epoch.
+    pub(super) committed_s: i64,
+}
+
+impl OldPoint {
+    pub(super) fn of(point: &Point) -> Self {
+        Self {
+            root: point.body.root.clone(),
+            root_folder: point.body.root_folder.clone(),
+            committed_s: point.time_s,
+        }
+    }
+}
 
 /// A folder of an earlier recovery point, read in byte order of names.
 pub(super) struct OldFolder {
@@ -76,19 +98,36 @@ impl OldFolder {
     }
 }
 
-/// What the recovery point with this root has at an absolute path. `None` if it has nothing there, or if a page on the
-/// way can't be read.
-pub(super) fn resolve(job: &BackupJob, root: &Bytes, path: &[u8]) -> Option<Entry> {
-    let root_id = ChunkId::try_from(root.as_ref()).ok();
+/// What a recovery point has at an absolute path. `None` if it has nothing there, or if a page on the way can't be
+/// read.
+pub(super) fn resolve(job: &BackupJob, point: &OldPoint, path: &[u8]) -> Option<Entry> {
+    let root_id = ChunkId::try_from(point.root.as_ref()).ok();
     let found = job.engine.run_unless_cancelled(lookup(&*job.domain, root_id, path));
     match found.ok()?.ok()? {
         Found::Entry(entry) => Some(*entry),
-        // The root itself is a folder without attributes.
         Found::Root => Some(Entry {
             kind: EntryKind::Folder.into(),
-            page: root.clone(),
-            ..Entry::default()
+            page: point.root.clone(),
+            ..point.root_folder.clone().unwrap_or_default()
         }),
         Found::Missing => None,
     }
+}
+
+/// Whether there is anything but folders below a folder of an earlier recovery point. If a page can't be read, it is
+/// taken for empty.
+pub(super) fn has_files(job: &Arc<BackupJob>, folder: &Entry) -> bool {
+    let mut folders = vec![folder.page.clone()];
+    while let Some(page) = folders.pop() {
+        let mut old = OldFolder::open(job, page);
+        while let Some(entry) = old.advance() {
+            if entry.kind() != EntryKind::Folder {
+                return true;
+            }
+            if !entry.page.is_empty() {
+                folders.push(entry.page);
+            }
+        }
+    }
+    folder.kind() != EntryKind::Folder
 }

@@ -2,10 +2,13 @@
 //! while the last ones are compared with the last recovery point. How far the walk may be ahead is bounded in events,
 //! and in folders because each folder is an open handle.
 
-use crossbeam_channel::bounded;
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, Sender, bounded, select};
+use lockstone_host::settle::{self, Moment};
 use lockstone_host::walk::{WalkEvent, Walker};
 
-use crate::flow::{Fault, Stop};
+use crate::flow::{CancelToken, Doing, Fault, Stop, waiting};
 
 /// Events in one batch.
 const EVENTS: usize = 256;
@@ -14,39 +17,72 @@ const FOLDERS: usize = 16;
 /// Batches that may be ready, at most.
 const READY: usize = 4;
 
-/// Calls `take` with every event of the walk, in order. The first error ends this and the walk.
-pub(super) fn each(walker: Walker, mut take: impl FnMut(WalkEvent) -> Result<(), Stop>) -> Result<(), Stop> {
-    std::thread::scope(|scope| {
-        // The side that ends first drops its end, which ends the other side.
-        let (ready, events) = bounded::<Vec<WalkEvent>>(READY);
-        let walk = move || {
-            let mut batch = Vec::with_capacity(EVENTS);
-            let mut folders = 0;
-            for event in walker {
-                folders += usize::from(matches!(event, WalkEvent::Enter { .. }));
-                batch.push(event);
-                if batch.len() == EVENTS || folders == FOLDERS {
-                    folders = 0;
-                    if ready
-                        .send(std::mem::replace(&mut batch, Vec::with_capacity(EVENTS)))
-                        .is_err()
-                    {
-                        return;
-                    }
-                }
+/// How long a cancelled backup waits for the walk to end. A walk that hangs in a dead file system is left behind.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Events, and the time before the first of them was seen.
+type Batch = (Moment, Vec<WalkEvent>);
+
+/// Calls `take` with every event of the walk, in order, and a time before it was seen. The first error, or a cancel,
+/// ends this and the walk.
+pub(super) fn each(
+    walker: Walker,
+    cancel: &CancelToken,
+    mut take: impl FnMut(WalkEvent, Moment) -> Result<(), Stop>,
+) -> Result<(), Stop> {
+    // The side that ends first drops its end, which ends the other side.
+    let (ready, events) = bounded::<Batch>(READY);
+    let (ended, has_ended) = bounded::<()>(0);
+    let walk = move || {
+        let _ended = ended;
+        walk(walker, &ready);
+    };
+    std::thread::Builder::new()
+        .name("ls-walk".to_owned())
+        .spawn(walk)
+        .map_err(|error| Fault::transient(format!("no thread could be started for the walk: {error}")))?;
+    let outcome = take_all(&events, cancel, &mut take);
+    drop(events);
+    // Nothing is ever sent: this returns when the walk has ended. A snapshot can only be removed after that.
+    let _ = has_ended.recv_timeout(PATIENCE);
+    outcome
+}
+
+fn walk(walker: Walker, ready: &Sender<Batch>) {
+    let mut batch = (settle::now(), Vec::with_capacity(EVENTS));
+    let mut folders = 0;
+    for event in walker {
+        folders += usize::from(matches!(event, WalkEvent::Enter { .. }));
+        batch.1.push(event);
+        if batch.1.len() == EVENTS || folders == FOLDERS {
+            folders = 0;
+            let next = (batch.0, Vec::with_capacity(EVENTS));
+            if ready.send(std::mem::replace(&mut batch, next)).is_err() {
+                return;
             }
-            // If the receiver is gone, the result is not needed.
-            let _ = ready.send(batch);
-        };
-        std::thread::Builder::new()
-            .name("ls-walk".to_owned())
-            .spawn_scoped(scope, walk)
-            .map_err(|error| Fault::transient(format!("no thread could be started for the walk: {error}")))?;
-        for batch in events {
-            for event in batch {
-                take(event)?;
-            }
+            // Sending may have taken long.
+            batch.0 = settle::now();
         }
-        Ok(())
-    })
+    }
+    // If the receiver is gone, the result is not needed.
+    let _ = ready.send(batch);
+}
+
+fn take_all(
+    events: &Receiver<Batch>,
+    cancel: &CancelToken,
+    take: &mut impl FnMut(WalkEvent, Moment) -> Result<(), Stop>,
+) -> Result<(), Stop> {
+    loop {
+        let batch = waiting(Doing::Starved, || {
+            select! {
+                recv(events) -> batch => Ok(batch.ok()),
+                recv(cancel.signal()) -> _ => Err(Stop::Cancelled),
+            }
+        })?;
+        let Some((seen, batch)) = batch else { return Ok(()) };
+        for event in batch {
+            take(event, seen)?;
+        }
+    }
 }

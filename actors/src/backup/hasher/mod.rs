@@ -32,8 +32,13 @@ use crate::progress::add;
 const SHARE: usize = 512 * 1024;
 /// How many times a file that changes while it is read is read.
 const TRIES: u32 = 2;
+/// The longest path of a folder that is shown while it is read, in bytes.
+const SHOWN: usize = 4096;
 /// The warning about a file that changed during the last try.
 const CHANGED: &str = "changed while it was read; this point may have a mixture of old and new content";
+
+/// The warning about a file that ended before its size although it did not change.
+const SHORTER: &str = "is shorter than its file system says; what could be read of it is in this point";
 
 pub(super) struct Hasher {
     context: BackupContext,
@@ -88,7 +93,7 @@ impl Hasher {
     /// Reads files that are one chunk each, or empty.
     fn small(&self, tasks: Vec<FileTask>, chunker: &Chunker, done: &mut Vec<FileRead>) -> Result<(), Stop> {
         let Some(first) = tasks.first() else { return Ok(()) };
-        self.context.job.progress.set_current(first.folder.path(), &first.name);
+        self.shows(first);
         let room: u64 = tasks.iter().map(|task| task.stat.size + 1).sum();
         let permit = self
             .context
@@ -176,7 +181,7 @@ impl Hasher {
         })
     }
 
-    /// Appends a small file's bytes. `None`: it is no longer small, or it has holes.
+    /// Appends a small file's bytes. `None`: it is no longer small, it has holes, or it has more content than its size.
     fn read_small(&self, task: &FileTask, bytes: &mut Pooled) -> std::io::Result<Option<Box<Entry>>> {
         let start = bytes.len();
         if !task.stat.may_have_holes() {
@@ -200,12 +205,17 @@ impl Hasher {
             // One byte more than expected: if it is filled, the file has grown.
             let room = bytes.spare(expected + 1);
             let found = file.read_full_at(room, 0)?;
-            let grown = found > expected;
             bytes.filled(found);
-            let changed = file.changed_since_open()? || grown;
+            let changed = file.changed_since_open()?;
+            if found > expected && (!changed || attempt == TRIES) {
+                // Its size is not what the file system says, or it keeps growing.
+                return Ok(None);
+            }
             if !changed || attempt == TRIES {
                 if changed {
                     self.warn(task, CHANGED);
+                } else if found < expected {
+                    self.warn(task, SHORTER);
                 }
                 return self.capture(task, &file).map(Some);
             }
@@ -216,35 +226,39 @@ impl Hasher {
     /// Reads a file that does not fit into a shared buffer.
     fn large(&self, task: FileTask, chunker: &Chunker) -> Result<FileRead, Stop> {
         fault_point("hasher")?;
-        self.context.job.progress.set_current(task.folder.path(), &task.name);
-        if let Some((content, size)) = self.context.job.hard_links.get(&task.stat) {
-            match OpenedFile::open(&task.folder, &task.name).and_then(|file| self.capture(&task, &file)) {
-                Ok(mut entry) => {
-                    entry.content = content;
-                    entry.size = size;
-                    return Ok(self.finished(task, entry));
-                }
-                Err(error) => return Ok(self.unreadable(&task, &error)),
-            }
-        }
+        self.shows(&task);
+        let hard_links = &self.context.job.hard_links;
         for attempt in 1..=TRIES {
             let file = match OpenedFile::open(&task.folder, &task.name) {
                 Ok(file) => file,
                 Err(error) => return Ok(self.unreadable(&task, &error)),
             };
-            match self.read_large(file, chunker) {
+            let stat = *file.stat();
+            let read = match hard_links.get(&stat) {
+                Some((content, size)) => Ok(LargeRead {
+                    file,
+                    content,
+                    size,
+                    changed: false,
+                    short: false,
+                }),
+                None => self.read_large(file, chunker),
+            };
+            match read {
                 Err(error) => return Ok(self.unreadable(&task, &error.entry()?)),
                 Ok(read) if read.changed && attempt < TRIES => {}
                 Ok(read) => {
                     if read.changed {
                         self.warn(&task, CHANGED);
+                    } else if read.short {
+                        self.warn(&task, SHORTER);
                     }
                     return Ok(match self.capture(&task, &read.file) {
                         Ok(mut entry) => {
-                            self.context
-                                .job
-                                .hard_links
-                                .put(&task.stat, read.content.as_ref(), read.size);
+                            // Another name of the file gets this content only if the file is as before it was read.
+                            if !read.changed && !entry.unsettled {
+                                hard_links.put(&stat, read.content.as_ref(), read.size);
+                            }
                             entry.content = read.content;
                             entry.size = read.size;
                             self.finished(task, entry)
@@ -286,14 +300,23 @@ impl Hasher {
             }
             self.send_lists(&mut lists)?;
         }
+        if !truncated && file.read_at(&mut [0], size)? > 0 && !file.changed_since_open()? {
+            // The file system says less than there is. Such files are read to their end.
+            let mut into = Listed {
+                content: &mut content,
+                lists: &mut lists,
+            };
+            position = self.read_run(&mut file, size..u64::MAX, chunker, &mut into)?;
+        }
         let content = content.finish(&mut lists).map_err(Stop::from)?;
         self.send_lists(&mut lists)?;
-        let changed = file.changed_since_open()? || truncated;
+        let changed = file.changed_since_open()?;
         Ok(LargeRead {
             file,
             content,
-            size: position.min(size),
+            size: position,
             changed,
+            short: truncated,
         })
     }
 
@@ -369,12 +392,16 @@ impl Hasher {
         let mut problems = Vec::new();
         let stat = file.stat();
         let names = &self.context.job.owner_names;
-        let entry = capture(
+        let mut entry = capture(
             CaptureFrom::Handle(file.as_fd(), &task.name),
             stat,
             names,
             &mut problems,
         )?;
+        if stat.device_raw == task.stat.device_raw {
+            entry.device = task.stat.device;
+        }
+        task.clock.mark(&mut entry);
         let path = || task.folder.join(&task.name);
         self.context.job.warnings.all(path, problems);
         Ok(Box::new(entry))
@@ -382,11 +409,9 @@ impl Hasher {
 
     fn finished(&self, task: FileTask, entry: Box<Entry>) -> FileRead {
         add(&self.context.job.progress.counters.files_done, 1);
-        // A change within the clock's last tick would not be noticed, so the next run must read such a file again.
-        let settled = self.context.job.is_settled(entry.ctime_s, entry.ctime_ns);
         FileRead {
             slot: task.slot,
-            folder: settled.then(|| task.folder.shared_path()),
+            folder: (!entry.unsettled).then(|| Arc::clone(task.folder.path())),
             entry: Some(entry),
         }
     }
@@ -405,6 +430,17 @@ impl Hasher {
         }
     }
 
+    /// Shows the file as the one that is read now. The path of a folder that lies very deep is not written out.
+    fn shows(&self, task: &FileTask) {
+        let path = task.folder.path();
+        let folder = if path.len() > SHOWN {
+            b"\xe2\x80\xa6".to_vec()
+        } else {
+            path.to_vec()
+        };
+        self.context.job.progress.set_current(&folder, &task.name);
+    }
+
     fn warn(&self, task: &FileTask, message: &str) {
         self.context.job.warnings.add(task.folder.join(&task.name), message);
     }
@@ -415,7 +451,10 @@ struct LargeRead {
     file: OpenedFile,
     content: Option<Content>,
     size: u64,
+    /// It changed while it was read.
     changed: bool,
+    /// There was less to read than the file's size.
+    short: bool,
 }
 
 /// A file's content list as it grows, and the pages of it that are full.

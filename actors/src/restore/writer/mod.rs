@@ -1,13 +1,20 @@
 //! The Writer stage writes bytes into files. When a file has all of its bytes, it gets its length, its attributes and
 //! its name. A folder gets its attributes when everything in it has arrived.
 
+mod claims;
+mod compare;
+mod copies;
+pub(super) mod groups;
+mod kept;
+mod links;
 pub(super) mod open_files;
 mod placement;
+mod seen;
 
 use std::io;
 use std::sync::Arc;
 
-use lockstone_host::write::{ApplyOptions, Dir, PartFile};
+use lockstone_host::write::{ApplyOptions, PartFile};
 use lockstone_proto::vault::{ChunkKind, Entry, EntryKind};
 
 use self::open_files::{Action, FileOut, FolderOut};
@@ -36,9 +43,9 @@ impl Body for Writer {
                     }
                     drop((raw, permit));
                 }
-                WriteTask::Planned(files) => {
+                WriteTask::Ready(files) => {
                     for file in files {
-                        one_done(&self.context, &file)?;
+                        ready(&self.context, &file)?;
                     }
                 }
                 WriteTask::Left(folders) => {
@@ -87,24 +94,11 @@ fn part(context: &RestoreContext, file: &FileOut) -> Result<Arc<PartFile>, Entry
     };
     let part = dir.create_part(file.final_name(), &file.entry)?;
     if !file.kept.is_empty() {
-        keep(context, dir, file, &part)?;
+        kept::keep(context, dir, file, &part)?;
     }
     let part = Arc::new(part);
     *slot = Some(Arc::clone(&part));
     Ok(part)
-}
-
-/// Takes the chunks that are the same from the existing file: by reference if the file system can do that, else by a
-/// copy.
-fn keep(context: &RestoreContext, dir: &Dir, file: &FileOut, part: &PartFile) -> io::Result<()> {
-    let existing = dir.open_file(&file.entry.name)?;
-    for placed in Chunks::of(&file.entry, &context.job.domain, &context.job.engine) {
-        let placed = placed.map_err(|error| io::Error::other(error.to_string()))?;
-        if file.kept.contains(&placed.offset) {
-            part.copy_from(&existing, placed.offset, u64::from(placed.len))?;
-        }
-    }
-    Ok(())
 }
 
 /// These chunks can't be restored. Their files fail for this reason and no longer wait for them.
@@ -118,11 +112,13 @@ pub(super) fn fail_wanted(context: &RestoreContext, wanted: Vec<Wanted>, reason:
 
 /// One thing that the file waited for has come or will never come. The last one finishes the file.
 fn one_done(context: &RestoreContext, file: &Arc<FileOut>) -> Result<(), Stop> {
-    if !file.one_done() {
-        return Ok(());
-    }
-    if let Action::Link { first, .. } = &file.action {
-        let mut waiting = first.waiting_links.lock();
+    if file.one_done() { ready(context, file) } else { Ok(()) }
+}
+
+/// The file waits for no chunk any more. A link still waits for the file that it is to be a name of.
+fn ready(context: &RestoreContext, file: &Arc<FileOut>) -> Result<(), Stop> {
+    if let Action::Link { first: awaited, .. } | Action::Rejoin { made: awaited, .. } = &file.action {
+        let mut waiting = awaited.waiting_links.lock();
         if let Some(waiting) = waiting.as_mut() {
             waiting.push(Arc::clone(file));
             return Ok(());
@@ -137,6 +133,8 @@ fn finish_file(context: &RestoreContext, file: &Arc<FileOut>) -> Result<(), Stop
     let mut failure = file.failure();
     if failure.is_none() {
         match put(context, file, part) {
+            // These were counted when they were found, or written.
+            Ok(()) if matches!(file.action, Action::Keep(_) | Action::Rejoin { .. }) => {}
             Ok(()) => {
                 add(&counters.files_done, 1);
                 add(&counters.bytes_done, file.entry.size);
@@ -160,7 +158,7 @@ fn finish_file(context: &RestoreContext, file: &Arc<FileOut>) -> Result<(), Stop
 }
 
 /// Puts a file in its place.
-fn put(context: &RestoreContext, file: &FileOut, part_so_far: Option<Arc<PartFile>>) -> Result<(), EntryError> {
+fn put(context: &RestoreContext, file: &Arc<FileOut>, part_so_far: Option<Arc<PartFile>>) -> Result<(), EntryError> {
     let Some(dir) = &file.folder.dir else {
         return Err(Fault::integrity("a dry run wrote").into());
     };
@@ -168,16 +166,23 @@ fn put(context: &RestoreContext, file: &FileOut, part_so_far: Option<Arc<PartFil
     let entry = &file.entry;
     let mut problems = Vec::new();
     let done = match &file.action {
-        Action::Attributes => dir.apply(&entry.name, entry, &options, &mut problems),
-        Action::Link { name, first } => match (&first.folder.dir, first.failure()) {
-            (Some(first_dir), None) => dir.hard_link(first_dir, first.final_name(), name),
-            _ => Err(io::Error::other("the file it is another name of could not be restored")),
-        },
-        Action::Write { replace, .. } if entry.kind() == EntryKind::File => {
-            let part = whole_part(context, file, part_so_far)?;
-            part.finish(entry, &options, *replace, &mut problems)
+        Action::Keep(_) => Ok(()),
+        Action::Attributes => kept::attributes(context, dir, file, &mut problems)?,
+        Action::Link { name, replace, first } => {
+            links::link(context, dir, file, first, (name, *replace), &mut problems)
         }
-        Action::Write { name, replace } => dir.make_special(name, entry, &options, *replace, &mut problems),
+        Action::Rejoin { made, kept } => links::rejoin(dir, made, kept),
+        Action::Write { name, replace } if entry.kind() == EntryKind::File => {
+            let part = whole_part(context, file, part_so_far)?;
+            context.put_or_beside(file, name, *replace, |name| {
+                problems.clear();
+                part.finish_as(name, entry, &options, *replace, &mut problems)
+            })
+        }
+        Action::Write { name, replace } => context.put_or_beside(file, name, *replace, |name| {
+            problems.clear();
+            dir.make_special(name, entry, &options, *replace, &mut problems)
+        }),
     };
     context.job.warnings.all(|| file.path(), problems);
     Ok(done?)
@@ -239,11 +244,11 @@ fn folder_done(context: &RestoreContext, folder: Arc<FolderOut>) -> Result<(), S
         if let (Some(dir), Some(entry)) = (&done.dir, &done.entry) {
             let mut problems = Vec::new();
             if let Err(error) = dir.apply_to_self(entry, &options(context), &mut problems) {
-                context.not_restored(done.path(), &error)?;
+                context.not_restored(&done.join(b""), &error)?;
             }
             // No warnings about a folder that only leads to what was selected.
             if !entry.implied {
-                context.job.warnings.all(|| done.path().to_vec(), problems);
+                context.job.warnings.all(|| done.join(b""), problems);
             }
         }
         folder = done.parent.clone();

@@ -1,32 +1,32 @@
-//! What becomes of each entry, given what is in the target already: the conflict rules, the comparison with existing
-//! files, and the names of copies. The Planner asks. Only folders are made here, because they must exist before
-//! anything can be put into them.
+//! What becomes of each entry, given what is in the target already. The Planner asks. Only folders are made here,
+//! because they must exist before anything can be put into them.
+//!
+//! Three rules hold whatever the user asked for. A folder that only leads to what was selected replaces nothing. What
+//! this restore has put somewhere is not replaced by another entry. What is already as it should be stays.
 
-use std::collections::HashSet;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use lockstone_host::read::OpenedFile;
 use lockstone_host::walk::Stat;
-use lockstone_host::write::{Dir, is_unfinished};
-use lockstone_proto::limits::MIB;
-use lockstone_proto::vault::{ChunkKind, Entry, EntryKind};
-use rayon::prelude::*;
+use lockstone_host::write::{Dir, Handles, TargetOptions};
+use lockstone_proto::vault::{Entry, EntryKind};
 
-use super::open_files::{Action, FileOut, FolderOut};
-use crate::contents::{Chunks, Placed};
+use super::compare::Compared;
+use super::copies::{beside_message, too_many};
+use super::open_files::{Action, FileOut, FolderOut, Plan};
+use super::options;
 use crate::flow::{EntryError, Stop};
 use crate::progress::add;
 use crate::restore::job::{Conflict, RestoreContext, RestoreTo, target_fault};
 
-/// At least this many bytes of an existing file are compared at once.
-const COMPARE_BYTES: u64 = 8 * MIB;
-/// The longest name of a file, bytes (Linux's `NAME_MAX`).
-const NAME_MAX: usize = 255;
 /// At most this many paths are listed by a dry run.
 const MAX_WOULD: usize = 1000;
+
+/// File handles that are left for other things than the target: the index (256), the store's files or connections, the
+/// log, and the runtime.
+const OTHER_HANDLES: usize = 400;
 
 /// Whether a folder existed before this restore or was made by it.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -39,12 +39,14 @@ enum Origin {
     Existing,
 }
 
-/// How an existing file compares.
-struct Compared {
-    /// The offsets of chunks that the existing file has in the right place.
-    kept: HashSet<u64>,
-    /// The content is the same in all.
-    same: bool,
+/// What is decided about an entry.
+enum Decision {
+    /// Nothing is done.
+    Nothing,
+    /// It is there, under this name and as it should be.
+    There(Bytes, Stat),
+    /// Something is done. The file that is there stays the same file, if it is given.
+    Do(Plan, Option<Stat>),
 }
 
 impl RestoreContext {
@@ -56,10 +58,18 @@ impl RestoreContext {
             RestoreTo::Original => Path::new("/"),
         };
         if request.dry_run && !path.exists() {
-            return Ok(FolderOut::new(b"/".to_vec(), None, None, None, true));
+            return Ok(FolderOut::new(Bytes::new(), None, None, None, true));
         }
-        let dir = Dir::open_root(path).map_err(|error| target_fault(path.as_os_str().as_encoded_bytes(), &error))?;
-        Ok(FolderOut::new(b"/".to_vec(), None, Some(Arc::new(dir)), None, false))
+        let options = TargetOptions {
+            sync: request.sync,
+            read_only: request.dry_run,
+            handles: Handles::of_this_process(OTHER_HANDLES),
+            job: request.job.to_string().into_bytes(),
+        };
+        let dir = Dir::open_target(path, options)
+            .map_err(|error| target_fault(path.as_os_str().as_encoded_bytes(), &error))?;
+        *self.job.target.lock() = Some(dir.clone());
+        Ok(FolderOut::new(Bytes::new(), None, Some(dir), None, false))
     }
 
     /// Enters a folder of the recovery point; makes it if it is missing. `None`: it is left out, with everything in it.
@@ -70,17 +80,20 @@ impl RestoreContext {
         implied: bool,
     ) -> Result<Option<Arc<FolderOut>>, Stop> {
         entry.implied = implied;
-        let path = above.join(&entry.name);
         if !implied {
             add(&self.job.progress.counters.folders, 1);
         }
-        match self.open_or_make(above, &entry, &path) {
+        let name = entry.name.clone();
+        match self.open_or_make(above, &entry) {
             Ok(Some((dir, origin))) => {
                 let keeps = origin == Origin::Existing && (implied || self.job.request.conflict != Conflict::Overwrite);
-                let above = Some(Arc::clone(above));
+                if keeps && !implied {
+                    self.note_folder_kept(above, dir.as_ref(), &entry);
+                }
                 let is_fresh = origin == Origin::Made;
+                let above = Some(Arc::clone(above));
                 Ok(Some(FolderOut::new(
-                    path,
+                    name,
                     above,
                     dir,
                     (!keeps).then_some(entry),
@@ -89,229 +102,312 @@ impl RestoreContext {
             }
             Ok(None) => Ok(None),
             Err(error) => {
-                self.not_restored(&path, &error)?;
+                self.not_restored(&above.join(&name), &error)?;
                 Ok(None)
             }
         }
     }
 
-    /// The folder's handle, and where it came from. A dry run has no handle of a folder that is missing.
-    fn open_or_make(
-        &self,
-        above: &FolderOut,
-        entry: &Entry,
-        path: &[u8],
-    ) -> io::Result<Option<(Option<Arc<Dir>>, Origin)>> {
+    /// Says that a folder keeps attributes that are not those of the recovery point. Its time of modification does not
+    /// count: each change of what is in it changes that.
+    fn note_folder_kept(&self, above: &FolderOut, dir: Option<&Dir>, entry: &Entry) {
+        let (Some(_), Some(there)) = (dir, &above.dir) else {
+            return;
+        };
+        let differs = |there: &Dir| -> io::Result<bool> {
+            let found = there.lookup(&entry.name)?;
+            let Some(found) = found.filter(Stat::is_folder) else {
+                return Ok(false);
+            };
+            let wanted = Entry {
+                mtime_s: found.mtime_s,
+                mtime_ns: found.mtime_ns,
+                ..entry.clone()
+            };
+            Ok(!there.has_attributes(&entry.name, &wanted, &options(self))?)
+        };
+        if !differs(there).unwrap_or(false) {
+            return;
+        }
+        match self.job.request.conflict {
+            Conflict::Skip => add(&self.job.progress.counters.skipped, 1),
+            Conflict::Copy | Conflict::Overwrite => self.job.warnings.add(
+                above.join(&entry.name),
+                "this folder has another owner, mode or other attributes than in the recovery point, and keeps them; \
+                 `--on-conflict overwrite` gives them back",
+            ),
+        }
+    }
+
+    /// The folder, and where it came from. A dry run has no handle of a folder that is missing.
+    fn open_or_make(&self, above: &FolderOut, entry: &Entry) -> io::Result<Option<(Option<Dir>, Origin)>> {
         let request = &self.job.request;
         let Some(dir) = &above.dir else {
             return Ok(Some((None, Origin::Made)));
         };
         let there = if above.is_fresh { None } else { dir.lookup(&entry.name)? };
-        let name = match there {
-            Some(there) if there.is_folder() => {
-                let folder = dir.open_folder(&entry.name)?;
-                let origin = if is_unfinished(there.mode, true, entry.mode) {
-                    if !request.dry_run {
-                        folder.remove_leftovers()?;
-                    }
-                    Origin::Unfinished
-                } else {
-                    Origin::Existing
-                };
-                return Ok(Some((Some(Arc::new(folder)), origin)));
-            }
-            None => entry.name.to_vec(),
-            Some(_) => match request.conflict {
-                Conflict::Skip => {
-                    add(&self.job.progress.counters.skipped, 1);
-                    return Ok(None);
-                }
-                Conflict::Overwrite => {
-                    if !request.dry_run {
-                        dir.remove(&entry.name)?;
-                    }
-                    entry.name.to_vec()
-                }
-                Conflict::Copy => {
-                    add(&self.job.progress.counters.copies, 1);
-                    self.copy_name(dir, &entry.name)?
-                }
-            },
+        let Some(there) = there else {
+            return self.make(above, dir, entry).map(Some);
         };
-        if request.dry_run {
-            self.would(path);
-            return Ok(Some((None, Origin::Made)));
+        if there.is_folder() {
+            if above.claims.lock().is_taken(dir, &entry.name, &there)? {
+                return self.make_beside(above, dir, entry, true).map(Some);
+            }
+            return self.open(dir, &entry.name, entry).map(Some);
         }
-        Ok(Some((Some(Arc::new(dir.make_folder(&name)?)), Origin::Made)))
+        if entry.implied {
+            return Ok(self
+                .follow(above, dir, entry, &there)
+                .map(|dir| (Some(dir), Origin::Existing)));
+        }
+        match request.conflict {
+            Conflict::Skip => {
+                add(&self.job.progress.counters.skipped, 1);
+                Ok(None)
+            }
+            Conflict::Overwrite => {
+                let what = what_is(dir, &entry.name, &there);
+                let done = if request.dry_run {
+                    "would be removed"
+                } else {
+                    "was removed"
+                };
+                if !request.dry_run {
+                    dir.remove(&entry.name)?;
+                }
+                let message = format!("{what} was in the place of this folder and {done}");
+                self.job.warnings.add(above.join(&entry.name), message);
+                self.make(above, dir, entry).map(Some)
+            }
+            Conflict::Copy => self.make_beside(above, dir, entry, false).map(Some),
+        }
     }
 
-    /// What to do with a file, symlink, fifo or device. `None`: nothing.
+    /// Opens a folder that exists.
+    fn open(&self, dir: &Dir, name: &[u8], entry: &Entry) -> io::Result<(Option<Dir>, Origin)> {
+        let folder = dir.open_folder(name, entry.mode)?;
+        if !folder.is_unfinished() {
+            return Ok((Some(folder), Origin::Existing));
+        }
+        if !self.job.request.dry_run {
+            folder.remove_leftovers()?;
+        }
+        Ok((Some(folder), Origin::Unfinished))
+    }
+
+    /// Makes a folder.
+    fn make(&self, above: &FolderOut, dir: &Dir, entry: &Entry) -> io::Result<(Option<Dir>, Origin)> {
+        if self.job.request.dry_run {
+            self.would(&above.join(&entry.name));
+            return Ok((None, Origin::Made));
+        }
+        match dir.make_folder(&entry.name) {
+            Ok(made) => {
+                if !above.is_fresh {
+                    above.claims.lock().made(&entry.name, made.identity()?);
+                }
+                Ok((Some(made), Origin::Made))
+            }
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => self.make_beside(above, dir, entry, true),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Makes a folder beside what is in its place, or opens the one that an earlier restore of this recovery point made
+    /// there. `is_said`: a warning names it.
+    fn make_beside(
+        &self,
+        above: &FolderOut,
+        dir: &Dir,
+        entry: &Entry,
+        is_said: bool,
+    ) -> io::Result<(Option<Dir>, Origin)> {
+        for copy in self.copy_names(&entry.name) {
+            let there = dir.lookup(&copy)?;
+            if there.is_some_and(|there| !there.is_folder()) {
+                continue;
+            }
+            if is_said {
+                self.job.warnings.add(above.join(&entry.name), beside_message(&copy));
+            }
+            if there.is_some() {
+                return self.open(dir, &copy, entry);
+            }
+            add(&self.job.progress.counters.copies, 1);
+            if self.job.request.dry_run {
+                self.would(&above.join(&copy));
+                return Ok((None, Origin::Made));
+            }
+            return Ok((Some(dir.make_folder(&copy)?), Origin::Made));
+        }
+        Err(too_many())
+    }
+
+    /// Something that is no folder is in the place of a folder that only leads to what was selected. A symbolic link is
+    /// followed beneath the target. Anything else stays, and what is below is left out with a warning.
+    fn follow(&self, above: &FolderOut, dir: &Dir, entry: &Entry, there: &Stat) -> Option<Dir> {
+        let refused = if there.kind() == EntryKind::Symlink {
+            match dir.follow(&entry.name) {
+                Ok(folder) => return Some(folder),
+                Err(error) => format!("cannot be followed to a folder beneath the target ({error})"),
+            }
+        } else {
+            "stays as it is".to_owned()
+        };
+        let what = what_is(dir, &entry.name, there);
+        let message = format!("{what} is in the place of this folder and {refused}; what is in it was not restored");
+        self.job.warnings.add(above.join(&entry.name), message);
+        None
+    }
+
+    /// What to do with a file, symlink, fifo or device. Empty: nothing.
     pub(in crate::restore) fn plan_file(
         &self,
         folder: &Arc<FolderOut>,
         entry: Entry,
-    ) -> Result<Option<Arc<FileOut>>, Stop> {
+    ) -> Result<Vec<Arc<FileOut>>, Stop> {
         let decided = self.decide(folder, &entry).or_else(|error| {
             self.not_restored(&folder.join(&entry.name), &error.entry()?)?;
-            Ok::<_, Stop>(None)
+            Ok::<_, Stop>(Decision::Nothing)
         })?;
-        let Some((action, kept)) = decided else { return Ok(None) };
+        let (plan, there) = match decided {
+            Decision::Nothing => return Ok(Vec::new()),
+            Decision::There(..) if entry.links < 2 || self.job.request.dry_run => return Ok(Vec::new()),
+            Decision::There(name, there) => (Action::Keep(name).into(), Some(there)),
+            Decision::Do(plan, there) => (plan, there),
+        };
         if self.job.request.dry_run {
             self.would(&folder.join(&entry.name));
             add(&self.job.progress.counters.files_done, 1);
             add(&self.job.progress.counters.bytes_done, entry.size);
-            return Ok(None);
+            return Ok(Vec::new());
         }
         if entry.links < 2 {
-            return Ok(Some(FileOut::new(folder, entry, action, kept)));
+            return Ok(vec![FileOut::new(folder, entry, plan)]);
         }
-        let key = (entry.device, entry.inode);
-        let mut first_names = self.first_names.lock();
-        let first = first_names
-            .get(&key)
-            .filter(|first| is_same_file(&first.entry, &entry))
-            .cloned();
-        if let Some(first) = first {
-            let name = match action {
-                Action::Write { name, .. } | Action::Link { name, .. } => name,
-                Action::Attributes => entry.name.clone(),
-            };
-            return Ok(Some(FileOut::new(
-                folder,
-                entry,
-                Action::Link { name, first },
-                HashSet::new(),
-            )));
+        let may_replace = self.job.request.conflict == Conflict::Overwrite;
+        let path = folder.join(&entry.name);
+        let joined = self
+            .groups
+            .lock()
+            .join(folder, entry, plan, there.as_ref(), may_replace);
+        if joined.is_torn && self.job.request.conflict == Conflict::Copy {
+            let message = "it is no longer the same file as its other names; `--on-conflict overwrite` makes it one";
+            self.job.warnings.add(path, message);
         }
-        let file = FileOut::new(folder, entry, action, kept);
-        first_names.insert(key, Arc::clone(&file));
-        Ok(Some(file))
+        Ok(joined.files)
     }
 
-    /// What to do with an entry, and the offsets of the chunks that are kept from the existing file. `None`: nothing.
-    fn decide(&self, folder: &FolderOut, entry: &Entry) -> Result<Option<(Action, HashSet<u64>)>, EntryError> {
+    /// What to do with an entry that is no folder.
+    fn decide(&self, folder: &FolderOut, entry: &Entry) -> Result<Decision, EntryError> {
         let write = |name: Bytes, replace: bool| Action::Write { name, replace };
-        let anew = || write(entry.name.clone(), false);
+        let anew = || Decision::Do(write(entry.name.clone(), false).into(), None);
         let Some(dir) = folder.dir.as_ref().filter(|_| !folder.is_fresh) else {
-            return Ok(Some((anew(), HashSet::new())));
+            return Ok(anew());
         };
         let Some(there) = dir.lookup(&entry.name)? else {
-            return Ok(Some((anew(), HashSet::new())));
+            return Ok(anew());
         };
         let counters = &self.job.progress.counters;
-        let is_half =
-            entry.kind() == EntryKind::File && there.is_file() && is_unfinished(there.mode, false, entry.mode);
+        if folder.claims.lock().is_taken(dir, &entry.name, &there)? {
+            // Writing it finds the name taken, says so, and puts it beside, unless it is there already.
+            return Ok(match self.copy_there(dir, entry)? {
+                Some((name, there)) => {
+                    add(&counters.unchanged, 1);
+                    let message = beside_message(&name);
+                    self.job.warnings.add(folder.join(&entry.name), message);
+                    Decision::There(name, there)
+                }
+                None => anew(),
+            });
+        }
         // What a killed restore left is always replaced.
-        let conflict = if is_half {
+        let conflict = if dir.is_unfinished_file(&there, entry) {
             Conflict::Overwrite
         } else {
             self.job.request.conflict
         };
         if conflict == Conflict::Skip {
             add(&counters.skipped, 1);
-            return Ok(None);
+            let is_same = entry.links > 1 && self.compare_any(dir, &entry.name, entry, &there)?.same;
+            return Ok(if is_same {
+                Decision::There(entry.name.clone(), there)
+            } else {
+                Decision::Nothing
+            });
         }
         if there.is_folder() && conflict == Conflict::Overwrite {
             return Err(io::Error::other("a folder is in its place and was left as it is").into());
         }
-        let compared = if entry.kind() == EntryKind::File && there.is_file() {
-            self.compare(dir, entry, &there)?
-        } else {
-            Compared {
-                kept: HashSet::new(),
-                same: false,
+        let compared = self.compare_any(dir, &entry.name, entry, &there)?;
+        if compared.same {
+            if dir.has_attributes(&entry.name, entry, &options(self))? {
+                add(&counters.unchanged, 1);
+                if conflict == Conflict::Overwrite {
+                    add(&counters.files_done, 1);
+                    add(&counters.bytes_done, entry.size);
+                }
+                return Ok(Decision::There(entry.name.clone(), there));
             }
-        };
-        if compared.same && (conflict == Conflict::Overwrite || has_same_attributes(entry, &there)) {
-            add(&counters.unchanged, 1);
-            // Under `Copy`, an identical file needs no copy. Under `Overwrite`, only its attributes are set.
-            let attributes = conflict == Conflict::Overwrite;
-            return Ok(attributes.then_some((Action::Attributes, HashSet::new())));
+            if conflict == Conflict::Overwrite && entry.kind() == EntryKind::File {
+                add(&counters.unchanged, 1);
+                let plan = Plan {
+                    seen: compared.seen,
+                    ..Action::Attributes.into()
+                };
+                return Ok(Decision::Do(plan, Some(there)));
+            }
         }
         let action = if conflict == Conflict::Copy {
-            if entry.kind() == EntryKind::Symlink
-                && there.kind() == EntryKind::Symlink
-                && dir.read_link(&entry.name)? == entry.link_target.as_ref()
-            {
+            if let Some((name, there)) = self.copy_there(dir, entry)? {
                 add(&counters.unchanged, 1);
-                return Ok(None);
+                return Ok(Decision::There(name, there));
             }
             add(&counters.copies, 1);
-            write(self.copy_name(dir, &entry.name)?.into(), false)
+            write(self.free_copy_name(dir, &entry.name)?, false)
         } else {
             write(entry.name.clone(), true)
         };
-        Ok(Some((action, compared.kept)))
-    }
-
-    /// Compares an existing file with an entry, chunk by chunk. The hashing runs on the pool.
-    fn compare(&self, dir: &Dir, entry: &Entry, there: &Stat) -> Result<Compared, EntryError> {
-        let job = &self.job;
-        let mut file = dir.open_file(&entry.name)?;
-        let mut kept = HashSet::new();
-        let mut same = there.size == entry.size;
-        let mut position = 0;
-        let mut batch: Vec<(Placed, Vec<u8>)> = Vec::new();
-        let mut batched = 0;
-        let keys = job.domain.keys();
-        let mut settle = |batch: &mut Vec<(Placed, Vec<u8>)>, same: &mut bool| {
-            let equal: Vec<Option<u64>> = job.engine.compute(|| {
-                batch
-                    .par_iter()
-                    .map(|(placed, bytes)| {
-                        (keys.chunk_id(ChunkKind::Data, bytes) == placed.id).then_some(placed.offset)
-                    })
-                    .collect()
-            });
-            *same &= equal.iter().all(Option::is_some);
-            kept.extend(equal.into_iter().flatten());
-            batch.clear();
+        let plan = Plan {
+            action,
+            kept: compared.kept,
+            seen: compared.seen,
         };
-        for placed in Chunks::of(entry, &job.domain, &job.engine) {
-            let placed = match placed {
-                Ok(placed) => placed,
-                Err(error) => {
-                    if !error.costs_one_object() {
-                        return Err(error.into());
-                    }
-                    // The Planner will meet the same damage and report it.
-                    return Ok(Compared {
-                        kept: HashSet::new(),
-                        same: false,
-                    });
-                }
-            };
-            if self.cancel.is_cancelled() {
-                return Err(Stop::Cancelled.into());
-            }
-            same &= is_hole(&mut file, position, placed.offset)?;
-            position = placed.offset + u64::from(placed.len);
-            let mut bytes = vec![0; placed.len as usize];
-            if read_full(&file, &mut bytes, placed.offset)? {
-                batched += u64::from(placed.len);
-                batch.push((placed, bytes));
-            } else {
-                same = false;
-            }
-            if batched >= COMPARE_BYTES {
-                settle(&mut batch, &mut same);
-                batched = 0;
-            }
-        }
-        settle(&mut batch, &mut same);
-        same &= is_hole(&mut file, position, entry.size)?;
-        Ok(Compared { kept, same })
+        Ok(Decision::Do(plan, None))
     }
 
-    /// A free name beside `name`: `name (lockstone 2026-11-22 03-00).ext`.
-    fn copy_name(&self, dir: &Dir, name: &[u8]) -> io::Result<Vec<u8>> {
-        for n in 1..10_000 {
-            let copy = copy_name(name, &self.job.request.copy_stamp, n);
-            if dir.lookup(&copy)?.is_none() {
-                return Ok(copy);
+    /// Compares whatever is there, but not its attributes, except for those of links and devices.
+    fn compare_any(&self, dir: &Dir, name: &[u8], entry: &Entry, there: &Stat) -> Result<Compared, EntryError> {
+        if there.kind() != entry.kind() {
+            return Ok(Compared::default());
+        }
+        let same = match entry.kind() {
+            EntryKind::File => return self.compare(dir, name, entry),
+            EntryKind::Symlink => dir.read_link(name)? == entry.link_target,
+            EntryKind::CharDevice | EntryKind::BlockDevice => {
+                (there.rdev_major, there.rdev_minor) == (entry.rdev_major, entry.rdev_minor)
+            }
+            EntryKind::Fifo => true,
+            _ => false,
+        };
+        Ok(Compared {
+            same,
+            ..Compared::default()
+        })
+    }
+
+    /// The copy of an entry that an earlier restore, or an earlier generation of this one, put beside what is in its
+    /// place. Without looking for it, each further restore would make another one.
+    fn copy_there(&self, dir: &Dir, entry: &Entry) -> Result<Option<(Bytes, Stat)>, EntryError> {
+        for copy in self.copy_names(&entry.name) {
+            let Some(there) = dir.lookup(&copy)? else {
+                return Ok(None);
+            };
+            if self.compare_any(dir, &copy, entry, &there)?.same {
+                return Ok(Some((copy, there)));
             }
         }
-        Err(io::Error::other("there are too many copies of it already"))
+        Ok(None)
     }
 
     /// Notes a path that a dry run would restore.
@@ -323,76 +419,14 @@ impl RestoreContext {
     }
 }
 
-fn is_same_file(a: &Entry, b: &Entry) -> bool {
-    (a.kind, a.size, a.mtime_s, a.mtime_ns, a.ctime_s, a.ctime_ns)
-        == (b.kind, b.size, b.mtime_s, b.mtime_ns, b.ctime_s, b.ctime_ns)
-        && a.content == b.content
-}
-
-fn has_same_attributes(entry: &Entry, there: &Stat) -> bool {
-    there.mode & 0o7777 == entry.mode
-        && (there.uid, there.gid) == (entry.uid, entry.gid)
-        && (there.mtime_s, there.mtime_ns) == (entry.mtime_s, entry.mtime_ns)
-}
-
-/// Whether there is no data between two offsets.
-fn is_hole(file: &mut OpenedFile, from: u64, to: u64) -> io::Result<bool> {
-    if from >= to {
-        return Ok(true);
-    }
-    Ok(file.next_data(from)?.is_none_or(|data| data.start >= to))
-}
-
-/// Fills the buffer from the file. False if the file ends earlier.
-fn read_full(file: &OpenedFile, mut bytes: &mut [u8], mut offset: u64) -> io::Result<bool> {
-    while !bytes.is_empty() {
-        let n = file.read_at(bytes, offset)?;
-        if n == 0 {
-            return Ok(false);
+/// What is in the place of something else, in words.
+fn what_is(dir: &Dir, name: &[u8], there: &Stat) -> String {
+    match there.kind() {
+        EntryKind::Symlink => {
+            let to = dir.read_link(name).unwrap_or_default();
+            format!("a symbolic link to {}", String::from_utf8_lossy(&to))
         }
-        offset += n as u64;
-        bytes = &mut bytes[n..];
-    }
-    Ok(true)
-}
-
-/// The name of the `n`th copy, cut to fit.
-fn copy_name(name: &[u8], stamp: &str, n: u32) -> Vec<u8> {
-    let dot = name.iter().rposition(|&byte| byte == b'.').filter(|&at| at > 0);
-    let (stem, extension) = name.split_at(dot.unwrap_or(name.len()));
-    let mark = if n == 1 {
-        format!(" (lockstone {stamp})")
-    } else {
-        format!(" (lockstone {stamp} {n})")
-    };
-    // An extension so long that nothing else would fit counts as part of the stem.
-    let (stem, extension) = if extension.len() + mark.len() < NAME_MAX {
-        (stem, extension)
-    } else {
-        (name, &b""[..])
-    };
-    let room = NAME_MAX - mark.len() - extension.len();
-    [&stem[..stem.len().min(room)], mark.as_bytes(), extension].concat()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_copy_keeps_its_extension_and_fits_in_a_name() {
-        let stamp = "2026-11-22 03-00";
-        assert_eq!(
-            copy_name(b"report.pdf", stamp, 1),
-            b"report (lockstone 2026-11-22 03-00).pdf"
-        );
-        assert_eq!(copy_name(b"README", stamp, 1), b"README (lockstone 2026-11-22 03-00)");
-        assert_eq!(
-            copy_name(b".bashrc", stamp, 2),
-            b".bashrc (lockstone 2026-11-22 03-00 2)"
-        );
-        assert!(copy_name(&[b'x'; 255], stamp, 1).len() <= NAME_MAX);
-        let long_extension = [b"a.".to_vec(), vec![b'x'; 253]].concat();
-        assert!(copy_name(&long_extension, stamp, 1).len() <= NAME_MAX);
+        EntryKind::File => "a file".to_owned(),
+        _ => "something else".to_owned(),
     }
 }

@@ -10,6 +10,9 @@ use crate::cli::output::Output;
 use crate::text::point::short;
 use crate::text::render;
 
+/// More patterns than this are counted together.
+const SHOWN_PATTERNS: usize = 6;
+
 pub(super) fn show(out: &Output, report: &BackupReport, sources: &[PathBuf], vault_url: &str) {
     let Some(point) = report.point else { return };
     let what: Vec<String> = sources
@@ -57,11 +60,9 @@ pub(super) fn show(out: &Output, report: &BackupReport, sources: &[PathBuf], vau
             "from live files"
         },
     ));
-    if report.sockets_skipped > 0 {
-        out.line(format!(
-            "  skipped  {}",
-            render::counted(report.sockets_skipped, "socket", "sockets")
-        ));
+    let left_out = left_out(report);
+    if !left_out.is_empty() {
+        out.line(format!("  left out {}", left_out.join(", ")));
     }
     if report.warnings_total > 0 {
         out.line(format!(
@@ -70,6 +71,29 @@ pub(super) fn show(out: &Output, report: &BackupReport, sources: &[PathBuf], vau
         ));
     }
     out.line(format!("Recovery point {} ({point})", short(&point)));
+}
+
+/// What was left out on purpose, each kind with its count.
+fn left_out(report: &BackupReport) -> Vec<String> {
+    let left_out = &report.left_out;
+    let patterns = left_out.patterns.iter().filter(|(_, entries)| *entries > 0);
+    let mut parts: Vec<String> = patterns
+        .map(|(pattern, entries)| format!("{} by \"{pattern}\"", render::count(*entries)))
+        .collect();
+    if parts.len() > SHOWN_PATTERNS {
+        let entries: u64 = left_out.patterns.iter().map(|(_, entries)| entries).sum();
+        let patterns = parts.len();
+        parts = vec![format!("{} by {patterns} patterns", render::count(entries))];
+    }
+    let kinds = [
+        (left_out.caches, "cache folder", "cache folders"),
+        (left_out.other_file_systems, "other file system", "other file systems"),
+        (left_out.kernel_views, "view into the kernel", "views into the kernel"),
+        (report.sockets_skipped, "socket", "sockets"),
+    ];
+    let counted = kinds.into_iter().filter(|(count, ..)| *count > 0);
+    parts.extend(counted.map(|(count, one, many)| render::counted(count, one, many)));
+    parts
 }
 
 /// The size of what was stored, as a percentage of what was new.

@@ -24,24 +24,30 @@ pub(super) fn new_place(dir: &Path, old: &Path) -> Result<PathBuf, Failure> {
     Ok(new)
 }
 
-/// Removes everything in the folder. The folder itself stays.
-pub(super) fn empty(folder: &Path) -> anyhow::Result<()> {
-    let entries = match fs::read_dir(folder) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(error).with_context(|| format!("cannot read {}", folder.display())),
-    };
-    for entry in entries {
-        let entry = entry?;
-        let path = entry.path();
-        let removed = if entry.file_type()?.is_dir() {
-            fs::remove_dir_all(&path)
-        } else {
-            fs::remove_file(&path)
+/// What lockstone puts into a cache folder.
+const OWN: [&str; 3] = ["index", "index.files", "index.corrupt"];
+
+/// Removes what lockstone put into the folder, and nothing else. The folder itself stays. Returns whether it is empty
+/// now.
+pub(in crate::cli::commands) fn empty(folder: &Path) -> anyhow::Result<bool> {
+    for name in OWN {
+        let path = folder.join(name);
+        let removed = match fs::symlink_metadata(&path) {
+            Ok(found) if found.is_dir() => fs::remove_dir_all(&path),
+            Ok(_) => fs::remove_file(&path),
+            Err(error) => Err(error),
         };
-        removed.with_context(|| format!("cannot remove {}", path.display()))?;
+        match removed {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(error).with_context(|| format!("cannot remove {}", path.display()));
+            }
+            _ => {}
+        }
     }
-    Ok(())
+    let Ok(mut entries) = fs::read_dir(folder) else {
+        return Ok(true);
+    };
+    Ok(entries.next().is_none())
 }
 
 /// The bytes of all files in the folder. What cannot be read counts as 0.
@@ -69,10 +75,19 @@ mod tests {
         fs::create_dir(&old).unwrap();
         assert!(new_place(&old.join("inner"), &old).is_err());
         let new = new_place(&top.path().join("new"), &old).unwrap();
-        fs::write(new.join("file"), "12345").unwrap();
+        fs::write(new.join("index.files"), "12345").unwrap();
         assert_eq!(new_place(&new, &old).unwrap_err().code, "not-empty");
         assert_eq!(size(&new), 5);
-        empty(&new).unwrap();
+        assert!(empty(&new).unwrap());
         assert!(new.is_dir() && size(&new) == 0);
+    }
+
+    #[test]
+    fn a_file_of_the_user_stays_in_an_emptied_cache_folder() {
+        let top = tempfile::tempdir().unwrap();
+        fs::create_dir_all(top.path().join("index/deep")).unwrap();
+        fs::write(top.path().join("mine"), "mine").unwrap();
+        assert!(!empty(top.path()).unwrap());
+        assert!(top.path().join("mine").exists() && !top.path().join("index").exists());
     }
 }

@@ -1,7 +1,7 @@
 //! `lockstone cache …`: the cache folder. Everything in it can be rebuilt from the vault.
 
 mod check;
-mod folder;
+pub(in crate::cli::commands) mod folder;
 mod move_to;
 mod rebuild;
 

@@ -15,13 +15,20 @@ pub(crate) struct MoveArgs {
     dir: PathBuf,
 }
 
-/// Moving copies nothing: the new folder is rebuilt from the vault, and the old one is removed.
+/// Moving copies nothing: the new folder is rebuilt from the vault. Only when it is whole, the registration names it
+/// and the old one is removed. If it cannot be filled, everything stays as it was.
 pub(super) fn run(context: &Context, mut cache: HeldCache, args: &MoveArgs) -> Outcome {
     let old = cache.registration.cache_folder(&cache.state);
     let new = folder::new_place(&args.dir, &old)?;
     cache.registration.cache = Some(new.clone());
+    let shown = show(context, &cache, &new);
+    if shown.is_err() {
+        let _ = folder::empty(&new);
+        return shown;
+    }
     cache.registration.save(&cache.state)?;
-    folder::empty(&old)?;
-    let _ = std::fs::remove_dir(&old);
-    show(context, &cache, &new)
+    if folder::empty(&old)? {
+        let _ = std::fs::remove_dir(&old);
+    }
+    shown
 }

@@ -45,6 +45,13 @@ impl Choice {
 }
 
 pub(super) fn run(context: &Context, args: &ChooseArgs, choice: Choice) -> Outcome {
+    if choice == Choice::Undelete && args.points.iter().any(|name| name == "latest") {
+        let message = "`latest` is never a deleted point, so it cannot be undeleted";
+        return Err(Failure::usage(
+            message,
+            "name the point by its id, see `lockstone points list`",
+        ));
+    }
     let (state, registration) = registered()?;
     let _lock = context.block_on(JobLock::take(&state, new_job_id()?, choice.purpose()))?;
     let (session, view) = context.block_on(async {
@@ -61,9 +68,11 @@ pub(super) fn run(context: &Context, args: &ChooseArgs, choice: Choice) -> Outco
     if choice == Choice::Delete && !changed.is_empty() {
         let days = session.vault.descriptor().soft_delete_days;
         let days = render::counted(u64::from(days), "day", "days");
+        let ids: Vec<String> = changed.iter().map(short).collect();
+        let ids = ids.join(" ");
         context
             .out
-            .line(format!("For {days}, `lockstone points undelete` brings them back."));
+            .line(format!("For {days}, `lockstone points undelete {ids}` undoes this."));
     }
     Ok(Exit::Done)
 }

@@ -10,7 +10,7 @@ use super::reading;
 use crate::agent::access::paths::root;
 use crate::cli::access::AccessArgs;
 use crate::cli::context::Context;
-use crate::cli::output::Outcome;
+use crate::cli::output::{Outcome, so_far};
 use crate::documents::point::{ChangeDocument, NothingMore};
 use crate::text::render;
 
@@ -54,6 +54,7 @@ pub(super) fn run(context: &Context, args: &DiffArgs) -> Outcome {
     let (session, view) = reading::open(context, &args.access)?;
     let (old, new) = (session.point(&view, &args.old)?, session.point(&view, &args.new)?);
     let (old_root, new_root) = (root(old)?, root(new)?);
+    so_far(reading::exit(&view, false));
     let mut list = context.out.list("changes");
     let mut counts = Counts::default();
     let mut see = |path: &[u8], change: Change, old: Option<&Entry>, new: Option<&Entry>| {

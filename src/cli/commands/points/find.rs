@@ -10,7 +10,7 @@ use crate::agent::access::paths::root;
 use crate::agent::access::session::Session;
 use crate::cli::access::AccessArgs;
 use crate::cli::context::Context;
-use crate::cli::output::{List, Outcome, Output};
+use crate::cli::output::{List, Outcome, Output, so_far};
 use crate::documents::point::{EntryDocument, MatchDocument, NothingMore};
 use crate::failure::Failure;
 use crate::text::point::{entry_line, short};
@@ -39,6 +39,7 @@ pub(super) fn run(context: &Context, args: &FindArgs) -> Outcome {
         Some(name) => vec![session.point(&view, name)?],
         None => view.points.iter().rev().filter(is_wanted).collect(),
     };
+    so_far(reading::exit(&view, false));
     let mut list = context.out.list("matches");
     let found = context.block_on(find(&context.out, &session, &chosen, &pattern, &mut list));
     let damaged = match found {

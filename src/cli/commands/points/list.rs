@@ -24,6 +24,9 @@ pub(crate) struct ListArgs {
 
 pub(super) fn run(context: &Context, args: &ListArgs) -> Outcome {
     let (session, view) = reading::open(context, &args.access)?;
+    if let Some(server) = &args.server {
+        session.must_know(&view, server)?;
+    }
     let wanted = |point: &&Point| {
         let server = args.server.as_ref();
         server.is_none_or(|name| session.is_named(point.server, name))

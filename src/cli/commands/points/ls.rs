@@ -16,7 +16,7 @@ use crate::agent::access::paths::{find_path, root};
 use crate::agent::access::session::Session;
 use crate::cli::access::AccessArgs;
 use crate::cli::context::Context;
-use crate::cli::output::{List, Outcome, Output};
+use crate::cli::output::{List, Outcome, Output, so_far};
 use crate::documents::point::{EntriesEnd, EntryDocument};
 use crate::failure::Failure;
 use crate::text::point::entry_line;
@@ -51,6 +51,7 @@ pub(super) fn run(context: &Context, args: &LsArgs) -> Outcome {
     let point = session.point(&view, &args.point)?;
     // Every path is found before anything is listed.
     let wanted = context.block_on(find(&session, point, &args.paths))?;
+    so_far(reading::exit(&view, false));
     let mut list = context.out.list("entries");
     let listed = show(&context.out, &session, wanted, args.recursive, &mut list);
     match context.block_on(listed) {

@@ -11,7 +11,7 @@ use lockstone_vault::points::{TreeWalk, Walked};
 use crate::agent::access::session::Session;
 use crate::cli::access::AccessArgs;
 use crate::cli::context::Context;
-use crate::cli::output::Output;
+use crate::cli::output::{Output, so_far};
 use crate::failure::{Exit, Failure};
 use crate::text::render;
 
@@ -55,6 +55,7 @@ pub(super) async fn walk(
             }
             Walked::Damaged { path, error } => {
                 damaged = true;
+                so_far(Exit::Damaged);
                 out.warn(format!("{} cannot be read: {error}", render::name(&path)));
             }
             Walked::Leave { .. } => {}

@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use lockstone_proto::ids::{DomainId, ServerId};
 use lockstone_vault::VaultError;
 use lockstone_vault::access::credentials::{VaultCredentials, generate_signing_key};
-use lockstone_vault::access::registration::{NewServer, Servers};
+use lockstone_vault::access::registration::{NewServer, Server, Servers};
 use lockstone_vault::crypto::keys::MasterKey;
 use lockstone_vault::crypto::slot_store::put_slot;
 use lockstone_vault::crypto::slots::{
@@ -21,8 +21,7 @@ use lockstone_vault::crypto::slots::{
 use lockstone_vault::vault::Vault;
 use zeroize::Zeroizing;
 
-use crate::agent::access::open::newest_registration;
-use crate::agent::access::unlock::open_domain;
+use crate::agent::access::named;
 use crate::agent::environment::Environment;
 use crate::agent::ids::{new_job_id, random};
 use crate::agent::state::folder::StateFolder;
@@ -53,18 +52,26 @@ pub(super) struct Admitted {
 }
 
 impl Admission<'_> {
-    /// The domain that this server joins; `None` if it makes a new one.
-    pub(super) fn domain_to_join(&self) -> Result<Option<DomainId>, Failure> {
-        let other = match self.join_domain {
-            Some(other) => other,
-            None if self.new_domain || self.servers.by_name(self.name).is_empty() => return Ok(None),
-            None => self.name,
-        };
-        newest_registration(self.servers, other).map(|(domain, _)| Some(domain))
+    /// The registrations whose domains this server may join, the newest first; none if it makes a new domain.
+    pub(super) fn to_join(&self) -> Result<Vec<&Server>, Failure> {
+        let same_name = self.servers.by_name(self.name);
+        match self.join_domain {
+            Some(other) => named::registrations(self.servers, other),
+            None if same_name.is_empty() => Ok(Vec::new()),
+            None if self.new_domain => {
+                self.environment.notices.warn(format!(
+                    "the name {} is taken already: {}; its backups stay, by its passphrase and its id",
+                    self.name,
+                    named::list(&same_name)
+                ));
+                Ok(Vec::new())
+            }
+            None => named::registrations(self.servers, self.name),
+        }
     }
 
-    /// Joins a domain by its passphrase.
-    pub(super) async fn join(&self, domain: DomainId) -> Result<Admitted, Failure> {
+    /// Joins the first of the domains that the passphrase opens.
+    pub(super) async fn join(&self, found: &[&Server]) -> Result<Admitted, Failure> {
         let owner = self.join_domain.unwrap_or(self.name);
         if self.join_domain.is_none() {
             self.environment.notices.note(format!(
@@ -72,8 +79,8 @@ impl Admission<'_> {
             ));
         }
         let text = self.environment.passphrases.existing()?;
-        let opened = open_domain(self.vault.store(), domain, &text).await;
-        let master = opened.map_err(|mut failure| {
+        let opened = named::open_first(self.vault.store(), found, &text).await;
+        let (known, master) = opened.map_err(|mut failure| {
             if failure.code == "wrong-passphrase" {
                 failure.message =
                     format!("this is not the passphrase of server {owner}, which is registered in this vault");
@@ -86,7 +93,7 @@ impl Admission<'_> {
             failure
         })?;
         Ok(Admitted {
-            domain,
+            domain: known.domain,
             master,
             recovery_key: None,
         })

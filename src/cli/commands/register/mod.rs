@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use clap::Args;
 use lockstone_proto::access::Region;
 use lockstone_vault::access::credentials::VaultCredentials;
+use zeroize::Zeroizing;
 
 use self::admission::{Admission, Admitted};
 use super::kdf::KdfArgs;
@@ -16,6 +17,7 @@ use crate::agent::access::open::servers;
 use crate::agent::state::folder::StateFolder;
 use crate::agent::state::registration::Registration;
 use crate::cli::context::Context;
+use crate::cli::log::write_line;
 use crate::cli::output::Outcome;
 use crate::documents::register::RegisteredDocument;
 use crate::failure::{Exit, Failure};
@@ -29,7 +31,7 @@ pub(crate) struct RegisterArgs {
     /// The name of this server in the vault [default: its host name]
     #[arg(long, value_name = "NAME")]
     server_name: Option<String>,
-    /// Share key and deduplication with this server; asks for its passphrase
+    /// Share key and deduplication with this server (a name or an id); asks for its passphrase
     #[arg(long, value_name = "NAME", conflicts_with = "new_domain")]
     join_domain: Option<String>,
     /// Start afresh, even though a server of this name is registered
@@ -47,8 +49,7 @@ pub(crate) fn run(context: &Context, args: &RegisterArgs) -> Outcome {
     let name = name::server_name(args.server_name.as_deref())?;
     let credentials = primary_credentials(args)?;
     let (registration, admitted) = context.block_on(register(context, args, &state, &name, &credentials))?;
-    show(context, registration, admitted);
-    Ok(Exit::Done)
+    Ok(show(context, registration, admitted))
 }
 
 async fn register(
@@ -68,13 +69,13 @@ async fn register(
         join_domain: args.join_domain.as_deref(),
         new_domain: args.new_domain,
     };
-    let admitted = match admission.domain_to_join()? {
-        Some(domain) => admission.join(domain).await?,
-        None => {
-            admission
-                .new_domain(&context.prompt.first()?, args.kdf.params())
-                .await?
-        }
+    let found = admission.to_join()?;
+    let admitted = if found.is_empty() {
+        admission
+            .new_domain(&context.prompt.first()?, args.kdf.params())
+            .await?
+    } else {
+        admission.join(&found).await?
     };
     let registration = admission.register(state, credentials, &admitted).await?;
     Ok((registration, admitted))
@@ -99,12 +100,16 @@ fn primary_credentials(args: &RegisterArgs) -> Result<VaultCredentials, Failure>
     Ok(credentials)
 }
 
-fn show(context: &Context, registration: Registration, admitted: Admitted) {
+/// Returns `Warnings` if the recovery key could not be shown.
+fn show(context: &Context, registration: Registration, admitted: Admitted) -> Exit {
+    let mut exit = Exit::Done;
     if let (Some(recovery_key), false) = (&admitted.recovery_key, context.global.json) {
-        eprintln!(
-            "Recovery key, shown this once. Keep it away from this machine; it opens the backups like the passphrase:"
-        );
-        eprintln!("\n    {}\n", recovery_key.as_str());
+        let head = "Recovery key, shown this once. Keep it away from this machine; it opens the backups like the \
+                    passphrase:";
+        let text = Zeroizing::new(format!("{head}\n\n    {}\n", recovery_key.as_str()));
+        if !write_line(&text) {
+            exit = Exit::Warnings;
+        }
     }
     context.out.line(format!(
         "Registered as {} with {}",
@@ -121,4 +126,5 @@ fn show(context: &Context, registration: Registration, admitted: Admitted) {
         joined: admitted.recovery_key.is_none(),
         recovery_key: admitted.recovery_key,
     });
+    exit
 }

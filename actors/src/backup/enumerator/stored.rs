@@ -1,0 +1,47 @@
+//! Whether the vault still has the content of a file that is taken over without being read.
+
+use lockstone_proto::ids::{ChunkId, PointId};
+use lockstone_proto::vault::Entry;
+use lockstone_vault::log::LogView;
+
+use super::Enumerator;
+use crate::contents::Chunks;
+use crate::flow::Stop;
+
+impl Enumerator {
+    /// Whether unchanged files may need chunks that the vault no longer has: something is known to be damaged, or packs
+    /// were condemned since a parent of this backup was made. Otherwise everything that a parent has is there.
+    pub(super) fn is_doubtful(&self, view: &LogView, parents: &[PointId]) -> bool {
+        let index = self.context.job.domain.index();
+        let condemned = parents
+            .iter()
+            .filter_map(|id| view.point(id))
+            .any(|parent| parent.n < view.last_collected);
+        condemned || !view.damage.is_empty() || index.has_distrusted()
+    }
+
+    /// Whether all chunks of a file are in packs that can be relied on, including the lists of a large file. A file
+    /// for which this is not so is read again, which heals it.
+    pub(super) fn is_stored(&self, entry: &Entry) -> Result<bool, Stop> {
+        let job = &self.context.job;
+        let Some(content) = &entry.content else {
+            return Ok(true);
+        };
+        // The lists of such a file are in lists themselves, which are not looked up.
+        if content.level > 1 {
+            return Ok(false);
+        }
+        let listed = content.ids.chunks_exact(ChunkId::LEN);
+        let mut ids: Vec<ChunkId> = listed.filter_map(|id| ChunkId::try_from(id).ok()).collect();
+        if content.level > 0 {
+            for placed in Chunks::of(entry, &job.domain, &job.engine) {
+                match placed {
+                    Ok(placed) => ids.push(placed.id),
+                    Err(fault) if fault.costs_one_object() => return Ok(false),
+                    Err(fault) => return Err(fault.into()),
+                }
+            }
+        }
+        Ok(job.domain.index().lookup(&ids)?.iter().all(Option::is_some))
+    }
+}

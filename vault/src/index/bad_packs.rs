@@ -1,0 +1,237 @@
+//! Packs that writers must not rely on. A condemned pack will be deleted, or is deleted already: the log says so. A
+//! distrusted pack was found damaged or missing by this machine. Writers count neither as known. Readers use them after
+//! all other places of a chunk.
+//!
+//! In the family `packs`: `c` id → the log entry that condemned it, `d` id → why it is distrusted. Both may be noted
+//! before the pack itself is added. Both are in memory as well. Where there are none, a lookup costs one load of an
+//! atomic number more.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{PoisonError, RwLock, RwLockReadGuard};
+
+use lockstone_proto::ids::PackId;
+use rocksdb::{DB, Direction, IteratorMode, WriteBatch};
+
+use super::{Index, PACKS, Result, records};
+
+const CONDEMNED: u8 = b'c';
+const DISTRUSTED: u8 = b'd';
+/// The longest reason that is kept, bytes.
+const REASON_MAX: usize = 512;
+
+/// The reason of a distrusted pack that no recovery point needs any more.
+pub const NOT_NEEDED: &str = "no recovery point needs it any more";
+
+/// How far a pack can be relied on, best first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Standing {
+    /// Nothing is known against it.
+    Good,
+    /// It was found damaged or missing.
+    Distrusted,
+    /// The log says that it is deleted, or will be.
+    Condemned,
+}
+
+/// The packs that are not good, in memory.
+#[derive(Debug, Default)]
+pub(super) struct BadPacks {
+    /// How many ids are in `known`.
+    count: AtomicUsize,
+    known: RwLock<Known>,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    by_id: HashMap<PackId, Marks>,
+    /// The standing of those that the index has, by their numbers.
+    by_number: HashMap<u32, Standing>,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Marks {
+    condemned: bool,
+    distrusted: bool,
+    number: Option<u32>,
+}
+
+impl Marks {
+    fn standing(self) -> Standing {
+        if self.condemned {
+            Standing::Condemned
+        } else if self.distrusted {
+            Standing::Distrusted
+        } else {
+            Standing::Good
+        }
+    }
+}
+
+impl BadPacks {
+    /// Reads the notes of a database.
+    pub(super) fn read(db: &DB) -> std::result::Result<Self, rocksdb::Error> {
+        let bad = Self::default();
+        let Some(family) = db.cf_handle(PACKS) else {
+            return Ok(bad);
+        };
+        for prefix in [CONDEMNED, DISTRUSTED] {
+            for item in db.iterator_cf(family, IteratorMode::From(&[prefix], Direction::Forward)) {
+                let (key, _) = item?;
+                let Some(id) = key.strip_prefix(&[prefix]).and_then(|id| PackId::try_from(id).ok()) else {
+                    break;
+                };
+                let number = db.get_cf(family, records::id_key(b'i', id.as_bytes()))?;
+                let number = number.and_then(|number| number.try_into().ok()).map(u32::from_le_bytes);
+                bad.change(id, |marks| {
+                    marks.number = number;
+                    marks.condemned |= prefix == CONDEMNED;
+                    marks.distrusted |= prefix == DISTRUSTED;
+                });
+            }
+        }
+        Ok(bad)
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.count.load(Ordering::Acquire) == 0
+    }
+
+    fn known(&self) -> RwLockReadGuard<'_, Known> {
+        self.known.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn standing(&self, number: u32) -> Standing {
+        if self.is_empty() {
+            return Standing::Good;
+        }
+        self.known().by_number.get(&number).copied().unwrap_or(Standing::Good)
+    }
+
+    fn change(&self, id: PackId, change: impl FnOnce(&mut Marks)) {
+        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        let Known { by_id, by_number } = &mut *known;
+        let marks = by_id.entry(id).or_default();
+        change(marks);
+        let marks = *marks;
+        if marks.standing() == Standing::Good {
+            by_id.remove(&id);
+        }
+        if let Some(number) = marks.number {
+            match marks.standing() {
+                Standing::Good => by_number.remove(&number),
+                bad => by_number.insert(number, bad),
+            };
+        }
+        self.count.store(by_id.len(), Ordering::Release);
+    }
+
+    /// A pack was added under this number.
+    pub(super) fn added(&self, id: PackId, number: u32) {
+        if !self.is_empty() && self.known().by_id.contains_key(&id) {
+            self.change(id, |marks| marks.number = Some(number));
+        }
+    }
+}
+
+impl Index {
+    /// Whether any pack is condemned or distrusted.
+    #[must_use]
+    pub fn has_bad_packs(&self) -> bool {
+        !self.bad.is_empty()
+    }
+
+    /// Whether any pack is distrusted.
+    #[must_use]
+    pub fn has_distrusted(&self) -> bool {
+        !self.bad.is_empty() && self.bad.known().by_id.values().any(|marks| marks.distrusted)
+    }
+
+    /// How far the pack of that number can be relied on.
+    #[must_use]
+    pub fn standing(&self, number: u32) -> Standing {
+        self.bad.standing(number)
+    }
+
+    /// Notes that entry `n` of the log condemned these packs. It must be noted before the entry is kept (`log_put`).
+    pub(crate) fn condemn(&self, packs: &[PackId], n: u64) -> Result<()> {
+        let notes = packs.iter().map(|id| (*id, n.to_le_bytes()));
+        self.mark(CONDEMNED, notes, |marks| marks.condemned = true)
+    }
+
+    /// Notes that these packs are damaged or missing, with the reason in words. From now on no backup counts what is
+    /// in them as stored.
+    pub fn distrust(&self, packs: &[(PackId, String)]) -> Result<()> {
+        let notes = packs.iter().map(|(id, reason)| {
+            let mut end = reason.len().min(REASON_MAX);
+            while !reason.is_char_boundary(end) {
+                end -= 1;
+            }
+            (*id, &reason.as_bytes()[..end])
+        });
+        self.mark(DISTRUSTED, notes, |marks| marks.distrusted = true)
+    }
+
+    fn mark<V: AsRef<[u8]>>(
+        &self,
+        prefix: u8,
+        notes: impl Iterator<Item = (PackId, V)>,
+        set: impl Fn(&mut Marks),
+    ) -> Result<()> {
+        // No pack may get its number between the look and the mark.
+        let _numbering = self.next_pack.lock().unwrap_or_else(PoisonError::into_inner);
+        let family = self.family(PACKS)?;
+        let mut batch = WriteBatch::default();
+        let mut ids = Vec::new();
+        for (id, note) in notes {
+            batch.put_cf(family, records::id_key(prefix, id.as_bytes()), note);
+            ids.push((id, self.pack_number(&id)?));
+        }
+        self.write(batch)?;
+        for (id, number) in ids {
+            self.bad.change(id, |marks| {
+                marks.number = number;
+                set(marks);
+            });
+        }
+        Ok(())
+    }
+
+    /// Trusts these packs again, because they were read whole. Condemned packs stay condemned.
+    pub fn trust(&self, packs: &[PackId]) -> Result<()> {
+        if self.bad.is_empty() {
+            return Ok(());
+        }
+        let family = self.family(PACKS)?;
+        let mut batch = WriteBatch::default();
+        for id in packs {
+            batch.delete_cf(family, records::id_key(DISTRUSTED, id.as_bytes()));
+        }
+        self.write(batch)?;
+        for id in packs {
+            self.bad.change(*id, |marks| marks.distrusted = false);
+        }
+        Ok(())
+    }
+
+    /// The distrusted packs, with the reasons.
+    pub fn distrusted(&self) -> Result<Vec<(PackId, String)>> {
+        let mut found = Vec::new();
+        if self.bad.is_empty() {
+            return Ok(found);
+        }
+        self.scan(PACKS, &[DISTRUSTED], &mut |key, reason| {
+            if let Some(id) = key.get(1..).and_then(|id| PackId::try_from(id).ok()) {
+                found.push((id, String::from_utf8_lossy(reason).into_owned()));
+            }
+            true
+        })?;
+        Ok(found)
+    }
+
+    /// Whether the log condemned that pack.
+    #[must_use]
+    pub fn is_condemned(&self, id: &PackId) -> bool {
+        !self.bad.is_empty() && self.bad.known().by_id.get(id).is_some_and(|marks| marks.condemned)
+    }
+}
