@@ -53,6 +53,18 @@ pub(super) fn announced(headers: &HeaderMap) -> Option<u64> {
     headers.get(CONTENT_LENGTH)?.to_str().ok()?.trim().parse().ok()
 }
 
+/// Whether a body that begins like this is a page for people. No object of a vault begins so; the type that an answer
+/// gives itself does not tell, as some stores call everything HTML.
+fn begins_web_page(start: &[u8]) -> bool {
+    let start = start.trim_ascii_start();
+    let begins = |with: &str| {
+        start
+            .get(..with.len())
+            .is_some_and(|got| got.eq_ignore_ascii_case(with.as_bytes()))
+    };
+    begins("<!doctype html") || begins("<html")
+}
+
 /// A success must be a listing. Some stores report an error with the status of a success.
 pub(super) fn check_listing(status: StatusCode, headers: &HeaderMap, text: &[u8]) -> Result<(), WireFault> {
     let body = String::from_utf8_lossy(text);
@@ -82,10 +94,11 @@ where
     text.into()
 }
 
-/// A body that fails when it is longer than it may be.
+/// A body that fails when it is longer than it may be, or a web page.
 pub(super) struct Bounded<B> {
     inner: B,
     left: u64,
+    has_begun: bool,
     host: Arc<str>,
 }
 
@@ -94,6 +107,7 @@ impl<B> Bounded<B> {
         Self {
             inner,
             left: most,
+            has_begun: false,
             host,
         }
     }
@@ -114,6 +128,10 @@ impl<B: Body<Data = Bytes, Error = WireFault> + Unpin> Body for Bounded<B> {
                 return Poll::Ready(Some(Err(WireFault::new(WireKind::Other, reason))));
             };
             this.left = left;
+            if !std::mem::replace(&mut this.has_begun, true) && begins_web_page(data) {
+                let reason = format!("{}: the answer is a web page and not from a store", this.host);
+                return Poll::Ready(Some(Err(WireFault::passing(reason))));
+            }
         }
         Poll::Ready(frame)
     }

@@ -64,7 +64,7 @@ async fn a_request_that_was_held_is_signed_again_and_not_held_again() {
 }
 
 #[tokio::test]
-async fn what_is_no_listing_is_a_fault_of_the_store() {
+async fn a_web_page_is_no_answer_of_a_store() {
     let page = "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 6\r\nConnection: close\r\n\r\n<html>";
     let host = server(page).await;
     let pace = Arc::new(super::super::pace::Unpaced);
@@ -75,6 +75,12 @@ async fn what_is_no_listing_is_a_fault_of_the_store() {
         .map(drop)
         .unwrap_err();
     assert_eq!(fault.kind, WireKind::Passing(None));
+    let answer = connector
+        .ask(get(&host, "/b/lockstone.json"), "host".into())
+        .await
+        .unwrap();
+    let error = answer.into_body().bytes().await.unwrap_err().to_string();
+    assert!(error.contains("web page"), "{error}");
 }
 
 #[tokio::test]
