@@ -6,6 +6,7 @@
 use std::io;
 
 use rustix::io::Errno;
+use rustix::process::{Resource, getrlimit};
 
 /// What kind of fault an error is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -58,6 +59,33 @@ impl Kind {
         Self::Outpaced,
         Self::Other,
     ];
+}
+
+/// Whether this process may open no more files. Nothing but a higher limit helps, so this is not tried again.
+pub(crate) fn is_out_of_handles(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(Errno::MFILE.raw_os_error())
+}
+
+/// The text of an error. If it says that this process may open no more files, the limit is added.
+pub(crate) fn with_limit(error: &io::Error) -> String {
+    if is_out_of_handles(error) {
+        format!("{error}; {}", limit_words())
+    } else {
+        error.to_string()
+    }
+}
+
+/// How many files this process may hold open, in words.
+pub(crate) fn limit_words() -> String {
+    open_files_limit().map_or_else(
+        || "this process may hold any number of files open".to_owned(),
+        |limit| format!("this process may hold {limit} files open"),
+    )
+}
+
+/// How many files this process may hold open. `None`: as many as the system allows.
+pub(crate) fn open_files_limit() -> Option<u64> {
+    getrlimit(Resource::Nofile).current
 }
 
 /// Whether this process or this machine has no file handle or no memory left.

@@ -1,5 +1,6 @@
 //! One backup: what it was asked for, what it knows over all of its generations, and what one generation knows.
 
+use std::io;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
 use std::sync::{Arc, OnceLock};
@@ -96,6 +97,15 @@ impl BackupJob {
             hard_links: HardLinks::default(),
             pool,
         })
+    }
+
+    /// An entry could not be read. That is a warning, or the end of the job if no other entry could be read, either.
+    pub(super) fn not_read(&self, path: Vec<u8>, error: &io::Error) -> Result<(), Stop> {
+        if let Some(fault) = Fault::if_out_of_handles(&path, error) {
+            return Err(fault.into());
+        }
+        self.warnings.add(path, format!("could not be read: {error}"));
+        Ok(())
     }
 
     /// When the job began, by this server's clock.

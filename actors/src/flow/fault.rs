@@ -2,7 +2,9 @@
 //! it. The other [`Stop`]s are echoes of a cause somewhere else, and are never shown.
 
 use std::fmt;
+use std::io;
 
+use lockstone_host::process::{is_out_of_handles, open_files_limit};
 use lockstone_vault::VaultError;
 use lockstone_vault::crypto::keys::NoRandom;
 use lockstone_vault::error::Kind;
@@ -53,6 +55,17 @@ impl Fault {
     /// Bytes in the vault, or on the way to it, are not what they must be.
     pub fn integrity(message: impl Into<String>) -> Self {
         Self::new(Kind::Damaged, message)
+    }
+
+    /// The fault if an error says that no more files can be opened; `None` for any other error. Such an error is no
+    /// fault of the file at `path`: it would cost every file that follows.
+    pub(crate) fn if_out_of_handles(path: &[u8], error: &io::Error) -> Option<Self> {
+        is_out_of_handles(error).then(|| {
+            let (path, limit) = (String::from_utf8_lossy(path), open_files_limit());
+            let message = format!("{path}: {error}; this process may hold {limit} files open");
+            Self::new(Kind::Shortage, message)
+                .hint("raise the limit of open files (`ulimit -n`, or `LimitNOFILE=` of the service) and run it again")
+        })
     }
 
     /// Adds what to do about it.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
-use lockstone_host::process::{is_out_of_handles, open_files_limit};
+use lockstone_host::process::is_out_of_handles;
 use lockstone_host::write::Dir;
 use lockstone_proto::ids::JobId;
 use lockstone_vault::buffers::Pool;
@@ -155,16 +155,11 @@ impl RestoreContext {
 
 /// A fault of the target's file system, about a path.
 pub(super) fn target_fault(path: &[u8], error: &io::Error) -> Fault {
+    if let Some(fault) = Fault::if_out_of_handles(path, error) {
+        return fault;
+    }
     let path = String::from_utf8_lossy(path);
     let message = format!("{path}: {error}");
-    if is_out_of_handles(error) {
-        let limit = open_files_limit();
-        return Fault::new(
-            Kind::Shortage,
-            format!("{message}; this process may hold {limit} files open"),
-        )
-        .hint("raise the limit of open files (`ulimit -n`, or `LimitNOFILE=` of the service) and run it again");
-    }
     match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Fault::new(Kind::Shortage, message)
             .hint("free space on the target, then run the same restore again: what was restored stays"),

@@ -83,7 +83,7 @@ impl Body for Planner {
             window: Window::default(),
         };
         job.progress.set_phase("restoring");
-        let root = self.context.root()?;
+        let root = self.context.root(selection.is_all())?;
         self.folder(&job.request.point.body.root, &root, Scope::Selected, &mut walk)?;
         walk.window.left.push(root);
         self.plan(&mut walk.window)?;

@@ -29,6 +29,11 @@ impl Selection {
         &self.paths
     }
 
+    /// Whether `/` itself is selected, with everything in it.
+    pub(super) fn is_all(&self) -> bool {
+        self.paths.is_empty() || self.paths.iter().any(Vec::is_empty)
+    }
+
     /// What to do with `name` in `folder`.
     pub(super) fn pick(&self, folder: &FolderOut, name: &[u8]) -> Pick {
         if self.paths.is_empty() {
@@ -80,6 +85,8 @@ mod tests {
         assert_eq!(selection.pick_in(b"/a/b", b"x"), Pick::All);
         assert_eq!(selection.pick_in(b"/", b"c"), Pick::All);
         assert_eq!(selection.pick_in(b"/", b"d"), Pick::Nothing);
+        assert!(!selection.is_all());
+        assert!(Selection::new(&[]).is_all() && Selection::new(&[b"//".to_vec()]).is_all());
         assert_eq!(Selection::new(&[b"/".to_vec()]).pick_in(b"/", b"d"), Pick::All);
     }
 }

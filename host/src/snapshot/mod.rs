@@ -46,10 +46,24 @@ pub fn freeze(
     state_dir: &Path,
     one_file_system: bool,
 ) -> Result<Frozen, SnapshotError> {
-    let mounts = mounts().map_err(|error| SnapshotError::Source {
-        path: "/proc/self/mountinfo".into(),
-        error,
-    })?;
+    let (mut notes, mut mode) = (Vec::new(), mode);
+    let mounts = match mounts() {
+        Ok(mounts) => mounts,
+        Err(error) if mode == SnapshotMode::Require => {
+            return Err(SnapshotError::Source {
+                path: "/proc/self/mountinfo".into(),
+                error,
+            });
+        }
+        // Without `/proc`, as in a bare chroot, the mounts are unknown. The sources are read where they are.
+        Err(error) => {
+            if mode == SnapshotMode::Auto {
+                notes.push(format!("the sources are read live: /proc/self/mountinfo: {error}"));
+            }
+            mode = SnapshotMode::Off;
+            Vec::new()
+        }
+    };
     let mut freezer = Freezer {
         mode,
         one_file_system,
@@ -59,7 +73,7 @@ pub fn freeze(
             SnapshotMode::Auto | SnapshotMode::Require => registry::providers(state_dir),
         },
         records: leftovers::folder(state_dir),
-        notes: Vec::new(),
+        notes,
     };
     let made: Result<Vec<_>, _> = sources.iter().map(|source| freezer.source(source)).collect();
     let mut frozen = Frozen {

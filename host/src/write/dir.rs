@@ -17,7 +17,9 @@ use super::marks::{self, UNFINISHED};
 use super::node::{Held, Node, open_beneath, open_own, open_special};
 use super::temporary::{Part, is_leftover, is_temporary};
 use super::{ApplyOptions, PartFile, Target, TargetOptions, check};
-use crate::metadata::{ApplyTo, Born, OwnerNames, apply, capture_existing, protect, same_attributes, unprotect};
+use crate::metadata::{
+    ApplyTo, Born, CaptureFrom, OwnerNames, apply, capture, capture_existing, protect, same_attributes, unprotect,
+};
 use crate::read::OpenedFile;
 use crate::stat::Stat;
 
@@ -391,6 +393,24 @@ impl Dir {
     pub fn has_attributes(&self, name: &[u8], wanted: &Entry, options: &ApplyOptions) -> io::Result<bool> {
         let there = capture_existing(self.handle()?.as_fd(), check(name)?, self.names())?;
         Ok(same_attributes(wanted, &there, options, self.names()))
+    }
+
+    /// Whether the folder itself has `wanted`'s attributes, so far as they can be set there. Its time of modification
+    /// does not count: each change of what is in it changes that.
+    ///
+    /// # Errors
+    /// Its attributes cannot be read.
+    pub fn is_like(&self, wanted: &Entry, options: &ApplyOptions) -> io::Result<bool> {
+        let handle = self.handle()?;
+        let stat = Stat::of(handle.as_fd())?;
+        let from = CaptureFrom::Handle(handle.as_fd(), b"");
+        let there = capture(from, &stat, self.names(), &mut Vec::new())?;
+        let wanted = Entry {
+            mtime_s: there.mtime_s,
+            mtime_ns: there.mtime_ns,
+            ..wanted.clone()
+        };
+        Ok(same_attributes(&wanted, &there, options, self.names()))
     }
 
     /// Does something that changes the folder. If its owner may not write to it, and is this user, it is opened for the

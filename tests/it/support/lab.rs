@@ -263,6 +263,30 @@ pub(crate) fn finish(mut command: Command) -> Ran {
     }
 }
 
+/// Runs a command to its end, and says how much memory it had at most, in bytes.
+pub(crate) fn finish_and_measure(mut command: Command) -> (Ran, u64) {
+    let what = format!("{:?}", command.get_args().collect::<Vec<_>>());
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let status = format!("/proc/{}/status", child.id());
+    let waiting = std::thread::spawn(move || child.wait_with_output().unwrap());
+    let mut peak = 0;
+    while !waiting.is_finished() {
+        let status = std::fs::read_to_string(&status).unwrap_or_default();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let kib = line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<u64>().ok());
+        peak = peak.max(kib.unwrap_or(0) * 1024);
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    let output = waiting.join().unwrap();
+    let ran = Ran {
+        code: output.status.code(),
+        stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        what,
+    };
+    (ran, peak)
+}
+
 /// Whether the test runs as root, who can create devices and set owners. If not, prints that a part is skipped.
 pub(crate) fn root_or_skip(what: &str) -> bool {
     let root = rustix::process::geteuid().is_root();

@@ -1,6 +1,6 @@
 //! What can go wrong with the cache.
 
-use crate::kind::{Kind, is_shortage};
+use crate::kind::{Kind, is_shortage, limit_words, with_limit};
 
 /// Why the cache failed. The cache can be rebuilt from the vault, so nothing is lost.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -90,7 +90,11 @@ impl IndexError {
             {
                 Self::Io { folder, reason }
             }
-            K::IOError if says("Too many open files") || says("Cannot allocate memory") => {
+            K::IOError if says("Too many open files in system") || says("Cannot allocate memory") => {
+                Self::Shortage { folder, reason }
+            }
+            K::IOError if says("Too many open files") => {
+                let reason = format!("{reason}; {}", limit_words());
                 Self::Shortage { folder, reason }
             }
             K::TryAgain | K::TimedOut | K::Aborted | K::ShutdownInProgress => Self::Io { folder, reason },
@@ -103,7 +107,10 @@ impl IndexError {
         let (folder, reason) = (folder.to_owned(), error.to_string());
         match error.kind() {
             std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => Self::Full { folder },
-            _ if is_shortage(error) => Self::Shortage { folder, reason },
+            _ if is_shortage(error) => {
+                let reason = with_limit(error);
+                Self::Shortage { folder, reason }
+            }
             _ => Self::Io { folder, reason },
         }
     }

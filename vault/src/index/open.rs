@@ -24,6 +24,7 @@ use super::bad_packs::BadPacks;
 use super::journal::JournalFile;
 use super::pack_cache::PackCache;
 use super::{CHUNK_COUNT, CHUNKS, FAMILIES, GENERATION, Index, IndexError, META, NEXT_PACK, PAGES, records};
+use crate::kind::open_files_limit;
 
 const OWNER: &[u8] = b"owner";
 const FILES: &str = "index.files";
@@ -34,6 +35,7 @@ const BLOCK_CACHE: usize = 16 << 20;
 const WRITE_BUFFERS: usize = 16 << 20;
 const MAX_WAL: u64 = 32 << 20;
 const OPEN_FILES: i32 = 256;
+const OPEN_FILES_MIN: i32 = 20;
 /// If pages have more bytes on disk than this when the index is opened, they are dropped.
 const PAGES_MAX: u64 = 2 << 30;
 
@@ -234,6 +236,13 @@ fn describe(stat: &fs::Metadata) -> String {
     format!("{} {}.{:09}", stat.len(), stat.mtime(), stat.mtime_nsec())
 }
 
+/// How many tables may be open at once. With a low limit of this process, the index gets a quarter of it: the walk, the
+/// store and the files that are read or written need the rest.
+fn open_files(limit: Option<u64>) -> i32 {
+    let quarter = limit.and_then(|limit| i32::try_from(limit / 4).ok());
+    quarter.unwrap_or(OPEN_FILES).clamp(OPEN_FILES_MIN, OPEN_FILES)
+}
+
 fn open_db(folder: &str, path: &Path) -> Result<DB, IndexError> {
     let cache = Cache::new_lru_cache(BLOCK_CACHE);
     let mut options = Options::default();
@@ -241,7 +250,7 @@ fn open_db(folder: &str, path: &Path) -> Result<DB, IndexError> {
     options.create_missing_column_families(true);
     options.set_db_write_buffer_size(WRITE_BUFFERS);
     options.set_max_total_wal_size(MAX_WAL);
-    options.set_max_open_files(OPEN_FILES);
+    options.set_max_open_files(open_files(open_files_limit()));
     options.set_max_file_opening_threads(1);
     options.set_max_background_jobs(2);
     options.set_max_subcompactions(1);

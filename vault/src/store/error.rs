@@ -5,7 +5,7 @@ use std::io;
 use std::time::Duration;
 
 use super::fault::{Refusal, WireFault, WireKind};
-use crate::kind::{Kind, is_shortage};
+use crate::kind::{Kind, is_out_of_handles, is_shortage, with_limit};
 
 /// Why an object could not be read or written. Each variant names the object or the vault.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -295,6 +295,11 @@ impl StoreError {
                 | Errno::AGAIN
                 | Errno::INTR,
             ) => Self::Unreachable { object, reason },
+            _ if is_out_of_handles(error) => Self::Shortage {
+                object,
+                reason: with_limit(error),
+                waited: Some(Duration::ZERO),
+            },
             _ if is_shortage(error) => Self::Shortage {
                 object,
                 reason,

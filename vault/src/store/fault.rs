@@ -10,7 +10,7 @@ use std::time::Duration;
 use http::header::{LOCATION, RETRY_AFTER};
 use http::{HeaderMap, StatusCode};
 
-use crate::kind::{Kind, is_shortage};
+use crate::kind::{Kind, is_out_of_handles, is_shortage, limit_words};
 
 /// The longest pause that is kept when a store asks for one.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(300);
@@ -364,7 +364,11 @@ pub(super) fn no_answer(host: &str, error: &reqwest::Error) -> WireFault {
     if error.is_connect() && tls {
         return WireFault::new(WireKind::Refused(Refusal::Tls), cut(&format!("{host}: {innermost}")));
     }
-    if chain_has_shortage(error) {
+    if chain_has(error, is_out_of_handles) {
+        let reason = format!("{host}: {innermost}; {}", limit_words());
+        return WireFault::new(WireKind::Shortage(Some(Duration::ZERO)), cut(&reason));
+    }
+    if chain_has(error, is_shortage) {
         return WireFault::new(WireKind::Shortage(None), cut(&format!("{host}: {innermost}")));
     }
     let proxied = match proxies() {
@@ -402,11 +406,11 @@ fn chain_of(error: &reqwest::Error) -> Vec<String> {
     all
 }
 
-/// Whether the request failed because this machine has no file handle or no memory left.
-fn chain_has_shortage(error: &reqwest::Error) -> bool {
+/// Whether an error of the operating system below this one is such an error.
+fn chain_has(error: &reqwest::Error, is_such: fn(&io::Error) -> bool) -> bool {
     let mut next = error.source();
     while let Some(error) = next {
-        if error.downcast_ref::<io::Error>().is_some_and(is_shortage) {
+        if error.downcast_ref::<io::Error>().is_some_and(is_such) {
             return true;
         }
         next = error.source();

@@ -18,6 +18,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use lockstone_host::metadata::{CaptureFrom, capture};
+use lockstone_host::process::open_files_limit;
 use lockstone_host::settle;
 use lockstone_host::snapshot::FrozenSource;
 use lockstone_host::walk::{Folder, SkipReason, Stat, WalkEvent, Walker};
@@ -43,6 +44,8 @@ pub(super) struct Enumerator {
     inbox: Receiver<Vec<FrozenSource>>,
     hasher: Sender<ReadBatch>,
     cataloguer: Sender<Catalogue>,
+    /// How many folders a batch may hold open.
+    max_folders: usize,
 }
 
 /// What is collected until it is sent.
@@ -50,6 +53,8 @@ struct Walk {
     steps: Vec<Walked>,
     batch: ReadBatch,
     batch_bytes: u64,
+    /// How many folders the batch holds open, at most.
+    batch_folders: usize,
     next_slot: u64,
     /// What an interrupted run had read, if there was one.
     journal: Option<Journal>,
@@ -84,6 +89,7 @@ impl Body for Enumerator {
             steps: Vec::new(),
             batch: Vec::new(),
             batch_bytes: 0,
+            batch_folders: 0,
             next_slot: 0,
             journal,
             file_systems,
@@ -116,6 +122,7 @@ impl Enumerator {
             inbox,
             hasher,
             cataloguer,
+            max_folders: read_ahead::folders_in_batch(&context.job.tuning, open_files_limit()).min(MAX_FILES),
         }
     }
 
@@ -285,7 +292,7 @@ impl Enumerator {
             }
             WalkEvent::Problem { path, error } => {
                 place.tally.problems += 1;
-                job.warnings.add(path, format!("could not be read: {error}"));
+                job.not_read(path, &error)?;
             }
         }
         Ok(())
@@ -342,7 +349,9 @@ impl Enumerator {
         );
         job.warnings.all(|| folder.path().to_vec(), problems);
         let mut entry = captured.map_err(|error| {
-            Fault::transient(format!("{}: {error}", String::from_utf8_lossy(&folder.path().to_vec())))
+            let path = folder.path().to_vec();
+            Fault::if_out_of_handles(&path, &error)
+                .unwrap_or_else(|| Fault::transient(format!("{}: {error}", String::from_utf8_lossy(&path))))
         })?;
         entry.name = Bytes::copy_from_slice(name);
         Ok(entry)
@@ -378,8 +387,7 @@ impl Enumerator {
         };
         add(new_or_changed, 1);
         if !is_file {
-            self.special(&file, walk);
-            return Ok(());
+            return self.special(&file, walk);
         }
         if let Some(journal) = &mut walk.journal
             && let Some(done) = self.journaled(journal, &file)?
@@ -392,7 +400,7 @@ impl Enumerator {
     }
 
     /// Captures a symlink, fifo or device, which has no content to read.
-    fn special(&self, file: &FileTask, walk: &mut Walk) {
+    fn special(&self, file: &FileTask, walk: &mut Walk) -> Result<(), Stop> {
         let job = &self.context.job;
         let path = || file.folder.join(&file.name);
         let mut problems = Vec::new();
@@ -410,8 +418,9 @@ impl Enumerator {
                 add(&job.progress.counters.files_done, 1);
                 walk.steps.push(Walked::Entry(Box::new(entry)));
             }
-            Err(error) => job.warnings.add(path(), format!("could not be read: {error}")),
+            Err(error) => job.not_read(path(), &error)?,
         }
+        Ok(())
     }
 
     /// Puts a file into the batch for the Hasher, and its slot into the walk.
@@ -425,9 +434,14 @@ impl Enumerator {
         if !walk.batch.is_empty() && (overflows || !small) {
             self.send_batch(walk)?;
         }
+        let is_new = walk
+            .batch
+            .last()
+            .is_none_or(|last| !Arc::ptr_eq(&last.folder, &file.folder));
+        walk.batch_folders += usize::from(is_new);
         walk.batch.push(file);
         walk.batch_bytes += size;
-        if !small || walk.batch.len() >= MAX_FILES {
+        if !small || walk.batch.len() >= MAX_FILES || walk.batch_folders >= self.max_folders {
             self.send_batch(walk)?;
         }
         Ok(())
@@ -475,6 +489,7 @@ impl Enumerator {
             return Ok(());
         }
         walk.batch_bytes = 0;
+        walk.batch_folders = 0;
         self.hasher.send(std::mem::take(&mut walk.batch))
     }
 

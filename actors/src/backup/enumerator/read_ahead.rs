@@ -9,6 +9,7 @@ use lockstone_host::settle::{self, Moment};
 use lockstone_host::walk::{WalkEvent, Walker};
 
 use crate::flow::{CancelToken, Doing, Fault, Stop, waiting};
+use crate::tuning::Tuning;
 
 /// Events in one batch.
 const EVENTS: usize = 256;
@@ -17,11 +18,25 @@ const FOLDERS: usize = 16;
 /// Batches that may be ready, at most.
 const READY: usize = 4;
 
+/// Handles that are left for other things than the folders of files that wait to be read: the index (256), the walk
+/// and what it has ready (128), the store's files or connections, files that are being read, and the rest.
+const OTHER_HANDLES: usize = 512;
+
 /// How long a cancelled backup waits for the walk to end. A walk that hangs in a dead file system is left behind.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Events, and the time before the first of them was seen.
 type Batch = (Moment, Vec<WalkEvent>);
+
+/// How many folders a batch of files that wait to be read may hold open, so that all batches together keep within the
+/// limit of open files. Without this, 1,024 handles were too few for a tree with one file in each folder.
+pub(super) fn folders_in_batch(tuning: &Tuning, open_files: u64) -> usize {
+    let limit = usize::try_from(open_files).unwrap_or(usize::MAX);
+    // With a very low limit, the other things get three quarters of it.
+    let room = limit.saturating_sub(OTHER_HANDLES).max(limit / 4);
+    let batches = tuning.capacity + tuning.readers + 1;
+    (room / batches).max(1)
+}
 
 /// Calls `take` with every event of the walk, in order, and a time before it was seen. The first error, or a cancel,
 /// ends this and the walk.
@@ -83,6 +98,28 @@ fn take_all(
         let Some((seen, batch)) = batch else { return Ok(()) };
         for event in batch {
             take(event, seen)?;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_batches_keep_within_the_limit_of_open_files() {
+        for readers in [1, 4, 16, 256] {
+            for limit in [64, 256, 1024, 4096, u64::MAX] {
+                let tuning = Tuning {
+                    readers,
+                    ..Tuning::default()
+                };
+                let batches = tuning.capacity + readers + 1;
+                let held = folders_in_batch(&tuning, limit).saturating_mul(batches);
+                let room = usize::try_from(limit).unwrap_or(usize::MAX) / 2;
+                // Each batch has at least one folder.
+                assert!(held <= room.max(batches), "{readers} {limit} {held}");
+            }
         }
     }
 }

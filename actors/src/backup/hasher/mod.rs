@@ -120,7 +120,7 @@ impl Hasher {
                 }
                 Err(error) => {
                     bytes.truncate(start);
-                    done.push(self.unreadable(&task, &error));
+                    done.push(self.unreadable(&task, &error)?);
                 }
             }
         }
@@ -231,7 +231,7 @@ impl Hasher {
         for attempt in 1..=TRIES {
             let file = match OpenedFile::open(&task.folder, &task.name) {
                 Ok(file) => file,
-                Err(error) => return Ok(self.unreadable(&task, &error)),
+                Err(error) => return self.unreadable(&task, &error),
             };
             let stat = *file.stat();
             let read = match hard_links.get(&stat) {
@@ -245,7 +245,7 @@ impl Hasher {
                 None => self.read_large(file, chunker),
             };
             match read {
-                Err(error) => return Ok(self.unreadable(&task, &error.entry()?)),
+                Err(error) => return self.unreadable(&task, &error.entry()?),
                 Ok(read) if read.changed && attempt < TRIES => {}
                 Ok(read) => {
                     if read.changed {
@@ -263,12 +263,12 @@ impl Hasher {
                             entry.size = read.size;
                             self.finished(task, entry)
                         }
-                        Err(error) => self.unreadable(&task, &error),
+                        Err(error) => self.unreadable(&task, &error)?,
                     });
                 }
             }
         }
-        Ok(self.unreadable(&task, &std::io::Error::other("it keeps changing")))
+        self.unreadable(&task, &std::io::Error::other("it keeps changing"))
     }
 
     /// Reads a file's data, run by run between its holes.
@@ -416,18 +416,17 @@ impl Hasher {
         }
     }
 
-    fn unreadable(&self, task: &FileTask, error: &std::io::Error) -> FileRead {
-        let message = if error.kind() == std::io::ErrorKind::NotFound {
-            "vanished before it could be read".to_owned()
+    fn unreadable(&self, task: &FileTask, error: &std::io::Error) -> Result<FileRead, Stop> {
+        if error.kind() == std::io::ErrorKind::NotFound {
+            self.warn(task, "vanished before it could be read");
         } else {
-            format!("could not be read: {error}")
-        };
-        self.warn(task, &message);
-        FileRead {
+            self.context.job.not_read(task.folder.join(&task.name), error)?;
+        }
+        Ok(FileRead {
             slot: task.slot,
             entry: None,
             folder: None,
-        }
+        })
     }
 
     /// Shows the file as the one that is read now. The path of a folder that lies very deep is not written out.

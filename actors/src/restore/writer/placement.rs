@@ -50,8 +50,9 @@ enum Decision {
 }
 
 impl RestoreContext {
-    /// The target folder for the recovery point's `/`.
-    pub(in crate::restore) fn root(&self) -> Result<Arc<FolderOut>, Stop> {
+    /// The target folder for the recovery point's `/`. `is_selected`: `/` itself is restored, and not only a part of
+    /// what is in it. If it was a source, the target folder gets its attributes, like every other folder.
+    pub(in crate::restore) fn root(&self, is_selected: bool) -> Result<Arc<FolderOut>, Stop> {
         let request = &self.job.request;
         let path = match &request.to {
             RestoreTo::Folder(path) => path.as_path(),
@@ -66,10 +67,21 @@ impl RestoreContext {
             handles: Handles::of_this_process(OTHER_HANDLES),
             job: request.job.to_string().into_bytes(),
         };
+        let existed = path.exists();
         let dir = Dir::open_target(path, options)
             .map_err(|error| target_fault(path.as_os_str().as_encoded_bytes(), &error))?;
         *self.job.target.lock() = Some(dir.clone());
-        Ok(FolderOut::new(Bytes::new(), None, Some(dir), None, false))
+        let body = &request.point.body;
+        let is_source = is_selected && body.sources.iter().any(|source| &source[..] == b"/");
+        let mut entry = body.root_folder.clone().filter(|_| is_source && !request.dry_run);
+        if let Some(root) = &entry {
+            add(&self.job.progress.counters.folders, 1);
+            if existed && request.conflict != Conflict::Overwrite {
+                self.note_folder_kept(b"/", Some(&dir), root);
+                entry = None;
+            }
+        }
+        Ok(FolderOut::new(Bytes::new(), None, Some(dir), entry, false))
     }
 
     /// Enters a folder of the recovery point; makes it if it is missing. `None`: it is left out, with everything in it.
@@ -88,7 +100,7 @@ impl RestoreContext {
             Ok(Some((dir, origin))) => {
                 let keeps = origin == Origin::Existing && (implied || self.job.request.conflict != Conflict::Overwrite);
                 if keeps && !implied {
-                    self.note_folder_kept(above, dir.as_ref(), &entry);
+                    self.note_folder_kept(&above.join(&name), dir.as_ref(), &entry);
                 }
                 let is_fresh = origin == Origin::Made;
                 let above = Some(Arc::clone(above));
@@ -108,31 +120,16 @@ impl RestoreContext {
         }
     }
 
-    /// Says that a folder keeps attributes that are not those of the recovery point. Its time of modification does not
-    /// count: each change of what is in it changes that.
-    fn note_folder_kept(&self, above: &FolderOut, dir: Option<&Dir>, entry: &Entry) {
-        let (Some(_), Some(there)) = (dir, &above.dir) else {
-            return;
-        };
-        let differs = |there: &Dir| -> io::Result<bool> {
-            let found = there.lookup(&entry.name)?;
-            let Some(found) = found.filter(Stat::is_folder) else {
-                return Ok(false);
-            };
-            let wanted = Entry {
-                mtime_s: found.mtime_s,
-                mtime_ns: found.mtime_ns,
-                ..entry.clone()
-            };
-            Ok(!there.has_attributes(&entry.name, &wanted, &options(self))?)
-        };
-        if !differs(there).unwrap_or(false) {
+    /// Says that a folder keeps attributes that are not those of the recovery point.
+    fn note_folder_kept(&self, path: &[u8], dir: Option<&Dir>, entry: &Entry) {
+        let is_like = |dir: &Dir| dir.is_like(entry, &options(self)).unwrap_or(true);
+        if dir.is_none_or(is_like) {
             return;
         }
         match self.job.request.conflict {
             Conflict::Skip => add(&self.job.progress.counters.skipped, 1),
             Conflict::Copy | Conflict::Overwrite => self.job.warnings.add(
-                above.join(&entry.name),
+                path,
                 "this folder has another owner, mode or other attributes than in the recovery point, and keeps them; \
                  `--on-conflict overwrite` gives them back",
             ),
