@@ -34,7 +34,11 @@ impl Engine {
             .thread_name("ls-store")
             .enable_all()
             .build()
-            .map_err(|error| failed("the store's runtime", &error))?;
+            .map_err(|error| {
+                let what = "the store's runtime could not be started";
+                Fault::if_out_of_handles(what.as_bytes(), &error)
+                    .unwrap_or_else(|| failed("the store's runtime", &error))
+            })?;
         Ok(Self {
             pool,
             runtime,

@@ -91,6 +91,28 @@ pub(crate) fn keep_out(sources: &[PathBuf], own: &[(&str, &Path)]) -> Result<Vec
     Ok(inside)
 }
 
+/// Fails if the folder that a restore would write to is one of the folders `own` or lies in one. What is restored there
+/// would look like a part of the vault.
+pub(crate) fn keep_target_out(target: &Path, own: &[(&str, &Path)]) -> Result<(), Failure> {
+    // What is missing of the path is made later; what is there may be a symbolic link.
+    let there = target.ancestors().find_map(|above| {
+        let real = above.canonicalize().ok()?;
+        Some(real.join(target.strip_prefix(above).ok()?))
+    });
+    let target = there.unwrap_or_else(|| target.to_owned());
+    for (what, folder) in own {
+        let Ok(folder) = folder.canonicalize() else { continue };
+        if target.starts_with(&folder) {
+            return Err(Failure::failed(
+                "target-in-vault",
+                format!("{} lies within {what} ({})", target.display(), folder.display()),
+                "name another `--target`",
+            ));
+        }
+    }
+    Ok(())
+}
+
 /// The absolute path of one source; it exists.
 fn resolve_one(path: &Path) -> io::Result<PathBuf> {
     if path.as_os_str().is_empty() {
@@ -239,5 +261,21 @@ mod tests {
         assert!(keep_out(std::slice::from_ref(&vault), &own).is_err());
         assert_eq!(keep_out(&[root], &own).unwrap(), [vault.as_path()]);
         assert!(keep_out(&[PathBuf::from("/proc")], &own).unwrap().is_empty());
+    }
+
+    #[test]
+    fn nothing_is_restored_into_the_vault() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().canonicalize().unwrap();
+        let vault = root.join("vault");
+        fs::create_dir_all(vault.join("domains")).unwrap();
+        std::os::unix::fs::symlink(&vault, root.join("link")).unwrap();
+        let own = [("the vault", vault.as_path()), ("the state folder", Path::new("/none"))];
+        for inside in ["vault", "vault/new/folder", "link", "link/new"] {
+            assert!(keep_target_out(&root.join(inside), &own).is_err(), "{inside}");
+        }
+        for outside in ["", "vault2", "new/vault"] {
+            assert!(keep_target_out(&root.join(outside), &own).is_ok(), "{outside}");
+        }
     }
 }

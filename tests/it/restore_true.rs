@@ -231,6 +231,43 @@ fn two_names_that_the_target_takes_for_one_are_both_restored() {
     }
 }
 
+/// A folder that has two names, as on a file system that takes two names for one.
+#[test]
+fn two_folders_that_are_one_in_the_target_lose_nothing() {
+    if !root_or_skip("a mount") {
+        return;
+    }
+    let lab = Lab::new();
+    for name in ["Dir/x", "dir/x", "dir/y"] {
+        file(&lab.source().join(name), name.as_bytes());
+    }
+    lab.backup();
+    let (upper, lower) = (lab.restored("out").join("Dir"), lab.restored("out").join("dir"));
+    for folder in [&upper, &lower] {
+        fs::create_dir_all(folder).unwrap();
+    }
+    let mounted = Command::new("mount").arg("--bind").args([&upper, &lower]).status();
+    assert!(mounted.unwrap().success());
+    let target = lab.path("out");
+    let args = ["restore", "latest", "--target", target.to_str().unwrap()];
+    let mut seen = Vec::new();
+    for _ in 0..3 {
+        let ran = lab.run(args);
+        let mut contents: Vec<String> = walk(&lab.restored("out"))
+            .iter()
+            .map(|path| fs::read_to_string(path).unwrap())
+            .collect();
+        contents.sort();
+        contents.dedup();
+        seen.push((ran, contents));
+    }
+    Command::new("umount").arg(&lower).status().unwrap();
+    for (ran, contents) in seen {
+        ran.exits(3).says("it was put beside");
+        assert_eq!(contents, ["Dir/x", "dir/x", "dir/y"]);
+    }
+}
+
 /// All files below a folder.
 fn walk(folder: &Path) -> Vec<std::path::PathBuf> {
     let mut found = Vec::new();

@@ -58,11 +58,11 @@ impl Fault {
     }
 
     /// The fault if an error says that no more files can be opened; `None` for any other error. Such an error is no
-    /// fault of the file at `path`: it would cost every file that follows.
-    pub(crate) fn if_out_of_handles(path: &[u8], error: &io::Error) -> Option<Self> {
+    /// fault of what was to be opened, `what` (a path, or words): it would cost every file that follows.
+    pub(crate) fn if_out_of_handles(what: &[u8], error: &io::Error) -> Option<Self> {
         is_out_of_handles(error).then(|| {
-            let (path, limit) = (String::from_utf8_lossy(path), open_files_limit());
-            let message = format!("{path}: {error}; this process may hold {limit} files open");
+            let (what, limit) = (String::from_utf8_lossy(what), open_files_limit());
+            let message = format!("{what}: {error}; this process may hold {limit} files open");
             Self::new(Kind::Shortage, message)
                 .hint("raise the limit of open files (`ulimit -n`, or `LimitNOFILE=` of the service) and run it again")
         })

@@ -2,8 +2,8 @@
 
 use std::io;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, OnceLock};
 
 use lockstone_host::process::is_out_of_handles;
 use lockstone_host::write::Dir;
@@ -83,6 +83,8 @@ pub(super) struct RestoreJob {
     pub(super) furthest: AtomicU64,
     /// The folder beneath which the last generation wrote.
     pub(super) target: Mutex<Option<Dir>>,
+    /// Whether there was nothing in that folder when the restore began. It is then as if the restore had made it.
+    pub(super) target_was_empty: OnceLock<bool>,
     /// What a dry run would restore.
     pub(super) would: Mutex<Vec<Vec<u8>>>,
 }
@@ -104,6 +106,7 @@ impl RestoreJob {
             damaged: AtomicU64::new(0),
             furthest: AtomicU64::new(0),
             target: Mutex::default(),
+            target_was_empty: OnceLock::new(),
             would: Mutex::default(),
         })
     }

@@ -46,23 +46,10 @@ pub fn freeze(
     state_dir: &Path,
     one_file_system: bool,
 ) -> Result<Frozen, SnapshotError> {
-    let (mut notes, mut mode) = (Vec::new(), mode);
-    let mounts = match mounts() {
-        Ok(mounts) => mounts,
-        Err(error) if mode == SnapshotMode::Require => {
-            return Err(SnapshotError::Source {
-                path: "/proc/self/mountinfo".into(),
-                error,
-            });
-        }
-        // Without `/proc`, as in a bare chroot, the mounts are unknown. The sources are read where they are.
-        Err(error) => {
-            if mode == SnapshotMode::Auto {
-                notes.push(format!("the sources are read live: /proc/self/mountinfo: {error}"));
-            }
-            mode = SnapshotMode::Off;
-            Vec::new()
-        }
+    // Without /proc, as in a chroot, the mounts are not known. Sources are then read live.
+    let (mounts, unknown) = match mounts() {
+        Ok(mounts) => (mounts, None),
+        Err(error) => (Vec::new(), Some(format!("/proc/self/mountinfo: {error}"))),
     };
     let mut freezer = Freezer {
         mode,
@@ -73,7 +60,8 @@ pub fn freeze(
             SnapshotMode::Auto | SnapshotMode::Require => registry::providers(state_dir),
         },
         records: leftovers::folder(state_dir),
-        notes,
+        notes: Vec::new(),
+        unknown,
     };
     let made: Result<Vec<_>, _> = sources.iter().map(|source| freezer.source(source)).collect();
     let mut frozen = Frozen {
@@ -102,6 +90,8 @@ struct Freezer<'a> {
     records: PathBuf,
     /// A line for the user for each part that is read live although it should be frozen.
     notes: Vec<String>,
+    /// Why the mounts are not known; `None` if they are.
+    unknown: Option<String>,
 }
 
 impl Freezer<'_> {
@@ -167,7 +157,10 @@ impl Freezer<'_> {
         if self.mode == SnapshotMode::Off {
             return Ok(Part::live(path));
         }
-        let mut reason = "its mount is unknown".to_owned();
+        let mut reason = match &self.unknown {
+            Some(why) => format!("its mount is unknown ({why})"),
+            None => "its mount is unknown".to_owned(),
+        };
         for provider in &mut self.providers {
             let Some(mount) = mount else { break };
             match provider.offers(mount) {

@@ -4,7 +4,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, OnceLock, PoisonError};
 
 use bytes::Bytes;
 use lockstone_proto::vault::{Entry, EntryKind};
@@ -14,7 +14,7 @@ use rustix::io::Errno;
 use super::filesystem::{FileSystem, FileSystems};
 use super::handles::Slot;
 use super::marks::{self, UNFINISHED};
-use super::node::{Held, Node, open_beneath, open_own, open_special};
+use super::node::{Held, Node, Shut, open_beneath, open_own, open_special};
 use super::temporary::{Part, is_leftover, is_temporary};
 use super::{ApplyOptions, PartFile, Target, TargetOptions, check};
 use crate::metadata::{
@@ -139,7 +139,7 @@ impl Dir {
         let mut node = self.below(name, handle, file_system);
         node.has_mark = AtomicBool::new(has_mark);
         node.is_unfinished = has_mark || has_mode && self.node.is_unfinished;
-        node.shut = Mutex::new(shut);
+        node.shut.get_mut().unwrap_or_else(PoisonError::into_inner).mode = shut;
         Ok(Self { node: Arc::new(node) })
     }
 
@@ -377,8 +377,8 @@ impl Dir {
         unprotect(handle.as_fd())?;
         apply(ApplyTo::Handle(handle.as_fd()), entry, options, self.names(), warnings)?;
         self.check_time(handle.as_fd(), entry, warnings);
-        // It has its own mode now.
-        self.node.shut().take();
+        // It has its own mode now, and gets its own flags below.
+        *self.node.shut() = Shut::default();
         if self.node.has_mark.swap(false, Ordering::Relaxed) {
             marks::remove(handle.as_fd(), entry.mode);
         }
@@ -414,11 +414,12 @@ impl Dir {
     }
 
     /// Does something that changes the folder. If its owner may not write to it, and is this user, it is opened for the
-    /// time of the restore.
+    /// time of the restore. So is a folder whose inode flags forbid changes, if this process may take them off.
     pub(super) fn writing<T>(&self, call: impl Fn() -> Result<T, Errno>) -> Result<T, Errno> {
         self.node.file_system.is_written();
         match call() {
             Err(Errno::ACCESS) if self.node.open_up() => call(),
+            Err(Errno::PERM) if self.node.take_flags_off() => call(),
             done => done,
         }
     }

@@ -6,13 +6,14 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use bytes::Bytes;
+use lockstone_proto::vault::Entry;
 use rustix::fs::{Mode, OFlags, ResolveFlags, fchmod};
 use rustix::io::Errno;
 
 use super::filesystem::FileSystem;
 use super::handles::Slot;
 use super::{Dir, Target};
-use crate::metadata::{Born, path_of_handle};
+use crate::metadata::{Born, path_of_handle, protect, unprotect};
 use crate::stat::Stat;
 
 #[derive(Debug)]
@@ -35,8 +36,17 @@ pub(super) struct Node {
     pub(super) born: OnceLock<Option<Born>>,
     /// Leftovers were looked for.
     pub(super) swept: AtomicBool,
-    /// The folder's mode, if it was opened to its owner for the time of the restore.
-    pub(super) shut: Mutex<Option<Mode>>,
+    /// How the folder was shut before it was opened for the time of the restore.
+    pub(super) shut: Mutex<Shut>,
+}
+
+/// What kept this process from writing to a folder, and was taken off.
+#[derive(Debug, Default)]
+pub(super) struct Shut {
+    /// The mode that kept the folder's owner out.
+    pub(super) mode: Option<Mode>,
+    /// The inode flags that forbid changes.
+    pub(super) flags: u32,
 }
 
 #[derive(Debug)]
@@ -68,7 +78,7 @@ impl Node {
             is_unfinished: false,
             born: OnceLock::new(),
             swept: AtomicBool::new(false),
-            shut: Mutex::new(None),
+            shut: Mutex::default(),
         }
     }
 
@@ -120,14 +130,14 @@ impl Node {
         Err(io::Error::from(Errno::BADF))
     }
 
-    pub(super) fn shut(&self) -> MutexGuard<'_, Option<Mode>> {
+    pub(super) fn shut(&self) -> MutexGuard<'_, Shut> {
         self.shut.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Opens the folder to its owner, if that is this user. The mode comes back when the restore has left the folder.
     pub(super) fn open_up(&self) -> bool {
         let mut shut = self.shut();
-        if shut.is_some() || self.target.options.read_only {
+        if shut.mode.is_some() || self.target.options.read_only {
             return false;
         }
         let Ok(handle) = self.handle() else { return false };
@@ -140,17 +150,37 @@ impl Node {
         let mode = Mode::from_raw_mode(stat.permissions());
         let is_open = fchmod(&*handle, mode | Mode::RWXU).is_ok();
         if is_open {
-            *shut = Some(mode);
+            shut.mode = Some(mode);
         }
         is_open
     }
 
-    /// Gives the folder back the mode that it had before it was opened up.
+    /// Takes off the inode flags that forbid changes in the folder. They come back when the restore has left it.
+    pub(super) fn take_flags_off(&self) -> bool {
+        let mut shut = self.shut();
+        if shut.flags != 0 || self.target.options.read_only {
+            return false;
+        }
+        let flags = self.handle().and_then(|handle| unprotect(handle.as_fd()));
+        shut.flags = flags.unwrap_or(0);
+        shut.flags != 0
+    }
+
+    /// Gives the folder back the mode and the flags that it had before it was opened up.
     fn shut_again(&self) {
-        let mode = self.shut().take();
-        if let (Some(mode), Ok(handle)) = (mode, self.handle()) {
+        let Shut { mode, flags } = std::mem::take(&mut *self.shut());
+        if mode.is_none() && flags == 0 {
+            return;
+        }
+        let Ok(handle) = self.handle() else { return };
+        if let Some(mode) = mode {
             let _ = fchmod(&*handle, mode);
         }
+        let flags = Entry {
+            flags,
+            ..Entry::default()
+        };
+        protect(handle.as_fd(), &flags, &mut Vec::new());
     }
 }
 

@@ -14,6 +14,7 @@ use crate::agent::access::paths::find_path;
 use crate::agent::access::right::{Access, Right};
 use crate::agent::access::session::Session;
 use crate::agent::environment::Environment;
+use crate::agent::sources::keep_target_out;
 use crate::agent::state::folder::StateFolder;
 use crate::agent::state::job_records::request_for;
 use crate::documents::restore::RestoreDocument;
@@ -70,6 +71,11 @@ impl Restore {
         for path in &self.order.paths {
             // All paths are found before anything is written.
             paths.push(find_path(session, &point, path).await?.0);
+        }
+        if let RestoreTo::Folder(folder) = &self.order.to {
+            let mut own = vec![("the state folder", self.state.root())];
+            own.extend(session.vault.store().local_root().map(|vault| ("the vault", vault)));
+            keep_target_out(folder, &own)?;
         }
         if let (RestoreTo::Folder(folder), false) = (&self.order.to, self.order.dry_run) {
             std::fs::create_dir_all(folder).map_err(|error| {

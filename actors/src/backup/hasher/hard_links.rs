@@ -50,3 +50,47 @@ impl HardLinks {
         }
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use std::path::Path;
+
+    use lockstone_host::walk::Folder;
+
+    use super::*;
+
+    fn stat(folder: &Path, name: &str) -> Stat {
+        let (folder, _) = Folder::open(folder).unwrap();
+        *lockstone_host::read::OpenedFile::open(&folder, name.as_bytes())
+            .unwrap()
+            .stat()
+    }
+
+    #[test]
+    fn a_file_that_changed_between_its_names_is_read_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let [first, second] = ["first", "second"].map(|name| folder.path().join(name));
+        std::fs::write(&first, b"before").unwrap();
+        std::fs::hard_link(&first, &second).unwrap();
+        let links = HardLinks::default();
+        links.put(&stat(folder.path(), "first"), None, 6);
+        assert!(links.get(&stat(folder.path(), "second")).is_some());
+        // The same size, and a time of modification that was set back: the ctime still tells.
+        let modified = std::fs::metadata(&second).unwrap().modified().unwrap();
+        let before = stat(folder.path(), "second");
+        loop {
+            std::fs::write(&second, b"after!").unwrap();
+            std::fs::File::open(&second).unwrap().set_modified(modified).unwrap();
+            let now = stat(folder.path(), "second");
+            if (now.ctime_s, now.ctime_ns) != (before.ctime_s, before.ctime_ns) {
+                break;
+            }
+        }
+        assert!(links.get(&stat(folder.path(), "second")).is_none());
+        // A file with one name is never remembered.
+        std::fs::write(folder.path().join("single"), b"x").unwrap();
+        links.put(&stat(folder.path(), "single"), None, 1);
+        assert!(links.get(&stat(folder.path(), "single")).is_none());
+    }
+}

@@ -67,7 +67,8 @@ impl RestoreContext {
             handles: Handles::of_this_process(OTHER_HANDLES),
             job: request.job.to_string().into_bytes(),
         };
-        let existed = path.exists();
+        let is_empty = || std::fs::read_dir(path).map_or(true, |mut entries| entries.next().is_none());
+        let was_empty = *self.job.target_was_empty.get_or_init(is_empty);
         let dir = Dir::open_target(path, options)
             .map_err(|error| target_fault(path.as_os_str().as_encoded_bytes(), &error))?;
         *self.job.target.lock() = Some(dir.clone());
@@ -76,7 +77,7 @@ impl RestoreContext {
         let mut entry = body.root_folder.clone().filter(|_| is_source && !request.dry_run);
         if let Some(root) = &entry {
             add(&self.job.progress.counters.folders, 1);
-            if existed && request.conflict != Conflict::Overwrite {
+            if !was_empty && request.conflict != Conflict::Overwrite {
                 self.note_folder_kept(b"/", Some(&dir), root);
                 entry = None;
             }

@@ -166,6 +166,46 @@ fn a_folder_that_its_owner_may_not_write_to_is_opened_for_the_time() {
 }
 
 #[test]
+fn a_folder_with_protecting_flags_is_opened_for_the_time() {
+    use rustix::fs::{IFlags, ioctl_getflags, ioctl_setflags};
+    let lab = Lab::on("/var/tmp");
+    std::fs::create_dir(lab.path("d")).unwrap();
+    std::fs::write(lab.path("d/old"), "old").unwrap();
+    let folder = std::fs::File::open(lab.path("d")).unwrap();
+    for protecting in [IFlags::IMMUTABLE, IFlags::APPEND] {
+        let protect = |flags| ioctl_getflags(&folder).and_then(|now| ioctl_setflags(&folder, now | flags));
+        if protect(protecting).is_err() {
+            eprintln!("SKIPPED: no inode flags in /var/tmp, or no root");
+            return;
+        }
+        let dir = lab.dir.open_folder(b"d", 0o755).unwrap();
+        for replace in [false, true] {
+            let part = dir.create_part(&Bytes::from_static(b"f"), &file()).unwrap();
+            part.write_at(b"x", 0).unwrap();
+            part.finish(&file(), &ApplyOptions::default(), replace, &mut Vec::new())
+                .unwrap();
+        }
+        dir.remove(b"f").unwrap();
+        dir.make_folder(b"below").unwrap();
+        drop(dir);
+        let flags = ioctl_getflags(&folder).unwrap();
+        // As it was. Then without, so that the folder can be removed.
+        assert!(flags.contains(protecting), "{flags:?}");
+        ioctl_setflags(&folder, flags & !protecting).unwrap();
+        std::fs::remove_dir(lab.path("d/below")).unwrap();
+        // A dry run opens nothing.
+        protect(protecting).unwrap();
+        let options = TargetOptions {
+            read_only: true,
+            ..TargetOptions::default()
+        };
+        let root = Dir::open_target(&lab.path("."), options).unwrap();
+        assert!(root.open_folder(b"d", 0o755).unwrap().remove(b"old").is_err());
+        ioctl_setflags(&folder, flags & !protecting).unwrap();
+    }
+}
+
+#[test]
 fn the_mark_of_an_unfinished_tree_goes_last_and_a_mode_alone_is_no_mark() {
     let lab = Lab::new();
     let open = |name: &[u8]| lab.dir.open_folder(name, 0o755).unwrap();
