@@ -4,6 +4,7 @@ use std::future::Future;
 use std::sync::Arc;
 
 use lockstone_actors::CancelToken;
+use lockstone_host::process::{open_files_limit, raise_open_files};
 use tokio::runtime::Runtime;
 
 use super::global::Global;
@@ -25,9 +26,30 @@ pub(crate) struct Context {
     runtime: Runtime,
 }
 
+/// With fewer file handles than this, nothing works: the runtime, the keys or the cache folder fail, each with words
+/// that mislead.
+const HANDLES_MIN: u64 = 64;
+
+/// Fails if this process may hold too few files open.
+fn check_handles() -> Result<(), Failure> {
+    let mut limit = open_files_limit();
+    if limit < HANDLES_MIN {
+        limit = raise_open_files().unwrap_or(limit);
+    }
+    if limit >= HANDLES_MIN {
+        return Ok(());
+    }
+    Err(Failure::failed(
+        "shortage",
+        format!("this process may hold {limit} files open; it needs at least {HANDLES_MIN}"),
+        "raise the limit of open files (`ulimit -n`, or `LimitNOFILE=` of the service) and run it again",
+    ))
+}
+
 impl Context {
     /// Starts the runtime, and listens for signals.
     pub(crate) fn new(global: Global, out: Output) -> Result<Context, Failure> {
+        check_handles()?;
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
             .thread_name("agent")

@@ -72,7 +72,7 @@ fn a_job_that_is_short_of_handles_ends_at_once_and_names_the_limit() {
     assert_eq!(report["files_new"], 500, "{report}");
     let target = lab.path("out");
     let restore = ["restore", "latest", "--target", target.to_str().unwrap(), "--json"];
-    for handles in [24, 40] {
+    for handles in [8, 24, 80] {
         // No file is a warning, because every file would be one.
         for job in [
             &[&backup[..], &["--full"]].concat()[..],
@@ -80,8 +80,8 @@ fn a_job_that_is_short_of_handles_ends_at_once_and_names_the_limit() {
             &["check", "--read-data", "--json"],
         ] {
             let ran = finish(with_few_handles(&lab, handles, job));
-            if ran.code == Some(0) {
-                assert_eq!(job[0], "check", "{handles}");
+            // 80 are enough for some jobs.
+            if handles == 80 && job[0] != "backup" && ran.code == Some(0) {
                 continue;
             }
             let said = ran.exits(1).json()["error"].clone();
