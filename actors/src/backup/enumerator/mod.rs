@@ -122,7 +122,7 @@ impl Enumerator {
             inbox,
             hasher,
             cataloguer,
-            max_folders: read_ahead::folders_in_batch(&context.job.tuning, open_files_limit()).min(MAX_FILES),
+            max_folders: read_ahead::folders_in_batch(&context.job.tuning, open_files_limit()),
         }
     }
 
@@ -341,12 +341,8 @@ impl Enumerator {
     fn folder(&self, folder: &Arc<Folder>, name: &[u8], stat: &Stat) -> Result<Entry, Stop> {
         let job = &self.context.job;
         let mut problems = Vec::new();
-        let captured = capture(
-            CaptureFrom::Handle(folder.handle(), b""),
-            stat,
-            &job.owner_names,
-            &mut problems,
-        );
+        let from = CaptureFrom::Handle(folder.handle(), b"");
+        let captured = capture(from, stat, &job.owner_names, &mut problems);
         job.warnings.all(|| folder.path().to_vec(), problems);
         let mut entry = captured.map_err(|error| {
             let path = folder.path().to_vec();
