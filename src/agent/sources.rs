@@ -95,9 +95,9 @@ pub(crate) fn keep_out(sources: &[PathBuf], own: &[(&str, &Path)]) -> Result<Vec
 /// would look like a part of the vault.
 pub(crate) fn keep_target_out(target: &Path, own: &[(&str, &Path)]) -> Result<(), Failure> {
     // What is missing of the path is made later; what is there may be a symbolic link.
-    let there = target.ancestors().find_map(|above| {
+    let there: Option<PathBuf> = target.ancestors().find_map(|above| {
         let real = above.canonicalize().ok()?;
-        Some(real.join(target.strip_prefix(above).ok()?))
+        Some(real.join(target.strip_prefix(above).ok()?).components().collect())
     });
     let target = there.unwrap_or_else(|| target.to_owned());
     for (what, folder) in own {
