@@ -9,7 +9,7 @@ use std::process::Command;
 use rustix::fs::{XattrFlags, lgetxattr, lsetxattr};
 use serde_json::Value;
 
-use crate::support::lab::{Lab, Ran, finish, root_or_skip};
+use crate::support::lab::{Lab, PASSPHRASE, Ran, finish, root_or_skip};
 
 /// A system with the program, the libraries that it needs, and no `/proc`.
 struct System {
@@ -45,7 +45,7 @@ impl System {
             .env_clear()
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())
             .env("LOCKSTONE_HOME", "/lockstone/home")
-            .env("LOCKSTONE_PASSPHRASE", "a passphrase for the tests");
+            .env("LOCKSTONE_PASSPHRASE", PASSPHRASE);
         finish(command)
     }
 
