@@ -6,7 +6,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use rustix::fs::{XattrFlags, lgetxattr, lsetxattr};
+use rustix::fs::{CWD, FileType, Mode, XattrFlags, lgetxattr, lsetxattr, mknodat};
 use serde_json::Value;
 
 use crate::support::lab::{Lab, PASSPHRASE, Ran, finish, root_or_skip};
@@ -128,6 +128,15 @@ fn the_attributes_of_the_root_folder_are_kept_and_given_back() {
     let into_new = ["restore", "latest", "--target", "/tmp/new", "--on-conflict", "copy"];
     system.run(&into_new).exits(0);
     assert_eq!(system.look("tmp/new"), before);
+    // What cannot be done without /proc is said, in a backup and in a restore.
+    let fifo = system.root.join("data/fifo");
+    mknodat(CWD, &fifo, FileType::Fifo, Mode::RUSR, 0).unwrap();
+    system.run(&backup).exits(3).says("needs /proc");
+    let into = ["restore", "latest", "/data", "--target", "/tmp/fifo"];
+    system.run(&into).exits(3).says("needs /proc");
+    fs::remove_file(fifo).unwrap();
+    system.furnish();
+    system.run(&backup).exits(0);
     // A part of it has nothing to do with the attributes of `/`.
     system
         .run(&["restore", "latest", "/data", "--target", "/tmp/part"])

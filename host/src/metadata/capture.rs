@@ -12,7 +12,7 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
-use super::{OwnerNames, XATTR_VALUE_MAX, XATTRS_MAX, path_by_handle, path_of_handle};
+use super::{OwnerNames, XATTR_VALUE_MAX, XATTRS_MAX, path_by_handle, path_of_handle, without_proc};
 use crate::folder::Folder;
 use crate::stat::Stat;
 use crate::write::marks::is_mark;
@@ -192,6 +192,7 @@ fn xattrs(mut reach: Reach<'_>, warnings: &mut Vec<String>) -> Vec<Xattr> {
     let names = match names {
         Ok(names) => names,
         Err(error) => {
+            let error = without_proc(error.into());
             warnings.push(format!("its extended attributes could not be listed: {error}"));
             return Vec::new();
         }

@@ -2,7 +2,9 @@
 //! device number. [`capture()`] reads it from the source; [`apply()`] sets it on a restored file. What cannot be read
 //! or set is reported as a warning and never dropped in silence.
 
+use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
+use std::path::Path;
 
 mod apply;
 mod capture;
@@ -37,6 +39,15 @@ pub(crate) const NO_COW_FLAG: u32 = 0x0080_0000;
 /// A path to the open file or folder, for the calls that take paths only.
 pub(crate) fn path_of_handle(handle: BorrowedFd<'_>) -> Vec<u8> {
     format!("/proc/self/fd/{}", handle.as_raw_fd()).into_bytes()
+}
+
+/// The error of a call that was given such a path. In a chroot without `/proc`, there is no such path.
+pub(crate) fn without_proc(error: io::Error) -> io::Error {
+    if error.kind() == io::ErrorKind::NotFound && !Path::new("/proc/self/fd").exists() {
+        io::Error::other("this needs /proc, which is not mounted here")
+    } else {
+        error
+    }
 }
 
 /// A path to an entry of an open folder.

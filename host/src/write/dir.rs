@@ -19,6 +19,7 @@ use super::temporary::{Part, is_leftover, is_temporary};
 use super::{ApplyOptions, PartFile, Target, TargetOptions, check};
 use crate::metadata::{
     ApplyTo, Born, CaptureFrom, OwnerNames, apply, capture, capture_existing, protect, same_attributes, unprotect,
+    without_proc,
 };
 use crate::read::OpenedFile;
 use crate::stat::Stat;
@@ -271,7 +272,7 @@ impl Dir {
         if stat.kind() != entry.kind() || stat.links != 1 || stat.uid != rustix::process::geteuid().as_raw() {
             return Err(io::Error::other("something else has taken its place"));
         }
-        apply(ApplyTo::Special(made.as_fd()), entry, options, self.names(), warnings)?;
+        apply(ApplyTo::Special(made.as_fd()), entry, options, self.names(), warnings).map_err(without_proc)?;
         self.check_time(made.as_fd(), entry, warnings);
         part.publish(name, replace)
     }
