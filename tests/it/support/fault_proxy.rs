@@ -37,6 +37,8 @@ pub(crate) enum Fault {
     AwayAfter(u64),
     /// Every request is answered with this status and this S3 error code.
     Refuse(u16, &'static str),
+    /// Every read of a pack after this many is answered with this status and this S3 error code.
+    RefusePacksAfter(u64, u16, &'static str),
     /// Every request that deletes is answered with this status and this S3 error code.
     RefuseDelete(u16, &'static str),
 }
@@ -170,6 +172,10 @@ async fn pass(State(inner): State<Arc<Inner>>, request: Request) -> Response<Bod
         Fault::AnswerCreate(_) | Fault::CutUpload => creates && inner.turn(3),
         Fault::DropReply => creates && inner.turn(2),
         Fault::RefuseDelete(..) => deletes,
+        Fault::RefusePacksAfter(reads, ..) => {
+            let read = parts.method == Method::GET && uri.contains("/packs/");
+            read && inner.packs.fetch_add(1, Ordering::SeqCst) >= reads
+        }
         Fault::AwayAfter(packs) => inner.packs.load(Ordering::SeqCst) >= packs,
     };
     if harm {
@@ -185,7 +191,11 @@ async fn pass(State(inner): State<Arc<Inner>>, request: Request) -> Response<Bod
         }
         Fault::AwayAfter(_) if harm => hang_up(),
         Fault::Answer(number) | Fault::AnswerCreate(number) if harm => return refusal(number, "Faulty"),
-        Fault::Refuse(number, code) | Fault::RefuseDelete(number, code) if harm => return refusal(number, code),
+        Fault::Refuse(number, code) | Fault::RefuseDelete(number, code) | Fault::RefusePacksAfter(_, number, code)
+            if harm =>
+        {
+            return refusal(number, code);
+        }
         _ => {}
     }
     let Ok(body) = to_bytes(body, usize::MAX).await else {
