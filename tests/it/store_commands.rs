@@ -141,3 +141,23 @@ fn a_server_follows_a_vault_that_moved_and_no_other() {
     lab.check_clean();
     lab.run_in("nobody", args).exits(8);
 }
+
+#[test]
+fn one_bad_answer_is_not_damage() {
+    let Some(server) = servers::moto() else { return };
+    let proxy = Proxy::new(&server.endpoint);
+    let lab = Lab::elsewhere(&server.url("garbled"), &server.env_at(&proxy.endpoint));
+    lab.create_vault();
+    lab.register("home", "server", &[]).exits(0);
+    source(&lab);
+    lab.backup();
+    // No page of the tree comes from the cache.
+    lab.run(["cache", "rebuild"]).exits(0);
+    proxy.set(Fault::GarblePacksOnce);
+    lab.run(["points", "ls", "latest"]).exits(0);
+    let (restored, report) = lab.restore("latest", "out");
+    assert_eq!(report["status"], "Completed", "{report}");
+    assert_same(&lab.source(), &restored);
+    assert!(proxy.harmed() > 0);
+    lab.run(["status"]).exits(0);
+}
