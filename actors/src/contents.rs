@@ -6,7 +6,7 @@ use lockstone_vault::points::FileChunks;
 pub(crate) use lockstone_vault::points::PlacedChunk as Placed;
 
 use crate::engine::Engine;
-use crate::flow::Fault;
+use crate::flow::{EntryError, Fault};
 
 /// Walks the chunks of one file.
 pub(crate) struct Chunks<'a> {
@@ -25,7 +25,8 @@ impl<'a> Chunks<'a> {
 }
 
 impl Iterator for Chunks<'_> {
-    type Item = Result<Placed, Fault>;
+    /// The error of the entry itself is damage, which costs this file only.
+    type Item = Result<Placed, EntryError<Fault>>;
 
     fn next(&mut self) -> Option<Self::Item> {
         // Most files need no read of the vault, and no visit to the runtime.
@@ -35,7 +36,10 @@ impl Iterator for Chunks<'_> {
         if self.chunks.is_finished() {
             return None;
         }
-        let next = self.engine.run_to_end(self.chunks.next());
-        next.map_err(Fault::from).transpose()
+        let next = match self.engine.run_unless_cancelled(self.chunks.next()) {
+            Ok(next) => next.map_err(|error| EntryError::of_fault(error.into())),
+            Err(stop) => Err(stop.into()),
+        };
+        next.transpose()
     }
 }

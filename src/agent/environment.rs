@@ -14,7 +14,7 @@ use super::access::passphrase::PassphraseSource;
 use super::notices::Notices;
 use super::settings::reload::ReloadRequests;
 use super::settings::store::StoreSettings;
-use super::settings::throttle::{LimitSource, Overrides};
+use super::settings::throttle::{LimitSource, Overrides, Pause};
 use crate::failure::Failure;
 
 /// What an operation needs from outside. One for each process.
@@ -35,6 +35,7 @@ pub(crate) struct Environment {
     /// How long to wait for a store that does not answer, if it was given for this run.
     pub(crate) store_patience: Option<Duration>,
     throttle_follower: OnceLock<Follower>,
+    pause: OnceLock<Arc<Pause>>,
 }
 
 impl Environment {
@@ -55,6 +56,7 @@ impl Environment {
             reload: ReloadRequests::default(),
             store_patience: None,
             throttle_follower: OnceLock::new(),
+            pause: OnceLock::new(),
         }
     }
 
@@ -64,6 +66,7 @@ impl Environment {
             return Ok(());
         }
         let mut source = LimitSource::open(overrides, self.reload.clone())?;
+        let _ = self.pause.set(source.pause());
         let cancel = self.cancel.clone();
         // A cancelled job has little left to send, and its end should not wait for the throttle.
         let now = move || {
@@ -81,6 +84,11 @@ impl Environment {
         Ok(())
     }
 
+    /// When the throttle's pause ends.
+    pub(crate) fn pause(&self) -> Arc<Pause> {
+        self.pause.get().cloned().unwrap_or_default()
+    }
+
     /// Opens a store. Every request is counted, and tried again if that may help. Fails if the URL or a setting is not
     /// understood, or if there is nothing at the URL.
     pub(crate) fn store(&self, url: &str) -> Result<Store, Failure> {
@@ -90,6 +98,19 @@ impl Environment {
     /// Opens the store of a vault that is about to be made. A missing folder is made.
     pub(crate) fn store_to_make(&self, url: &str) -> Result<Store, Failure> {
         self.open(url, Store::open_or_make)
+    }
+
+    /// The URL of a vault in whose folder or prefix a place is.
+    pub(crate) async fn vault_around(&self, url: &str) -> Result<Option<String>, Failure> {
+        Ok(Store::vault_around(url, &self.store_options(StoreSettings::load()?)).await?)
+    }
+
+    fn store_options(&self, settings: StoreSettings) -> StoreOptions {
+        StoreOptions {
+            settings: settings.variables,
+            pace: Arc::<Throttle>::clone(&self.throttle),
+            environment: true,
+        }
     }
 
     fn open(
@@ -107,11 +128,7 @@ impl Environment {
             // A patience given for this run also applies to the first contact.
             (rule.patience, rule.first_contact) = (patience, patience);
         }
-        let options = StoreOptions {
-            settings: settings.variables,
-            pace: Arc::<Throttle>::clone(&self.throttle),
-            environment: true,
-        };
+        let options = self.store_options(settings);
         let observer: Arc<dyn StoreObserver> = Arc::<Metrics>::clone(&self.metrics);
         Ok(open(url, &options)?
             .decorated(|inner| Arc::new(Metered::new(inner, Arc::clone(&observer))))

@@ -62,12 +62,11 @@ impl Follower<'_> {
 }
 
 impl JobObserver for Follower<'_> {
-    fn begins(&self, kind: JobKind, job: JobId) -> Result<(), Failure> {
-        let export = MetricsExport::begin(self.context, self.metrics, kind, job)?;
+    fn begins(&self, kind: JobKind, job: JobId) {
+        let export = MetricsExport::begin(self.context, self.metrics, kind, job);
         let mut following = self.following();
         following.export = Some(export);
         following.signals = Some(self.context.signals.job_runs());
-        Ok(())
     }
 
     fn runs(&self, kind: JobKind, cache: &Path, progress: &Arc<Progress>) {

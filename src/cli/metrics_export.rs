@@ -1,6 +1,6 @@
 //! The options by which a job's metrics leave the process: over HTTP while it runs, and in a file when it has ended.
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -26,10 +26,22 @@ pub(crate) struct MetricsArgs {
     pub(crate) metrics_textfile: Option<PathBuf>,
 }
 
-/// An address to listen on: `127.0.0.1:9469`, `[::1]:9469`. Port 0 picks a free port. The error is for clap.
+/// An address to listen on: `127.0.0.1:9469`, `[::1]:9469`, `localhost:9469`. Port 0 picks a free port. The error is for
+/// clap.
 pub(crate) fn address(text: &str) -> Result<SocketAddr, String> {
-    text.parse()
-        .map_err(|_| "an address is an IP address and a port, such as 127.0.0.1:9469 or [::1]:9469".to_owned())
+    let form = || "an address is a host and a port, such as 127.0.0.1:9469, [::1]:9469 or localhost:9469".to_owned();
+    if let Ok(address) = text.parse() {
+        return Ok(address);
+    }
+    let (host, port) = text.rsplit_once(':').ok_or_else(form)?;
+    if host.is_empty() || port.parse::<u16>().is_err() {
+        return Err(form());
+    }
+    let found = text.to_socket_addrs().map_err(|error| format!("{host}: {error}"))?;
+    // `localhost` is often both. Scrapers ask for 127.0.0.1 first.
+    let found: Vec<SocketAddr> = found.collect();
+    let first = found.iter().find(|address| address.is_ipv4()).or(found.first());
+    first.copied().ok_or_else(form)
 }
 
 /// The metrics of a job that runs.
@@ -41,19 +53,22 @@ pub(crate) struct MetricsExport {
 }
 
 impl MetricsExport {
-    /// Begins to serve. Fails if the program cannot listen at the address.
-    pub(crate) fn begin(
-        context: &Context,
-        args: &MetricsArgs,
-        kind: JobKind,
-        job: JobId,
-    ) -> Result<MetricsExport, Failure> {
+    /// Begins to serve. If the program cannot listen at the address, it warns: a job is more than its metrics.
+    pub(crate) fn begin(context: &Context, args: &MetricsArgs, kind: JobKind, job: JobId) -> MetricsExport {
         let environment = &context.environment;
         let page = Arc::new(Page::of_job(&environment.metrics, kind, job));
-        let served = match args.metrics_listen {
-            Some(address) => {
-                let listener = http::bind(address)?;
-                Some(http::serve(&environment.runtime, listener, Arc::clone(&page))?)
+        let serve = |address| -> Result<Served, Failure> {
+            let listener = http::bind(address)?;
+            Ok(http::serve(&environment.runtime, listener, Arc::clone(&page))?)
+        };
+        let served = match args.metrics_listen.map(serve) {
+            Some(Ok(served)) => Some(served),
+            Some(Err(failure)) => {
+                let (why, hint) = (failure.message, failure.hint);
+                context
+                    .out
+                    .warn(format!("the metrics of this job are not served: {why}; {hint}"));
+                None
             }
             None => None,
         };
@@ -62,11 +77,11 @@ impl MetricsExport {
                 .out
                 .note(format!("metrics at http://{}/metrics", served.address));
         }
-        Ok(MetricsExport {
+        MetricsExport {
             page,
             served,
             textfile: args.metrics_textfile.clone(),
-        })
+        }
     }
 
     /// The vault is open, and the pipeline is about to run.
@@ -81,6 +96,21 @@ impl MetricsExport {
         }
         if let Some(served) = self.served {
             context.block_on(served.stop());
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_may_have_a_name() {
+        assert!(address("localhost:9469").unwrap().ip().is_loopback());
+        assert_eq!(address("[::1]:0").unwrap().to_string(), "[::1]:0");
+        for bad in ["here", "localhost", ":9469", "localhost:99999", "localhost:port"] {
+            assert!(address(bad).is_err(), "{bad}");
         }
     }
 }

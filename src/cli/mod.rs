@@ -17,6 +17,7 @@ mod progress;
 mod prompt;
 mod signals;
 mod tuning;
+mod waiting;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;

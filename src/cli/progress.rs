@@ -17,6 +17,7 @@ use super::context::Context;
 use super::global::ProgressMode;
 use super::log::{say, write_line};
 use super::output::stderr_is_terminal;
+use super::waiting::Waiting;
 use crate::documents::progress::ProgressDocument;
 use crate::text::render;
 
@@ -58,7 +59,8 @@ impl ProgressDisplay {
         };
         let (stop, stopped) = channel::<()>();
         let cancel = context.environment.cancel.clone();
-        let show = move || show_until_stopped(display, every, &stopped, &cancel, &progress);
+        let waiting = Waiting::new(context, kind);
+        let show = move || show_until_stopped(display, every, &stopped, &cancel, (&progress, waiting));
         let thread = std::thread::Builder::new().name("display".to_owned()).spawn(show);
         if let Err(error) = &thread {
             tracing::warn!(%error, "cannot show progress");
@@ -75,7 +77,7 @@ fn show_until_stopped(
     every: Duration,
     stopped: &Receiver<()>,
     cancel: &CancelToken,
-    progress: &Progress,
+    (progress, mut waiting): (&Progress, Waiting),
 ) {
     let mut rate = ByteRate::new();
     let mut next = Instant::now() + every;
@@ -94,7 +96,14 @@ fn show_until_stopped(
         next = Instant::now() + every;
         let view = progress.view();
         rate.add(&view);
-        display.show(&view, &rate, cancelling);
+        let waits_for = waiting.look(&view);
+        let shown = Shown {
+            view: &view,
+            rate: &rate,
+            waits_for: &waits_for,
+            cancelling,
+        };
+        display.show(&shown);
     }
     display.end();
 }
@@ -152,9 +161,18 @@ impl ByteRate {
     }
 }
 
+/// What is shown of a job at one moment.
+struct Shown<'s> {
+    view: &'s ProgressView,
+    rate: &'s ByteRate,
+    /// What the job waits for. Empty if nothing is known.
+    waits_for: &'s str,
+    cancelling: bool,
+}
+
 /// One way to show a job.
 trait Display: Send {
-    fn show(&mut self, view: &ProgressView, rate: &ByteRate, cancelling: bool);
+    fn show(&mut self, shown: &Shown<'_>);
     fn end(&mut self) {}
 }
 
@@ -190,9 +208,10 @@ impl Live {
 }
 
 impl Display for Live {
-    fn show(&mut self, view: &ProgressView, rate: &ByteRate, cancelling: bool) {
+    fn show(&mut self, shown: &Shown<'_>) {
+        let Shown { view, rate, .. } = *shown;
         self.bar.set_prefix(match view.phase {
-            _ if cancelling => CANCELLING,
+            _ if shown.cancelling => CANCELLING,
             "" => self.kind.word(),
             phase => phase,
         });
@@ -214,7 +233,7 @@ impl Display for Live {
         }
         self.bar.set_message(line);
         self.bar.tick();
-        self.found.set_message(found(view));
+        self.found.set_message(found(view, shown.waits_for));
         self.current.set_message(if all_read {
             String::new()
         } else {
@@ -236,8 +255,9 @@ struct Plain {
 }
 
 impl Display for Plain {
-    fn show(&mut self, view: &ProgressView, rate: &ByteRate, cancelling: bool) {
-        if cancelling {
+    fn show(&mut self, shown: &Shown<'_>) {
+        let Shown { view, rate, .. } = *shown;
+        if shown.cancelling {
             say(Level::INFO, &format!("{}: cancelling", self.kind));
             return;
         }
@@ -249,7 +269,7 @@ impl Display for Plain {
             "{}: {}, {per_second}/s{left}; {}",
             self.kind,
             how_far(view),
-            found(view)
+            found(view, shown.waits_for)
         );
         say(Level::INFO, &line);
     }
@@ -261,8 +281,16 @@ struct Json {
 }
 
 impl Display for Json {
-    fn show(&mut self, view: &ProgressView, rate: &ByteRate, cancelling: bool) {
-        let document = ProgressDocument::new(self.kind, view, cancelling, rate.per_second(), rate.remaining(view));
+    fn show(&mut self, shown: &Shown<'_>) {
+        let Shown { view, rate, .. } = *shown;
+        let document = ProgressDocument::new(
+            self.kind,
+            view,
+            shown.waits_for,
+            rate.per_second(),
+            rate.remaining(view),
+        );
+        let document = document.cancelling(shown.cancelling);
         // By way of a value, so that the members come in the order of every other document.
         match serde_json::to_value(document) {
             Ok(line) => {
@@ -283,15 +311,15 @@ fn how_far(view: &ProgressView) -> String {
     )
 }
 
-fn found(view: &ProgressView) -> String {
+fn found(view: &ProgressView, waits_for: &str) -> String {
     let mut line = format!(
         "new {} · known {} · stored {}",
         render::bytes(view.bytes_new),
         render::bytes(view.bytes_known),
         render::bytes(view.bytes_stored)
     );
-    if !view.slowest_stage.is_empty() {
-        line.push_str(&format!(" · waiting for the {}", view.slowest_stage));
+    if !waits_for.is_empty() {
+        line.push_str(&format!(" · waiting for {waits_for}"));
     }
     if view.restarts > 0 {
         line.push_str(&format!(" · {}", render::counted(view.restarts, "restart", "restarts")));
@@ -311,12 +339,11 @@ mod tests {
             bytes_done: 1 << 20,
             bytes_seen: 3 << 20,
             bytes_new: 4096,
-            slowest_stage: "sealer",
             ..ProgressView::default()
         };
         assert_eq!(how_far(&view), "1,200/3,000+ files · 1.00 MiB of 3.00 MiB+");
         assert_eq!(
-            found(&view),
+            found(&view, "the sealer"),
             "new 4.00 KiB · known 0 B · stored 0 B · waiting for the sealer"
         );
     }

@@ -31,6 +31,8 @@ pub(crate) struct ProgressDocument {
     restarts: u64,
     /// The stage that the others wait for.
     slowest_stage: &'static str,
+    /// What the job waits for, in words: a store, a pause, a limit or a stage. Empty if it is not known.
+    waiting_for: String,
     throttled_seconds: f64,
     /// The path being worked on.
     #[serde(flatten)]
@@ -41,14 +43,14 @@ impl ProgressDocument {
     pub(crate) fn new(
         kind: JobKind,
         view: &ProgressView,
-        cancelling: bool,
+        waiting_for: &str,
         bytes_per_second: u64,
         remaining: Option<Duration>,
     ) -> Self {
         ProgressDocument {
             event: "progress",
             kind,
-            phase: if cancelling { "cancelling" } else { view.phase },
+            phase: view.phase,
             files_done: view.files_done,
             files_seen: view.files_seen,
             done_bytes: view.bytes_done,
@@ -61,8 +63,17 @@ impl ProgressDocument {
             remaining_seconds: remaining.map(|left| left.as_secs()),
             restarts: view.restarts,
             slowest_stage: view.slowest_stage,
+            waiting_for: waiting_for.to_owned(),
             throttled_seconds: view.throttled_seconds,
             path: view.current.as_slice().into(),
         }
+    }
+
+    /// Says that the job is being cancelled, if it is.
+    pub(crate) fn cancelling(mut self, cancelling: bool) -> Self {
+        if cancelling {
+            self.phase = "cancelling";
+        }
+        self
     }
 }

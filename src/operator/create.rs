@@ -42,6 +42,9 @@ pub(crate) async fn create(environment: &Environment, new: NewVault) -> Result<C
     state.prepare()?;
     let operator = OperatorKey::generate().map_err(VaultError::from)?;
     let key_file = state.operator_key(operator.vault_id());
+    if let Some(around) = environment.vault_around(&new.url).await? {
+        return Err(VaultError::InsideVault { url: new.url, around }.into());
+    }
     let store = environment.store_to_make(&new.url)?;
     let options = CreateOptions {
         secondary_url: new.secondary_url,

@@ -16,6 +16,7 @@ use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
+use super::bounded::Bounded;
 use super::metrics::Page;
 use crate::failure::Failure;
 
@@ -65,6 +66,7 @@ pub(crate) fn serve(runtime: &Handle, listener: TcpListener, page: Arc<Page>) ->
         tokio::net::TcpListener::from_std(listener)?
     };
     let (stop, stopped) = oneshot::channel::<()>();
+    let listener = Bounded::new(listener);
     let serving = axum::serve(listener, router(page)).with_graceful_shutdown(async {
         // An error means that the sender was dropped, which stops the server too.
         let _ = stopped.await;

@@ -175,28 +175,40 @@ fn the_agent_knows_the_jobs_from_their_records() {
 }
 
 #[test]
-fn an_address_that_cannot_be_had_is_said_before_anything_begins() {
+fn an_address_that_cannot_be_had_is_said_and_keeps_no_job_from_running() {
     let lab = Lab::new();
     tree::plain(&lab.source());
     let (mut agent, taken) = agent(&lab);
-    lab.backup_with(&["--metrics-listen", &taken])
-        .exits(1)
-        .says("cannot listen on")
-        .says("--metrics-listen");
-    lab.run(["agent", "--metrics-listen", &taken])
-        .exits(1)
-        .says("cannot listen on");
     // This address is reserved for documentation, so no machine has it.
-    lab.backup_with(&["--metrics-listen", "192.0.2.1:9469"])
+    for address in [taken.as_str(), "192.0.2.1:9469"] {
+        lab.backup_with(&["--metrics-listen", address])
+            .exits(0)
+            .says("the metrics of this job are not served: cannot listen on")
+            .says("--metrics-listen");
+    }
+    lab.run(["agent", "--metrics-listen", &taken])
         .exits(1)
         .says("cannot listen on");
     lab.backup_with(&["--metrics-listen", "here"])
         .exits(2)
         .says("127.0.0.1:9469");
     let jobs = lab.run(["jobs", "list", "--json"]).exits(0).json();
-    assert_eq!(jobs["jobs"].as_array().unwrap().len(), 0, "{jobs}");
+    assert_eq!(jobs["jobs"].as_array().unwrap().len(), 2, "{jobs}");
     assert_eq!(agent.end_by(Signal::INT), Some(0));
     lab.run_in("elsewhere", ["agent"]).exits(8).says("not registered");
+}
+
+#[test]
+fn clients_that_send_nothing_do_not_keep_others_from_the_metrics() {
+    let lab = Lab::new();
+    tree::plain(&lab.source());
+    let (mut agent, address) = agent(&lab);
+    let silent: Vec<_> = (0..100)
+        .map(|_| std::net::TcpStream::connect(&address).unwrap())
+        .collect();
+    assert!(page(&address, "/metrics").contains("lockstone_build_info"));
+    drop(silent);
+    assert_eq!(agent.end_by(Signal::INT), Some(0));
 }
 
 #[test]

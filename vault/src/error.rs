@@ -38,6 +38,14 @@ pub enum VaultError {
         /// The vault URL.
         url: String,
     },
+    /// `vault create` was given a place inside another vault.
+    #[error("{url} is inside the vault {around}")]
+    InsideVault {
+        /// The vault URL.
+        url: String,
+        /// The vault around it.
+        around: String,
+    },
     /// `vault create` was given a place that holds something else.
     #[error("{url} is neither empty nor a vault")]
     NotEmpty {
@@ -179,6 +187,7 @@ impl VaultError {
             | Self::NotAVault { .. }
             | Self::AlreadyAVault { .. }
             | Self::NotEmpty { .. }
+            | Self::InsideVault { .. }
             | Self::Unfit { .. }
             | Self::NewerFormat { .. }
             | Self::TooLate(_) => Kind::Other,
@@ -215,9 +224,13 @@ impl VaultError {
             Self::Index(error) => return error.hint().map(str::to_owned),
             Self::Credentials(error) => return error.hint().map(str::to_owned),
             Self::NotAVault { url } => {
-                format!("correct the path, or make a vault with `lockstone vault create {url}`")
+                format!(
+                    "if a vault was there, mount its disk or put it back; otherwise correct the path, or make a new \
+                     vault with `lockstone vault create {url}`"
+                )
             }
             Self::AlreadyAVault { .. } => "use it as it is, or give another folder".to_owned(),
+            Self::InsideVault { .. } => "give a folder or a prefix that is beside that vault".to_owned(),
             Self::NotEmpty { .. } => "give an empty or new folder".to_owned(),
             Self::Unfit { .. } => "use another store".to_owned(),
             Self::NewerFormat { .. } => "install a newer version of lockstone".to_owned(),

@@ -129,7 +129,10 @@ impl Bookkeeper {
         job.progress.set_phase("committing");
         let base = generation.base()?;
         let root = generation.root()?;
-        let segments = job.engine.run_to_end(write_segments(&self.context, &pending.packs))?;
+        // Segments without a log entry are garbage at worst.
+        let segments = job
+            .engine
+            .run_cancellable(&generation.cancel, write_segments(&self.context, &pending.packs))??;
         let warnings = job.warnings.count();
         let status = if warnings == 0 {
             PointStatus::Completed
@@ -167,8 +170,18 @@ impl Bookkeeper {
             warnings,
             root_folder: Some(base.root_folder.clone()),
         };
-        job.engine
-            .run_to_end(job.domain.commit(summary, body, &pending.packs, Timestamp::now()))?;
+        let commit = job.domain.commit(summary, body, &pending.packs, Timestamp::now());
+        // A cancelled job does not wait for a store that is away. The point may be there after all.
+        let given_up = async {
+            generation.cancel.cancelled().await;
+            tokio::time::sleep(LAST_CHECKPOINT).await;
+        };
+        job.engine.run_to_end(async {
+            tokio::select! {
+                done = commit => done.map(drop).map_err(Stop::from),
+                () = given_up => Err(Stop::Cancelled),
+            }
+        })?;
         job.committed.store(true, Ordering::SeqCst);
         // From here on the recovery point exists, whatever happens. A journal that stays only costs time.
         if let Err(error) = job.domain.index().journal_clear() {

@@ -14,16 +14,31 @@ use lockstone_vault::buffers::Pooled;
 use lockstone_vault::tree::NewPage;
 
 use crate::flow::{Permit, Weigh};
+use crate::progress::{Counters, add};
 
 /// A file that has to be read, because the last recovery point does not have it as it is now.
 pub(crate) struct FileTask {
     pub(crate) folder: Arc<Folder>,
     pub(crate) name: Vec<u8>,
     pub(crate) stat: Stat,
+    /// Whether the last recovery point has a file of this path.
+    pub(crate) known: bool,
     /// What is known about the clock behind the file's times.
     pub(crate) clock: FileClock,
     /// The slot in the walk where the Cataloguer waits for it.
     pub(crate) slot: u64,
+}
+
+impl FileTask {
+    /// Counts a file that is in the recovery point that is made: as new, or as changed.
+    pub(crate) fn count(&self, counters: &Counters) {
+        let counter = if self.known {
+            &counters.files_changed
+        } else {
+            &counters.files_new
+        };
+        add(counter, 1);
+    }
 }
 
 /// What is known about the clock that makes an entry's times, from before the entry is read.

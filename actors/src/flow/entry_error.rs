@@ -33,6 +33,26 @@ impl From<Fault> for EntryError {
     }
 }
 
+impl EntryError<Fault> {
+    /// Damage is the entry's own. Any other fault ends the stage.
+    pub(crate) fn of_fault(fault: Fault) -> Self {
+        if fault.costs_one_object() {
+            Self::Entry(fault)
+        } else {
+            Self::Stop(fault.into())
+        }
+    }
+}
+
+impl From<EntryError<Fault>> for EntryError {
+    fn from(error: EntryError<Fault>) -> Self {
+        match error {
+            EntryError::Entry(fault) => Self::Entry(io::Error::other(fault.message)),
+            EntryError::Stop(stop) => Self::Stop(stop),
+        }
+    }
+}
+
 impl<E> EntryError<E> {
     /// Lets a [`Stop`] through and gives back what is the entry's own.
     pub(crate) fn entry(self) -> Result<E, Stop> {

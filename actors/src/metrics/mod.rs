@@ -10,7 +10,7 @@ mod live;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Once};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use lockstone_proto::job::{JobKind, JobState};
 use lockstone_vault::index::Index;
@@ -28,10 +28,20 @@ pub struct Metrics {
     families: Families,
     /// The job that runs. The lock on the state folder allows one at a time.
     job: Mutex<Option<JobSeries>>,
-    /// When the last job of each kind ended. The record of an older job does not change what is said of the last one.
-    last: Mutex<HashMap<JobKind, f64>>,
+    /// When the last job of each kind ended, for each status and for all of them. Records come in any order, and one of
+    /// an older job does not change what is said of the last one.
+    last: Mutex<HashMap<(JobKind, &'static str), f64>>,
     newest_point_s: Mutex<Option<f64>>,
     store_used: Once,
+    store_waits: Mutex<StoreWaits>,
+}
+
+/// Operations that failed and wait for the store.
+#[derive(Debug, Default)]
+struct StoreWaits {
+    operations: u32,
+    /// When the first of them is given up.
+    until: Option<Instant>,
 }
 
 impl std::fmt::Debug for Metrics {
@@ -82,6 +92,7 @@ impl Metrics {
             last: Mutex::default(),
             newest_point_s: Mutex::default(),
             store_used: Once::new(),
+            store_waits: Mutex::default(),
         }
     }
 
@@ -131,16 +142,17 @@ impl Metrics {
     pub fn recorded(&self, ended: &EndedJob) {
         let (kind, status) = (ended.kind.word(), ended.status.word());
         self.families.add(&list::JOBS, &[kind, status], 1.0);
-        {
-            let mut last = self.last.lock();
-            if last.get(&ended.kind).is_some_and(|last| *last > ended.ended_s) {
-                return;
-            }
-            last.insert(ended.kind, ended.ended_s);
+        // If the clock was ahead when this job ended, it must not hide the jobs that came after it.
+        let is_real = ended.ended_s <= now_s() + CLOCK_TOLERANCE_S;
+        let place = if is_real { ended.ended_s } else { 0.0 };
+        if self.is_newest(ended.kind, status, place) && is_real {
+            self.families.set(&list::LAST_END, &[kind, status], ended.ended_s);
         }
-        self.families.set(&list::LAST_END, &[kind, status], ended.ended_s);
-        if ended.status.is_success() {
+        if ended.status.is_success() && self.is_newest(ended.kind, SUCCESS, place) && is_real {
             self.families.set(&list::LAST_SUCCESS, &[kind], ended.ended_s);
+        }
+        if !self.is_newest(ended.kind, ANY, place) {
+            return;
         }
         self.families
             .set(&list::JOB_DURATION, &[kind], ended.duration.as_secs_f64());
@@ -161,6 +173,16 @@ impl Metrics {
             self.families
                 .set(&list::JOB_COMPRESSION, &[], float(stored) / float(new));
         }
+    }
+
+    /// Whether no later job of the kind is known. Then it becomes the latest.
+    fn is_newest(&self, kind: JobKind, of: &'static str, place: f64) -> bool {
+        let mut last = self.last.lock();
+        if last.get(&(kind, of)).is_some_and(|last| *last > place) {
+            return false;
+        }
+        last.insert((kind, of), place);
+        true
     }
 
     /// Sets the number of jobs that run in other processes of this server: `kinds` has the kind of each.
@@ -258,6 +280,13 @@ impl Metrics {
         }
     }
 
+    /// If operations wait for a store that failed: how long until the first of them is given up.
+    #[must_use]
+    pub fn store_waits(&self) -> Option<Duration> {
+        let until = self.store_waits.lock().until;
+        until.map(|until| until.saturating_duration_since(Instant::now()))
+    }
+
     /// Sets when the newest recovery point of this server was begun, seconds since the epoch.
     pub fn newest_point(&self, time_s: f64) {
         *self.newest_point_s.lock() = Some(time_s);
@@ -272,6 +301,13 @@ impl Metrics {
         }
     }
 }
+
+/// A job may have ended this far in the future by this machine's clock, seconds: the clock is set a little now and then.
+const CLOCK_TOLERANCE_S: f64 = 300.0;
+
+/// The keys of the last job with any status, and of the last one that succeeded.
+const ANY: &str = "any";
+const SUCCESS: &str = "success";
 
 /// The time now, seconds since the epoch.
 #[must_use]
@@ -316,6 +352,22 @@ impl StoreObserver for Metrics {
 
     fn retrying(&self, verb: Verb) {
         self.families.add(&list::RETRIES, &[verb.name()], 1.0);
+    }
+
+    fn waits(&self, left: Duration) {
+        let mut waits = self.store_waits.lock();
+        waits.operations += 1;
+        if waits.until.is_none() {
+            waits.until = Instant::now().checked_add(left);
+        }
+    }
+
+    fn waits_no_longer(&self) {
+        let mut waits = self.store_waits.lock();
+        waits.operations = waits.operations.saturating_sub(1);
+        if waits.operations == 0 {
+            waits.until = None;
+        }
     }
 }
 

@@ -114,8 +114,18 @@ fn the_last_job_of_a_kind_is_the_one_that_ended_last() {
     let mut old = ended(JobKind::Backup, JobState::Cancelled, 50.0);
     old.warnings = 99;
     metrics.recorded(&old);
+    // The clock was ahead during this job.
+    let mut ahead = ended(JobKind::Backup, JobState::Completed, now_s() + 1e6);
+    ahead.warnings = 98;
+    metrics.recorded(&ahead);
+    // Records come in any order.
+    metrics.recorded(&ended(JobKind::Restore, JobState::Failed, 200.0));
+    metrics.recorded(&ended(JobKind::Restore, JobState::Completed, 100.0));
     let text = metrics.render();
     for line in [
+        "lockstone_last_success_timestamp_seconds{kind=\"restore\"} 100",
+        "lockstone_last_end_timestamp_seconds{kind=\"restore\",status=\"Completed\"} 100",
+        "lockstone_last_end_timestamp_seconds{kind=\"backup\",status=\"Cancelled\"} 50",
         "lockstone_jobs_total{kind=\"backup\",status=\"Cancelled\"} 1",
         "lockstone_last_success_timestamp_seconds{kind=\"backup\"} 100",
         "lockstone_last_end_timestamp_seconds{kind=\"backup\",status=\"Failed\"} 200",

@@ -241,10 +241,7 @@ impl Planner {
                         self.plan_if_full(window)?;
                     }
                     Err(error) => {
-                        if !error.costs_one_object() {
-                            return Err(error.into());
-                        }
-                        file.fail(error.message);
+                        file.fail(error.entry()?.message);
                         break;
                     }
                 }

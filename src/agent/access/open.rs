@@ -24,7 +24,8 @@ pub(crate) async fn registered_vault(environment: &Environment, registration: &R
             Failure::failed(
                 "not-a-vault",
                 message,
-                "mount the disk it is on, or put the vault back to its place",
+                "mount the disk it is on, or put the vault back to its place; if it moved, run \
+                 `lockstone register --moved-to URL`",
             )
         }
         error => error.into(),

@@ -42,7 +42,7 @@ impl<'e> JobRun<'e> {
         record: JobRecord,
     ) -> Result<JobRun<'e>, Failure> {
         let lock = JobLock::take(state, record.job, Purpose::Job(record.kind)).await?;
-        observer.begins(record.kind, record.job)?;
+        observer.begins(record.kind, record.job);
         if let Some(seen) = job_records::clean_up(state)? {
             // The metrics show what the last job knew, until this job knows more.
             metrics::show_seen(&environment.metrics, &seen);
@@ -152,11 +152,15 @@ fn seen(session: &Session) -> Option<Seen> {
         return None;
     }
     let mut seen = Seen::default();
+    let now = Timestamp::now().as_second();
     for point in view.alive().filter(|point| session.is_own(point.server)) {
         for tag in &point.summary.tags {
             *seen.points.entry(tag.clone()).or_default() += 1;
         }
-        seen.newest_point_s = seen.newest_point_s.max(Some(point.summary.started_s));
+        // A point of a clock that was ahead says nothing about its age, and must not hide that there is no newer one.
+        if point.summary.started_s <= now {
+            seen.newest_point_s = seen.newest_point_s.max(Some(point.summary.started_s));
+        }
     }
     (seen.index_chunks, seen.index_bytes) = session.domain.index().size();
     Some(seen)

@@ -8,6 +8,7 @@
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -20,6 +21,9 @@ use crate::agent::state::files::{remove_if_there, write_atomically};
 use crate::agent::state::folder::StateFolder;
 use crate::failure::Failure;
 use crate::text::units::{self, Rate};
+
+/// Windows repeat after a week.
+const MINUTES_A_WEEK: i64 = 7 * 24 * 60;
 
 /// What the file says.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -105,6 +109,20 @@ impl Plan {
         }
     }
 
+    /// When a pause of a direction ends that is in force at a moment, by the clock of the windows' time zone: `18:00`, or
+    /// `Mon 18:00` on another day. `None` if windows alone do not end it.
+    fn pause_ends(&self, now: Timestamp) -> Option<String> {
+        let here = now.to_zoned(self.zone.clone());
+        let is_paused = |limits: Limits| limits.up == Some(0) || limits.down == Some(0);
+        let minute = now.as_second().div_euclid(60);
+        let end = (minute + 1..=minute + MINUTES_A_WEEK)
+            .filter_map(|minute| Timestamp::from_second(minute * 60).ok())
+            .find(|at| !is_paused(self.at(*at)))?
+            .to_zoned(self.zone.clone());
+        let form = if end.date() == here.date() { "%H:%M" } else { "%a %H:%M" };
+        Some(end.strftime(form).to_string())
+    }
+
     /// The places in the list of windows of those that are open at a moment.
     pub(crate) fn open_at(&self, now: Timestamp) -> Vec<usize> {
         let here = now.to_zoned(self.zone.clone()).datetime();
@@ -135,6 +153,30 @@ pub(crate) struct LimitSource {
     reload: ReloadRequests,
     seen: Option<Stamp>,
     plan: Plan,
+    pause: Arc<Pause>,
+}
+
+/// When the pause that is in force ends, in words. Shared with a display.
+#[derive(Debug, Default)]
+pub(crate) struct Pause(Mutex<Option<(i64, Option<String>)>>);
+
+impl Pause {
+    /// `None` if it is not known when the pause ends.
+    pub(crate) fn end(&self) -> Option<String> {
+        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        known.as_ref().and_then(|(_, end)| end.clone())
+    }
+
+    /// Notes the pause of now. The end is looked for once a minute.
+    fn note(&self, limits: Limits, now: Timestamp, find: impl FnOnce() -> Option<String>) {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let minute = now.as_second() / 60;
+        if limits.up != Some(0) && limits.down != Some(0) {
+            *known = None;
+        } else if known.as_ref().is_none_or(|(found, _)| *found != minute) {
+            *known = Some((minute, find()));
+        }
+    }
 }
 
 /// Changes when the file changes or a reload is asked for: inode, modification time and length of the file, and the
@@ -160,13 +202,25 @@ impl LimitSource {
             reload,
             seen,
             plan,
+            pause: Arc::default(),
         })
+    }
+
+    /// When the pause that is in force ends.
+    pub(crate) fn pause(&self) -> Arc<Pause> {
+        Arc::clone(&self.pause)
     }
 
     /// The limits of now.
     pub(crate) fn now(&mut self) -> Limits {
+        let before = self.seen;
         self.read_again_if_changed();
-        let limits = self.plan.at(Timestamp::now());
+        let now = Timestamp::now();
+        let limits = self.plan.at(now);
+        if before != self.seen {
+            self.pause.note(Limits::default(), now, || None);
+        }
+        self.pause.note(limits, now, || self.plan.pause_ends(now));
         Limits {
             up: self.overrides.up.map_or(limits.up, |Rate(limit)| limit),
             down: self.overrides.down.map_or(limits.down, |Rate(limit)| limit),

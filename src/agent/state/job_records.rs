@@ -63,7 +63,7 @@ pub(crate) struct JobRecord {
 pub(crate) struct Seen {
     /// How many recovery points of this server are not deleted, by tag.
     pub(crate) points: BTreeMap<String, u64>,
-    /// When the newest of them was begun, seconds since the epoch.
+    /// When the newest of them was begun, seconds since the epoch. Those that lie in the future are left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) newest_point_s: Option<i64>,
     /// Chunks in the index.
@@ -158,12 +158,18 @@ fn read_all(state: &StateFolder) -> anyhow::Result<Vec<JobRecord>> {
     Ok(jobs)
 }
 
-/// Brings the records up to date before a new job: marks interrupted runs, and removes old records. The caller holds
-/// the lock, so no other job runs. Returns what the last job knew of the vault.
+/// Brings the records up to date before a new job: marks interrupted runs, and removes old records, but never the last
+/// success of a kind of job. The caller holds the lock, so no other job runs. Returns what the last job knew of the
+/// vault.
 pub(crate) fn clean_up(state: &StateFolder) -> anyhow::Result<Option<Seen>> {
     let mut seen = None;
+    let mut succeeded: Vec<JobKind> = Vec::new();
     for (place, mut job) in read_all(state)?.into_iter().enumerate() {
-        if place >= MAX_KEPT_RECORDS {
+        let is_last_success = job.state.is_success() && !succeeded.contains(&job.kind);
+        if is_last_success {
+            succeeded.push(job.kind);
+        }
+        if place >= MAX_KEPT_RECORDS && !is_last_success {
             remove_if_there(&state.job(job.job))?;
         } else if job.runs() {
             job.interrupted();

@@ -131,6 +131,10 @@ fn own_errors() -> Vec<VaultError> {
         VaultError::NotAVault { url: text() },
         VaultError::AlreadyAVault { url: text() },
         VaultError::NotEmpty { url: text() },
+        VaultError::InsideVault {
+            url: text(),
+            around: text(),
+        },
         VaultError::Unfit {
             url: text(),
             lines: Vec::new(),

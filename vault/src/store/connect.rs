@@ -29,6 +29,7 @@ use super::StoreError;
 use super::body::{Awaited, Paced, Watch, stalled};
 use super::bounded::{self, Bounded};
 use super::fault::{Answer, Refusal, WireFault, WireKind, no_answer};
+use super::no_proxy::NoProxy;
 use super::pace::{Direction, LinePace};
 
 /// If no connection is made within this time, the store counts as not reached.
@@ -54,6 +55,8 @@ const FIRST_BYTES: usize = 4096;
 #[derive(Debug, Clone)]
 pub(super) struct Connector {
     store: Client,
+    /// A client without proxies, and the hosts that are asked by it.
+    direct: Option<(Client, NoProxy)>,
     metadata: Client,
     pace: Arc<dyn LinePace>,
     stale_after: Duration,
@@ -97,33 +100,42 @@ impl Connector {
             url: url.to_owned(),
             reason,
         };
-        let mut store = Client::builder()
-            .user_agent(concat!("lockstone/", env!("CARGO_PKG_VERSION")))
-            .redirect(reqwest::redirect::Policy::none())
-            .connect_timeout(CONNECT_WITHIN)
-            .pool_idle_timeout(IDLE)
-            .tcp_keepalive(Duration::from_secs(30))
-            .tcp_user_timeout(UNACKNOWLEDGED);
-        if !proxies {
-            store = store.no_proxy();
-        }
+        let mut certificates = Vec::new();
         if let Some(file) = ca_file {
             let failed = |why: String| bad(format!("the certificates in {} cannot be used: {why}", file.display()));
             let pem = std::fs::read(file).map_err(|error| failed(error.to_string()))?;
-            let certificates =
-                reqwest::Certificate::from_pem_bundle(&pem).map_err(|error| failed(error.to_string()))?;
+            certificates = reqwest::Certificate::from_pem_bundle(&pem).map_err(|error| failed(error.to_string()))?;
             if certificates.is_empty() {
                 return Err(failed("there are none".to_owned()));
             }
-            store = store.tls_certs_merge(certificates);
         }
+        let client = |proxies: bool| {
+            let client = Client::builder()
+                .user_agent(concat!("lockstone/", env!("CARGO_PKG_VERSION")))
+                .redirect(reqwest::redirect::Policy::none())
+                .connect_timeout(CONNECT_WITHIN)
+                .pool_idle_timeout(IDLE)
+                .tcp_keepalive(Duration::from_secs(30))
+                .tcp_user_timeout(UNACKNOWLEDGED);
+            let client = if proxies { client } else { client.no_proxy() };
+            if certificates.is_empty() {
+                client.build()
+            } else {
+                client.tls_certs_merge(certificates.clone()).build()
+            }
+        };
         let metadata = Client::builder()
             .no_proxy()
             .connect_timeout(METADATA_WITHIN)
             .timeout(METADATA_WITHIN * 2);
         let failed = |error: reqwest::Error| bad(format!("no HTTP client: {error}"));
+        let direct = match NoProxy::of_environment().filter(|_| proxies) {
+            Some(hosts) => Some((client(false).map_err(failed)?, hosts)),
+            None => None,
+        };
         Ok(Self {
-            store: store.build().map_err(failed)?,
+            store: client(proxies).map_err(failed)?,
+            direct,
             metadata: metadata.build().map_err(failed)?,
             pace,
             stale_after: STALE_AFTER,
@@ -182,6 +194,10 @@ impl Connector {
         let url = url_of(&parts.uri, &host)?;
         let most = bounded::of_answer(&parts);
         let listing = bounded::is_listing(&parts);
+        let client = match &self.direct {
+            Some((direct, hosts)) if hosts.names(&url) => direct,
+            _ => &self.store,
+        };
         let mut asked = reqwest::Request::new(parts.method, url);
         *asked.headers_mut() = parts.headers;
         if upload > 0 {
@@ -193,7 +209,7 @@ impl Connector {
             FIRST_ANSWER
         };
         let answer = tokio::select! {
-            answer = self.store.execute(asked) => answer.map_err(|error| no_answer(&host, &error))?,
+            answer = client.execute(asked) => answer.map_err(|error| no_answer(&host, &error))?,
             () = watch.stalled(limit) => return Err(stalled(&host, limit)),
         };
         self.answered.store(true, Ordering::Relaxed);

@@ -102,7 +102,10 @@ impl Refusal {
             Self::NoBucket => "correct the URL or the endpoint, or make the bucket with the store's own tools",
             Self::Region => "set `AWS_REGION` to the region of the bucket",
             Self::Redirected => "set `AWS_ENDPOINT_URL` to the address it redirects to, with its scheme",
-            Self::Unsupported => "use a store that knows `If-None-Match` on uploads: docs/operations.md names some",
+            Self::Unsupported => {
+                "use a store that knows `If-None-Match` on uploads (docs/operations.md names some); if it is the \
+                 checksum that it does not know, set `AWS_CHECKSUM_ALGORITHM=none`"
+            }
             Self::TooLong => "raise the limit of bodies there to 32 MiB (nginx: `client_max_body_size`)",
             Self::Tls => {
                 "check that the endpoint is https, its name and its certificate; `SSL_CERT_FILE` or `AWS_CA_BUNDLE` \

@@ -13,6 +13,7 @@ mod error;
 pub(crate) mod fault;
 mod local;
 pub mod names;
+mod no_proxy;
 pub mod observe;
 mod open;
 mod own;
@@ -129,6 +130,37 @@ impl Store {
             std::fs::create_dir_all(&path).map_err(|error| StoreError::from_io(url, &error))?;
         }
         Self::open_with(url, options)
+    }
+
+    /// The URL of a vault in whose folder or prefix this place is. Places that cannot be read hold none, as far as one
+    /// knows: keys are often allowed to read below one prefix only.
+    pub async fn vault_around(url: &str, options: &StoreOptions) -> Result<Option<String>, StoreError> {
+        match place(url)? {
+            Place::Folder(path) => {
+                let path = std::path::absolute(&path).map_err(|error| StoreError::from_io(url, &error))?;
+                // A link on the way leads elsewhere, so the nearest folder that is there is resolved first.
+                let there = path
+                    .ancestors()
+                    .skip(1)
+                    .find_map(|above| std::fs::canonicalize(above).ok());
+                let mut above = there.iter().flat_map(|there| there.ancestors());
+                let found = above.find(|folder| folder.join(names::DESCRIPTOR).is_file());
+                Ok(found.map(|folder| folder.display().to_string()))
+            }
+            Place::Bucket(bucket) => {
+                for above in bucket.above() {
+                    let url = above.url();
+                    let store = above.open(&url, options)?;
+                    match store.head(&ObjectPath::from(names::DESCRIPTOR)).await {
+                        Ok(_) => return Ok(Some(url)),
+                        // The store is asked again when the vault is made, and then waited for.
+                        Err(error) if StoreError::sort(&url, &error).is_transient() => return Ok(None),
+                        Err(_) => {}
+                    }
+                }
+                Ok(None)
+            }
+        }
     }
 
     fn local(url: &str, path: PathBuf, options: &StoreOptions) -> Result<Self, StoreError> {

@@ -5,7 +5,7 @@
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -92,6 +92,12 @@ pub trait StoreObserver: fmt::Debug + Send + Sync + 'static {
 
     /// An operation failed with a transient error and is tried again now.
     fn retrying(&self, _verb: Verb) {}
+
+    /// An operation failed and waits for its next attempt. It is given up in `left`, unless the store answers.
+    fn waits(&self, _left: Duration) {}
+
+    /// An operation that `waits` was called for has ended.
+    fn waits_no_longer(&self) {}
 }
 
 /// Tells an observer of every operation.

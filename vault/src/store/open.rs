@@ -173,6 +173,20 @@ impl Bucket {
         }
     }
 
+    /// The prefixes above this one, the nearest first.
+    pub(super) fn above(&self) -> Vec<Self> {
+        let mut prefix: Vec<_> = self.prefix.parts().collect();
+        let mut above = Vec::new();
+        while prefix.pop().is_some() {
+            above.push(Self {
+                service: self.service,
+                name: self.name.clone(),
+                prefix: prefix.iter().cloned().collect(),
+            });
+        }
+        above
+    }
+
     pub(super) fn open(&self, url: &str, options: &StoreOptions) -> Result<Arc<dyn ObjectStore>, StoreError> {
         let ca_file = options.get(CA_BUNDLE).map(PathBuf::from);
         let connector = Connector::new(url, Arc::clone(&options.pace), ca_file.as_deref(), options.environment)?;
@@ -200,15 +214,20 @@ fn no_retries() -> RetryConfig {
 
 fn s3(url: &str, bucket: &str, options: &StoreOptions, connector: Connector) -> Result<impl ObjectStore, StoreError> {
     let mut builder = AmazonS3Builder::new();
+    let mut no_checksum = false;
     if options.environment {
         for (name, value) in of_environment("AWS_")? {
-            if let Ok(key) = AmazonS3ConfigKey::from_str(&name) {
+            if is_no_checksum(&name, &value) {
+                no_checksum = true;
+            } else if let Ok(key) = AmazonS3ConfigKey::from_str(&name) {
                 builder = builder.with_config(key, value);
             }
         }
     }
     for (name, value) in &options.settings {
-        if let Ok(key) = AmazonS3ConfigKey::from_str(name)
+        if is_no_checksum(name, value) {
+            no_checksum |= builder.get_config_value(&AmazonS3ConfigKey::Checksum).is_none();
+        } else if let Ok(key) = AmazonS3ConfigKey::from_str(name)
             && let Some(value) = clean(name, value)?
             && builder.get_config_value(&key).is_none()
         {
@@ -236,7 +255,7 @@ fn s3(url: &str, bucket: &str, options: &StoreOptions, connector: Connector) -> 
         }
         _ => {}
     }
-    if !has_checksum {
+    if !has_checksum && !no_checksum {
         builder = builder.with_checksum_algorithm(Checksum::SHA256);
     }
     let store = builder
@@ -300,6 +319,12 @@ fn azure(
         .with_http_connector(connector)
         .build();
     store.map_err(|error| bad_setting(url, &error))
+}
+
+/// Whether a setting says that uploads carry no checksum. `object_store` has no word for that.
+fn is_no_checksum(name: &str, value: &str) -> bool {
+    matches!(AmazonS3ConfigKey::from_str(name), Ok(AmazonS3ConfigKey::Checksum))
+        && value.trim().eq_ignore_ascii_case("none")
 }
 
 /// Whether a switch is on. A switch that is off has a value, too.

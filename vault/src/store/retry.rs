@@ -116,6 +116,16 @@ struct Attempts<'r> {
     count: u32,
     spent: Duration,
     begun: Instant,
+    /// Whether the observer was told that the operation waits.
+    waits: bool,
+}
+
+impl Drop for Attempts<'_> {
+    fn drop(&mut self) {
+        if let (true, Some(observer)) = (self.waits, &self.retry.observer) {
+            observer.waits_no_longer();
+        }
+    }
 }
 
 impl Attempts<'_> {
@@ -154,6 +164,10 @@ impl Attempts<'_> {
         }
         let pause = rule.pause(self.count, jitter()).max(wanted).min(patience - self.spent);
         tracing::warn!(object = %path, %error, attempt = self.count, ?pause, "the store failed; trying again");
+        if let Some(observer) = self.retry.observer.as_ref().filter(|_| !self.waits) {
+            observer.waits(patience - self.spent);
+            self.waits = true;
+        }
         tokio::time::sleep(pause).await;
         self.spent += pause;
         if let Some(observer) = &self.retry.observer {
@@ -190,6 +204,7 @@ impl Retry {
             count: 0,
             spent: Duration::ZERO,
             begun: Instant::now(),
+            waits: false,
         }
     }
 

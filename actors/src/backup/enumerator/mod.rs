@@ -276,6 +276,7 @@ impl Enumerator {
                     folder,
                     name,
                     stat,
+                    known: old.as_ref().is_some_and(|old| old.kind() != EntryKind::Folder),
                     slot: walk.next_slot,
                 };
                 self.entry(file, old, place.compared_with(), walk)?;
@@ -366,7 +367,6 @@ impl Enumerator {
         let is_file = file.stat.is_file();
         let size = if is_file { file.stat.size } else { 0 };
         add(&counters.bytes_seen, size);
-        let known = old.as_ref().is_some_and(|old| old.kind() != EntryKind::Folder);
         if let Some(old) = old.filter(|old| looks_same(old, &file.stat)) {
             if old.unsettled {
                 file.clock.compare(Some(&old), compared_with);
@@ -376,19 +376,15 @@ impl Enumerator {
                 return Ok(());
             }
         }
-        let new_or_changed = if known {
-            &counters.files_changed
-        } else {
-            &counters.files_new
-        };
-        add(new_or_changed, 1);
         if !is_file {
+            file.count(counters);
             return self.special(&file, walk);
         }
         if let Some(journal) = &mut walk.journal
             && let Some(done) = self.journaled(journal, &file)?
         {
             add(&counters.files_resumed, 1);
+            file.count(counters);
             self.taken_over(done, size, walk);
             return Ok(());
         }

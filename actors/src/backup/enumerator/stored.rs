@@ -37,8 +37,10 @@ impl Enumerator {
             for placed in Chunks::of(entry, &job.domain, &job.engine) {
                 match placed {
                     Ok(placed) => ids.push(placed.id),
-                    Err(fault) if fault.costs_one_object() => return Ok(false),
-                    Err(fault) => return Err(fault.into()),
+                    Err(error) => {
+                        error.entry()?;
+                        return Ok(false);
+                    }
                 }
             }
         }

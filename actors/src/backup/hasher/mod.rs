@@ -408,7 +408,9 @@ impl Hasher {
     }
 
     fn finished(&self, task: FileTask, entry: Box<Entry>) -> FileRead {
-        add(&self.context.job.progress.counters.files_done, 1);
+        let counters = &self.context.job.progress.counters;
+        add(&counters.files_done, 1);
+        task.count(counters);
         FileRead {
             slot: task.slot,
             folder: (!entry.unsettled).then(|| Arc::clone(task.folder.path())),

@@ -64,9 +64,7 @@ impl RestoreContext {
             let placed = match placed {
                 Ok(placed) => placed,
                 Err(error) => {
-                    if !error.costs_one_object() {
-                        return Err(error.into());
-                    }
+                    error.entry()?;
                     // The Planner will meet the same damage and report it.
                     return Ok(Compared::default());
                 }

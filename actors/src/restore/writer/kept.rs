@@ -41,7 +41,10 @@ pub(super) fn keep(context: &RestoreContext, dir: &Dir, file: &FileOut, part: &P
 }
 
 /// The chunks that the existing file had when it was compared.
-fn kept_chunks<'a>(context: &'a RestoreContext, file: &'a FileOut) -> impl Iterator<Item = Result<Placed, Fault>> + 'a {
+fn kept_chunks<'a>(
+    context: &'a RestoreContext,
+    file: &'a FileOut,
+) -> impl Iterator<Item = Result<Placed, EntryError<Fault>>> + 'a {
     Chunks::of(&file.entry, &context.job.domain, &context.job.engine)
         .filter(|placed| placed.as_ref().map_or(true, |placed| file.has_already(placed)))
 }
@@ -70,13 +73,7 @@ fn fetch(context: &RestoreContext, placed: &Placed, part: &PartFile) -> Result<(
             add(&job.progress.counters.bytes_written, bytes.len() as u64);
             Ok(())
         }
-        Err(error) => {
-            let fault = Fault::from(error);
-            if fault.costs_one_object() {
-                return Err(io::Error::other(fault.message).into());
-            }
-            Err(fault.into())
-        }
+        Err(error) => Err(EntryError::of_fault(error.into()).into()),
     }
 }
 

@@ -44,6 +44,28 @@ fn a_window_is_open_on_its_days_between_its_times() {
 }
 
 #[test]
+fn the_end_of_a_pause_is_known_if_windows_end_it() {
+    let ends = |settings: ThrottleSettings| {
+        // A Monday.
+        let at = "2026-11-23T17:10:20Z".parse().unwrap();
+        settings.plan().unwrap().pause_ends(at)
+    };
+    let settings = |windows: &[&str], upload: Option<&str>| ThrottleSettings {
+        upload: upload.map(str::to_owned),
+        windows: windows.iter().map(|&text| text.to_owned()).collect(),
+        time_zone: Some("UTC".to_owned()),
+        ..ThrottleSettings::default()
+    };
+    assert_eq!(
+        ends(settings(&["mon-fri 08:00-18:00 0"], None)).as_deref(),
+        Some("18:00")
+    );
+    let night = settings(&["daily 08:00-24:00 0", "daily 00:00-06:30 0"], None);
+    assert_eq!(ends(night).as_deref(), Some("Tue 06:30"));
+    assert_eq!(ends(settings(&[], Some("0"))), None);
+}
+
+#[test]
 fn windows_that_mean_nothing_are_refused() {
     for bad in [
         "",

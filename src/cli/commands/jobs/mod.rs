@@ -4,8 +4,11 @@ mod cancel;
 mod list;
 mod show;
 
+use std::time::Duration;
+
 use clap::{Args, Subcommand};
 use jiff::Timestamp;
+use serde_json::Value;
 
 use crate::agent::state::folder::StateFolder;
 use crate::agent::state::job_records::JobRecord;
@@ -46,8 +49,12 @@ fn started(job: &JobRecord) -> String {
     time.map_or_else(|_| job.started.clone(), |time| render::local_time(time.as_second()))
 }
 
-/// How long the job took, for people; `-` if it has not ended.
+/// How long the job took, for people; `-` if it has not ended. A report has the time by a clock that is never set.
 fn took(job: &JobRecord) -> String {
+    let reported = job.report.get("duration_seconds").and_then(Value::as_f64);
+    if let Some(took) = reported.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()) {
+        return render::duration(took);
+    }
     let time = |text: &str| text.parse::<Timestamp>().ok();
     match (time(&job.started), job.ended.as_deref().and_then(time)) {
         (Some(from), Some(to)) => {

@@ -1,9 +1,10 @@
 //! `lockstone register`.
 
 mod admission;
+mod moved;
 mod name;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use lockstone_proto::access::Region;
@@ -21,13 +22,14 @@ use crate::cli::log::write_line;
 use crate::cli::output::Outcome;
 use crate::documents::register::RegisteredDocument;
 use crate::failure::{Exit, Failure};
+use crate::text::units;
 
 /// Options of `register`.
 #[derive(Debug, Args)]
 pub(crate) struct RegisterArgs {
     /// The credentials file from the vault's operator
-    #[arg(long, value_name = "FILE")]
-    credentials: PathBuf,
+    #[arg(long, value_name = "FILE", required_unless_present = "moved_to")]
+    credentials: Option<PathBuf>,
     /// The name of this server in the vault [default: its host name]
     #[arg(long, value_name = "NAME")]
     server_name: Option<String>,
@@ -37,12 +39,25 @@ pub(crate) struct RegisterArgs {
     /// Start afresh, even though a server of this name is registered
     #[arg(long)]
     new_domain: bool,
+    /// The vault of this server is at another place now: stay registered, with this URL
+    #[arg(
+        long,
+        value_name = "URL",
+        value_parser = units::vault_url,
+        conflicts_with_all = ["credentials", "server_name", "join_domain", "new_domain"]
+    )]
+    moved_to: Option<String>,
     #[command(flatten)]
     kdf: KdfArgs,
 }
 
 pub(crate) fn run(context: &Context, args: &RegisterArgs) -> Outcome {
     let state = StateFolder::locate()?;
+    if let Some(url) = &args.moved_to {
+        let registration = context.block_on(moved::follow(&context.environment, &state, url))?;
+        show_registered(context, registration, true, None);
+        return Ok(Exit::Done);
+    }
     if let Some(registration) = Registration::load(&state)? {
         return Err(already_registered(&registration));
     }
@@ -91,7 +106,8 @@ fn already_registered(registration: &Registration) -> Failure {
 }
 
 fn primary_credentials(args: &RegisterArgs) -> Result<VaultCredentials, Failure> {
-    let credentials = read_credentials(&args.credentials)?;
+    let file = args.credentials.as_deref().unwrap_or(Path::new(""));
+    let credentials = read_credentials(file)?;
     if credentials.region() != Region::Primary {
         let message = "these credentials are for the secondary region";
         let hint = "use credentials of the primary region; these are good for `lockstone restore --credentials`";
@@ -111,6 +127,21 @@ fn show(context: &Context, registration: Registration, admitted: Admitted) -> Ex
             exit = Exit::Warnings;
         }
     }
+    show_registered(
+        context,
+        registration,
+        admitted.recovery_key.is_none(),
+        admitted.recovery_key,
+    );
+    exit
+}
+
+fn show_registered(
+    context: &Context,
+    registration: Registration,
+    joined: bool,
+    recovery_key: Option<Zeroizing<String>>,
+) {
     context.out.line(format!(
         "Registered as {} with {}",
         registration.server_name, registration.vault_url
@@ -123,8 +154,7 @@ fn show(context: &Context, registration: Registration, admitted: Admitted) -> Ex
         vault: registration.vault_url,
         vault_id: registration.vault_id,
         domain_id: registration.domain_id,
-        joined: admitted.recovery_key.is_none(),
-        recovery_key: admitted.recovery_key,
+        joined,
+        recovery_key,
     });
-    exit
 }

@@ -103,6 +103,7 @@ impl Listing {
             count: self.count + 1,
             spent: self.spent,
             begun,
+            waits: false,
         };
         let at = self.prefix.clone().unwrap_or_default();
         attempts.pause(&at, error).await?;
