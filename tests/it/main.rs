@@ -34,6 +34,7 @@ mod restore_true;
 mod snapshots;
 mod sources;
 mod store_ceph;
+mod store_commands;
 mod store_faults;
 mod store_input;
 mod stores;

@@ -1,7 +1,7 @@
 //! A proxy on loopback between the program and an object store that fails as networks and stores fail. It counts
 //! requests and chooses those that fail by the count, so that each run meets the same faults.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -37,6 +37,10 @@ pub(crate) enum Fault {
     AwayAfter(u64),
     /// Every request is answered with this status and this S3 error code.
     Refuse(u16, &'static str),
+    /// Every read of a pack after this many is answered with this status and this S3 error code.
+    RefusePacksAfter(u64, u16, &'static str),
+    /// The first answer for each part of a pack has a flipped byte. The next ones are right.
+    GarblePacksOnce,
     /// Every request that deletes is answered with this status and this S3 error code.
     RefuseDelete(u16, &'static str),
 }
@@ -50,6 +54,7 @@ struct Inner {
     packs: AtomicU64,
     harmed: AtomicU64,
     listings: Mutex<HashMap<String, (StatusCode, HeaderMap, Bytes)>>,
+    garbled: Mutex<HashSet<String>>,
 }
 
 /// A running proxy.
@@ -75,6 +80,7 @@ impl Proxy {
             packs: AtomicU64::new(0),
             harmed: AtomicU64::new(0),
             listings: Mutex::default(),
+            garbled: Mutex::default(),
         });
         let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
         let endpoint = format!("http://{}", listener.local_addr().unwrap());
@@ -170,6 +176,15 @@ async fn pass(State(inner): State<Arc<Inner>>, request: Request) -> Response<Bod
         Fault::AnswerCreate(_) | Fault::CutUpload => creates && inner.turn(3),
         Fault::DropReply => creates && inner.turn(2),
         Fault::RefuseDelete(..) => deletes,
+        Fault::GarblePacksOnce => {
+            let range = parts.headers.get(header::RANGE);
+            let part = format!("{uri} {range:?}");
+            uri.contains("/packs/") && parts.method == Method::GET && inner.garbled.lock().unwrap().insert(part)
+        }
+        Fault::RefusePacksAfter(reads, ..) => {
+            let read = parts.method == Method::GET && uri.contains("/packs/");
+            read && inner.packs.fetch_add(1, Ordering::SeqCst) >= reads
+        }
         Fault::AwayAfter(packs) => inner.packs.load(Ordering::SeqCst) >= packs,
     };
     if harm {
@@ -185,7 +200,11 @@ async fn pass(State(inner): State<Arc<Inner>>, request: Request) -> Response<Bod
         }
         Fault::AwayAfter(_) if harm => hang_up(),
         Fault::Answer(number) | Fault::AnswerCreate(number) if harm => return refusal(number, "Faulty"),
-        Fault::Refuse(number, code) | Fault::RefuseDelete(number, code) if harm => return refusal(number, code),
+        Fault::Refuse(number, code) | Fault::RefuseDelete(number, code) | Fault::RefusePacksAfter(_, number, code)
+            if harm =>
+        {
+            return refusal(number, code);
+        }
         _ => {}
     }
     let Ok(body) = to_bytes(body, usize::MAX).await else {
@@ -211,6 +230,11 @@ async fn pass(State(inner): State<Arc<Inner>>, request: Request) -> Response<Bod
     if lists && fault == Fault::StaleListings {
         let now = (status, headers.clone(), body.clone());
         inner.listings.lock().unwrap().insert(uri, now);
+    }
+    if harm && fault == Fault::GarblePacksOnce && !body.is_empty() {
+        let mut garbled = body.to_vec();
+        garbled[body.len() / 2] ^= 0x10;
+        return answer(status, headers, garbled);
     }
     if harm && fault == Fault::CutDownload && body.len() > 1 {
         let half = body.slice(..body.len() / 2);
