@@ -1,5 +1,5 @@
 //! The system calls that `rustix` does not wrap: owner names by the C library, the `ioctl`s of btrfs (`linux/btrfs.h`),
-//! I/O priorities (`linux/ioprio.h`) and the allocator's settings. All callers are in this crate, and this is the only
+//! I/O priorities (`linux/ioprio.h`), the settings of a terminal and of the allocator. All callers are in this crate, and this is the only
 //! file of the project with `unsafe`.
 #![allow(unsafe_code, reason = "this is the one file for it; each use has its proof")]
 
@@ -306,6 +306,27 @@ pub(crate) fn tune_allocator(large: i32, arenas: i32) -> bool {
 #[cfg(not(target_env = "gnu"))]
 pub(crate) fn tune_allocator(_large: i32, _arenas: i32) -> bool {
     false
+}
+
+// ---- Terminals ------------------------------------------------------------------------------------------------------
+
+/// Sets whether a terminal shows control keys, such as `^C`. Returns whether that changed something.
+pub(crate) fn set_control_echo(terminal: BorrowedFd<'_>, on: bool) -> bool {
+    let mut settings = std::mem::MaybeUninit::<libc::termios>::uninit();
+    // SAFETY: the handle is open during the call, and the call fills the whole structure if it succeeds.
+    if unsafe { libc::tcgetattr(terminal.as_raw_fd(), settings.as_mut_ptr()) } != 0 {
+        return false;
+    }
+    // SAFETY: the call above succeeded, so the structure is filled.
+    let mut settings = unsafe { settings.assume_init() };
+    let before = settings.c_lflag;
+    if on {
+        settings.c_lflag |= libc::ECHOCTL;
+    } else {
+        settings.c_lflag &= !libc::ECHOCTL;
+    }
+    // SAFETY: the handle is open during the call, which only reads the structure.
+    before != settings.c_lflag && unsafe { libc::tcsetattr(terminal.as_raw_fd(), libc::TCSANOW, &settings) } == 0
 }
 
 // ---- I/O priorities -------------------------------------------------------------------------------------------------

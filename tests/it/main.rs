@@ -39,3 +39,4 @@ mod store_input;
 mod stores;
 mod support;
 mod throttle;
+mod tour;

@@ -46,10 +46,11 @@ pub fn freeze(
     state_dir: &Path,
     one_file_system: bool,
 ) -> Result<Frozen, SnapshotError> {
-    let mounts = mounts().map_err(|error| SnapshotError::Source {
-        path: "/proc/self/mountinfo".into(),
-        error,
-    })?;
+    // Without /proc, as in a chroot, the mounts are not known. Sources are then read live.
+    let (mounts, unknown) = match mounts() {
+        Ok(mounts) => (mounts, None),
+        Err(error) => (Vec::new(), Some(format!("/proc/self/mountinfo: {error}"))),
+    };
     let mut freezer = Freezer {
         mode,
         one_file_system,
@@ -60,6 +61,7 @@ pub fn freeze(
         },
         records: leftovers::folder(state_dir),
         notes: Vec::new(),
+        unknown,
     };
     let made: Result<Vec<_>, _> = sources.iter().map(|source| freezer.source(source)).collect();
     let mut frozen = Frozen {
@@ -88,6 +90,8 @@ struct Freezer<'a> {
     records: PathBuf,
     /// A line for the user for each part that is read live although it should be frozen.
     notes: Vec<String>,
+    /// Why the mounts are not known; `None` if they are.
+    unknown: Option<String>,
 }
 
 impl Freezer<'_> {
@@ -153,7 +157,10 @@ impl Freezer<'_> {
         if self.mode == SnapshotMode::Off {
             return Ok(Part::live(path));
         }
-        let mut reason = "its mount is unknown".to_owned();
+        let mut reason = match &self.unknown {
+            Some(why) => format!("its mount is unknown ({why})"),
+            None => "its mount is unknown".to_owned(),
+        };
         for provider in &mut self.providers {
             let Some(mount) = mount else { break };
             match provider.offers(mount) {

@@ -51,9 +51,8 @@ pub(super) fn show(out: &Output, report: &BackupReport, sources: &[PathBuf], vau
         n => format!(", with {}", render::counted(u64::from(n), "restart", "restarts")),
     };
     out.line(format!(
-        "  time     {} ({}), {}{restarts}",
-        render::duration(report.duration),
-        render::rate(report.bytes_scanned, report.duration),
+        "  time     {}, {}{restarts}",
+        render::time_and_rate(report.duration, report.bytes_read),
         if report.consistency == Consistency::Snapshot {
             "from a snapshot"
         } else {
@@ -66,8 +65,8 @@ pub(super) fn show(out: &Output, report: &BackupReport, sources: &[PathBuf], vau
     }
     if report.warnings_total > 0 {
         out.line(format!(
-            "  look at  {}, above",
-            render::counted(report.warnings_total, "warning", "warnings")
+            "  warnings {}, listed above",
+            render::count(report.warnings_total)
         ));
     }
     out.line(format!("Recovery point {} ({point})", short(&point)));

@@ -44,13 +44,12 @@ pub(super) fn show(out: &Output, report: &RestoreReport, to: &RestoreTo, dry_run
     }
     if report.warnings_total > 0 {
         out.line(format!(
-            "  look at  {}, above",
-            render::counted(report.warnings_total, "warning", "warnings")
+            "  warnings {}, listed above",
+            render::count(report.warnings_total)
         ));
     }
     out.line(format!(
-        "  time     {} ({})",
-        render::duration(report.duration),
-        render::rate(report.bytes, report.duration)
+        "  time     {}",
+        render::time_and_rate(report.duration, report.bytes_written)
     ));
 }
