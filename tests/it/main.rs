@@ -22,6 +22,7 @@ mod kill;
 mod large_index;
 mod logs;
 mod metrics;
+mod odd_places;
 mod other_machine;
 mod points;
 mod prometheus;

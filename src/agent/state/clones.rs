@@ -33,7 +33,7 @@ fn foreign<'p>(points: &'p [Point], server: ServerId, records: &[JobRecord]) -> 
     };
     points
         .iter()
-        .filter(|point| point.server == server && point.summary.started_s > first && !made_here(point))
+        .filter(|point| point.server == server && point.summary.started_s >= first && !made_here(point))
         .collect()
 }
 

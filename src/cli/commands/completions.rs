@@ -34,12 +34,14 @@ fn script(shell: Shell, command: &Command) -> String {
 
 /// The command without what help does not show. The generators would complete that, too.
 fn shown(command: &Command) -> Command {
-    let mut copy = Command::new(command.get_name().to_owned());
+    // clap wants names that live for ever. The program ends soon.
+    let name: &'static str = command.get_name().to_owned().leak();
+    let mut copy = Command::new(name);
     if let Some(about) = command.get_about() {
         copy = copy.about(about.clone());
     }
-    if let Some(version) = command.get_version() {
-        copy = copy.version(version.to_owned()).propagate_version(true);
+    if command.get_version().is_some() {
+        copy = copy.version(env!("CARGO_PKG_VERSION")).propagate_version(true);
     }
     let args = command.get_arguments().filter(|arg| !arg.is_hide_set()).cloned();
     let below = command.get_subcommands().filter(|command| !command.is_hide_set());

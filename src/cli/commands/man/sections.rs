@@ -50,7 +50,7 @@ the log level, if \fB\-\-log\-level\fR is not given
 \fBAWS_ACCESS_KEY_ID\fR, \fBAWS_SECRET_ACCESS_KEY\fR, \fBAWS_SESSION_TOKEN\fR, \fBAWS_REGION\fR, \fBAWS_ENDPOINT_URL\fR
 keys, region and endpoint of a vault at s3://
 .TP
-\fBAZURE_STORAGE_ACCOUNT_NAME\fR, \fBAZURE_STORAGE_ACCOUNT_KEY\fR, \fBAZURE_STORAGE_SAS_KEY\fR, \fBAZURE_STORAGE_ENDPOINT\fR
+\fBAZURE_STORAGE_ACCOUNT_NAME\fR, \fBAZURE_STORAGE_ACCOUNT_KEY\fR, \fBAZURE_STORAGE_SAS_TOKEN\fR, \fBAZURE_STORAGE_ENDPOINT\fR
 account, keys and endpoint of a vault at az://
 .TP
 \fBTMPDIR\fR
@@ -68,7 +68,7 @@ the registration of this server, and its key
 the operator's key of a vault that was created on this machine
 .TP
 \fBstore.json\fR
-variables of the object store, for services and cron (mode 0600): {"AWS_ACCESS_KEY_ID": "…", …}
+the variables of the object store in lower case, for services and cron (mode 0600): {"aws_access_key_id": "…", …}
 .TP
 \fBthrottle.json\fR
 what \fBthrottle set\fR has set
