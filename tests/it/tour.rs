@@ -43,7 +43,7 @@ fn masked_word(word: &str) -> String {
         "ID"
     } else if is_path {
         "PATH"
-    } else if bare.matches('-').count() == 8 && bare.bytes().all(|c| c == b'-' || c.is_ascii_alphanumeric()) {
+    } else if bare.matches('-').count() == 7 && bare.bytes().all(|c| c == b'-' || c.is_ascii_alphanumeric()) {
         "KEY"
     } else if ["B", "KiB", "MiB", "GiB", "B/s", "KiB/s", "MiB/s", "GiB/s"].contains(&bare) {
         "UNIT"
@@ -63,6 +63,12 @@ fn shape<'l>(lines: impl IntoIterator<Item = &'l str>) -> Vec<String> {
         // How many paths are listed before the rest is counted depends on the files.
         let is_rest = line.trim_start().starts_with("and ") && line.ends_with("more (see --json)");
         if is_prompt.iter().any(|prompt| line.starts_with(prompt)) || is_rest {
+            continue;
+        }
+        if line.starts_with("-r") {
+            // An entry of a list, as `ls -l` writes it.
+            shape.retain(|known| known != "ENTRY");
+            shape.push("ENTRY".to_owned());
             continue;
         }
         let masked: Vec<String> = line.split_whitespace().map(masked_word).collect();
