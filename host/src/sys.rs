@@ -310,6 +310,12 @@ pub(crate) fn tune_allocator(_large: i32, _arenas: i32) -> bool {
 
 // ---- Terminals ------------------------------------------------------------------------------------------------------
 
+/// Whether this process belongs to the program that has the terminal.
+pub(crate) fn is_in_foreground(terminal: BorrowedFd<'_>) -> bool {
+    // SAFETY: the handle is open during the call; neither call takes a pointer.
+    unsafe { libc::tcgetpgrp(terminal.as_raw_fd()) == libc::getpgrp() }
+}
+
 /// Sets whether a terminal shows control keys, such as `^C`. Returns whether that changed something.
 pub(crate) fn set_control_echo(terminal: BorrowedFd<'_>, on: bool) -> bool {
     let mut settings = std::mem::MaybeUninit::<libc::termios>::uninit();
@@ -325,8 +331,22 @@ pub(crate) fn set_control_echo(terminal: BorrowedFd<'_>, on: bool) -> bool {
     } else {
         settings.c_lflag &= !libc::ECHOCTL;
     }
-    // SAFETY: the handle is open during the call, which only reads the structure.
-    before != settings.c_lflag && unsafe { libc::tcsetattr(terminal.as_raw_fd(), libc::TCSANOW, &settings) } == 0
+    if before == settings.c_lflag {
+        return false;
+    }
+    let mut stop = std::mem::MaybeUninit::<libc::sigset_t>::uninit();
+    let mut old = std::mem::MaybeUninit::<libc::sigset_t>::uninit();
+    // SAFETY: all pointers lead to live structures. sigemptyset fills `stop`, and the first pthread_sigmask fills `old`
+    // before the second reads it; with these arguments neither can fail. While SIGTTOU is blocked, a process in the
+    // background may change the terminal and is not stopped.
+    unsafe {
+        libc::sigemptyset(stop.as_mut_ptr());
+        libc::sigaddset(stop.as_mut_ptr(), libc::SIGTTOU);
+        libc::pthread_sigmask(libc::SIG_BLOCK, stop.as_ptr(), old.as_mut_ptr());
+        let set = libc::tcsetattr(terminal.as_raw_fd(), libc::TCSANOW, &settings);
+        libc::pthread_sigmask(libc::SIG_SETMASK, old.as_ptr(), std::ptr::null_mut());
+        set == 0
+    }
 }
 
 // ---- I/O priorities -------------------------------------------------------------------------------------------------

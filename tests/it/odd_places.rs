@@ -7,7 +7,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use crate::support::lab::{Lab, Ran, finish, root_or_skip};
+use crate::support::lab::{Lab, Ran, finish, noise, root_or_skip};
 use crate::support::tree::{self, file};
 
 /// Runs a shell script in a mount namespace of its own, with the program as `$LOCKSTONE` and the environment of the
@@ -77,9 +77,9 @@ fn a_read_only_state_folder_can_still_be_read_from() {
 #[test]
 fn a_full_state_folder_is_told_apart_from_a_full_vault() {
     let lab = lab();
-    let full = "mkdir full; mount -t tmpfs -o size=256k none full; cp -r home/. full/ 2>/dev/null || true; \
-                cat /dev/zero >full/fill 2>/dev/null || true; cp home/agent.json home/machine.key full/ 2>/dev/null || \
-                true; export LOCKSTONE_HOME=$PWD/full";
+    let full = "mkdir full; mount -t tmpfs -o size=256k,mode=700 none full; cp home/agent.json home/machine.key full/; \
+                mkdir full/jobs full/snapshots; cat /dev/zero >full/fill 2>/dev/null || true; export \
+                LOCKSTONE_HOME=$PWD/full";
     let Some(ran) = in_own_mounts(
         &lab,
         &format!("{full}; \"$LOCKSTONE\" restore latest --target out --json"),
@@ -249,4 +249,41 @@ fn a_terminal_is_asked_before_a_point_is_deleted() {
     assert!(said.contains("undoes this until 20"), "{said}");
     assert!(!alive());
     lab.run(["points", "list"]).exits(0);
+}
+
+#[test]
+fn the_operator_learns_that_a_job_was_interrupted() {
+    let lab = Lab::new();
+    file(&lab.source().join("large"), &noise(1, 16 << 20));
+    let jobs = || {
+        let vault = lab.vault();
+        let args = ["vault".as_ref(), "jobs".as_ref(), vault.as_os_str(), "--json".as_ref()];
+        let mut jobs: Vec<(String, String)> = Vec::new();
+        for job in lab.run(args).exits(0).json()["jobs"].as_array().unwrap() {
+            let text = |name: &str| job[name].as_str().unwrap_or_default().to_owned();
+            jobs.push((text("status"), text("error")));
+        }
+        jobs.sort();
+        jobs
+    };
+    let source = lab.source();
+    let mut child = lab.spawn(["backup", source.to_str().unwrap(), "--upload-limit", "256KiB/s"]);
+    while jobs().is_empty() {
+        assert!(child.try_wait().unwrap().is_none(), "it ended before it was seen");
+        std::thread::yield_now();
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    lab.backup();
+    let told = [("Completed", ""), ("Failed", "interrupted")].map(|(a, b)| (a.to_owned(), b.to_owned()));
+    assert_eq!(jobs(), told);
+}
+
+#[test]
+fn a_copy_beside_a_file_is_named() {
+    let lab = lab();
+    fs::write(lab.source().join("a.txt"), "something else").unwrap();
+    let ran = lab.run(["restore", "latest", "--original"]).exits(0);
+    assert!(ran.stdout.contains("a (lockstone 20"), "{}", ran.stdout);
+    assert!(ran.stdout.contains("put beside files that differ:"), "{}", ran.stdout);
 }

@@ -85,6 +85,8 @@ pub(super) struct RestoreJob {
     pub(super) target: Mutex<Option<Dir>>,
     /// What a dry run would restore.
     pub(super) would: Mutex<Vec<Vec<u8>>>,
+    /// Where the first copies are that stand beside what was in their place.
+    pub(super) copied: Mutex<Vec<Vec<u8>>>,
 }
 
 impl RestoreJob {
@@ -105,6 +107,7 @@ impl RestoreJob {
             furthest: AtomicU64::new(0),
             target: Mutex::default(),
             would: Mutex::default(),
+            copied: Mutex::default(),
         })
     }
 }

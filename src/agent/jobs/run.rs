@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use jiff::Timestamp;
 use lockstone_actors::Progress;
+use lockstone_proto::ids::JobId;
 use lockstone_proto::job::{self, JobKind, JobState};
 use lockstone_proto::limits::FORMAT_VERSION;
 use lockstone_vault::access::job_records::write_job;
@@ -32,6 +33,8 @@ pub(super) struct JobRun<'e> {
     record: JobRecord,
     /// The records of the jobs before it, without their reports.
     earlier: Vec<JobRecord>,
+    /// Those of them that were found to be interrupted. The operator still sees them run.
+    interrupted: Vec<JobId>,
     #[expect(dead_code, reason = "held until the job ends")]
     lock: JobLock,
 }
@@ -46,7 +49,7 @@ impl<'e> JobRun<'e> {
     ) -> Result<JobRun<'e>, Failure> {
         let lock = JobLock::take(state, record.job, Purpose::Job(record.kind)).await?;
         observer.begins(record.kind, record.job)?;
-        let earlier = job_records::clean_up(state)?;
+        let (earlier, interrupted) = job_records::clean_up(state)?;
         if let Some(seen) = earlier.iter().find_map(|job| job.seen.as_ref()) {
             // The metrics show what the last job knew, until this job knows more.
             metrics::show_seen(&environment.metrics, seen);
@@ -62,6 +65,7 @@ impl<'e> JobRun<'e> {
             state: state.clone(),
             record,
             earlier,
+            interrupted,
             lock,
         })
     }
@@ -69,6 +73,7 @@ impl<'e> JobRun<'e> {
     /// The vault is open: tells the operator and the observer. If the operator's record cannot be written, warns.
     pub(super) async fn announce(&self, session: &Session, progress: &Arc<Progress>) {
         self.tell_operator(session, None).await;
+        self.close_interrupted(session).await;
         let cache = session.domain.index().folder();
         self.observer.runs(self.record.kind, cache, progress);
     }
@@ -93,6 +98,17 @@ impl<'e> JobRun<'e> {
         counted.recorded(&metrics::ended(&self.record, SystemTime::now()));
         if let Some(seen) = &self.record.seen {
             metrics::show_seen(counted, seen);
+        }
+    }
+
+    /// Tells the operator of the jobs that were interrupted and could not say so.
+    async fn close_interrupted(&self, session: &Session) {
+        let ending = Ending::not_run(&job_records::interruption());
+        let is_interrupted = |job: &&JobRecord| self.interrupted.contains(&job.job);
+        for job in self.earlier.iter().filter(is_interrupted) {
+            if let Err(error) = write_operators_record(session, job, Some(&ending)).await {
+                tracing::warn!(job = %job.job, "the operator was not told that it was interrupted: {error}");
+            }
         }
     }
 

@@ -107,15 +107,19 @@ impl JobRecord {
     /// Notes that the run was interrupted.
     pub(crate) fn interrupted(&mut self) {
         self.state = JobState::Failed;
-        let (code, message) = INTERRUPTED;
-        let failure = Failure::failed(code, message, "the next run continues where it stopped");
-        self.error = Some(ErrorDocument::from(&failure));
+        self.error = Some(ErrorDocument::from(&interruption()));
     }
 
     pub(crate) fn save(&self, state: &StateFolder) -> anyhow::Result<()> {
         let text = serde_json::to_vec_pretty(self)?;
         write_atomically(&state.job(self.job), &text, 0o600)
     }
+}
+
+/// Why an interrupted job failed.
+pub(crate) fn interruption() -> Failure {
+    let (code, message) = INTERRUPTED;
+    Failure::failed(code, message, "the next run continues where it stopped")
 }
 
 fn now() -> String {
@@ -173,9 +177,10 @@ pub(crate) fn newest_first<R: std::borrow::Borrow<JobRecord>>(jobs: &mut [R]) {
 }
 
 /// Brings the records up to date before a new job: marks interrupted runs, and removes old records. The caller holds
-/// the lock, so no other job runs. Returns the records without their reports, newest first.
-pub(crate) fn clean_up(state: &StateFolder) -> anyhow::Result<Vec<JobRecord>> {
-    let mut kept = Vec::new();
+/// the lock, so no other job runs. Returns the records without their reports, newest first, and the ids of those jobs
+/// that were found to be interrupted.
+pub(crate) fn clean_up(state: &StateFolder) -> anyhow::Result<(Vec<JobRecord>, Vec<JobId>)> {
+    let (mut kept, mut interrupted) = (Vec::new(), Vec::new());
     for (place, mut job) in read_all(state)?.into_iter().enumerate() {
         if place >= MAX_KEPT_RECORDS {
             remove_if_there(&state.job(job.job))?;
@@ -184,11 +189,12 @@ pub(crate) fn clean_up(state: &StateFolder) -> anyhow::Result<Vec<JobRecord>> {
         if job.runs() {
             job.interrupted();
             job.save(state)?;
+            interrupted.push(job.job);
         }
         job.report = Map::new();
         kept.push(job);
     }
-    Ok(kept)
+    Ok((kept, interrupted))
 }
 
 /// The job with this id, or the only one whose id begins with these digits.

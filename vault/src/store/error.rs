@@ -258,7 +258,9 @@ impl StoreError {
     #[must_use]
     pub(crate) fn named(mut self, url: &str) -> Self {
         match &mut self {
-            Self::Away { object, .. } | Self::Unreachable { object, .. } => url.clone_into(object),
+            Self::Away { object, .. } | Self::Unreachable { object, .. } | Self::Full { object } => {
+                url.clone_into(object);
+            }
             Self::Refused { what, object, .. } if *what != Refusal::NotAllowed => url.clone_into(object),
             Self::Refused { object, .. } => *object = format!("{url}: {object}"),
             _ => {}

@@ -2,6 +2,7 @@
 
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use lockstone_actors::BackupReport;
 use lockstone_proto::vault::Consistency;
@@ -59,6 +60,10 @@ pub(super) fn show(out: &Output, report: &BackupReport, sources: &[PathBuf], vau
             "from live files"
         },
     ));
+    if report.throttled >= Duration::from_secs(1) {
+        let held = render::duration(report.throttled);
+        out.line(format!("  limit    held requests back for {held} in all"));
+    }
     let left_out = left_out(report);
     if !left_out.is_empty() {
         out.line(format!("  left out {}", left_out.join(", ")));

@@ -6,6 +6,9 @@ use crate::agent::jobs::restore::place;
 use crate::cli::output::Output;
 use crate::text::render;
 
+/// At most this many names of copies are printed.
+const SHOWN_COPIES: usize = 10;
+
 pub(super) fn show(out: &Output, report: &RestoreReport, to: &RestoreTo, dry_run: bool, verified: bool) {
     let place = place(to);
     if dry_run {
@@ -32,12 +35,22 @@ pub(super) fn show(out: &Output, report: &RestoreReport, to: &RestoreTo, dry_run
     ));
     for (n, what) in [
         (report.unchanged, "were there already, as they should be"),
-        (report.copies, "put beside files that differ"),
         (report.skipped, "left as they were"),
+        (report.copies, "put beside files that differ:"),
     ] {
         if n > 0 {
             out.line(format!("  files    {} {what}", render::count(n)));
         }
+    }
+    for copy in report.copied.iter().take(SHOWN_COPIES) {
+        out.line(format!("           {}", render::name(copy)));
+    }
+    let more = report.copied.len().saturating_sub(SHOWN_COPIES);
+    if more > 0 {
+        out.line(format!(
+            "           and {} more (see --json)",
+            render::count(more as u64)
+        ));
     }
     if verified {
         out.line("  verified what was written, by reading it back");
