@@ -1,6 +1,6 @@
-//! The system calls that `rustix` does not wrap: owner names by the C library, the `ioctl`s of btrfs (`linux/btrfs.h`),
-//! I/O priorities (`linux/ioprio.h`), the settings of a terminal and of the allocator. All callers are in this crate, and this is the only
-//! file of the project with `unsafe`.
+//! The system calls that `rustix` does not wrap: owner names by the C library, the `ioctl`s of btrfs
+//! (`linux/btrfs.h`), I/O priorities (`linux/ioprio.h`), the settings of a terminal and of the allocator. All callers
+//! are in this crate, and this is the only file of the project with `unsafe`.
 #![allow(unsafe_code, reason = "this is the one file for it; each use has its proof")]
 
 use std::ffi::CString;

@@ -17,8 +17,8 @@ use lockstone_host::terminal::NoControlEcho;
 use lockstone_proto::job::JobKind;
 use tracing::Level;
 
-use self::rates::Rates;
-use self::words::{done_bytes, found, how_far, is_all_done};
+use self::rates::{Rates, done_bytes};
+use self::words::{found, how_far, is_all_done};
 use super::context::Context;
 use super::global::ProgressMode;
 use super::log::{say, write_line};

@@ -1,5 +1,5 @@
-//! Machines that are not as they should be: a state folder that is full, read-only or copied, no /proc, a clock that was
-//! wrong, paths through links. The program says what is wrong, and what can be done still works.
+//! Machines that are not as they should be: a state folder that is full, read-only or copied, no /proc, a clock that
+//! was wrong, paths through links. The program says what is wrong, and what can be done still works.
 
 use std::fs;
 use std::path::Path;
@@ -95,7 +95,10 @@ fn a_full_state_folder_is_told_apart_from_a_full_vault() {
 
 #[test]
 fn without_proc_a_backup_and_a_restore_are_made() {
-    let lab = lab();
+    let lab = Lab::new();
+    // The attributes of symbolic links and devices cannot be read without /proc, which is a warning.
+    file(&lab.source().join("a.txt"), b"the first file");
+    lab.backup();
     let script = "mount -t tmpfs none /proc; \"$LOCKSTONE\" backup source --full --json; \"$LOCKSTONE\" backup source \
                   --snapshot off -q; \"$LOCKSTONE\" restore latest --target out -q";
     let Some(ran) = in_own_mounts(&lab, script) else {

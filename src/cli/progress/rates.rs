@@ -6,8 +6,6 @@ use std::time::{Duration, Instant};
 use lockstone_actors::ProgressView;
 use lockstone_proto::job::JobKind;
 
-use super::words::done_bytes;
-
 /// The time over which is measured.
 const WINDOW: Duration = Duration::from_secs(10);
 
@@ -74,5 +72,13 @@ impl Rates {
         };
         let time = last.at.duration_since(first.at).as_secs_f64();
         time > 0.0 && last.throttled_seconds - first.throttled_seconds > time / 4.0
+    }
+}
+
+/// How many bytes are done. A restore counts what it wrote of files that are not finished yet.
+pub(super) fn done_bytes(kind: JobKind, view: &ProgressView) -> u64 {
+    match kind {
+        JobKind::Restore => view.bytes_done.max(view.bytes_written).min(view.bytes_seen),
+        _ => view.bytes_done,
     }
 }

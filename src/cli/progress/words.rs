@@ -3,16 +3,8 @@
 use lockstone_actors::ProgressView;
 use lockstone_proto::job::JobKind;
 
-use super::rates::Rates;
+use super::rates::{Rates, done_bytes};
 use crate::text::render;
-
-/// How many bytes are done. A restore counts what it wrote of files that are not finished yet.
-pub(super) fn done_bytes(kind: JobKind, view: &ProgressView) -> u64 {
-    match kind {
-        JobKind::Restore => view.bytes_done.max(view.bytes_written).min(view.bytes_seen),
-        _ => view.bytes_done,
-    }
-}
 
 /// Whether everything was read or written. Only the way to the vault, or to the disk, is left.
 pub(super) fn is_all_done(kind: JobKind, view: &ProgressView) -> bool {
