@@ -109,11 +109,36 @@ impl fmt::Display for Failure {
     }
 }
 
+/// A file of this machine cannot be read or written, most often one of the state folder.
 impl From<anyhow::Error> for Failure {
     fn from(error: anyhow::Error) -> Failure {
-        Failure::failed("failed", format!("{error:#}"), "")
+        use std::io::ErrorKind::{FileTooLarge, PermissionDenied, QuotaExceeded, ReadOnlyFilesystem, StorageFull};
+        let cause = error.chain().find_map(|cause| cause.downcast_ref::<std::io::Error>());
+        let message = format!("{error:#}");
+        match cause.map(std::io::Error::kind) {
+            Some(StorageFull | QuotaExceeded) => {
+                Failure::failed("shortage", message, format!("free space on that disk\n{ELSEWHERE}"))
+            }
+            Some(ReadOnlyFilesystem) => {
+                let hint = format!("mount that file system writable\n{ELSEWHERE}");
+                Failure::failed("failed", message, hint)
+            }
+            Some(FileTooLarge) => {
+                let hint = "raise the limit of file sizes (`ulimit -f`, or `LimitFSIZE=` of the service)";
+                Failure::failed("shortage", message, hint)
+            }
+            Some(PermissionDenied) => {
+                let hint = "run it as the user who owns the folder, or point LOCKSTONE_HOME to a folder of your own";
+                Failure::failed("failed", message, hint)
+            }
+            _ => Failure::failed("failed", message, ""),
+        }
     }
 }
+
+/// The way out where the state folder cannot be written.
+const ELSEWHERE: &str = "with LOCKSTONE_HOME on another disk, `restore`, `check` and `points` work with `--credentials \
+                         FILE --source-server NAME` and the passphrase";
 
 /// The exit code and the word for scripts of each kind of fault. This is the only such table in the program.
 fn code_of(kind: Kind) -> (Exit, &'static str) {

@@ -55,6 +55,10 @@ counters! {
     unchanged,
     /// Bytes a restore wrote.
     bytes_written,
+    /// Packs that a check has read.
+    packs_done,
+    /// Packs that a check reads.
+    packs_seen,
 }
 
 /// Counters of the whole job. Each counts work that stays done when a new generation begins.
@@ -105,6 +109,14 @@ pub struct ProgressView {
     pub bytes_known: u64,
     /// Bytes added to the vault.
     pub bytes_stored: u64,
+    /// Bytes that a restore or a check fetched from the vault.
+    pub bytes_fetched: u64,
+    /// Bytes that a restore wrote.
+    pub bytes_written: u64,
+    /// Packs that a check has read.
+    pub packs_done: u64,
+    /// Packs that a check reads.
+    pub packs_seen: u64,
     /// Generations after the first.
     pub restarts: u64,
     /// The path that is being worked on, in any bytes.
@@ -151,6 +163,10 @@ impl Progress {
             bytes_new: get(&totals.bytes_new),
             bytes_known: get(&totals.bytes_known),
             bytes_stored: get(&totals.bytes_stored),
+            bytes_fetched: get(&totals.bytes_fetched),
+            bytes_written: get(&counters.bytes_written),
+            packs_done: get(&counters.packs_done),
+            packs_seen: get(&counters.packs_seen),
             restarts: get(&self.restarts),
             current: self.current.lock().clone(),
             slowest_stage: *self.slowest.lock(),

@@ -15,6 +15,7 @@ pub mod settle;
 pub mod snapshot;
 mod stat;
 mod sys;
+pub mod terminal;
 #[cfg(test)]
 #[allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 mod testing;

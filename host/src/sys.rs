@@ -1,6 +1,6 @@
-//! The system calls that `rustix` does not wrap: owner names by the C library, the `ioctl`s of btrfs (`linux/btrfs.h`),
-//! I/O priorities (`linux/ioprio.h`) and the allocator's settings. All callers are in this crate, and this is the only
-//! file of the project with `unsafe`.
+//! The system calls that `rustix` does not wrap: owner names by the C library, the `ioctl`s of btrfs
+//! (`linux/btrfs.h`), I/O priorities (`linux/ioprio.h`), the settings of a terminal and of the allocator. All callers
+//! are in this crate, and this is the only file of the project with `unsafe`.
 #![allow(unsafe_code, reason = "this is the one file for it; each use has its proof")]
 
 use std::ffi::CString;
@@ -306,6 +306,47 @@ pub(crate) fn tune_allocator(large: i32, arenas: i32) -> bool {
 #[cfg(not(target_env = "gnu"))]
 pub(crate) fn tune_allocator(_large: i32, _arenas: i32) -> bool {
     false
+}
+
+// ---- Terminals ------------------------------------------------------------------------------------------------------
+
+/// Whether this process belongs to the program that has the terminal.
+pub(crate) fn is_in_foreground(terminal: BorrowedFd<'_>) -> bool {
+    // SAFETY: the handle is open during the call; neither call takes a pointer.
+    unsafe { libc::tcgetpgrp(terminal.as_raw_fd()) == libc::getpgrp() }
+}
+
+/// Sets whether a terminal shows control keys, such as `^C`. Returns whether that changed something.
+pub(crate) fn set_control_echo(terminal: BorrowedFd<'_>, on: bool) -> bool {
+    let mut settings = std::mem::MaybeUninit::<libc::termios>::uninit();
+    // SAFETY: the handle is open during the call, and the call fills the whole structure if it succeeds.
+    if unsafe { libc::tcgetattr(terminal.as_raw_fd(), settings.as_mut_ptr()) } != 0 {
+        return false;
+    }
+    // SAFETY: the call above succeeded, so the structure is filled.
+    let mut settings = unsafe { settings.assume_init() };
+    let before = settings.c_lflag;
+    if on {
+        settings.c_lflag |= libc::ECHOCTL;
+    } else {
+        settings.c_lflag &= !libc::ECHOCTL;
+    }
+    if before == settings.c_lflag {
+        return false;
+    }
+    let mut stop = std::mem::MaybeUninit::<libc::sigset_t>::uninit();
+    let mut old = std::mem::MaybeUninit::<libc::sigset_t>::uninit();
+    // SAFETY: all pointers lead to live structures. sigemptyset fills `stop`, and the first pthread_sigmask fills `old`
+    // before the second reads it; with these arguments neither can fail. While SIGTTOU is blocked, a process in the
+    // background may change the terminal and is not stopped.
+    unsafe {
+        libc::sigemptyset(stop.as_mut_ptr());
+        libc::sigaddset(stop.as_mut_ptr(), libc::SIGTTOU);
+        libc::pthread_sigmask(libc::SIG_BLOCK, stop.as_ptr(), old.as_mut_ptr());
+        let set = libc::tcsetattr(terminal.as_raw_fd(), libc::TCSANOW, &settings);
+        libc::pthread_sigmask(libc::SIG_SETMASK, old.as_ptr(), std::ptr::null_mut());
+        set == 0
+    }
 }
 
 // ---- I/O priorities -------------------------------------------------------------------------------------------------

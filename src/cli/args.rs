@@ -1,7 +1,7 @@
 //! What a person may type: the commands, and the options they share. The options of each command are in its file in
 //! `commands/`. Commands and options of later versions are not here (see `misuse`).
 
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use super::commands::{
     agent, backup, bench, cache, check, completions, demo, jobs, man, passphrase, points, register, restore, throttle,
@@ -93,7 +93,29 @@ pub(crate) enum Command {
 
 /// The command, as clap describes it: for parsing, completions and manual pages.
 pub(crate) fn command() -> clap::Command {
+    let hide = |command: clap::Command, options: &[&'static str]| {
+        let hide_one = |command: clap::Command, option: &&'static str| command.mut_arg(*option, |arg| arg.hide(true));
+        options.iter().fold(command, hide_one)
+    };
+    // These jobs take all options of "Tuning", so that one set of options fits all jobs. Help shows those that do
+    // something.
     Cli::command()
+        .mut_subcommand("restore", |restore| {
+            hide(
+                restore,
+                &["readers", "compression", "checkpoint_seconds", "upload_limit"],
+            )
+        })
+        .mut_subcommand("check", |check| {
+            hide(check, &["readers", "compression", "checkpoint_seconds", "upload_limit"])
+        })
+}
+
+/// Understands a command line.
+pub(crate) fn parse(line: impl IntoIterator<Item = std::ffi::OsString>) -> Result<Cli, clap::Error> {
+    let mut command = command();
+    let mut matches = command.try_get_matches_from_mut(line)?;
+    Cli::from_arg_matches_mut(&mut matches).map_err(|error| error.format(&mut command))
 }
 
 #[cfg(test)]
@@ -104,6 +126,28 @@ mod tests {
     #[test]
     fn the_command_line_is_sound() {
         command().debug_assert();
+    }
+
+    #[test]
+    fn help_shows_the_tuning_that_a_job_uses() {
+        let help = |name: &str| {
+            let command = command();
+            command
+                .find_subcommand(name)
+                .unwrap()
+                .clone()
+                .render_long_help()
+                .to_string()
+        };
+        let ours = ["--readers", "--compression", "--checkpoint-seconds", "--upload-limit"];
+        for option in ours {
+            assert!(help("backup").contains(option), "{option}");
+            assert!(
+                !help("restore").contains(option) && !help("check").contains(option),
+                "{option}"
+            );
+        }
+        assert!(help("restore").contains("--download-limit"));
     }
 
     #[test]

@@ -92,8 +92,12 @@ pub(crate) fn say(level: Level, text: &str) {
 /// This and [`Stderr`] are the only ways to stderr. Neither fails: a full disk, a closed pipe or a lost terminal costs
 /// the words, and not the job.
 pub(crate) fn write_line(text: &str) -> bool {
-    let line = format!("{text}\n");
-    io::Write::write_all(&mut io::stderr().lock(), line.as_bytes()).is_ok()
+    write_text(&format!("{text}\n"))
+}
+
+/// Prints a text on stderr as it is, such as a question. Returns false if it could not be written.
+pub(crate) fn write_text(text: &str) -> bool {
+    io::Write::write_all(&mut io::stderr().lock(), text.as_bytes()).is_ok()
 }
 
 /// Prints a line without the log's machinery, in the log's format. For a panic, which may come from that machinery.

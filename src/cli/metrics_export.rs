@@ -89,14 +89,17 @@ impl MetricsExport {
         self.page.runs(cache, progress);
     }
 
-    /// The job has ended, and its metrics say so. If the file cannot be written, warns.
-    pub(crate) fn end(self, context: &Context) {
+    /// The job has ended, and its metrics say so. If the file cannot be written, warns and returns false.
+    pub(crate) fn end(self, context: &Context) -> bool {
+        let mut written = true;
         if let Some(Err(error)) = self.textfile.map(|file| write_textfile(&self.page, &file)) {
             context.out.warn(format!("{error:#}"));
+            written = false;
         }
         if let Some(served) = self.served {
             context.block_on(served.stop());
         }
+        written
     }
 }
 

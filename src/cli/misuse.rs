@@ -5,7 +5,9 @@ use std::os::unix::ffi::OsStrExt;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
+use super::args;
 use super::output::Output;
+use crate::documents::pages::PageDocument;
 use crate::failure::{Exit, Failure};
 use crate::text::render;
 
@@ -76,21 +78,29 @@ fn is_first_word(word: &str) -> bool {
 
 /// Prints why clap did not understand the command line. Help and version are printed here, too.
 pub(super) fn explain(error: &clap::Error) -> Exit {
-    if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
-        let _ = error.print();
-        return Exit::Done;
-    }
-    let asked_too_early = if misses(error, "<PATH>") {
-        Some("`backup` without a path (the items of the policy)".to_owned())
-    } else {
-        later_version(error).map(|asked| format!("`{asked}`"))
-    };
     let wants_json = std::env::args_os()
         .take_while(|arg| arg != "--")
         .any(|arg| arg == "--json");
     let out = Output {
         json: wants_json,
         quiet: false,
+    };
+    if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
+        return print_page(out, error);
+    }
+    if wants_json && is_first_word("help") {
+        // `help` takes no options, so it did not understand `--json`.
+        let line = std::env::args_os().filter(|arg| arg != "--json");
+        if let Err(page) = args::parse(line)
+            && page.kind() == ErrorKind::DisplayHelp
+        {
+            return print_page(out, &page);
+        }
+    }
+    let asked_too_early = if misses(error, "<PATH>") {
+        Some("`backup` without a path (the items of the policy)".to_owned())
+    } else {
+        later_version(error).map(|asked| format!("`{asked}`"))
     };
     if error.kind() == ErrorKind::InvalidUtf8 {
         out.failure(&not_text(std::env::args_os().skip(1)));
@@ -115,6 +125,18 @@ pub(super) fn explain(error: &clap::Error) -> Exit {
         let _ = error.print();
     }
     Exit::Usage
+}
+
+/// Prints help or the version.
+fn print_page(out: Output, page: &clap::Error) -> Exit {
+    if out.json {
+        let page = page.render().to_string();
+        out.document(&PageDocument { page });
+    } else {
+        // The reader has enough, or stdout takes no more.
+        let _ = page.print();
+    }
+    Exit::Done
 }
 
 /// An argument that has to be text holds bytes that are none. clap does not say which one.

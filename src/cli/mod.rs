@@ -22,7 +22,6 @@ mod waiting;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 
-use clap::Parser;
 use tracing::Level;
 
 use crate::failure::Failure;
@@ -41,7 +40,7 @@ pub(crate) fn run() -> ExitCode {
     let _ = lockstone_host::process::forbid_core_dumps();
     // If this fails, the process only uses a little more memory.
     let _ = lockstone_host::process::return_freed_memory();
-    let cli = match Cli::try_parse() {
+    let cli = match args::parse(std::env::args_os()) {
         Ok(cli) => cli,
         Err(error) => return ExitCode::from(misuse::explain(&error) as u8),
     };
@@ -101,7 +100,7 @@ fn run_command(cli: Cli, out: Output) -> Outcome {
         Command::Throttle(command) => throttle::run(&context, command),
         Command::Agent(args) => agent::run(&context, &args),
         Command::MetricsPage => metrics_page::run(&context),
-        Command::Completions(args) => completions::run(&context, &args, args::command()),
+        Command::Completions(args) => completions::run(&context, &args, &args::command()),
         Command::Man(args) => man::run(&context, args, args::command()),
     };
     context.close();

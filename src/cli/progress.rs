@@ -3,6 +3,9 @@
 //! A display is one thread that reads the job's counters. The job does not know of it. When the display is dropped,
 //! it ends and clears what it drew.
 
+mod rates;
+mod words;
+
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
@@ -10,9 +13,12 @@ use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use lockstone_actors::{CancelToken, Progress, ProgressView};
+use lockstone_host::terminal::NoControlEcho;
 use lockstone_proto::job::JobKind;
 use tracing::Level;
 
+use self::rates::{Rates, done_bytes};
+use self::words::{found, how_far, is_all_done};
 use super::context::Context;
 use super::global::ProgressMode;
 use super::log::{say, write_line};
@@ -27,8 +33,10 @@ const LOOK_PAUSE: Duration = Duration::from_millis(100);
 /// What is shown while a cancelled job comes to its end.
 const CANCELLING: &str = "cancelling (again to stop at once)";
 
-/// The time over which the rate is measured.
-const RATE_WINDOW: Duration = Duration::from_secs(10);
+/// Whether the terminal can only add lines.
+fn is_dumb() -> bool {
+    std::env::var_os("TERM").is_none_or(|term| term.is_empty() || term == "dumb")
+}
 
 /// Shows a job until it is dropped.
 #[derive(Debug)]
@@ -42,7 +50,7 @@ impl ProgressDisplay {
     pub(crate) fn start(context: &Context, kind: JobKind, progress: Arc<Progress>) -> ProgressDisplay {
         let mode = match context.global.progress {
             _ if context.global.quiet => ProgressMode::None,
-            ProgressMode::Auto if stderr_is_terminal() => ProgressMode::Live,
+            ProgressMode::Auto if stderr_is_terminal() && !is_dumb() => ProgressMode::Live,
             ProgressMode::Auto => ProgressMode::Plain,
             mode => mode,
         };
@@ -60,7 +68,7 @@ impl ProgressDisplay {
         let (stop, stopped) = channel::<()>();
         let cancel = context.environment.cancel.clone();
         let waiting = Waiting::new(context, kind);
-        let show = move || show_until_stopped(display, every, &stopped, &cancel, (&progress, waiting));
+        let show = move || show_until_stopped(display, every, &stopped, &cancel, (kind, &progress, waiting));
         let thread = std::thread::Builder::new().name("display".to_owned()).spawn(show);
         if let Err(error) = &thread {
             tracing::warn!(%error, "cannot show progress");
@@ -77,9 +85,9 @@ fn show_until_stopped(
     every: Duration,
     stopped: &Receiver<()>,
     cancel: &CancelToken,
-    (progress, mut waiting): (&Progress, Waiting),
+    (kind, progress, mut waiting): (JobKind, &Progress, Waiting),
 ) {
-    let mut rate = ByteRate::new();
+    let mut rates = Rates::new();
     let mut next = Instant::now() + every;
     let mut cancel_shown = false;
     loop {
@@ -95,15 +103,14 @@ fn show_until_stopped(
         cancel_shown |= cancelling;
         next = Instant::now() + every;
         let view = progress.view();
-        rate.add(&view);
+        rates.add(Instant::now(), kind, &view);
         let waits_for = waiting.look(&view);
-        let shown = Shown {
+        display.show(&Shown {
             view: &view,
-            rate: &rate,
+            rates: &rates,
             waits_for: &waits_for,
             cancelling,
-        };
-        display.show(&shown);
+        });
     }
     display.end();
 }
@@ -117,54 +124,10 @@ impl Drop for ProgressDisplay {
     }
 }
 
-/// Bytes a second over the last ten seconds or so, and the time that is left at this rate.
-#[derive(Debug)]
-struct ByteRate {
-    samples: std::collections::VecDeque<(Instant, u64)>,
-}
-
-impl ByteRate {
-    fn new() -> ByteRate {
-        ByteRate {
-            samples: std::collections::VecDeque::from([(Instant::now(), 0)]),
-        }
-    }
-
-    fn add(&mut self, view: &ProgressView) {
-        // A new generation counts from the start again.
-        if self.samples.back().is_some_and(|(_, bytes)| *bytes > view.bytes_done) {
-            self.samples.clear();
-        }
-        self.samples.push_back((Instant::now(), view.bytes_done));
-        while self.samples.len() > 2 && self.samples.front().is_some_and(|(at, _)| at.elapsed() > RATE_WINDOW) {
-            self.samples.pop_front();
-        }
-    }
-
-    fn per_second(&self) -> u64 {
-        match (self.samples.front(), self.samples.back()) {
-            (Some((from, first)), Some((to, last))) => {
-                let time = to.duration_since(*from);
-                if time.as_millis() == 0 {
-                    0
-                } else {
-                    u64::try_from(u128::from(last - first) * 1000 / time.as_millis()).unwrap_or(0)
-                }
-            }
-            _ => 0,
-        }
-    }
-
-    fn remaining(&self, view: &ProgressView) -> Option<Duration> {
-        let rate = self.per_second();
-        (view.seen_all && rate > 0).then(|| Duration::from_secs(view.bytes_seen.saturating_sub(view.bytes_done) / rate))
-    }
-}
-
 /// What is shown of a job at one moment.
 struct Shown<'s> {
     view: &'s ProgressView,
-    rate: &'s ByteRate,
+    rates: &'s Rates,
     /// What the job waits for. Empty if nothing is known.
     waits_for: &'s str,
     cancelling: bool,
@@ -183,6 +146,7 @@ struct Live {
     found: ProgressBar,
     current: ProgressBar,
     kind: JobKind,
+    _no_echo: Option<NoControlEcho>,
 }
 
 impl Live {
@@ -194,7 +158,7 @@ impl Live {
                 .unwrap_or_else(|_| ProgressStyle::default_bar())
                 .progress_chars("━╸─")
         };
-        let bar = all.add(ProgressBar::no_length().with_style(style("{spinner} {prefix} {bar:24} {wide_msg}")));
+        let bar = all.add(ProgressBar::no_length().with_style(style("{spinner} {prefix} {bar:16} {wide_msg}")));
         let found = all.add(ProgressBar::no_length().with_style(style("  {wide_msg}")));
         let current = all.add(ProgressBar::no_length().with_style(style("  {wide_msg}")));
         Live {
@@ -203,38 +167,28 @@ impl Live {
             found,
             current,
             kind,
+            _no_echo: NoControlEcho::set(),
         }
     }
 }
 
 impl Display for Live {
     fn show(&mut self, shown: &Shown<'_>) {
-        let Shown { view, rate, .. } = *shown;
+        let Shown { view, rates, .. } = *shown;
         self.bar.set_prefix(match view.phase {
             _ if shown.cancelling => CANCELLING,
             "" => self.kind.word(),
             phase => phase,
         });
+        let done = done_bytes(self.kind, view);
         if view.seen_all && view.bytes_seen > 0 {
             self.bar.set_length(view.bytes_seen);
         }
-        self.bar.set_position(view.bytes_done);
-        let mut line = how_far(view);
-        let all_read = view.seen_all && view.bytes_done >= view.bytes_seen;
-        if all_read {
-            // All files are read. Only the way to the vault, or to the disk, is left, and the rate of reading would
-            // only fall.
-            line.push_str(" · finishing");
-        } else {
-            line.push_str(&format!(" · {}/s", render::bytes(rate.per_second())));
-            if let Some(left) = rate.remaining(view) {
-                line.push_str(&format!(" · {} left", render::duration(left)));
-            }
-        }
-        self.bar.set_message(line);
+        self.bar.set_position(done);
+        self.bar.set_message(how_far(self.kind, view, rates));
         self.bar.tick();
-        self.found.set_message(found(view, shown.waits_for));
-        self.current.set_message(if all_read {
+        self.found.set_message(found(self.kind, view, shown.waits_for));
+        self.current.set_message(if is_all_done(self.kind, view) {
             String::new()
         } else {
             render::name(&view.current)
@@ -256,22 +210,21 @@ struct Plain {
 
 impl Display for Plain {
     fn show(&mut self, shown: &Shown<'_>) {
-        let Shown { view, rate, .. } = *shown;
+        let Shown { view, rates, .. } = *shown;
         if shown.cancelling {
             say(Level::INFO, &format!("{}: cancelling", self.kind));
             return;
         }
-        let left = rate
-            .remaining(view)
-            .map_or_else(String::new, |left| format!(", {} left", render::duration(left)));
-        let per_second = render::bytes(rate.per_second());
+        let phase = match view.phase {
+            "" => self.kind.word(),
+            phase => phase,
+        };
         let line = format!(
-            "{}: {}, {per_second}/s{left}; {}",
-            self.kind,
-            how_far(view),
-            found(view, shown.waits_for)
+            "{phase}: {}; {}",
+            how_far(self.kind, view, rates),
+            found(self.kind, view, shown.waits_for)
         );
-        say(Level::INFO, &line);
+        say(Level::INFO, line.trim_end_matches("; "));
     }
 }
 
@@ -282,14 +235,9 @@ struct Json {
 
 impl Display for Json {
     fn show(&mut self, shown: &Shown<'_>) {
-        let Shown { view, rate, .. } = *shown;
-        let document = ProgressDocument::new(
-            self.kind,
-            view,
-            shown.waits_for,
-            rate.per_second(),
-            rate.remaining(view),
-        );
+        let Shown { view, rates, .. } = *shown;
+        let left = rates.remaining(self.kind, view);
+        let document = ProgressDocument::new(self.kind, view, shown.waits_for, rates.per_second(), left);
         let document = document.cancelling(shown.cancelling);
         // By way of a value, so that the members come in the order of every other document.
         match serde_json::to_value(document) {
@@ -298,67 +246,5 @@ impl Display for Json {
             }
             Err(error) => tracing::warn!(%error, "cannot show progress"),
         }
-    }
-}
-
-fn how_far(view: &ProgressView) -> String {
-    let (files, bytes) = (render::count(view.files_done), render::bytes(view.bytes_done));
-    let more = if view.seen_all { "" } else { "+" };
-    format!(
-        "{files}/{}{more} files · {bytes} of {}{more}",
-        render::count(view.files_seen),
-        render::bytes(view.bytes_seen)
-    )
-}
-
-fn found(view: &ProgressView, waits_for: &str) -> String {
-    let mut line = format!(
-        "new {} · known {} · stored {}",
-        render::bytes(view.bytes_new),
-        render::bytes(view.bytes_known),
-        render::bytes(view.bytes_stored)
-    );
-    if !waits_for.is_empty() {
-        line.push_str(&format!(" · waiting for {waits_for}"));
-    }
-    if view.restarts > 0 {
-        line.push_str(&format!(" · {}", render::counted(view.restarts, "restart", "restarts")));
-    }
-    line
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_line_says_how_far_and_what_was_found() {
-        let view = ProgressView {
-            files_done: 1200,
-            files_seen: 3000,
-            bytes_done: 1 << 20,
-            bytes_seen: 3 << 20,
-            bytes_new: 4096,
-            ..ProgressView::default()
-        };
-        assert_eq!(how_far(&view), "1,200/3,000+ files · 1.00 MiB of 3.00 MiB+");
-        assert_eq!(
-            found(&view, "the sealer"),
-            "new 4.00 KiB · known 0 B · stored 0 B · waiting for the sealer"
-        );
-    }
-
-    #[test]
-    fn a_new_generation_does_not_confuse_the_rate() {
-        let mut rate = ByteRate::new();
-        rate.add(&ProgressView {
-            bytes_done: 100,
-            ..ProgressView::default()
-        });
-        rate.add(&ProgressView {
-            bytes_done: 10,
-            ..ProgressView::default()
-        });
-        assert_eq!(rate.per_second(), 0);
     }
 }

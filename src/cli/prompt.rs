@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use lockstone_vault::crypto::slots::Passphrase;
 use zeroize::Zeroizing;
 
+use super::log::write_text;
 use super::signals::Signals;
 use crate::agent::access::passphrase::PassphraseSource;
 use crate::failure::{Exit, Failure};
@@ -81,6 +82,19 @@ impl Prompt {
     /// The passphrase that replaces another, from `file` if it is given. Fails as [`first`](Prompt::first) does.
     pub(crate) fn replacement(&self, file: Option<&Path>) -> Result<Passphrase, Failure> {
         self.new_passphrase(file, REPLACEMENT)
+    }
+
+    /// Asks a question on the terminal; true if the answer is yes. Without a terminal nothing is asked, and it is true.
+    pub(crate) fn confirm(&self, question: &str) -> Result<bool, Failure> {
+        if !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
+            return Ok(true);
+        }
+        write_text(question);
+        let mut answer = String::new();
+        std::io::stdin()
+            .read_line(&mut answer)
+            .map_err(|error| Failure::failed("failed", format!("cannot read the answer: {error}"), ""))?;
+        Ok(matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes"))
     }
 
     fn new_passphrase(&self, file: Option<&Path>, ask: Ask<'_>) -> Result<Passphrase, Failure> {

@@ -130,5 +130,6 @@ fn ignore_file_size_limit(runtime: &Handle) {
 
 /// Ends the process at once.
 pub(crate) fn exit_now(exit: Exit) -> ! {
+    lockstone_host::terminal::restore_control_echo();
     std::process::exit(exit as i32)
 }

@@ -7,6 +7,8 @@ use lockstone_vault::check::CheckReport;
 use lockstone_vault::damage::Damage;
 use serde::Serialize;
 
+use super::common::exact_of;
+
 /// What a check found.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct CheckDocument {
@@ -30,6 +32,9 @@ struct DamagedObject {
     points: Vec<PointId>,
     /// The paths that need the object, as far as they were found.
     paths: Vec<String>,
+    /// For each path its exact bytes in base64, or null if it is UTF-8; absent if all are.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    paths_bytes: Vec<Option<String>>,
 }
 
 impl From<&Damage> for DamagedObject {
@@ -41,6 +46,7 @@ impl From<&Damage> for DamagedObject {
             reason: damage.reason.clone(),
             points: damage.points.clone(),
             paths: damage.paths.iter().map(text).collect(),
+            paths_bytes: exact_of(damage.paths.iter().map(|path| &path[..])),
         }
     }
 }

@@ -32,6 +32,21 @@ impl From<&[u8]> for PathDocument {
     }
 }
 
+/// Bytes in base64, if they are not text.
+pub(super) fn exact(bytes: &[u8]) -> Option<String> {
+    std::str::from_utf8(bytes).is_err().then(|| STANDARD.encode(bytes))
+}
+
+/// For each path its bytes in base64, or null if it is text; nothing if all are text.
+pub(crate) fn exact_of<'p>(paths: impl Iterator<Item = &'p [u8]>) -> Vec<Option<String>> {
+    let all: Vec<Option<String>> = paths.map(exact).collect();
+    if all.iter().all(Option::is_none) {
+        Vec::new()
+    } else {
+        all
+    }
+}
+
 /// Bytes as text. Bytes that are not UTF-8 are replaced by `�`.
 pub(super) fn lossy(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()

@@ -6,7 +6,7 @@ use lockstone_vault::log::Point;
 use lockstone_vault::points::Change;
 use serde::Serialize;
 
-use super::common::{PathDocument, lossy};
+use super::common::{PathDocument, exact, exact_of, lossy};
 use super::vault::DamageDocument;
 use super::words;
 use crate::text::render;
@@ -61,6 +61,9 @@ pub(crate) struct PointDocument {
     #[serde(flatten)]
     summary: PointSummaryDocument,
     sources: Vec<String>,
+    /// For each source its exact bytes in base64, or null if it is UTF-8; absent if all are.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    sources_bytes: Vec<Option<String>>,
     /// How many warnings its backup had.
     warnings: u64,
 }
@@ -70,6 +73,7 @@ impl PointDocument {
         PointDocument {
             summary: PointSummaryDocument::new(point.id, server, &point.summary, point.forgotten),
             sources: point.body.sources.iter().map(|source| lossy(source)).collect(),
+            sources_bytes: exact_of(point.body.sources.iter().map(|source| &source[..])),
             warnings: point.body.warnings,
         }
     }
@@ -114,6 +118,9 @@ pub(crate) struct EntryDocument {
     /// What a symlink leads to; absent otherwise.
     #[serde(skip_serializing_if = "Option::is_none")]
     target: Option<String>,
+    /// The exact bytes of `target` in base64, if it is not UTF-8.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    target_bytes: Option<String>,
     /// How many names the file has; absent if it has one.
     #[serde(skip_serializing_if = "Option::is_none")]
     links: Option<u64>,
@@ -135,6 +142,7 @@ impl EntryDocument {
             user: lossy(&entry.user),
             group: lossy(&entry.group),
             target: (!entry.link_target.is_empty()).then(|| lossy(&entry.link_target)),
+            target_bytes: exact(&entry.link_target),
             links: (entry.links > 1).then_some(entry.links),
             xattrs: entry.xattrs.iter().map(|xattr| lossy(&xattr.name)).collect(),
         }

@@ -21,6 +21,8 @@ pub(crate) struct RestoreDocument {
     bytes_written: u64,
     skipped: u64,
     copies: u64,
+    /// Where the first copies are.
+    copied: Vec<PathDocument>,
     unchanged: u64,
     damaged: u64,
     restarts: u32,
@@ -55,6 +57,7 @@ impl RestoreDocument {
             bytes_written: report.bytes_written,
             skipped: report.skipped,
             copies: report.copies,
+            copied: report.copied.iter().map(|path| path.as_slice().into()).collect(),
             unchanged: report.unchanged,
             damaged: report.damaged,
             restarts: report.restarts,

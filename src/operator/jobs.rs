@@ -1,7 +1,8 @@
 //! The jobs of a vault's servers, by their signed records.
 
+use jiff::Timestamp;
 use lockstone_proto::ids::{JobId, PointId, ServerId};
-use lockstone_proto::job::JobRecord;
+use lockstone_proto::job::{JobRecord, JobState};
 use lockstone_vault::access::job_records::list_jobs;
 use lockstone_vault::damage::Damage;
 
@@ -32,7 +33,9 @@ pub(crate) async fn list(
     let selection = Selection::new(&servers, server)?;
     let (records, more) = list_jobs(vault.store(), vault.id(), &servers, None).await?;
     damaged.extend(more);
-    let wanted = |record: JobRecord| {
+    let now = Timestamp::now().as_second();
+    let wanted = |mut record: JobRecord| {
+        close_if_old(&mut record, now);
         // The listing has checked the lengths of these ids.
         let server = ServerId::try_from(&record.server_id[..]).ok()?;
         let job = JobId::try_from(&record.job_id[..]).ok()?;
@@ -44,4 +47,34 @@ pub(crate) async fn list(
         })
     };
     Ok((records.into_iter().filter_map(wanted).collect(), damaged))
+}
+
+/// No job runs for so long. A machine that was lost in the middle of a job never says that it ended.
+const LONGEST_RUN_S: i64 = 30 * 86_400;
+
+fn close_if_old(record: &mut JobRecord, now: i64) {
+    if record.state() == JobState::Running && now - record.started_s > LONGEST_RUN_S {
+        record.set_state(JobState::Failed);
+        "interrupted".clone_into(&mut record.error_code);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_job_that_never_said_that_it_ended_does_not_run_for_ever() {
+        let mut record = JobRecord {
+            state: JobState::Running.into(),
+            ..JobRecord::default()
+        };
+        close_if_old(&mut record, LONGEST_RUN_S);
+        assert_eq!(record.state(), JobState::Running);
+        close_if_old(&mut record, LONGEST_RUN_S + 1);
+        assert_eq!(
+            (record.state(), &record.error_code[..]),
+            (JobState::Failed, "interrupted")
+        );
+    }
 }

@@ -15,7 +15,7 @@ use serde_json::{Number, Value};
 
 use crate::agent::jobs::metrics as job_metrics;
 use crate::agent::state::folder::StateFolder;
-use crate::agent::state::job_records::JobRecord;
+use crate::agent::state::job_records::{JobRecord, newest_first};
 use crate::agent::state::lock;
 
 /// At most this many jobs are shown.
@@ -76,11 +76,9 @@ impl Records {
         }
         let running: Vec<JobKind> = self.jobs().filter(|job| job.runs()).map(|job| job.kind).collect();
         metrics.running(&running);
-        let newest = self
-            .jobs()
-            .filter(|job| job.seen.is_some())
-            .max_by_key(|job| &job.started);
-        if let Some(seen) = newest.and_then(|job| job.seen.as_ref()) {
+        let mut seen_by: Vec<&JobRecord> = self.jobs().filter(|job| job.seen.is_some()).collect();
+        newest_first(&mut seen_by);
+        if let Some(seen) = seen_by.first().and_then(|job| job.seen.as_ref()) {
             job_metrics::show_seen(metrics, seen);
         }
     }
@@ -120,7 +118,7 @@ impl Records {
     /// The newest jobs, newest first.
     pub(super) fn newest(&self) -> Vec<RecordedJob> {
         let mut jobs: Vec<&JobRecord> = self.jobs().collect();
-        jobs.sort_by(|a, b| b.started.cmp(&a.started));
+        newest_first(&mut jobs);
         jobs.into_iter().take(MAX_SHOWN_JOBS).map(RecordedJob::of).collect()
     }
 }

@@ -45,6 +45,15 @@ pub(crate) fn duration(duration: Duration) -> String {
     }
 }
 
+/// A time that is only estimated: `9 s`, `4 min 05 s`.
+pub(crate) fn about(time: Duration) -> String {
+    if time.as_secs() < 60 {
+        format!("{} s", time.as_secs())
+    } else {
+        duration(time)
+    }
+}
+
 /// A rate: `12.3 MiB/s`; `-` if no time has passed.
 pub(crate) fn rate(total: u64, time: Duration) -> String {
     let seconds = time.as_secs_f64();
@@ -59,6 +68,14 @@ pub(crate) fn rate(total: u64, time: Duration) -> String {
     )]
     let per_second = (total as f64 / seconds) as u64;
     format!("{}/s", bytes(per_second))
+}
+
+/// How long a job took, and its rate if it moved enough for a rate to say something: `12.3 s (42.00 MiB/s)`.
+pub(crate) fn time_and_rate(time: Duration, moved: u64) -> String {
+    if moved < 1 << 20 {
+        return duration(time);
+    }
+    format!("{} ({})", duration(time), rate(moved, time))
 }
 
 /// A time in this machine's time zone: `2026-11-22 03:00`.
@@ -113,6 +130,27 @@ pub(crate) fn name(name: &[u8]) -> String {
 /// A path for a terminal, escaped as [`name`] does it.
 pub(crate) fn path(path: &Path) -> String {
     name(path.as_os_str().as_bytes())
+}
+
+/// A text in which long ids are shortened to their first eight digits, as people name them.
+pub(crate) fn short_ids(text: &str) -> String {
+    const LONG: usize = 32;
+    let mut shown = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(start) = rest.find(|c: char| c.is_ascii_hexdigit()) {
+        let (before, from) = rest.split_at(start);
+        let end = from.find(|c: char| !c.is_ascii_hexdigit()).unwrap_or(from.len());
+        let (digits, after) = from.split_at(end);
+        shown.push_str(before);
+        if digits.len() >= LONG {
+            shown.push_str(&digits[..8]);
+        } else {
+            shown.push_str(digits);
+        }
+        rest = after;
+    }
+    shown.push_str(rest);
+    shown
 }
 
 /// Permissions as `ls -l` writes them, after the letter of the entry's type.
@@ -195,6 +233,23 @@ mod tests {
         assert_eq!(duration(Duration::from_millis(842)), "0.84 s");
         assert_eq!(duration(Duration::from_secs(245)), "4 min 05 s");
         assert_eq!(duration(Duration::from_secs(7380)), "2 h 03 min");
+    }
+
+    #[test]
+    fn a_rate_is_only_given_for_what_was_moved() {
+        assert_eq!(time_and_rate(Duration::from_millis(10), 6), "0.01 s");
+        assert_eq!(time_and_rate(Duration::from_secs(2), 4 << 20), "2.00 s (2.00 MiB/s)");
+        assert_eq!(about(Duration::from_millis(9400)), "9 s");
+    }
+
+    #[test]
+    fn long_ids_are_shortened() {
+        let id = "515a1b2c".repeat(8);
+        assert_eq!(
+            short_ids(&format!("the seal of frame 26 of pack {id} is broken")),
+            "the seal of frame 26 of pack 515a1b2c is broken"
+        );
+        assert_eq!(short_ids("deadbeef ä 1"), "deadbeef ä 1");
     }
 
     #[test]

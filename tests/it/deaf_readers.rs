@@ -164,7 +164,12 @@ fn a_limit_of_file_sizes_is_said_and_kills_nothing() {
     command.arg("backup").arg(lab.source());
     let ran = finish(command);
     assert!(ran.code.is_some_and(|code| code == 1), "{:?} {}", ran.code, ran.stderr);
-    assert!(ran.stderr.contains("cannot be written"), "{}", ran.stderr);
+    assert!(
+        ran.stderr.contains("cannot be written") && ran.stderr.contains("`ulimit -f`"),
+        "{}",
+        ran.stderr
+    );
+    assert!(!ran.stderr.contains("is full"), "{}", ran.stderr);
     lab.backup();
     lab.check_clean();
 }

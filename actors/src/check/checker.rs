@@ -32,8 +32,16 @@ impl Body for Checker {
         };
         let looked_at = Mutex::new(LookedAt::default());
         let show = |seen: CheckProgress| {
-            set(&job.progress.counters.files_seen, seen.total);
-            set(&job.progress.counters.files_done, seen.done);
+            let counters = &job.progress.counters;
+            set(&counters.files_seen, seen.total);
+            set(&counters.files_done, seen.done);
+            set(&counters.packs_seen, seen.packs_to_read);
+            set(&counters.packs_done, seen.packs_read);
+            set(&counters.bytes_seen, seen.bytes_to_read);
+            set(&counters.bytes_done, seen.bytes_read);
+            if seen.packs_to_read > 0 && seen.what == "data" {
+                job.progress.seen_all();
+            }
             job.progress.set_phase(seen.what);
             job.got_to(looked_at.lock().add(&seen));
         };

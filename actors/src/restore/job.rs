@@ -87,6 +87,8 @@ pub(super) struct RestoreJob {
     pub(super) target_was_empty: OnceLock<bool>,
     /// What a dry run would restore.
     pub(super) would: Mutex<Vec<Vec<u8>>>,
+    /// Where the first copies are that stand beside what was in their place.
+    pub(super) copied: Mutex<Vec<Vec<u8>>>,
 }
 
 impl RestoreJob {
@@ -108,6 +110,7 @@ impl RestoreJob {
             target: Mutex::default(),
             target_was_empty: OnceLock::new(),
             would: Mutex::default(),
+            copied: Mutex::default(),
         })
     }
 }

@@ -34,6 +34,8 @@ pub struct RestoreReport {
     pub skipped: u64,
     /// Entries restored under another name because their place was taken.
     pub copies: u64,
+    /// Where the first of these are.
+    pub copied: Vec<Vec<u8>>,
     /// Files that were in the target already, just as in the recovery point.
     pub unchanged: u64,
     /// Files and folders that could not be restored because the vault is damaged.
@@ -75,6 +77,7 @@ impl RestoreReport {
             bytes_written: get(&counters.bytes_written),
             skipped: get(&counters.skipped),
             copies: get(&counters.copies),
+            copied: std::mem::take(&mut *job.copied.lock()),
             unchanged: get(&counters.unchanged),
             damaged: job.damaged.load(Ordering::SeqCst),
             duration,

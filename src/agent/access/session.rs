@@ -28,7 +28,7 @@ use crate::agent::environment::Environment;
 use crate::agent::ids::new_job_id;
 use crate::agent::state::files::private_folder;
 use crate::agent::state::folder::StateFolder;
-use crate::agent::state::lock::JobLock;
+use crate::agent::state::lock::{JobLock, ToRead};
 use crate::agent::state::machine_key::MachineKey;
 use crate::agent::state::registration::Registration;
 use crate::failure::{Exit, Failure};
@@ -82,14 +82,19 @@ impl Session {
             return Session::borrowed(environment, credentials, server).await;
         }
         let (state, registration) = registered()?;
-        if let Some(lock) = JobLock::take_to_read(&state, new_job_id()?)? {
-            let session = Session::open(environment, &state, &registration).await?;
-            return Ok(Session {
-                lock: Some(lock),
-                ..session
-            });
-        }
-        let note = "a job runs: reading without the cache folder, which may take longer";
+        let note = match JobLock::take_to_read(&state, new_job_id()?)? {
+            ToRead::Free(lock) => {
+                let session = Session::open(environment, &state, &registration).await?;
+                return Ok(Session {
+                    lock: Some(lock),
+                    ..session
+                });
+            }
+            ToRead::Held => "a job runs: reading without the cache folder, which may take longer",
+            ToRead::NotWritable => {
+                "the state folder is full or read-only: reading without the cache folder, which may take longer"
+            }
+        };
         environment.notices.note(note.to_owned());
         let scratch = Scratch::new()?;
         let session = Session::own(environment, &state, &registration, scratch.path()).await?;

@@ -50,11 +50,13 @@ pub(crate) fn ended(record: &JobRecord, written: SystemTime) -> EndedJob {
     let seconds = reported
         .or_else(took)
         .filter(|seconds| seconds.is_finite() && *seconds >= 0.0);
+    // The end of a job whose clock was ahead would hide for years that no newer job succeeds.
     #[allow(clippy::cast_precision_loss, reason = "Prometheus counts in doubles")]
-    let ended_s = end.map_or_else(
-        || written.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64(),
-        |end| end.as_millisecond() as f64 / 1000.0,
-    );
+    let ended_s = match end {
+        Some(end) if end > Timestamp::now() => 0.0,
+        Some(end) => end.as_millisecond() as f64 / 1000.0,
+        None => written.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64(),
+    };
     EndedJob {
         kind: record.kind,
         status: record.state,
@@ -71,8 +73,9 @@ pub(crate) fn ended(record: &JobRecord, written: SystemTime) -> EndedJob {
 pub(crate) fn show_seen(metrics: &Metrics, seen: &Seen) {
     metrics.points(&seen.points);
     metrics.index_size(seen.index_chunks, seen.index_bytes);
-    if let Some(newest) = seen.newest_point_s {
+    // A point whose clock was ahead would hide for years that no newer one is made.
+    if let Some(newest) = seen.newest_point.filter(|newest| *newest <= Timestamp::now()) {
         #[allow(clippy::cast_precision_loss, reason = "Prometheus counts in doubles")]
-        metrics.newest_point(newest as f64);
+        metrics.newest_point(newest.as_second() as f64);
     }
 }

@@ -5,16 +5,18 @@ use std::time::{Duration, SystemTime};
 
 use jiff::Timestamp;
 use lockstone_actors::Progress;
-use lockstone_proto::job::{self, JobState};
+use lockstone_proto::ids::JobId;
+use lockstone_proto::job::{self, JobKind, JobState};
 use lockstone_proto::limits::FORMAT_VERSION;
 use lockstone_vault::access::job_records::write_job;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::ending::Ending;
 use super::metrics;
 use super::observer::JobObserver;
 use crate::agent::access::session::Session;
 use crate::agent::environment::Environment;
+use crate::agent::state::clones;
 use crate::agent::state::folder::StateFolder;
 use crate::agent::state::job_records::{self, JobRecord, Seen};
 use crate::agent::state::lock::{JobLock, Purpose};
@@ -29,6 +31,10 @@ pub(super) struct JobRun<'e> {
     observer: &'e dyn JobObserver,
     state: StateFolder,
     record: JobRecord,
+    /// The records of the jobs before it, without their reports.
+    earlier: Vec<JobRecord>,
+    /// Those of them that were found to be interrupted. The operator still sees them run.
+    interrupted: Vec<JobId>,
     #[expect(dead_code, reason = "held until the job ends")]
     lock: JobLock,
 }
@@ -43,9 +49,10 @@ impl<'e> JobRun<'e> {
     ) -> Result<JobRun<'e>, Failure> {
         let lock = JobLock::take(state, record.job, Purpose::Job(record.kind)).await?;
         observer.begins(record.kind, record.job);
-        if let Some(seen) = job_records::clean_up(state)? {
+        let (earlier, interrupted) = job_records::clean_up(state)?;
+        if let Some(seen) = earlier.iter().find_map(|job| job.seen.as_ref()) {
             // The metrics show what the last job knew, until this job knows more.
-            metrics::show_seen(&environment.metrics, &seen);
+            metrics::show_seen(&environment.metrics, seen);
         }
         // Batches of files that wait to be read hold their folders open.
         if let Err(error) = lockstone_host::process::raise_open_files() {
@@ -57,6 +64,8 @@ impl<'e> JobRun<'e> {
             observer,
             state: state.clone(),
             record,
+            earlier,
+            interrupted,
             lock,
         })
     }
@@ -64,6 +73,7 @@ impl<'e> JobRun<'e> {
     /// The vault is open: tells the operator and the observer. If the operator's record cannot be written, warns.
     pub(super) async fn announce(&self, session: &Session, progress: &Arc<Progress>) {
         self.tell_operator(session, None).await;
+        self.close_interrupted(session).await;
         let cache = session.domain.index().folder();
         self.observer.runs(self.record.kind, cache, progress);
     }
@@ -81,12 +91,40 @@ impl<'e> JobRun<'e> {
             notices.warn(format!("the job's record was not written: {error:#}"));
         }
         if let Some(session) = session {
+            self.warn_of_clones(session);
             self.tell_operator(session, Some(ending)).await;
         }
         let counted = &self.environment.metrics;
         counted.recorded(&metrics::ended(&self.record, SystemTime::now()));
         if let Some(seen) = &self.record.seen {
             metrics::show_seen(counted, seen);
+        }
+    }
+
+    /// Tells the operator of the jobs that were interrupted and could not say so.
+    async fn close_interrupted(&self, session: &Session) {
+        let ending = Ending::not_run(&job_records::interruption());
+        let is_interrupted = |job: &&JobRecord| self.interrupted.contains(&job.job);
+        for job in self.earlier.iter().filter(is_interrupted) {
+            if let Err(error) = write_operators_record(session, job, Some(&ending)).await {
+                tracing::warn!(job = %job.job, "the operator was not told that it was interrupted: {error}");
+            }
+        }
+    }
+
+    /// Warns if another copy of this state folder makes backups.
+    fn warn_of_clones(&self, session: &Session) {
+        let mut records = self.earlier.clone();
+        records.push(JobRecord {
+            report: Map::new(),
+            ..self.record.clone()
+        });
+        let view = session.domain.view();
+        if let (JobKind::Backup, Some(warning)) = (
+            self.record.kind,
+            clones::warning(&view.points, session.server, &records),
+        ) {
+            self.environment.notices.warn(warning);
         }
     }
 
@@ -152,15 +190,14 @@ fn seen(session: &Session) -> Option<Seen> {
         return None;
     }
     let mut seen = Seen::default();
-    let now = Timestamp::now().as_second();
     for point in view.alive().filter(|point| session.is_own(point.server)) {
         for tag in &point.summary.tags {
             *seen.points.entry(tag.clone()).or_default() += 1;
         }
-        // A point of a clock that was ahead says nothing about its age, and must not hide that there is no newer one.
-        if point.summary.started_s <= now {
-            seen.newest_point_s = seen.newest_point_s.max(Some(point.summary.started_s));
-        }
+        // A point from the future says nothing about how old the backups are.
+        let started = Timestamp::from_second(point.summary.started_s).ok();
+        let started = started.filter(|started| *started <= Timestamp::now());
+        seen.newest_point = seen.newest_point.max(started);
     }
     (seen.index_chunks, seen.index_bytes) = session.domain.index().size();
     Some(seen)

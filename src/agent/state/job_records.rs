@@ -6,9 +6,11 @@
 //! records that the operator sees are in the vault (`lockstone_vault::access::job_records`).
 
 use std::collections::BTreeMap;
+use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 use anyhow::Context;
+use jiff::Timestamp;
 use lockstone_proto::ids::{JobId, PointId};
 use lockstone_proto::job::{JobKind, JobState};
 use serde::{Deserialize, Serialize};
@@ -17,7 +19,7 @@ use serde_json::{Map, Value};
 use super::files::{remove_if_there, write_atomically};
 use super::folder::StateFolder;
 use super::lock;
-use crate::documents::common::ErrorDocument;
+use crate::documents::common::{ErrorDocument, exact_of};
 use crate::failure::Failure;
 
 /// How many records are kept. Older ones are removed when a job starts.
@@ -63,9 +65,10 @@ pub(crate) struct JobRecord {
 pub(crate) struct Seen {
     /// How many recovery points of this server are not deleted, by tag.
     pub(crate) points: BTreeMap<String, u64>,
-    /// When the newest of them was begun, seconds since the epoch. Those that lie in the future are left out.
+    /// When the newest of them was begun (RFC 3339, UTC). Those that lie in the future are left
+    /// out. Earlier versions wrote seconds, as `newest_point_s`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) newest_point_s: Option<i64>,
+    pub(crate) newest_point: Option<Timestamp>,
     /// Chunks in the index.
     pub(crate) index_chunks: u64,
     /// The index's bytes on disk.
@@ -105,15 +108,19 @@ impl JobRecord {
     /// Notes that the run was interrupted.
     pub(crate) fn interrupted(&mut self) {
         self.state = JobState::Failed;
-        let (code, message) = INTERRUPTED;
-        let failure = Failure::failed(code, message, "the next run continues where it stopped");
-        self.error = Some(ErrorDocument::from(&failure));
+        self.error = Some(ErrorDocument::from(&interruption()));
     }
 
     pub(crate) fn save(&self, state: &StateFolder) -> anyhow::Result<()> {
         let text = serde_json::to_vec_pretty(self)?;
         write_atomically(&state.job(self.job), &text, 0o600)
     }
+}
+
+/// Why an interrupted job failed.
+pub(crate) fn interruption() -> Failure {
+    let (code, message) = INTERRUPTED;
+    Failure::failed(code, message, "the next run continues where it stopped")
 }
 
 fn now() -> String {
@@ -154,15 +161,27 @@ fn read_all(state: &StateFolder) -> anyhow::Result<Vec<JobRecord>> {
             Err(error) => tracing::warn!(path = %path.display(), %error, "not a job record"),
         }
     }
-    jobs.sort_by(|a, b| b.started.cmp(&a.started).then_with(|| a.job.cmp(&b.job)));
+    newest_first(&mut jobs);
     Ok(jobs)
 }
 
-/// Brings the records up to date before a new job: marks interrupted runs, and removes old records, but never the last
-/// success of a kind of job. The caller holds the lock, so no other job runs. Returns what the last job knew of the
-/// vault.
-pub(crate) fn clean_up(state: &StateFolder) -> anyhow::Result<Option<Seen>> {
-    let mut seen = None;
+/// Sorts records. A job that claims to have started in the future comes last: its clock was wrong, and it must not hide
+/// what came after it.
+pub(crate) fn newest_first<R: std::borrow::Borrow<JobRecord>>(jobs: &mut [R]) {
+    let now = now();
+    jobs.sort_by(|a, b| {
+        let (a, b) = (a.borrow(), b.borrow());
+        let from_future = |job: &JobRecord| job.started > now && !job.runs();
+        let by_time = || b.started.cmp(&a.started).then_with(|| a.job.cmp(&b.job));
+        from_future(a).cmp(&from_future(b)).then_with(by_time)
+    });
+}
+
+/// Brings the records up to date before a new job: marks interrupted runs, and removes old records, but never the
+/// last success of a kind of job. The caller holds the lock, so no other job runs. Returns the records without their
+/// reports, newest first, and the ids of those jobs that were found to be interrupted.
+pub(crate) fn clean_up(state: &StateFolder) -> anyhow::Result<(Vec<JobRecord>, Vec<JobId>)> {
+    let (mut kept, mut interrupted) = (Vec::new(), Vec::new());
     let mut succeeded: Vec<JobKind> = Vec::new();
     for (place, mut job) in read_all(state)?.into_iter().enumerate() {
         let is_last_success = job.state.is_success() && !succeeded.contains(&job.kind);
@@ -171,14 +190,17 @@ pub(crate) fn clean_up(state: &StateFolder) -> anyhow::Result<Option<Seen>> {
         }
         if place >= MAX_KEPT_RECORDS && !is_last_success {
             remove_if_there(&state.job(job.job))?;
-        } else if job.runs() {
+            continue;
+        }
+        if job.runs() {
             job.interrupted();
             job.save(state)?;
-        } else if seen.is_none() {
-            seen = job.seen;
+            interrupted.push(job.job);
         }
+        job.report = Map::new();
+        kept.push(job);
     }
-    Ok(seen)
+    Ok((kept, interrupted))
 }
 
 /// The job with this id, or the only one whose id begins with these digits.
@@ -203,5 +225,10 @@ pub(crate) fn find(state: &StateFolder, id: &str) -> Result<JobRecord, Failure> 
 /// What a job's record says it was asked, with the paths that a person named.
 pub(crate) fn request_for(sources: &[PathBuf]) -> Map<String, Value> {
     let text = |path: &PathBuf| Value::String(path.to_string_lossy().into_owned());
-    Map::from_iter([("sources".to_owned(), sources.iter().map(text).collect())])
+    let bytes = exact_of(sources.iter().map(|source| source.as_os_str().as_bytes()));
+    let mut request = Map::from_iter([("sources".to_owned(), sources.iter().map(text).collect())]);
+    if !bytes.is_empty() {
+        request.insert("sources_bytes".to_owned(), bytes.into());
+    }
+    request
 }

@@ -118,12 +118,17 @@ impl JobLock {
         }
     }
 
-    /// Takes the lock for a command that only reads; `None` if the lock is held.
-    pub(crate) fn take_to_read(state: &StateFolder, job: JobId) -> Result<Option<JobLock>, Failure> {
-        JobLock::try_take(state, job, Purpose::Read)
+    /// Takes the lock for a command that only reads.
+    pub(crate) fn take_to_read(state: &StateFolder, job: JobId) -> Result<ToRead, Failure> {
+        match JobLock::try_take(state, job, Purpose::Read) {
+            Ok(Some(lock)) => Ok(ToRead::Free(lock)),
+            Ok(None) => Ok(ToRead::Held),
+            Err(error) if cannot_be_written(&error) => Ok(ToRead::NotWritable),
+            Err(error) => Err(error.into()),
+        }
     }
 
-    fn try_take(state: &StateFolder, job: JobId, purpose: Purpose) -> Result<Option<JobLock>, Failure> {
+    fn try_take(state: &StateFolder, job: JobId, purpose: Purpose) -> anyhow::Result<Option<JobLock>> {
         let mut file = open(state)?;
         if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
             return Ok(None);
@@ -138,6 +143,24 @@ impl JobLock {
         write_holder(&mut file, &holder).with_context(|| format!("cannot write {}", state.lock().display()))?;
         Ok(Some(JobLock { file }))
     }
+}
+
+/// What a command that only reads finds.
+#[derive(Debug)]
+pub(crate) enum ToRead {
+    /// The lock was free, and is this command's now.
+    Free(JobLock),
+    /// A job holds the lock.
+    Held,
+    /// The state folder is full or read-only. The cache cannot be used then, but the vault can be read.
+    NotWritable,
+}
+
+/// Whether the file system of the state folder takes no more.
+fn cannot_be_written(error: &anyhow::Error) -> bool {
+    use std::io::ErrorKind::{QuotaExceeded, ReadOnlyFilesystem, StorageFull};
+    let mut causes = error.chain().filter_map(|cause| cause.downcast_ref::<std::io::Error>());
+    causes.any(|cause| matches!(cause.kind(), QuotaExceeded | ReadOnlyFilesystem | StorageFull))
 }
 
 /// The failure of a job that finds the lock held. It names the holder if the file does.

@@ -1,5 +1,6 @@
 //! The state folder (`LOCKSTONE_HOME`) and the files in it.
 
+pub(crate) mod clones;
 pub(crate) mod files;
 pub(crate) mod folder;
 pub(crate) mod job_records;

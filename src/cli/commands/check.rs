@@ -64,7 +64,7 @@ fn show_summary(out: &Output, report: &CheckReport, read_data: Option<u8>, durat
             "DAMAGED {} ({}): {}",
             damage.object,
             damage.kind.name(),
-            damage.reason
+            render::short_ids(&damage.reason)
         ));
         if !damage.points.is_empty() {
             let points: Vec<String> = damage.points.iter().map(short).collect();
@@ -81,6 +81,11 @@ fn show_summary(out: &Output, report: &CheckReport, read_data: Option<u8>, durat
         }
     }
     let depth = match read_data {
+        Some(_) if report.cancelled => format!(
+            "{} of {} opened",
+            render::count(report.packs_read),
+            render::counted(report.packs_to_read, "pack", "packs")
+        ),
         Some(100) => "every frame opened".to_owned(),
         Some(share) => format!("{share} % of the packs opened"),
         None => "structure only; --read-data opens the data too".to_owned(),

@@ -1,5 +1,6 @@
 //! `lockstone status`: whether this server is registered, and whether its backups are as they should be.
 
+use jiff::Timestamp;
 use lockstone_proto::job::{JobKind, JobState};
 use lockstone_vault::VaultError;
 use lockstone_vault::index::NOT_NEEDED;
@@ -7,6 +8,7 @@ use lockstone_vault::log::Point;
 
 use crate::agent::access::right::Access;
 use crate::agent::access::session::Session;
+use crate::agent::state::clones;
 use crate::agent::state::folder::StateFolder;
 use crate::agent::state::job_records::{self, JobRecord};
 use crate::agent::state::registration::Registration;
@@ -37,8 +39,10 @@ fn show_unregistered(context: &Context, state: &StateFolder) {
 }
 
 fn show(context: &Context, state: &StateFolder, registration: Registration) -> Outcome {
-    let mut warnings = Vec::new();
-    let last_point = match context.block_on(newest_point(context)) {
+    let now = Timestamp::now().as_second();
+    let jobs = job_records::all(state)?;
+    let (mut warnings, mut is_open) = (Vec::new(), true);
+    let last_point = match context.block_on(newest_point(context, &jobs)) {
         Ok((point, damage)) => {
             if point.is_none() {
                 warnings.push("no recovery point yet: run `lockstone backup PATH`".to_owned());
@@ -48,16 +52,26 @@ fn show(context: &Context, state: &StateFolder, registration: Registration) -> O
         }
         Err(failure) => {
             warnings.push(format!("the vault cannot be opened: {}", failure.message));
+            is_open = false;
             None
         }
     };
-    let jobs = job_records::all(state)?;
     warnings.extend(last_backup_failed(&jobs));
     let running = jobs.iter().find(|job| job.runs());
-    let last_line = last_point.as_ref().map_or_else(
-        || "none yet".to_owned(),
-        |point| format!("{}  {}", short(&point.id), render::local_time(point.summary.started_s)),
-    );
+    let last_line = match &last_point {
+        Some(point) => {
+            let started = point.summary.started_s;
+            warnings.extend(age_warning(started, now));
+            format!(
+                "{}  {}{}",
+                short(&point.id),
+                render::local_time(started),
+                age(started, now)
+            )
+        }
+        None if is_open => "none yet".to_owned(),
+        None => as_last_seen(&jobs),
+    };
 
     let out = &context.out;
     out.line(format!(
@@ -99,7 +113,7 @@ fn show(context: &Context, state: &StateFolder, registration: Registration) -> O
 }
 
 /// The newest point, and a warning for each kind of damage to the vault that is known.
-async fn newest_point(context: &Context) -> Result<(Option<Point>, Vec<String>), Failure> {
+async fn newest_point(context: &Context, jobs: &[JobRecord]) -> Result<(Option<Point>, Vec<String>), Failure> {
     let session = Session::to_read(&context.environment, &Access::Own).await?;
     let view = session.view(&context.environment).await?;
     let mut damage: Vec<String> = view
@@ -117,7 +131,51 @@ async fn newest_point(context: &Context) -> Result<(Option<Point>, Vec<String>),
             open.len()
         ));
     }
+    damage.extend(clones::warning(&view.points, session.server, jobs));
     Ok((session.latest(&view).cloned(), damage))
+}
+
+/// How long ago something was, for people, in brackets; nothing if it lies in the future.
+fn age(then: i64, now: i64) -> String {
+    let seconds = match u64::try_from(now - then) {
+        Ok(seconds) => seconds,
+        Err(_) => return String::new(),
+    };
+    let ago = match seconds {
+        0..60 => "just now".to_owned(),
+        60..3600 => format!("{} min ago", seconds / 60),
+        3600..172_800 => format!("{} h ago", seconds / 3600),
+        _ => format!("{} days ago", render::count(seconds / 86_400)),
+    };
+    format!("  ({ago})")
+}
+
+/// A warning if the newest point is old, or if its time cannot be right.
+fn age_warning(started: i64, now: i64) -> Option<String> {
+    const OLD: i64 = 31 * 86_400;
+    const CLOCKS_DIFFER: i64 = 3600;
+    if now - started > OLD {
+        let days = (now - started) / 86_400;
+        return Some(format!("the last recovery point is {days} days old"));
+    }
+    (started - now > CLOCKS_DIFFER).then(|| {
+        "the last recovery point is from the future: this machine's clock is wrong, or was wrong then".to_owned()
+    })
+}
+
+/// What the last job that read the vault knew of the newest point.
+fn as_last_seen(jobs: &[JobRecord]) -> String {
+    let seen = jobs
+        .iter()
+        .find_map(|job| Some((job, job.seen.as_ref()?.newest_point?)));
+    match seen {
+        Some((job, newest)) => {
+            let newest = render::local_time(newest.as_second());
+            let at = job.started.parse::<Timestamp>().map_or(0, Timestamp::as_second);
+            format!("{newest}, as the {} of {} saw it", job.kind, render::local_time(at))
+        }
+        None => "not known while the vault cannot be opened".to_owned(),
+    }
 }
 
 /// A warning if the last backup that ended did not succeed.
@@ -126,7 +184,34 @@ fn last_backup_failed(jobs: &[JobRecord]) -> Option<String> {
     if !matches!(job.state, JobState::Failed | JobState::Cancelled) {
         return None;
     }
-    let message = job.error.as_ref().map(|error| error.message.as_str());
-    let warning = format!("the last backup ended as {} {}", job.state, message.unwrap_or(""));
-    Some(warning.trim_end().to_owned())
+    let how = if job.state == JobState::Cancelled {
+        "was cancelled".to_owned()
+    } else {
+        let why = job.error.as_ref().map(|error| format!(": {}", error.message));
+        format!("failed{}", why.unwrap_or_default())
+    };
+    let at = job.started.parse::<Timestamp>().map_or(0, Timestamp::as_second);
+    let (id, at) = (&job.job.hex()[..8], render::local_time(at));
+    Some(format!("the last backup ({id}, {at}) {how}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_age_is_said_in_one_unit() {
+        assert_eq!(age(100, 130), "  (just now)");
+        assert_eq!(age(0, 7300), "  (2 h ago)");
+        assert_eq!(age(0, 90 * 86_400), "  (90 days ago)");
+        assert_eq!(age(100, 0), "");
+    }
+
+    #[test]
+    fn old_points_and_points_from_the_future_are_warned_about() {
+        assert_eq!(age_warning(0, 86_400), None);
+        assert!(age_warning(0, 60 * 86_400).is_some_and(|text| text.contains("60 days")));
+        assert!(age_warning(86_400, 0).is_some_and(|text| text.contains("future")));
+        assert_eq!(age_warning(60, 0), None);
+    }
 }

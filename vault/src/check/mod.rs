@@ -35,6 +35,7 @@ use crate::store::names;
 use crate::vault::Vault;
 
 pub use crate::damage::{Damage, DamageKind, PATHS_MAX};
+use pack::is_sampled;
 pub use pack::{Lost, PackJob, PackOutcome, check_pack};
 
 /// The prefix of the keys under which check keeps its notes in the index.
@@ -61,6 +62,14 @@ pub struct CheckProgress {
     pub done: u64,
     /// How many there are.
     pub total: u64,
+    /// How many packs were read, in all phases.
+    pub packs_read: u64,
+    /// How many packs are to be read.
+    pub packs_to_read: u64,
+    /// How many bytes of packs were read.
+    pub bytes_read: u64,
+    /// How many bytes the packs that are to be read have.
+    pub bytes_to_read: u64,
 }
 
 /// The result of a check.
@@ -70,8 +79,12 @@ pub struct CheckReport {
     pub packs: u64,
     /// How many packs were read.
     pub packs_read: u64,
+    /// How many packs were to be read.
+    pub packs_to_read: u64,
     /// How many bytes of packs were read.
     pub bytes_read: u64,
+    /// How many bytes the packs that were to be read have.
+    pub bytes_to_read: u64,
     /// How many chunks the points need. Chunks in shared folders count once.
     pub chunks: u64,
     /// How many points were walked.
@@ -189,7 +202,15 @@ impl Check<'_> {
     }
 
     fn progress(&self, what: &'static str, done: u64, total: u64) {
-        (self.progress)(CheckProgress { what, done, total });
+        (self.progress)(CheckProgress {
+            what,
+            done,
+            total,
+            packs_read: self.report.packs_read,
+            packs_to_read: self.report.packs_to_read,
+            bytes_read: self.report.bytes_read,
+            bytes_to_read: self.report.bytes_to_read,
+        });
     }
 
     fn is_cancelled(&self) -> bool {
@@ -285,6 +306,10 @@ impl Check<'_> {
                     // A listing may be old, so the object itself is asked for.
                     None => self.domain.store().head(&name).await?,
                 };
+                if len.is_some() && self.is_wanted(&id, number) {
+                    self.report.packs_to_read += 1;
+                    self.report.bytes_to_read += pack.len;
+                }
                 match len {
                     Some(len) if len == pack.len => {}
                     // The log says that it is deleted. It is damage only if a point needs it after all.
@@ -321,7 +346,10 @@ impl Check<'_> {
             } else {
                 "segments"
             };
-            self.progress(what, at as u64, segments.len() as u64);
+            match self.options.read_data {
+                Some(_) => self.progress(what, self.report.packs_read, self.report.packs_to_read),
+                None => self.progress(what, at as u64, segments.len() as u64),
+            }
             let name = names::segment(self.domain.id(), id);
             let object = match self.domain.store().get(&name, SEGMENT_MAX).await {
                 Ok(object) => object,
@@ -343,7 +371,7 @@ impl Check<'_> {
             for entry in segment.packs {
                 jobs.extend(self.job(entry)?);
             }
-            self.read_packs(jobs).await?;
+            self.read_packs(what, jobs).await?;
         }
         self.unlisted_packs().await
     }
@@ -373,7 +401,7 @@ impl Check<'_> {
                     directory: None,
                 });
             }
-            self.read_packs(jobs).await?;
+            self.read_packs("data", jobs).await?;
         }
         Ok(())
     }
@@ -424,7 +452,7 @@ impl Check<'_> {
         self.seen[word] |= 1 << (number % 64);
     }
 
-    async fn read_packs(&mut self, jobs: Vec<PackJob>) -> Result<(), VaultError> {
+    async fn read_packs(&mut self, what: &'static str, jobs: Vec<PackJob>) -> Result<(), VaultError> {
         let (keys, store, spawn) = (Arc::clone(self.domain.keys()), self.domain.store().clone(), self.spawn);
         let cancelled = self.cancelled;
         let works = jobs.into_iter().take_while(|_| !cancelled()).map(|job| {
@@ -432,13 +460,9 @@ impl Check<'_> {
             spawn.spawn(Box::pin(work))
         });
         let mut outcomes = futures::stream::iter(works).buffer_unordered(self.options.workers.max(1));
-        let mut ended = Vec::new();
         while let Some(outcome) = outcomes.next().await {
-            ended.push(outcome);
-        }
-        drop(outcomes);
-        for outcome in ended {
             self.outcome(outcome)?;
+            self.progress(what, self.report.packs_read, self.report.packs_to_read);
         }
         Ok(())
     }
@@ -468,16 +492,6 @@ impl Check<'_> {
     fn distrust(&self, pack: &PackId, reason: &str) -> Result<(), VaultError> {
         Ok(self.domain.index().distrust(&[(*pack, reason.to_owned())])?)
     }
-}
-
-/// Whether a pack is in the sample.
-fn is_sampled(id: &PackId, percent: f64, sample: u64) -> bool {
-    let hash = blake3::Hasher::new()
-        .update(&sample.to_le_bytes())
-        .update(id.as_bytes())
-        .finalize();
-    let [a, b, c, d, ..] = *hash.as_bytes();
-    f64::from(u32::from_le_bytes([a, b, c, d])) / (f64::from(u32::MAX) + 1.0) < percent / 100.0
 }
 
 #[cfg(test)]

@@ -266,3 +266,13 @@ impl Look {
         verify_frame(&self.keys, self.job.kind, raw, frame).map_err(|why| format!("frame {ordinal}: {why}"))
     }
 }
+
+/// Whether a pack is in the sample.
+pub(super) fn is_sampled(id: &PackId, percent: f64, sample: u64) -> bool {
+    let hash = blake3::Hasher::new()
+        .update(&sample.to_le_bytes())
+        .update(id.as_bytes())
+        .finalize();
+    let [a, b, c, d, ..] = *hash.as_bytes();
+    f64::from(u32::from_le_bytes([a, b, c, d])) / (f64::from(u32::MAX) + 1.0) < percent / 100.0
+}

@@ -35,6 +35,7 @@ fn store_errors() -> Vec<StoreError> {
             reason: text(),
         },
         StoreError::Full { object: text() },
+        StoreError::FileTooLong { object: text() },
         StoreError::TooLarge {
             object: text(),
             len: 2,

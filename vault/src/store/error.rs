@@ -58,6 +58,12 @@ pub enum StoreError {
         /// The object.
         object: String,
     },
+    /// A file would be longer than this process, or the file system of the vault, allows.
+    #[error("{object} cannot be written: files of that length are not allowed here")]
+    FileTooLong {
+        /// The object.
+        object: String,
+    },
     /// The object is longer than the format allows.
     #[error("{object} has {len} bytes; the format allows at most {max}")]
     TooLarge {
@@ -163,7 +169,7 @@ impl StoreError {
             }
             Self::ReadOnly { .. } | Self::Permission { .. } => Kind::Refused,
             Self::Full { .. } => Kind::StoreFull,
-            Self::Shortage { .. } => Kind::Shortage,
+            Self::Shortage { .. } | Self::FileTooLong { .. } => Kind::Shortage,
             Self::Refused { what, .. } => what.kind(),
             Self::Io { .. } => Kind::Other,
         }
@@ -213,6 +219,10 @@ impl StoreError {
                 "raise the limit of open files (`ulimit -n`, or `LimitNOFILE=` of the service) or free memory, then \
                  run the same command again"
             }
+            Self::FileTooLong { .. } => {
+                "raise the limit of file sizes (`ulimit -f`, or `LimitFSIZE=` of the service), then run the same command \
+                 again"
+            }
             Self::Unreachable { .. } => "check the connection to the vault, its endpoint and proxy, or the mount",
             Self::NotFound { .. } | Self::TooLarge { .. } | Self::Short { .. } | Self::Unreadable { .. } => {
                 "run `lockstone check` to see what is damaged"
@@ -248,7 +258,9 @@ impl StoreError {
     #[must_use]
     pub(crate) fn named(mut self, url: &str) -> Self {
         match &mut self {
-            Self::Away { object, .. } | Self::Unreachable { object, .. } => url.clone_into(object),
+            Self::Away { object, .. } | Self::Unreachable { object, .. } | Self::Full { object } => {
+                url.clone_into(object);
+            }
             Self::Refused { what, object, .. } if *what != Refusal::NotAllowed => url.clone_into(object),
             Self::Refused { object, .. } => *object = format!("{url}: {object}"),
             _ => {}
@@ -276,7 +288,8 @@ impl StoreError {
         let reason = error.to_string();
         let errno = error.raw_os_error().map(Errno::from_raw_os_error);
         match errno {
-            Some(Errno::NOSPC | Errno::DQUOT | Errno::FBIG) => Self::Full { object },
+            Some(Errno::NOSPC | Errno::DQUOT) => Self::Full { object },
+            Some(Errno::FBIG) => Self::FileTooLong { object },
             Some(Errno::ROFS) => Self::ReadOnly { object },
             Some(Errno::ACCESS | Errno::PERM) => Self::Permission { object, reason },
             Some(Errno::NOENT) => Self::NotFound { object },

@@ -23,6 +23,8 @@ use crate::restore::job::{Conflict, RestoreContext, RestoreTo, target_fault};
 
 /// At most this many paths are listed by a dry run.
 const MAX_WOULD: usize = 1000;
+/// As many copies are named.
+const MAX_COPIED: usize = 1000;
 
 /// File handles that are left for other things than the target: the index (256), the store's files or connections, the
 /// log, and the runtime.
@@ -362,7 +364,9 @@ impl RestoreContext {
                 return Ok(Decision::There(name, there));
             }
             add(&counters.copies, 1);
-            write(self.free_copy_name(dir, &entry.name)?, false)
+            let copy = self.free_copy_name(dir, &entry.name)?;
+            self.copied(folder, &copy);
+            write(copy, false)
         } else {
             write(entry.name.clone(), true)
         };
@@ -406,6 +410,14 @@ impl RestoreContext {
             }
         }
         Ok(None)
+    }
+
+    /// Notes the path of a copy.
+    fn copied(&self, folder: &FolderOut, copy: &[u8]) {
+        let mut copied = self.job.copied.lock();
+        if copied.len() < MAX_COPIED {
+            copied.push(folder.join(copy));
+        }
     }
 
     /// Notes a path that a dry run would restore.

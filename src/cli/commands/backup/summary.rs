@@ -2,6 +2,7 @@
 
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use lockstone_actors::BackupReport;
 use lockstone_proto::vault::Consistency;
@@ -51,23 +52,26 @@ pub(super) fn show(out: &Output, report: &BackupReport, sources: &[PathBuf], vau
         n => format!(", with {}", render::counted(u64::from(n), "restart", "restarts")),
     };
     out.line(format!(
-        "  time     {} ({}), {}{restarts}",
-        render::duration(report.duration),
-        render::rate(report.bytes_scanned, report.duration),
+        "  time     {}, {}{restarts}",
+        render::time_and_rate(report.duration, report.bytes_read),
         if report.consistency == Consistency::Snapshot {
             "from a snapshot"
         } else {
             "from live files"
         },
     ));
+    if report.throttled >= Duration::from_secs(1) {
+        let held = render::duration(report.throttled);
+        out.line(format!("  limit    held requests back for {held} in all"));
+    }
     let left_out = left_out(report);
     if !left_out.is_empty() {
         out.line(format!("  left out {}", left_out.join(", ")));
     }
     if report.warnings_total > 0 {
         out.line(format!(
-            "  look at  {}, above",
-            render::counted(report.warnings_total, "warning", "warnings")
+            "  warnings {}, listed above",
+            render::count(report.warnings_total)
         ));
     }
     out.line(format!("Recovery point {} ({point})", short(&point)));

@@ -1,5 +1,7 @@
 //! `lockstone jobs show`.
 
+use std::time::Duration;
+
 use serde_json::Value;
 
 use super::{started, took};
@@ -40,13 +42,26 @@ fn show_report(out: &Output, job: &JobRecord) {
     for (name, value) in &job.report {
         let is_shown = SHOWN_ELSEWHERE.contains(&name.as_str());
         if !is_shown && !value.is_array() && !value.is_object() {
-            out.line(format!("  {name:<20} {}", text(value)));
+            out.line(format!("  {name:<20} {}", figure(name, value)));
         }
     }
     let warnings = job.report.get("warnings").and_then(Value::as_array);
     for warning in warnings.into_iter().flatten() {
         let (path, message) = (text(&warning["path"]), text(&warning["message"]));
         out.line(format!("  warning  {path}: {message}"));
+    }
+}
+
+/// A figure of the report, for people: sizes and durations with a unit.
+fn figure(name: &str, value: &Value) -> String {
+    let is_size = name.starts_with("bytes") || name.ends_with("bytes");
+    match (value.as_u64(), value.as_f64()) {
+        (Some(bytes), _) if is_size => render::bytes(bytes),
+        (_, Some(seconds)) if name.ends_with("_seconds") && seconds.is_finite() && seconds >= 0.0 => {
+            Duration::try_from_secs_f64(seconds).map_or_else(|_| text(value), render::duration)
+        }
+        (Some(count), _) => render::count(count),
+        _ => text(value),
     }
 }
 
@@ -57,5 +72,18 @@ fn text(value: &Value) -> String {
         Value::Array(values) => values.iter().map(text).collect::<Vec<_>>().join(" "),
         Value::Null => "-".to_owned(),
         other => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn figures_have_their_units() {
+        assert_eq!(figure("bytes_scanned", &717_225_984.into()), "684.00 MiB");
+        assert_eq!(figure("duration_seconds", &245.0.into()), "4 min 05 s");
+        assert_eq!(figure("files_new", &12_345.into()), "12,345");
+        assert_eq!(figure("point", &Value::Null), "-");
     }
 }

@@ -22,6 +22,9 @@ pub(crate) struct ChooseArgs {
     /// Recovery points: ids, unique prefixes of 6 or more digits, or `latest`
     #[arg(required = true, value_name = "POINT")]
     points: Vec<String>,
+    /// Do not ask on a terminal before points are deleted
+    #[arg(short, long)]
+    yes: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,18 +66,34 @@ pub(super) fn run(context: &Context, args: &ChooseArgs, choice: Choice) -> Outco
     let chosen = choose(&session, &view, &args.points, choice)?;
     let to_change = chosen.iter().filter(|point| !choice.is_done(point));
     let changed: Vec<PointId> = to_change.map(|point| point.id).collect();
+    if choice == Choice::Delete && !args.yes && !context.out.json && !confirmed(context, &chosen, &changed)? {
+        return Err(Failure::new(Exit::Cancelled, "cancelled", "nothing was deleted", ""));
+    }
     context.block_on(change(&session, &changed, choice))?;
     show(context, &chosen, &changed, choice);
     if choice == Choice::Delete && !changed.is_empty() {
         let days = session.vault.descriptor().soft_delete_days;
-        let days = render::counted(u64::from(days), "day", "days");
+        let until = Timestamp::now().as_second() + i64::from(days) * 86_400;
+        let until = render::local_time(until);
         let ids: Vec<String> = changed.iter().map(short).collect();
         let ids = ids.join(" ");
         context
             .out
-            .line(format!("For {days}, `lockstone points undelete {ids}` undoes this."));
+            .line(format!("`lockstone points undelete {ids}` undoes this until {until}."));
     }
     Ok(Exit::Done)
+}
+
+/// Asks on a terminal whether these points shall be deleted. Without a terminal there is nobody to ask.
+fn confirmed(context: &Context, chosen: &[&Point], changed: &[PointId]) -> Result<bool, Failure> {
+    let points = chosen.iter().filter(|point| changed.contains(&point.id));
+    let shown: Vec<String> = points
+        .map(|point| format!("{} ({})", short(&point.id), render::local_time(point.summary.started_s)))
+        .collect();
+    if shown.is_empty() {
+        return Ok(true);
+    }
+    context.prompt.confirm(&format!("Delete {}? [y/N] ", shown.join(", ")))
 }
 
 /// The points that are named, each once. Fails if one is missing or is another server's.

@@ -47,11 +47,19 @@ pub(super) fn run(context: &Context, args: &ListArgs) -> Outcome {
     Ok(reading::exit(&view, false))
 }
 
+/// The day of a time, for people.
+fn day(seconds: i64) -> String {
+    let time = render::local_time(seconds);
+    time.split(' ').next().unwrap_or_default().to_owned()
+}
+
 fn row(session: &Session, point: &Point) -> Vec<String> {
     let mut remarks = Vec::new();
     if point.summary.consistency() == Consistency::Snapshot {
         remarks.push("snapshot");
     }
+    let expires = (point.summary.expires_s != 0).then(|| format!("until {}", day(point.summary.expires_s)));
+    remarks.extend(expires.as_deref());
     if point.forgotten.is_some() {
         remarks.push("deleted");
     }

@@ -8,10 +8,7 @@ use crate::failure::Failure;
 pub(super) fn server_name(given: Option<&str>) -> Result<String, Failure> {
     let name = match given {
         Some(name) => name.to_owned(),
-        None => std::fs::read_to_string("/proc/sys/kernel/hostname")
-            .unwrap_or_default()
-            .trim()
-            .to_owned(),
+        None => host_name()?,
     };
     let is_bad = name.is_empty() || name.len() > NAME_MAX || name.trim() != name || name.chars().any(char::is_control);
     if is_bad {
@@ -19,6 +16,19 @@ pub(super) fn server_name(given: Option<&str>) -> Result<String, Failure> {
         return Err(Failure::usage(format!("{name:?} cannot be a server's name"), hint));
     }
     Ok(name)
+}
+
+/// The name of this machine. In a chroot without /proc it is only in a file.
+fn host_name() -> Result<String, Failure> {
+    let files = ["/proc/sys/kernel/hostname", "/etc/hostname"];
+    let names = files.into_iter().filter_map(|file| std::fs::read_to_string(file).ok());
+    let mut names = names.map(|name| name.trim().to_owned()).filter(|name| !name.is_empty());
+    names.next().ok_or_else(|| {
+        Failure::usage(
+            "this machine's name is not known",
+            "give a name with `--server-name NAME`",
+        )
+    })
 }
 
 #[cfg(test)]

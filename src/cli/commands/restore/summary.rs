@@ -6,6 +6,9 @@ use crate::agent::jobs::restore::place;
 use crate::cli::output::Output;
 use crate::text::render;
 
+/// At most this many names of copies are printed.
+const SHOWN_COPIES: usize = 10;
+
 pub(super) fn show(out: &Output, report: &RestoreReport, to: &RestoreTo, dry_run: bool, verified: bool) {
     let place = place(to);
     if dry_run {
@@ -32,25 +35,34 @@ pub(super) fn show(out: &Output, report: &RestoreReport, to: &RestoreTo, dry_run
     ));
     for (n, what) in [
         (report.unchanged, "were there already, as they should be"),
-        (report.copies, "put beside files that differ"),
         (report.skipped, "left as they were"),
+        (report.copies, "put beside files that differ:"),
     ] {
         if n > 0 {
             out.line(format!("  files    {} {what}", render::count(n)));
         }
+    }
+    for copy in report.copied.iter().take(SHOWN_COPIES) {
+        out.line(format!("           {}", render::name(copy)));
+    }
+    let more = report.copied.len().saturating_sub(SHOWN_COPIES);
+    if more > 0 {
+        out.line(format!(
+            "           and {} more (see --json)",
+            render::count(more as u64)
+        ));
     }
     if verified {
         out.line("  verified what was written, by reading it back");
     }
     if report.warnings_total > 0 {
         out.line(format!(
-            "  look at  {}, above",
-            render::counted(report.warnings_total, "warning", "warnings")
+            "  warnings {}, listed above",
+            render::count(report.warnings_total)
         ));
     }
     out.line(format!(
-        "  time     {} ({})",
-        render::duration(report.duration),
-        render::rate(report.bytes, report.duration)
+        "  time     {}",
+        render::time_and_rate(report.duration, report.bytes_written)
     ));
 }

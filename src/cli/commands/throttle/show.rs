@@ -56,10 +56,38 @@ pub(super) fn show(context: &Context, state: &StateFolder, settings: &ThrottleSe
     Ok(Exit::Done)
 }
 
+/// A rate in bits a second, as networks are measured: `8 Mbps`.
+fn bits(bytes: u64) -> String {
+    let bits = bytes.saturating_mul(8);
+    let (number, unit) = match bits {
+        0..1_000_000 => (bits, "Kbps"),
+        1_000_000..1_000_000_000 => (bits / 1000, "Mbps"),
+        _ => (bits / 1_000_000, "Gbps"),
+    };
+    let (whole, rest) = (number / 1000, number % 1000 / 10);
+    match rest {
+        0 => format!("{whole} {unit}"),
+        rest => format!("{whole}.{rest:02} {unit}"),
+    }
+}
+
 fn in_force(limit: Option<u64>) -> String {
     match limit {
         None => "unlimited".to_owned(),
         Some(0) => "paused".to_owned(),
-        Some(limit) => format!("{}/s", render::bytes(limit)),
+        Some(limit) => format!("{} ({}/s)", bits(limit), render::bytes(limit)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rate_in_force_is_said_as_it_was_set() {
+        assert_eq!(in_force(Some(1_000_000)), "8 Mbps (976.56 KiB/s)");
+        assert_eq!(in_force(Some(8 << 20)), "67.10 Mbps (8.00 MiB/s)");
+        assert_eq!(in_force(Some(128)), "1.02 Kbps (128 B/s)");
+        assert_eq!(in_force(Some(0)), "paused");
     }
 }
