@@ -62,6 +62,14 @@ pub enum VaultError {
         /// The newest this program knows.
         known: u32,
     },
+    /// The vault, or an entry of its log, asks for something that this program does not know.
+    #[error("{object} needs `{word}`, which this version of lockstone does not know")]
+    NewerFeature {
+        /// What asks for it.
+        object: String,
+        /// The word for it.
+        word: String,
+    },
     /// The vault at the URL is not the one that this machine or these credentials know.
     #[error("{url} is another vault than the one this server is registered with")]
     OtherVault {
@@ -85,12 +93,6 @@ pub enum VaultError {
         known: u64,
         /// What was found there, in words.
         found: String,
-    },
-    /// The log is damaged, so nothing is appended to it.
-    #[error("the vault's log is damaged, so nothing is added to it: {reason}")]
-    LogDamaged {
-        /// The first damage found.
-        reason: String,
     },
     /// No passphrase slot opens with this passphrase.
     #[error("the passphrase is wrong")]
@@ -165,9 +167,7 @@ impl VaultError {
             Self::Index(error) => error.kind(),
             Self::Credentials(error) => error.kind(),
             Self::Slot(error) => error.kind(),
-            Self::Damaged { .. } | Self::RolledBack { .. } | Self::LogDamaged { .. } | Self::UnknownChunk(_) => {
-                Kind::Damaged
-            }
+            Self::Damaged { .. } | Self::RolledBack { .. } | Self::UnknownChunk(_) => Kind::Damaged,
             Self::WrongPassphrase | Self::WrongMachineKey | Self::WrongRecoveryKey | Self::NoSlot { .. } => {
                 Kind::WrongKey
             }
@@ -181,6 +181,7 @@ impl VaultError {
             | Self::NotEmpty { .. }
             | Self::Unfit { .. }
             | Self::NewerFormat { .. }
+            | Self::NewerFeature { .. }
             | Self::TooLate(_) => Kind::Other,
         }
     }
@@ -220,7 +221,7 @@ impl VaultError {
             Self::AlreadyAVault { .. } => "use it as it is, or give another folder".to_owned(),
             Self::NotEmpty { .. } => "give an empty or new folder".to_owned(),
             Self::Unfit { .. } => "use another store".to_owned(),
-            Self::NewerFormat { .. } => "install a newer version of lockstone".to_owned(),
+            Self::NewerFormat { .. } | Self::NewerFeature { .. } => "install a newer version of lockstone".to_owned(),
             Self::OtherVault { .. } => {
                 "correct the path or mount, or register this server anew with `lockstone register`".to_owned()
             }
@@ -231,11 +232,6 @@ impl VaultError {
             Self::RolledBack { .. } => {
                 "if the vault was put back from a copy on purpose, register this server anew; otherwise entries were \
                  removed: look at the vault before anything is written to it"
-                    .to_owned()
-            }
-            Self::LogDamaged { .. } => {
-                "run `lockstone check` to see what is damaged, and put those objects back from a copy of the vault; \
-                 restores still work"
                     .to_owned()
             }
             Self::WrongPassphrase => "give the passphrase with which this domain was registered".to_owned(),

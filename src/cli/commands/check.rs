@@ -80,6 +80,10 @@ fn show_summary(out: &Output, report: &CheckReport, read_data: Option<u8>, durat
             ));
         }
     }
+    for harmless in &report.harmless {
+        let (object, kind, reason) = (&harmless.object, harmless.kind.name(), &harmless.reason);
+        out.line(format!("harmless {object} ({kind}): {reason}"));
+    }
     let depth = match read_data {
         Some(100) => "every frame opened".to_owned(),
         Some(share) => format!("{share} % of the packs opened"),

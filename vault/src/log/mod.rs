@@ -34,6 +34,7 @@
 //! # Rollback Each machine pins the last entry it has seen, outside its cache. If the vault later lacks that entry,
 //! or has another one in its place, the vault was set back, and nothing is appended.
 
+mod chain;
 mod entry;
 mod pin;
 pub(crate) mod read;
@@ -42,8 +43,11 @@ mod view;
 use lockstone_proto::ids::{PackId, PointId, SegmentId, ServerId};
 use lockstone_proto::vault::{CommitBody, CondemnBody, FoldBody, PointSummary, RepackBody};
 
+pub(crate) use chain::{Before, Chain, Skipped};
 pub use entry::LogBroken;
-pub(crate) use entry::{EntryParts, PlainEntry, chain, own_nonce, seal};
+#[cfg(test)]
+pub(crate) use entry::seal_with;
+pub(crate) use entry::{EntryParts, PlainEntry, own_nonce, seal};
 pub(crate) use pin::Pin;
 pub(crate) use view::Summed;
 pub use view::{LogView, Point, PointOverview};
