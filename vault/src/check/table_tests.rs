@@ -60,8 +60,17 @@ const HARMS: [Harm; 5] = [
     Harm::Failing(Errno::ACCESS),
 ];
 
+/// Files that do not compress, so that the middle of a pack is in a frame.
 fn files(n: u8) -> Vec<(&'static str, Vec<u8>)> {
-    vec![("/srv/a", vec![n; 2500]), ("/srv/b", vec![n + 100; 100])]
+    ["/srv/a", "/srv/b", "/srv/c", "/srv/d", "/srv/e", "/srv/f", "/srv/g"]
+        .iter()
+        .zip(0..)
+        .map(|(name, at)| {
+            let mut content = vec![0; 500];
+            blake3::Hasher::new().update(&[n, at]).finalize_xof().fill(&mut content);
+            (*name, content)
+        })
+        .collect()
 }
 
 /// A vault of two servers in one domain, with a point of each. Everything that is harmed belongs to the first.
@@ -126,7 +135,7 @@ impl Bench {
         Self {
             store,
             lab,
-            recovery,
+            recovery: recovery.to_string(),
             objects,
         }
     }

@@ -35,7 +35,10 @@ impl Domain {
             let len = match there.get(&name) {
                 Some(len) => Some(*len),
                 // A listing may be old, so the object itself is asked for.
-                None => self.store().head(&name).await?,
+                None => match self.store().head(&name).await {
+                    Err(error) if error.is_object_fault() => None,
+                    found => found?,
+                },
             };
             found.push((id, number, len));
         }
