@@ -189,4 +189,6 @@ impl Domain {
 #[cfg(test)]
 mod log_tests;
 #[cfg(test)]
+mod model_tests;
+#[cfg(test)]
 mod tests;
