@@ -83,7 +83,7 @@ fn refusals_of_a_store_are_told_apart() {
         (403, "InvalidAccessKeyId", 5, "does not accept the keys"),
         (403, "SignatureDoesNotMatch", 5, "does not accept the keys"),
         (403, "RequestTimeTooSkewed", 1, "clock"),
-        (400, "ExpiredToken", 5, "does not accept the keys"),
+        (400, "ExpiredToken", 5, "have expired"),
         (301, "PermanentRedirect", 1, "AWS_REGION"),
         (407, "", 5, "proxy"),
         (507, "InsufficientCapacity", 1, "full"),

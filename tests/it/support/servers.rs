@@ -144,11 +144,13 @@ pub(crate) fn free_port() -> u16 {
 
 /// A moto server with the S3 API. It does not check keys.
 pub(crate) fn moto() -> Option<Server> {
-    let Some(program) = tool("venv/bin/moto_server") else {
+    let (Some(_), Some(python)) = (tool("venv/bin/moto_server"), tool("venv/bin/python")) else {
         return skipped("moto");
     };
     let port = free_port();
-    let mut server = Server::start(&program, &["-H", "127.0.0.1", "-p", &port.to_string()], port, "s3");
+    let begin = script("s3.py");
+    let args = [begin.to_str().unwrap(), &port.to_string()];
+    let mut server = Server::start(&python, &args, port, "s3");
     server.wait();
     let url = format!("{}/{BUCKET}", server.endpoint);
     let made = block_on(async { reqwest::Client::new().put(url).send().await.unwrap().status() });
