@@ -84,6 +84,7 @@ fn junk_far_ahead_stops_nobody_neither_now_nor_when_the_log_gets_there() {
     let (lab, one, two) = two_servers();
     let head = one.view().head.n;
     put(&lab, head + 3, b"junk");
+    put(&lab, u64::MAX, b"junk");
     drop(one);
     let one = lab.open(Some(signer(1)), "cold");
     let view = block_on(one.refresh()).unwrap();

@@ -67,6 +67,10 @@ impl<'a> LogWalk<'a> {
     pub(crate) async fn step(&mut self) -> Result<Step, StoreError> {
         loop {
             let at = self.next;
+            // Nothing can come behind the last number, so it is never a position.
+            if at == u64::MAX {
+                return Ok(Step::End);
+            }
             match self.fetch().await {
                 Ok(object) => {
                     self.width = (self.width * 2).min(READ_AHEAD);
