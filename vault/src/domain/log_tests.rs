@@ -222,3 +222,22 @@ fn an_entry_that_needs_what_this_program_does_not_know_ends_the_reading() {
         assert!(block_on(domain.forget(&[id(1)], now())).is_err());
     }
 }
+
+#[test]
+fn a_cache_that_cannot_be_written_after_the_entry_exists_is_no_failure() {
+    let (lab, one, _) = two_servers();
+    let old = one.view().points[0].clone();
+    let body = lockstone_proto::vault::CommitBody {
+        index_position: one.view().head.n,
+        ..old.body
+    };
+    // The index refuses a pack whose id is cut off.
+    let unfit = lockstone_proto::vault::PackEntry {
+        pack_id: vec![1; 3].into(),
+        ..Default::default()
+    };
+    let summary = crate::testing::summary(9);
+    block_on(one.commit(summary, body, &[unfit], now())).unwrap();
+    assert_eq!(points(&one.view()), [1, 2, 9]);
+    assert_eq!(points(&fresh_view(&lab, "fresh")), [1, 2, 9]);
+}
