@@ -12,7 +12,7 @@ use crate::access::job_records::write_job;
 use crate::crypto::slot_store::{list_slots, open_with_machine, open_with_recovery, put_slot};
 use crate::crypto::slots::{wrap_with_machine, wrap_with_recovery};
 use crate::domain::{DomainOptions, Signer};
-use crate::store::Store;
+use crate::store::{RetryRule, Store};
 use crate::testing::{FailingStore, Lab, block_on, now, read_all, read_only};
 
 const READ_DATA: CheckOptions = CheckOptions {
@@ -85,7 +85,10 @@ struct Bench {
 impl Bench {
     fn new() -> Self {
         let store = Arc::new(FailingStore::new(InMemory::new()));
-        let lab = Lab::over(tempfile::tempdir().unwrap(), Store::new(store.clone(), "memory://test"));
+        let lab = Lab::over(
+            tempfile::tempdir().unwrap(),
+            Store::new(store.clone(), "memory://test").retried(RetryRule::default(), None),
+        );
         let (one, two) = (lab.server(1), lab.server(2));
         let vault = lab.vault.store();
         let (slot, recovery) = wrap_with_recovery(&lab.master, lab.domain).unwrap();
