@@ -126,8 +126,11 @@ impl Model {
             let tree = Tree::build(&self.lab.keys, &files(*bits));
             ids.extend(tree.pages.iter().chain(&tree.data).map(|chunk| chunk.id));
         }
-        let places = domain.index().lookup(&ids).unwrap();
-        let needed: BTreeSet<u32> = places.into_iter().flatten().map(|place| place.pack).collect();
+        let mut needed: BTreeSet<u32> = BTreeSet::new();
+        for id in &ids {
+            let place = domain.index().lookup(&[*id]).unwrap()[0];
+            needed.extend(place.map(|place| place.pack));
+        }
         let packs = all_packs(domain).into_iter();
         let unneeded: Vec<PackId> = packs
             .filter(|(id, number)| !needed.contains(number) && !domain.index().is_condemned(id))
