@@ -1,5 +1,6 @@
-//! The promise behind every recovery point: each of its chunks lies in a pack that is there and can be relied on, unless
-//! the pack was lost after the point was made. Two servers of one domain back up, collect and lose packs in any order.
+//! The promise behind every recovery point: each of its chunks lies in a pack that is there and can be relied on,
+//! unless the pack was lost after the point was made. Two servers of one domain back up, collect and lose packs in any
+//! order.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
 use std::collections::{BTreeMap, BTreeSet};
