@@ -19,6 +19,8 @@ pub(crate) struct CheckDocument {
     points: u64,
     cancelled: bool,
     damaged: Vec<DamagedObject>,
+    /// Objects that are not what they should be, but cost nothing.
+    harmless: Vec<DamagedObject>,
     duration_seconds: f64,
 }
 
@@ -60,6 +62,7 @@ impl CheckDocument {
             points: report.points,
             cancelled: report.cancelled,
             damaged: report.damaged.iter().map(DamagedObject::from).collect(),
+            harmless: report.harmless.iter().map(DamagedObject::from).collect(),
             duration_seconds: duration.as_secs_f64(),
         }
     }

@@ -327,14 +327,22 @@ def open_log_entry(keys, n, previous, data, server_key):
     record = message(proto.LOG_RECORD, signed["record"], what)
     fits = (record["version"], record["domain_id"], record["n"]) == (1, keys.domain, n)
     require(fits and len(record["nonce"]) == 16 and record["kind"] in LOG_BODIES, f"{what}: a field is wrong")
-    require(record["previous"] == previous, f"{what}: it does not follow the entry before it")
+    follows = previous is None or record["previous"] in (previous, bytes(32))
+    require(follows, f"{what}: it does not follow the entry before it")
     said = b"lockstone v1 log entry\0" + signed["record"]
     verify(server_key(record["server_id"]), signed["signature"], said, what)
-    tail = b"\x62" + proto.encode_varint(len(record["sealed"])) + record["sealed"]
+    tail = b"\x6a" + proto.encode_varint(len(record["sealed"])) + record["sealed"]
     require(signed["record"].endswith(tail), f"{what}: it is not encoded canonically")
     aad = signed["record"][: -len(tail)]
     body = unseal(keys.log_body_key(n, record["nonce"]), 0, aad, record["sealed"], what)
+    if record["needs"]:
+        raise Refused(f"{what} needs {record['needs'][0]}, which this reader does not know")
     return record, message(LOG_BODIES[record["kind"]], body, what)
+
+
+def void_link(before, data):
+    """The link of an object that is no entry; `before` is the link of the position before it."""
+    return blake3(b"lockstone v1 void\0" + before + blake3(data).digest()).digest()
 
 
 # ---- 10. Descriptor ------------------------------------------------------------------------------------------------
@@ -350,6 +358,9 @@ def open_descriptor(data):
         for region in fields["regions"]:
             lines += [("region", region["name"]), ("url", region["url"])]
         lines += [("tenant", fields.get("tenant", "")), ("soft_delete_days", fields["soft_delete_days"])]
+        features = fields["features"]
+        lines += [("read-feature", word) for word in features["read"]]
+        lines += [("write-feature", word) for word in features["write"]]
         values = [(name, str(value).encode()) for name, value in lines]
         said = b"".join(b"%s=%d:%s\n" % (name.encode(), len(value), value) for name, value in values)
         operator, signature = bytes.fromhex(fields["operator_key"]), bytes.fromhex(fields["signature"])
@@ -357,6 +368,8 @@ def open_descriptor(data):
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise Damaged(f"{what}: {error!r}") from None
     verify(operator, signature, b"lockstone v1 descriptor\0" + said, what)
+    if fields["features"]["read"]:
+        raise Refused(f"{what} needs {fields['features']['read'][0]}, which this reader does not know")
     canonical = text.encode() == data and fields["signature"] == signature.hex()
     require(canonical and len(vault_id) == 16, f"{what}: it is not written as the format wants it")
     return operator, vault_id

@@ -169,7 +169,8 @@ LOG_RECORD = {
     9: ("kind", "u"),
     10: ("point", POINT_SUMMARY),
     11: ("points", ["b"]),
-    12: ("sealed", "b"),
+    12: ("needs", ["t"]),
+    13: ("sealed", "b"),
 }
 SEGMENTS_BODY = {1: ("segment_ids", ["b"])}
 COMMIT_BODY = {

@@ -25,7 +25,7 @@ from blake3 import blake3
 import proto
 import vectors
 from core import DATA, MIB, TREE, Damaged, Keys, Pack, Refused, check_page, file_parts, message
-from core import open_descriptor, open_log_entry, open_registration, open_segment, open_slot, require
+from core import open_descriptor, open_log_entry, open_registration, open_segment, open_slot, require, void_link
 
 STATUS = {1: "Completed", 2: "CompletedWithWarnings"}
 CONSISTENCY = {1: "live", 2: "snapshot"}
@@ -101,13 +101,28 @@ class Domain:
                     self.add_pack(entry)
 
     def entries(self):
-        n, previous = 1, bytes(32)
+        n, link, void = 1, bytes(32), None
         while (self.vault.root / f"{self.folder}/log/{n:016x}").exists():
             data = self.vault.get(f"{self.folder}/log/{n:016x}", 16 * MIB)
-            yield open_log_entry(self.keys, n, previous, data, self.server_key)
-            n, previous = n + 1, blake3(data).digest()
-        later = [name for name in self.vault.names(f"{self.folder}/log") if name > f"{n:016x}"]
-        require(not later, f"log entry {n} is missing, though there is a later one")
+            try:
+                yield open_log_entry(self.keys, n, link, data, self.server_key)
+                link, void = blake3(data).digest(), None
+            except Damaged as why:
+                link, void = void_link(link, data), void or why
+            n += 1
+        if void:
+            raise void
+        for name in self.vault.names(f"{self.folder}/log"):
+            if name > f"{n:016x}":
+                self.must_be_void(int(name, 16))
+
+    def must_be_void(self, n):
+        """An object behind the end of the log is no entry; otherwise one before it is missing."""
+        try:
+            open_log_entry(self.keys, n, None, self.vault.get(f"{self.folder}/log/{n:016x}", 16 * MIB), self.server_key)
+        except Damaged:
+            return
+        raise Damaged(f"a log entry before {n} is missing, though there is a later one")
 
     def server_key(self, server_id):
         if server_id not in self.servers:

@@ -70,6 +70,14 @@ pub enum VaultError {
         /// The newest this program knows.
         known: u32,
     },
+    /// The vault, or an entry of its log, asks for something that this program does not know.
+    #[error("{object} needs `{word}`, which this version of lockstone does not know")]
+    NewerFeature {
+        /// What asks for it.
+        object: String,
+        /// The word for it.
+        word: String,
+    },
     /// The vault at the URL is not the one that this machine or these credentials know.
     #[error("{url} is another vault than the one this server is registered with")]
     OtherVault {
@@ -93,12 +101,6 @@ pub enum VaultError {
         known: u64,
         /// What was found there, in words.
         found: String,
-    },
-    /// The log is damaged, so nothing is appended to it.
-    #[error("the vault's log is damaged, so nothing is added to it: {reason}")]
-    LogDamaged {
-        /// The first damage found.
-        reason: String,
     },
     /// No passphrase slot opens with this passphrase.
     #[error("the passphrase is wrong")]
@@ -173,9 +175,7 @@ impl VaultError {
             Self::Index(error) => error.kind(),
             Self::Credentials(error) => error.kind(),
             Self::Slot(error) => error.kind(),
-            Self::Damaged { .. } | Self::RolledBack { .. } | Self::LogDamaged { .. } | Self::UnknownChunk(_) => {
-                Kind::Damaged
-            }
+            Self::Damaged { .. } | Self::RolledBack { .. } | Self::UnknownChunk(_) => Kind::Damaged,
             Self::WrongPassphrase | Self::WrongMachineKey | Self::WrongRecoveryKey | Self::NoSlot { .. } => {
                 Kind::WrongKey
             }
@@ -190,6 +190,7 @@ impl VaultError {
             | Self::InsideVault { .. }
             | Self::Unfit { .. }
             | Self::NewerFormat { .. }
+            | Self::NewerFeature { .. }
             | Self::TooLate(_) => Kind::Other,
         }
     }
@@ -233,7 +234,7 @@ impl VaultError {
             Self::InsideVault { .. } => "give a folder or a prefix that is beside that vault".to_owned(),
             Self::NotEmpty { .. } => "give an empty or new folder".to_owned(),
             Self::Unfit { .. } => "use another store".to_owned(),
-            Self::NewerFormat { .. } => "install a newer version of lockstone".to_owned(),
+            Self::NewerFormat { .. } | Self::NewerFeature { .. } => "install a newer version of lockstone".to_owned(),
             Self::OtherVault { .. } => {
                 "correct the path or mount, or register this server anew with `lockstone register`".to_owned()
             }
@@ -244,11 +245,6 @@ impl VaultError {
             Self::RolledBack { .. } => {
                 "if the vault was put back from a copy on purpose, register this server anew; otherwise entries were \
                  removed: look at the vault before anything is written to it"
-                    .to_owned()
-            }
-            Self::LogDamaged { .. } => {
-                "run `lockstone check` to see what is damaged, and put those objects back from a copy of the vault; \
-                 restores still work"
                     .to_owned()
             }
             Self::WrongPassphrase => "give the passphrase with which this domain was registered".to_owned(),

@@ -9,7 +9,7 @@ use lockstone_proto::ids::{DomainId, VaultId};
 use lockstone_proto::limits::RECORD_MAX;
 
 use crate::access::credentials::{OperatorKey, VaultCredentials};
-use crate::access::descriptor::{Descriptor, RegionUrl, SOFT_DELETE_DAYS};
+use crate::access::descriptor::{Descriptor, Features, RegionUrl, SOFT_DELETE_DAYS};
 pub use crate::access::registration::VaultPin;
 use crate::access::registration::{NewServer, Servers, register};
 use crate::damage::{Damage, DamageKind};
@@ -80,6 +80,7 @@ impl Vault {
             regions,
             tenant: options.tenant.clone(),
             soft_delete_days: options.soft_delete_days,
+            features: Features::of_new_vault(),
         };
         let object = descriptor.to_json(operator.signing())?;
         match store.create(names::DESCRIPTOR, object.into_bytes()).await? {
@@ -142,6 +143,7 @@ impl Vault {
                     }],
                     tenant: None,
                     soft_delete_days: SOFT_DELETE_DAYS,
+                    features: Features::of_new_vault(),
                 };
                 let damage = Damage::new(kind, object, reason);
                 Ok((
@@ -202,6 +204,7 @@ impl Vault {
         now: Timestamp,
     ) -> Result<(), VaultError> {
         credentials.check_vault(&self.descriptor)?;
+        self.descriptor.features.check_write()?;
         let object = register(credentials, server, now)?;
         let name = names::registration(server.id);
         match self.store.create(&name, object.clone()).await? {

@@ -80,6 +80,10 @@ fn show_summary(out: &Output, report: &CheckReport, read_data: Option<u8>, durat
             ));
         }
     }
+    for harmless in &report.harmless {
+        let (object, kind, reason) = (&harmless.object, harmless.kind.name(), &harmless.reason);
+        out.line(format!("harmless {object} ({kind}): {reason}"));
+    }
     let depth = match read_data {
         Some(_) if report.cancelled => format!(
             "{} of {} opened",

@@ -7,7 +7,7 @@
 //!
 //! ```text
 //! format=<len>:<value>\n  vault_id=…  operator_key=…  created=…  region=…  url=…  (both for each region)  tenant=…
-//! soft_delete_days=…
+//! soft_delete_days=…  read-feature=…  (each)  write-feature=…  (each)
 //! ```
 //!
 //! where `<value>` is the field as it stands in the JSON (numbers in decimal, an absent tenant as the empty string) and
@@ -21,6 +21,7 @@ use lockstone_proto::ids::VaultId;
 use lockstone_proto::limits::FORMAT_VERSION;
 use serde::{Deserialize, Serialize};
 
+use crate::access::features;
 use crate::damage::DamageKind;
 use crate::error::VaultError;
 use crate::store::names;
@@ -45,6 +46,48 @@ pub struct Descriptor {
     pub tenant: Option<String>,
     /// How long a deleted point can be brought back, days.
     pub soft_delete_days: u32,
+    /// What a program must understand to use the vault.
+    pub features: Features,
+}
+
+/// Words for what a program must understand.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Features {
+    /// To read.
+    pub read: Vec<String>,
+    /// To write.
+    pub write: Vec<String>,
+}
+
+impl Features {
+    /// What a new vault asks for.
+    #[must_use]
+    pub fn of_new_vault() -> Self {
+        Self {
+            read: Vec::new(),
+            write: vec![features::CONDEMN.to_owned()],
+        }
+    }
+
+    /// Refuses to write to a vault if this program does not know a word that its writers must understand.
+    pub(crate) fn check_write(&self) -> Result<(), VaultError> {
+        refuse_unknown(&self.write)
+    }
+
+    fn check_read(&self) -> Result<(), VaultError> {
+        refuse_unknown(&self.read)
+    }
+}
+
+fn refuse_unknown(words: &[String]) -> Result<(), VaultError> {
+    match features::unknown(words) {
+        Some(word) => Err(VaultError::NewerFeature {
+            object: names::DESCRIPTOR.to_owned(),
+            word: word.clone(),
+        }),
+        None => Ok(()),
+    }
 }
 
 /// A region of the vault.
@@ -69,6 +112,7 @@ struct Json {
     #[serde(skip_serializing_if = "Option::is_none")]
     tenant: Option<String>,
     soft_delete_days: u32,
+    features: Features,
     signature: String,
 }
 
@@ -89,6 +133,12 @@ impl Json {
         }
         field("tenant", self.tenant.as_deref().unwrap_or_default());
         field("soft_delete_days", &self.soft_delete_days.to_string());
+        for word in &self.features.read {
+            field("read-feature", word);
+        }
+        for word in &self.features.write {
+            field("write-feature", word);
+        }
         text
     }
 
@@ -108,6 +158,7 @@ impl Descriptor {
             regions: self.regions.clone(),
             tenant: self.tenant.clone(),
             soft_delete_days: self.soft_delete_days,
+            features: self.features.clone(),
             signature: String::new(),
         };
         json.signature = hex::encode(operator.sign(json.signed_text().as_bytes()).to_bytes());
@@ -145,6 +196,7 @@ impl Descriptor {
         if !lower || json.text().map_err(damaged)?.as_bytes() != object {
             return Err(damaged("it is not written as the format wants it"));
         }
+        json.features.check_read()?;
         Ok(Self {
             vault_id: json.vault_id,
             operator_key,
@@ -152,6 +204,7 @@ impl Descriptor {
             regions: json.regions,
             tenant: json.tenant,
             soft_delete_days: json.soft_delete_days,
+            features: json.features,
         })
     }
 }
@@ -176,7 +229,21 @@ mod tests {
             }],
             tenant: Some("an \"odd\" tenant\n".into()),
             soft_delete_days: 14,
+            features: Features::of_new_vault(),
         }
+    }
+
+    #[test]
+    fn a_program_refuses_what_it_does_not_understand() {
+        let key = SigningKey::from_bytes(&[1; 32]);
+        let mut newer = descriptor(&key);
+        newer.features.write.push("fold".into());
+        let read = Descriptor::parse(newer.to_json(&key).unwrap().as_bytes()).unwrap();
+        let refused = read.features.check_write();
+        assert!(matches!(refused, Err(VaultError::NewerFeature { word, .. }) if word == "fold"));
+        newer.features.read.push("shards".into());
+        let refused = Descriptor::parse(newer.to_json(&key).unwrap().as_bytes());
+        assert!(matches!(refused, Err(VaultError::NewerFeature { word, .. }) if word == "shards"));
     }
 
     #[test]

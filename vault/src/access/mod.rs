@@ -3,6 +3,7 @@
 pub mod credentials;
 pub mod descriptor;
 mod error;
+pub(crate) mod features;
 pub mod job_records;
 pub mod registration;
 

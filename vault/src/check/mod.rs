@@ -91,6 +91,9 @@ pub struct CheckReport {
     pub points: u64,
     /// Everything that is damaged.
     pub damaged: Vec<Damage>,
+    /// Objects that are not what they should be, but cost nothing: packs that no point needs any more, and objects in
+    /// the log that are no entries.
+    pub harmless: Vec<Damage>,
     /// Whether the check was cancelled. Then the report is incomplete.
     pub cancelled: bool,
 }
@@ -174,8 +177,10 @@ impl Check<'_> {
         self.progress("log", 0, 1);
         let view = self.domain.refresh().await?;
         self.unregistered(&servers, &view);
-        let (log_damage, segments) = self.domain.audit_log().await?;
-        self.log(&view, log_damage);
+        let audit = self.domain.audit_log().await?;
+        self.report.harmless = audit.foreign;
+        self.log(&view, audit.damage);
+        let segments = audit.segments;
         self.progress("log", 1, 1);
         self.presence().await?;
         self.segments(&segments).await?;
@@ -183,18 +188,29 @@ impl Check<'_> {
         self.healed()
     }
 
-    /// Notes which damaged packs no point needs any more, because what was in them is in other packs, too.
-    fn healed(&self) -> Result<(), VaultError> {
-        if self.is_cancelled() {
+    /// Finds the damaged packs that cost nothing any more, because what the points need of them is in other packs, too.
+    /// That is known only if every point could be walked whole.
+    fn healed(&mut self) -> Result<(), VaultError> {
+        let damaged = &self.report.damaged;
+        let walked = damaged
+            .iter()
+            .all(|damage| damage.points.is_empty() && damage.kind != DamageKind::Log);
+        if self.is_cancelled() || !walked {
             return Ok(());
         }
-        for number in self.lost.keys() {
+        for (number, lost) in &self.lost {
+            if *lost == Lost::Nothing {
+                continue;
+            }
             let Some(pack) = self.domain.index().pack(*number)? else {
                 continue;
             };
             let name = names::pack(self.domain.id(), &pack.id);
-            let mut known = self.report.damaged.iter().filter(|damage| damage.object == name);
-            if known.any(|damage| damage.points.is_empty()) {
+            let damaged = &mut self.report.damaged;
+            if let Some(at) = damaged.iter().position(|damage| damage.object == name) {
+                let mut healed = damaged.remove(at);
+                healed.reason = format!("{}, but {NOT_NEEDED}", healed.reason);
+                self.report.harmless.push(healed);
                 self.distrust(&pack.id, NOT_NEEDED)?;
             }
         }
@@ -281,31 +297,12 @@ impl Check<'_> {
                 return Ok(());
             }
             self.progress("packs", u64::from(first), 256);
-            let mut known = Vec::new();
-            self.domain.index().packs_beginning(first, &mut |id, number| {
-                known.push((id, number));
-                true
-            })?;
-            if known.is_empty() {
-                continue;
-            }
-            let mut there: HashMap<String, u64> = HashMap::new();
-            let mut listing = self.domain.store().list(&names::packs(domain, first));
-            while let Some(listed) = listing.next().await {
-                let listed = listed?;
-                there.insert(listed.path, listed.len);
-            }
-            for (id, number) in known {
+            for (id, number, len) in self.domain.packs_there(first).await? {
                 self.report.packs += 1;
                 let Some(pack) = self.domain.index().pack(number)? else {
                     continue;
                 };
                 let name = names::pack(domain, &id);
-                let len = match there.get(&name) {
-                    Some(len) => Some(*len),
-                    // A listing may be old, so the object itself is asked for.
-                    None => self.domain.store().head(&name).await?,
-                };
                 if len.is_some() && self.is_wanted(&id, number) {
                     self.report.packs_to_read += 1;
                     self.report.bytes_to_read += pack.len;
@@ -494,5 +491,7 @@ impl Check<'_> {
     }
 }
 
+#[cfg(test)]
+mod table_tests;
 #[cfg(test)]
 mod tests;

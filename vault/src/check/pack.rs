@@ -121,11 +121,18 @@ struct Look {
 
 impl Look {
     async fn all(&mut self) -> Result<(), StoreError> {
-        let Some(len) = self.store.head(&self.name).await? else {
-            self.problems.push("it is missing".to_owned());
-            self.lost = Lost::All;
-            return Ok(());
+        let why = match self.store.head(&self.name).await {
+            Ok(Some(len)) => return self.content(len).await,
+            Ok(None) => "it is missing".to_owned(),
+            Err(error) if error.is_object_fault() => error.to_string(),
+            Err(error) => return Err(error),
         };
+        self.problems.push(why);
+        self.lost = Lost::All;
+        Ok(())
+    }
+
+    async fn content(&mut self, len: u64) -> Result<(), StoreError> {
         if len != self.job.len {
             self.problems
                 .push(format!("it has {len} bytes instead of {}", self.job.len));

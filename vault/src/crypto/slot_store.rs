@@ -61,7 +61,10 @@ async fn open_any(
     wrong: VaultError,
     open: impl Fn(&KeySlot) -> Result<MasterKey, SlotError>,
 ) -> Result<MasterKey, VaultError> {
-    let (slots, damage) = list_slots(store, domain).await?;
+    let (mut slots, damage) = list_slots(store, domain).await?;
+    // Anyone who may create objects can add slots that cost much. The cheapest are tried first, so those come after the
+    // right one.
+    slots.sort_by_key(|slot| u64::from(slot.argon_memory_kib) * u64::from(slot.argon_passes));
     let mut damaged = damage.first().map(VaultError::from);
     let mut whole = 0;
     for slot in slots.iter().filter(|slot| slot.kind() == kind) {
@@ -142,6 +145,32 @@ mod tests {
         passes: 1,
         lanes: 1,
     };
+
+    #[test]
+    fn a_slot_that_costs_more_is_tried_after_the_right_one() {
+        let (_folder, store) = folder_store();
+        let domain = DomainId([1; 16]);
+        let master = MasterKey::generate().unwrap();
+        let right = Passphrase::new("correct horse battery".into()).unwrap();
+        let foreign = Passphrase::new("what another one chose".into()).unwrap();
+        let dear = KdfParams { passes: 3, ..SMALL };
+        block_on(async {
+            for (passphrase, kdf) in [(&right, SMALL), (&foreign, dear)] {
+                let slot = wrap_with_passphrase(&master, passphrase, kdf, domain).unwrap();
+                put_slot(&store, &slot).await.unwrap();
+            }
+            let tried = std::cell::RefCell::new(Vec::new());
+            let open = |slot: &KeySlot| {
+                tried.borrow_mut().push(slot.argon_passes);
+                unwrap_with_passphrase(slot, &right)
+            };
+            let wrong = VaultError::WrongPassphrase;
+            open_any(&store, domain, SlotKind::Passphrase, wrong, open)
+                .await
+                .unwrap();
+            assert_eq!(*tried.borrow(), [1]);
+        });
+    }
 
     #[test]
     fn any_whole_slot_opens_the_domain_and_wrong_keys_are_told_from_damage() {

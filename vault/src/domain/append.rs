@@ -18,7 +18,7 @@ use super::{Domain, Signer};
 use crate::crypto::keys::random;
 use crate::damage::DamageKind;
 use crate::error::VaultError;
-use crate::log::{Body, EntryParts, LogHead, PlainEntry, chain, own_nonce, seal};
+use crate::log::{Body, EntryParts, LogHead, PlainEntry, own_nonce, seal};
 use crate::store::{Created, names};
 
 /// How many positions are tried before `TooManyAttempts`.
@@ -101,31 +101,33 @@ impl Domain {
         decide: impl Fn(&State) -> Result<Step, VaultError>,
     ) -> Result<LogHead, VaultError> {
         let signer = self.signer.as_ref().ok_or(VaultError::ReadOnly)?;
+        self.vault.descriptor().features.check_write()?;
         let mut state = self.state.lock().await;
+        self.read_pin(&mut state);
         self.read_kept(&mut state).await?;
         for _ in 0..ATTEMPTS {
-            refuse_damaged(&state)?;
+            refuse_set_back(&state)?;
             self.read_on(&mut state, false).await?;
             self.check_pin(&mut state);
-            refuse_damaged(&state)?;
+            refuse_set_back(&state)?;
             self.load_segments(&mut state).await?;
             let body = match decide(&state)? {
                 Step::Write(body) => body,
                 Step::Done => {
                     self.publish(&mut state)?;
-                    return Ok(state.head);
+                    return Ok(state.chain.head());
                 }
             };
             if let Some(object) = self.create(signer, &state, &body, now).await? {
                 self.take_own(&mut state, &object, packs, segments)?;
                 self.publish(&mut state)?;
-                return Ok(state.head);
+                return Ok(state.chain.head());
             }
         }
         Err(VaultError::TooManyAttempts)
     }
 
-    /// Creates the entry after the head. `None` if another server was first.
+    /// Creates the entry after the end of the log. `None` if another server was first.
     async fn create(
         &self,
         signer: &Signer,
@@ -134,7 +136,8 @@ impl Domain {
         now: Timestamp,
     ) -> Result<Option<Bytes>, VaultError> {
         let nonce = random::<16>()?;
-        let name = names::log_entry(self.id, state.head.n + 1);
+        let end = state.chain.end();
+        let name = names::log_entry(self.id, end.n + 1);
         let parts = EntryParts {
             server: signer.server,
             key: &signer.key,
@@ -142,7 +145,7 @@ impl Domain {
             now,
             body,
         };
-        let object = seal(&self.keys, &state.head, parts)
+        let object = seal(&self.keys, &end, parts)
             .map_err(|why| VaultError::damaged(DamageKind::Log, "a new log entry", why))?;
         let lost = match self.store().create(&name, object.clone()).await {
             Ok(Created::New) => return Ok(Some(object)),
@@ -166,14 +169,11 @@ impl Domain {
         packs: &[PackEntry],
         segments: &[SegmentId],
     ) -> Result<(), VaultError> {
-        let n = state.head.n + 1;
+        let n = state.chain.end().n + 1;
         let entry = PlainEntry::read(self.id, n, object, Some(&state.servers))
-            .and_then(|plain| chain(&state.head, &plain).map(|()| plain))
             .and_then(|plain| plain.open(&self.keys))
             .map_err(|why| VaultError::damaged(DamageKind::Log, names::log_entry(self.id, n), why))?;
-        state.take(&entry);
-        let kept = self.condemn(&entry).and_then(|()| {
-            self.index.log_put(n, object)?;
+        let kept = self.accept(state, &entry, object).and_then(|()| {
             // The packs are at hand, so their segments are noted as loaded and never fetched.
             Ok(self.index.add_packs(packs, segments)?)
         });
@@ -206,15 +206,13 @@ impl Step {
     }
 }
 
-fn refuse_damaged(state: &State) -> Result<(), VaultError> {
-    if let Some((known, found)) = &state.rolled_back {
-        return Err(VaultError::RolledBack {
+/// Nothing is written to a vault that was set back. Other damage to the log costs only what it held.
+fn refuse_set_back(state: &State) -> Result<(), VaultError> {
+    match &state.rolled_back {
+        Some((known, found)) => Err(VaultError::RolledBack {
             known: *known,
             found: found.clone(),
-        });
-    }
-    match state.damage.first() {
-        Some(damage) => Err(VaultError::LogDamaged { reason: damage.line() }),
+        }),
         None => Ok(()),
     }
 }

@@ -14,14 +14,15 @@
 //! what is missing.
 //!
 //! # Damage Damage is not an error here. `refresh` skips entries, registrations and segments that are not valid,
-//! reports them in the view, and goes on with the others, so that undamaged points can be restored. Only appending to
-//! a damaged log is refused.
+//! reports them in the view, and goes on with the others, so that undamaged points can be restored. Entries are
+//! appended behind what is damaged. Only to a vault that was set back nothing is appended.
 //!
 //! # Threads
 //! The futures do short reads of the index inline. None holds a thread while it waits for the store.
 
 mod append;
 mod chunks;
+mod presence;
 mod refresh;
 mod validate;
 
@@ -185,5 +186,9 @@ impl Domain {
     }
 }
 
+#[cfg(test)]
+mod log_tests;
+#[cfg(test)]
+mod model_tests;
 #[cfg(test)]
 mod tests;

@@ -11,8 +11,8 @@ use super::Domain;
 use crate::access::registration::Servers;
 use crate::damage::{Damage, DamageKind};
 use crate::error::VaultError;
-use crate::log::read::{LogWalk, Step, damage_at, damage_between};
-use crate::log::{Entry, LogBroken, LogHead, LogView, Pin, PlainEntry, Summed, chain};
+use crate::log::read::{LogWalk, Step, damage_at, damage_of};
+use crate::log::{Before, Chain, Entry, LogBroken, LogHead, LogView, Pin, PlainEntry, Skipped, Summed};
 use crate::pack::segment::{SegmentBroken, decode_segment};
 use crate::store::names;
 
@@ -24,14 +24,18 @@ pub(super) struct State {
     read: bool,
     /// Whether a listing confirmed that there are no entries after the end, so that the log has no gaps.
     listed: bool,
-    /// Whether valid entries are kept in the cache.
+    /// Whether the log is only looked at: nothing that is read goes into the index.
+    audit: bool,
+    /// Whether valid entries are kept in the cache. Those behind a lost one are not: it may be put back.
     keep: bool,
-    /// The last entry that was believed.
-    pub(super) head: LogHead,
-    /// Whether the next entry must continue `head`: false after a gap.
-    chained: bool,
+    pub(super) chain: Chain,
     pub(super) summed: Summed,
-    pub(super) damage: Vec<Damage>,
+    /// Entries that are lost, and those that could not be verified.
+    damage: Vec<Damage>,
+    /// Objects in the log that are no entries, and that the entries behind them account for.
+    foreign: Vec<Damage>,
+    /// Objects behind the end of the log that are no entries.
+    ahead: Vec<Damage>,
     /// The position that this machine knows and what is there now, if the vault was set back.
     pub(super) rolled_back: Option<(u64, String)>,
     /// Segments that entries named and that are not in the index yet.
@@ -46,11 +50,13 @@ impl State {
             servers,
             read: false,
             listed: false,
+            audit: false,
             keep: true,
-            head: LogHead::START,
-            chained: true,
+            chain: Chain::default(),
             summed: Summed::default(),
             damage: Vec::new(),
+            foreign: Vec::new(),
+            ahead: Vec::new(),
             rolled_back: None,
             pending: Vec::new(),
             unreadable: Vec::new(),
@@ -58,15 +64,14 @@ impl State {
         }
     }
 
+    /// Whether entries are lost, or may be: what stands at the end may have been one.
     pub(super) fn is_damaged(&self) -> bool {
-        !self.damage.is_empty()
+        !self.damage.is_empty() || !self.chain.skipped().is_empty()
     }
 
-    pub(super) fn take(&mut self, entry: &Entry) {
+    fn take(&mut self, entry: &Entry) {
         self.summed.add(entry);
         self.pending.extend(entry.body.segments());
-        self.head = entry.head;
-        self.chained = true;
     }
 
     /// Notes that these segments are in the index.
@@ -80,6 +85,26 @@ impl State {
     }
 }
 
+/// The log as it is in the store.
+#[derive(Debug)]
+pub(crate) struct LogAudit {
+    /// Entries that are lost or cannot be verified.
+    pub(crate) damage: Vec<Damage>,
+    /// Objects that are no entries of this log and harm nothing.
+    pub(crate) foreign: Vec<Damage>,
+    /// The segments that the entries name.
+    pub(crate) segments: Vec<SegmentId>,
+}
+
+/// What the cache keeps of a void object: no entry begins with this byte.
+fn void_note(hash: &[u8; 32]) -> Vec<u8> {
+    [&[0], hash.as_slice()].concat()
+}
+
+fn kept_void(kept: &[u8]) -> Option<[u8; 32]> {
+    kept.strip_prefix(&[0])?.try_into().ok()
+}
+
 impl Domain {
     /// Reads the log to its end, loads the segments it names, and returns the sum of it. Damage is reported in the view
     /// and is not an error. Holds one segment in memory at a time; the view itself grows with the number of points.
@@ -90,6 +115,7 @@ impl Domain {
             let servers = std::mem::take(&mut state.servers);
             *state = State::new(servers);
         }
+        self.read_pin(&mut state);
         self.read_kept(&mut state).await?;
         self.read_on(&mut state, true).await?;
         self.check_pin(&mut state);
@@ -97,40 +123,48 @@ impl Domain {
         self.publish(&mut state)
     }
 
-    /// Reads the whole log from the store, without the cache, and changes nothing. Returns the damage in it and the
-    /// segments it names. For `check`.
-    pub(crate) async fn audit_log(&self) -> Result<(Vec<Damage>, Vec<SegmentId>), VaultError> {
+    /// Reads the whole log from the store, without the cache, and changes nothing. For `check`.
+    pub(crate) async fn audit_log(&self) -> Result<LogAudit, VaultError> {
         let servers = self.state.lock().await.servers.clone();
         let mut state = State {
             read: true,
-            keep: false,
+            audit: true,
             ..State::new(servers)
         };
         self.read_on(&mut state, true).await?;
-        Ok((state.damage, state.pending))
+        Ok(LogAudit {
+            damage: self.log_damage(&state),
+            foreign: [state.foreign, state.ahead].concat(),
+            segments: state.pending,
+        })
     }
 
-    /// Publishes a new view, and pins the head of an undamaged log.
+    /// The entries that are lost, and what stands behind the last entry that is believed.
+    fn log_damage(&self, state: &State) -> Vec<Damage> {
+        let behind = state.chain.skipped().iter().map(|at| damage_of(self.id, at));
+        state.damage.iter().cloned().chain(behind).collect()
+    }
+
+    /// Publishes a new view, and pins the last entry, unless the vault was set back.
     pub(super) fn publish(&self, state: &mut State) -> Result<Arc<LogView>, VaultError> {
+        let head = state.chain.head();
         if let Some(path) = &self.pin_file
-            && !state.is_damaged()
-            && state.pinned != Some(state.head)
+            && state.rolled_back.is_none()
+            && state.pinned != Some(head)
+            && state.pinned.is_none_or(|pinned| pinned.n < head.n)
         {
-            let pin = Pin {
-                domain: self.id,
-                head: state.head,
-            };
+            let pin = Pin { domain: self.id, head };
             match pin.write(path) {
-                Ok(()) => state.pinned = Some(state.head),
+                Ok(()) => state.pinned = Some(head),
                 // The pin only adds safety.
                 Err(error) => tracing::warn!(path = %path.display(), %error, "the log's position cannot be noted"),
             }
         }
-        let mut damage = state.damage.clone();
+        let mut damage = self.log_damage(state);
         damage.extend_from_slice(&self.damaged_servers);
         damage.extend_from_slice(&state.unreadable);
         let view = LogView {
-            head: state.head,
+            head,
             points: state.summed.points().to_vec(),
             damage,
             log_damaged: state.is_damaged(),
@@ -147,112 +181,194 @@ impl Domain {
         let mut broken = false;
         self.index.log_scan(&mut |n, object| {
             let kept = Bytes::copy_from_slice(object);
+            if let Some(hash) = kept_void(object) {
+                broken = n != state.chain.end().n + 1;
+                state.chain.skip(Skipped::kept(n, hash));
+                return !broken;
+            }
             let entry = PlainEntry::read(self.id, n, &kept, None)
-                .and_then(|plain| chain(&state.head, &plain).map(|()| plain))
-                .and_then(|plain| plain.open(&self.keys));
+                .ok()
+                .filter(|plain| plain.continues(&state.chain.end()))
+                .and_then(|plain| plain.open(&self.keys).ok());
             match entry {
-                Ok(entry) => state.take(&entry),
-                Err(_) => broken = true,
+                Some(entry) => {
+                    state.take(&entry);
+                    let before = state.chain.accept(entry.head, &entry.previous);
+                    if let Before::Chained(void) = before {
+                        state.foreign.extend(void.iter().map(|at| damage_of(self.id, at)));
+                    }
+                }
+                None => broken = true,
             }
             !broken
         })?;
-        if broken {
+        if broken || !state.chain.skipped().is_empty() {
             // The cached entries do not form a chain. They are dropped and read from the vault.
             self.index.log_clear()?;
             let servers = std::mem::take(&mut state.servers);
-            *state = State::new(servers);
+            *state = State {
+                pinned: state.pinned,
+                ..State::new(servers)
+            };
         }
         state.read = true;
-        let last = state.head;
-        if last.n > 0 {
-            let name = names::log_entry(self.id, last.n);
-            let found = match self.store().get(&name, LOG_ENTRY_MAX).await {
-                Ok(object) if *blake3::hash(&object).as_bytes() == last.hash => return Ok(()),
-                Ok(_) => "it is not the entry this server saw before".to_owned(),
-                Err(error) if error.is_not_found() => "it is missing, though this server saw it before".to_owned(),
-                Err(error) if error.is_object_fault() => error.to_string(),
-                Err(error) => return Err(error.into()),
-            };
-            state.rolled_back = Some((last.n, found.clone()));
-            state.damaged(damage_at(self.id, last.n, found));
+        self.check_last(state).await
+    }
+
+    /// Compares the last entry in the cache with the vault. If it is gone, or another one is there, then the vault was
+    /// set back. If it cannot be read any more, this machine still knows what it said, and goes on.
+    async fn check_last(&self, state: &mut State) -> Result<(), VaultError> {
+        let last = state.chain.head();
+        if last.n == 0 {
+            return Ok(());
         }
+        let name = names::log_entry(self.id, last.n);
+        let found = match self.store().get(&name, LOG_ENTRY_MAX).await {
+            Ok(object) if *blake3::hash(&object).as_bytes() == last.hash => return Ok(()),
+            Ok(object) => match self.authenticate(state, last.n, &object).await? {
+                Ok(_) => "it is not the entry this server saw before".to_owned(),
+                Err(why) => {
+                    state.damaged(damage_at(self.id, last.n, why));
+                    return Ok(());
+                }
+            },
+            Err(error) if error.is_not_found() => "it is missing, though this server saw it before".to_owned(),
+            Err(error) if error.is_object_fault() => {
+                state.damaged(damage_at(self.id, last.n, error));
+                return Ok(());
+            }
+            Err(error) => return Err(error.into()),
+        };
+        self.set_back(state, last.n, found);
         Ok(())
+    }
+
+    fn set_back(&self, state: &mut State, n: u64, found: String) {
+        state.rolled_back = Some((n, found.clone()));
+        state.damaged(damage_at(self.id, n, found));
     }
 
     /// Reads the entries after the head. `beyond_gaps`: look for entries after a missing one, which costs a listing.
     /// The first call does that in any case, because nothing may be written into a gap.
     pub(super) async fn read_on(&self, state: &mut State, beyond_gaps: bool) -> Result<(), VaultError> {
         let beyond_gaps = beyond_gaps || !state.listed;
-        let mut walk = LogWalk::new(self.store(), self.id, state.head.n, beyond_gaps);
+        let mut walk = LogWalk::new(self.store(), self.id, state.chain.end().n, beyond_gaps);
         loop {
             match walk.step().await? {
                 Step::End => {
                     state.listed |= beyond_gaps;
+                    let ahead = state.chain.finish();
+                    if beyond_gaps {
+                        state.ahead = ahead.iter().map(|at| damage_of(self.id, at)).collect();
+                    }
                     return Ok(());
                 }
                 Step::Object(n, object) => self.believe(state, n, object).await?,
-                Step::Damaged(first, last, reason) => {
-                    state.damaged(damage_between(self.id, first, last, &reason));
-                    state.chained = false;
-                }
+                Step::Unreadable(n, reason) => self.skip(state, Skipped::unreadable(n, reason)),
+                Step::Missing(first, last) => state.chain.skip(Skipped::missing(first, last)),
             }
         }
     }
 
-    /// Adds an object of the log, or reports what is wrong with it.
-    async fn believe(&self, state: &mut State, n: u64, object: Bytes) -> Result<(), VaultError> {
-        let mut plain = PlainEntry::read(self.id, n, &object, Some(&state.servers));
+    /// Passes over an object that is no entry. If this machine noted an entry at its position, that entry is lost.
+    fn skip(&self, state: &mut State, skipped: Skipped) {
+        let n = skipped.first;
+        tracing::warn!(n, reason = %skipped.reason, "an object in the log is no entry");
+        state.chain.skip(skipped);
+        if let Some(pin) = state.pinned.filter(|pin| pin.n == n) {
+            state.chain.know(n, pin.hash);
+        }
+    }
+
+    /// The entry in an object of the log, and why its server could not be verified, if so; or why it is none.
+    async fn authenticate(
+        &self,
+        state: &mut State,
+        n: u64,
+        object: &Bytes,
+    ) -> Result<Result<(Entry, Option<LogBroken>), LogBroken>, VaultError> {
+        let mut plain = PlainEntry::read(self.id, n, object, Some(&state.servers));
         if let Err(LogBroken::UnknownServer(server)) = &plain
             && state.servers.look_for(self.store(), &self.vault.pin(), *server).await?
         {
-            plain = PlainEntry::read(self.id, n, &object, Some(&state.servers));
+            plain = PlainEntry::read(self.id, n, object, Some(&state.servers));
         }
-        let plain = match plain {
-            Ok(plain) => plain,
-            Err(LogBroken::Version(found)) => {
-                let object = names::log_entry(self.id, n);
-                return Err(VaultError::NewerFormat {
-                    object,
-                    found,
-                    known: FORMAT_VERSION,
-                });
-            }
-            Err(why @ LogBroken::UnknownServer(_)) => {
-                state.damaged(damage_at(self.id, n, &why));
-                // Its seal shows that a holder of the domain's key wrote it, which is enough for a restore.
-                match PlainEntry::read(self.id, n, &object, None) {
-                    Ok(plain) => plain,
-                    Err(_) => {
-                        state.chained = false;
-                        return Ok(());
-                    }
-                }
-            }
+        let (plain, unverified) = match plain {
+            Ok(plain) => (plain, None),
+            // Its seal shows that a holder of the domain's key wrote it, which is enough to read it.
+            Err(why @ LogBroken::UnknownServer(_)) => match PlainEntry::read(self.id, n, object, None) {
+                Ok(plain) => (plain, Some(why)),
+                Err(_) => return Ok(Err(why)),
+            },
             Err(why) => {
-                state.damaged(damage_at(self.id, n, why));
-                state.chained = false;
-                return Ok(());
+                return match why.newer(self.id, n) {
+                    Some(newer) => Err(newer),
+                    None => Ok(Err(why)),
+                };
             }
         };
-        if state.chained
-            && let Err(why) = chain(&state.head, &plain)
-        {
-            state.damaged(damage_at(self.id, n, why));
-        }
         match plain.open(&self.keys) {
-            Ok(entry) => {
-                state.take(&entry);
-                if state.keep {
-                    self.condemn(&entry)?;
+            Ok(entry) => Ok(Ok((entry, unverified))),
+            Err(why) => match why.newer(self.id, n) {
+                Some(newer) => Err(newer),
+                None => Ok(Err(why)),
+            },
+        }
+    }
+
+    /// Adds an object of the log, or passes over it.
+    async fn believe(&self, state: &mut State, n: u64, object: Bytes) -> Result<(), VaultError> {
+        match self.authenticate(state, n, &object).await? {
+            Ok((entry, unverified)) => {
+                if let Some(why) = unverified {
+                    state.damaged(damage_at(self.id, n, why));
+                    state.keep = false;
                 }
-                if state.keep && !state.is_damaged() {
-                    self.index.log_put(n, &object)?;
-                }
+                self.accept(state, &entry, &object)
             }
             Err(why) => {
-                state.damaged(damage_at(self.id, n, why));
-                state.chained = false;
+                self.skip(state, Skipped::void(n, &object, why));
+                Ok(())
             }
+        }
+    }
+
+    /// Takes the next entry, and decides what the objects before it were.
+    pub(super) fn accept(&self, state: &mut State, entry: &Entry, object: &Bytes) -> Result<(), VaultError> {
+        let n = entry.head.n;
+        let mut void = Vec::new();
+        match state.chain.accept(entry.head, &entry.previous) {
+            Before::Chained(accounted) => void = accounted,
+            Before::Lost(lost) => {
+                for skipped in &lost {
+                    state.damaged(damage_of(self.id, skipped));
+                }
+                state.keep = false;
+            }
+            Before::Broken => {
+                state.damaged(damage_at(self.id, n, LogBroken::Chain));
+                state.keep = false;
+            }
+        }
+        if let Some(pin) = state.pinned
+            && pin.n == n
+            && pin.hash != entry.head.hash
+            && state.rolled_back.is_none()
+        {
+            self.set_back(state, n, "it is not the entry this server saw before".to_owned());
+            state.keep = false;
+        }
+        state.foreign.extend(void.iter().map(|at| damage_of(self.id, at)));
+        state.take(entry);
+        if state.audit {
+            return Ok(());
+        }
+        self.condemn(entry)?;
+        if state.keep {
+            for (n, hash) in void.iter().filter_map(|at| Some((at.first, at.hash()?))) {
+                self.index.log_put(n, &void_note(&hash))?;
+            }
+            self.index.log_put(n, object)?;
         }
         Ok(())
     }
@@ -267,24 +383,28 @@ impl Domain {
         Ok(self.index.condemn(&packs, entry.head.n)?)
     }
 
+    /// Reads the pin, once, before the log is read.
+    pub(super) fn read_pin(&self, state: &mut State) {
+        if let Some(path) = &self.pin_file
+            && state.pinned.is_none()
+        {
+            state.pinned = Pin::read(path, self.id).map(|pin| pin.head);
+        }
+    }
+
     /// Checks that the vault still has the entry that the pin names.
     pub(super) fn check_pin(&self, state: &mut State) {
-        let Some(path) = &self.pin_file else { return };
-        let Some(pin) = state.pinned.or_else(|| Pin::read(path, self.id).map(|pin| pin.head)) else {
+        let Some(pin) = state.pinned.filter(|pin| pin.n > 0 && state.rolled_back.is_none()) else {
             return;
         };
-        state.pinned = Some(pin);
-        if pin.n == 0 || state.rolled_back.is_some() {
-            return;
-        }
-        if pin.n > state.head.n {
-            let found = "it is missing, though this server saw it before".to_owned();
-            state.rolled_back = Some((pin.n, found.clone()));
-            state.damaged(damage_at(self.id, pin.n, found));
-        } else if !state.is_damaged() && self.kept_hash(pin.n).is_some_and(|hash| hash != pin.hash) {
-            let found = "it is not the entry this server saw before".to_owned();
-            state.rolled_back = Some((pin.n, found.clone()));
-            state.damaged(damage_at(self.id, pin.n, found));
+        if pin.n > state.chain.end().n {
+            self.set_back(
+                state,
+                pin.n,
+                "it is missing, though this server saw it before".to_owned(),
+            );
+        } else if self.kept_hash(pin.n).is_some_and(|hash| hash != pin.hash) {
+            self.set_back(state, pin.n, "it is not the entry this server saw before".to_owned());
             // The cached entries belong to another log.
             let _ = self.index.log_clear();
         }
@@ -292,7 +412,7 @@ impl Domain {
 
     fn kept_hash(&self, n: u64) -> Option<[u8; 32]> {
         let object = self.index.log_get(n).ok()??;
-        Some(*blake3::hash(&object).as_bytes())
+        Some(kept_void(&object).unwrap_or_else(|| *blake3::hash(&object).as_bytes()))
     }
 
     /// Loads the segments that are not in the index yet, one at a time. Damaged ones are reported, and tried again at

@@ -151,7 +151,10 @@ fn own_errors() -> Vec<VaultError> {
             known: 1,
             found: text(),
         },
-        VaultError::LogDamaged { reason: text() },
+        VaultError::NewerFeature {
+            object: text(),
+            word: text(),
+        },
         VaultError::WrongPassphrase,
         VaultError::WrongMachineKey,
         VaultError::WrongRecoveryKey,

@@ -13,10 +13,13 @@ use prost::Message;
 use zeroize::Zeroizing;
 
 use super::{Body, Entry, IDS_MAX, LogHead, SOURCES_MAX, TAGS_MAX, TEXT_MAX};
+use crate::access::features::{WORDS_MAX, unknown};
 use crate::access::registration::Servers;
 use crate::bounds::{Malformed, each_field, has_more_than};
 use crate::crypto::keys::Keys;
 use crate::crypto::seal::SealKey;
+use crate::error::VaultError;
+use crate::store::names;
 
 const CONTEXT: &[u8] = b"lockstone v1 log entry\0";
 const BODY_KEY_CONTEXT: &str = "lockstone v1 log body";
@@ -37,6 +40,9 @@ pub enum LogBroken {
     /// It is a signed entry of a newer format.
     #[error("its format {0} is newer than this program reads")]
     Version(u32),
+    /// It is a signed entry that a reader must understand more for.
+    #[error("it needs `{0}`, which this program does not know")]
+    Needs(String),
     /// It is an entry of another position or domain.
     #[error("it belongs elsewhere: {0}")]
     Misplaced(&'static str),
@@ -49,6 +55,25 @@ pub enum LogBroken {
     /// Its content breaks the rules.
     #[error("what it says is impossible: {0}")]
     Body(&'static str),
+}
+
+impl LogBroken {
+    /// The error, if the entry is whole but a newer program wrote it. Then nothing is read past it.
+    pub(crate) fn newer(&self, domain: DomainId, n: u64) -> Option<VaultError> {
+        let object = names::log_entry(domain, n);
+        match self {
+            Self::Version(found) => Some(VaultError::NewerFormat {
+                object,
+                found: *found,
+                known: FORMAT_VERSION,
+            }),
+            Self::Needs(word) => Some(VaultError::NewerFeature {
+                object,
+                word: word.clone(),
+            }),
+            _ => None,
+        }
+    }
 }
 
 impl From<Malformed> for LogBroken {
@@ -66,15 +91,6 @@ pub(crate) struct PlainEntry {
     pub(crate) record: LogRecord,
     pub(crate) points: Vec<PointId>,
     nonce: [u8; NONCE_LEN],
-}
-
-/// Whether an entry continues the one before it.
-pub(crate) fn chain(previous: &LogHead, entry: &PlainEntry) -> Result<(), LogBroken> {
-    if entry.head.n == previous.n + 1 && entry.previous == previous.hash {
-        Ok(())
-    } else {
-        Err(LogBroken::Chain)
-    }
 }
 
 /// Whether the object is the entry that was written with this nonce.
@@ -98,6 +114,19 @@ pub(crate) struct EntryParts<'a> {
 
 /// Makes the object of the entry after `previous`.
 pub(crate) fn seal(keys: &Keys, previous: &LogHead, parts: EntryParts<'_>) -> Result<Bytes, LogBroken> {
+    let object = seal_with(keys, previous, parts, Vec::new())?;
+    // Nothing is written that a reader would refuse.
+    PlainEntry::read(keys.domain(), previous.n + 1, &object, None)?.open(keys)?;
+    Ok(object)
+}
+
+/// The same, of an entry that asks its readers to know these words.
+pub(crate) fn seal_with(
+    keys: &Keys,
+    previous: &LogHead,
+    parts: EntryParts<'_>,
+    needs: Vec<String>,
+) -> Result<Bytes, LogBroken> {
     let EntryParts {
         server,
         key,
@@ -145,6 +174,7 @@ pub(crate) fn seal(keys: &Keys, previous: &LogHead, parts: EntryParts<'_>) -> Re
         kind: kind.into(),
         point,
         points: bytes_of(points),
+        needs,
         sealed: Bytes::new(),
     };
     let aad = record.encode_to_vec();
@@ -154,10 +184,7 @@ pub(crate) fn seal(keys: &Keys, previous: &LogHead, parts: EntryParts<'_>) -> Re
     record.sealed = sealed.into();
     let record = Bytes::from(record.encode_to_vec());
     let signature = Bytes::copy_from_slice(&key.sign(&[CONTEXT, &record].concat()).to_bytes());
-    let object = Bytes::from(SignedEntry { record, signature }.encode_to_vec());
-    // Nothing is written that a reader would refuse.
-    PlainEntry::read(keys.domain(), n, &object, None)?.open(keys)?;
-    Ok(object)
+    Ok(SignedEntry { record, signature }.encode_to_vec().into())
 }
 
 fn bytes_of<T: AsRef<[u8]>>(ids: &[T]) -> Vec<Bytes> {
@@ -247,6 +274,11 @@ impl PlainEntry {
         })
     }
 
+    /// Whether it names this place as the one before it.
+    pub(crate) fn continues(&self, end: &LogHead) -> bool {
+        self.head.n == end.n + 1 && (self.previous == end.hash || self.previous == [0; 32])
+    }
+
     /// Opens the body and checks its content.
     pub(crate) fn open(self, keys: &Keys) -> Result<Entry, LogBroken> {
         let Self {
@@ -262,6 +294,10 @@ impl PlainEntry {
         body_key(keys, head.n, &nonce)
             .open_in_place(0, &aad, &mut body)
             .map_err(|_| LogBroken::Sealed)?;
+        // Only now it is clear that a holder of the domain's key asks for it.
+        if let Some(word) = unknown(&record.needs) {
+            return Err(LogBroken::Needs(word.clone()));
+        }
         let body = Bytes::from(body);
         let body = match record.kind() {
             LogKind::Segments => {
@@ -318,7 +354,7 @@ impl PlainEntry {
 
 /// Refuses an encoded record with too many repeated parts, before it is decoded.
 fn check_counts(record: &[u8]) -> Result<(), LogBroken> {
-    bounded(record, &[(10, 1), (11, IDS_MAX)])?;
+    bounded(record, &[(10, 1), (11, IDS_MAX), (12, WORDS_MAX)])?;
     each_field::<LogBroken>(record, 10, |summary| bounded(summary, &[(10, TAGS_MAX)]))
 }
 

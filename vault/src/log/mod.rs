@@ -6,7 +6,8 @@
 //!
 //! The operator reads the log too, without a passphrase: the summaries of recovery points are signed but not sealed.
 //!
-//! `entry` is the pure part: from bytes to entries and back. `view` sums entries up. `read` gets them from a store and
+//! `entry` is the pure part: from bytes to entries and back. `chain` decides which objects count, given that some are
+//! foreign, damaged or missing. `view` sums entries up. `read` gets them from a store and
 //! reports those that are damaged or missing. `pin` notes how far this machine has read. Appending is the task of
 //! `domain`, which also keeps the index in step.
 //!
@@ -15,7 +16,7 @@
 //! * it is encoded as `prost` would encode it (no unknown fields, defaults left out), at most 16 MiB;
 //! * its signature, Ed25519 over `"lockstone v1 log entry\0"` ‖ record, is by the key in the registration of the server
 //!   it names, and that server is registered in this domain;
-//! * version, domain and n are those of its place, and `previous` is the BLAKE3 hash of the object before it;
+//! * version, domain and n are those of its place, and `previous` is the link of the position before it (`chain`);
 //! * its kind is known, what the kind does not use is empty, ids have their lengths and lists their limits;
 //! * its body opens: AES-256-GCM with nonce 0 under `derive_key("lockstone v1 log body", log subkey ‖ n u64 LE ‖
 //!   nonce)`, with the encoded record without its `sealed` field as AAD.
@@ -34,6 +35,7 @@
 //! # Rollback Each machine pins the last entry it has seen, outside its cache. If the vault later lacks that entry,
 //! or has another one in its place, the vault was set back, and nothing is appended.
 
+mod chain;
 mod entry;
 mod pin;
 pub(crate) mod read;
@@ -42,8 +44,11 @@ mod view;
 use lockstone_proto::ids::{PackId, PointId, SegmentId, ServerId};
 use lockstone_proto::vault::{CommitBody, CondemnBody, FoldBody, PointSummary, RepackBody};
 
+pub(crate) use chain::{Before, Chain, Skipped};
 pub use entry::LogBroken;
-pub(crate) use entry::{EntryParts, PlainEntry, chain, own_nonce, seal};
+#[cfg(test)]
+pub(crate) use entry::seal_with;
+pub(crate) use entry::{EntryParts, PlainEntry, own_nonce, seal};
 pub(crate) use pin::Pin;
 pub(crate) use view::Summed;
 pub use view::{LogView, Point, PointOverview};

@@ -9,7 +9,8 @@ use lockstone_proto::ids::DomainId;
 use lockstone_proto::limits::LOG_ENTRY_MAX;
 
 use super::view::Overview;
-use super::{LogBroken, LogHead, PlainEntry, PointOverview, chain};
+use super::{Before, Chain, LogBroken, PlainEntry, PointOverview, Skipped};
+use crate::access::features::unknown;
 use crate::access::registration::{Servers, VaultPin};
 use crate::damage::{Damage, DamageKind};
 use crate::error::VaultError;
@@ -23,8 +24,10 @@ const READ_AHEAD: usize = 16;
 pub(crate) enum Step {
     /// An object. The caller checks whether it is an entry.
     Object(u64, Bytes),
-    /// From the first position to the second nothing can be read, although there is an entry after them.
-    Damaged(u64, u64, String),
+    /// At this position is an object that cannot be read.
+    Unreadable(u64, String),
+    /// From the first position to the second there is no object, although there is one after them.
+    Missing(u64, u64),
     /// The log ends before this position.
     End,
 }
@@ -64,6 +67,10 @@ impl<'a> LogWalk<'a> {
     pub(crate) async fn step(&mut self) -> Result<Step, StoreError> {
         loop {
             let at = self.next;
+            // Nothing can come behind the last number, so it is never a position.
+            if at == u64::MAX {
+                return Ok(Step::End);
+            }
             match self.fetch().await {
                 Ok(object) => {
                     self.width = (self.width * 2).min(READ_AHEAD);
@@ -73,7 +80,7 @@ impl<'a> LogWalk<'a> {
                 Err(error) if error.is_not_found() => {}
                 Err(error) if error.is_object_fault() => {
                     self.next = at.saturating_add(1);
-                    return Ok(Step::Damaged(at, at, error.to_string()));
+                    return Ok(Step::Unreadable(at, error.to_string()));
                 }
                 Err(error) => return Err(error),
             }
@@ -91,7 +98,7 @@ impl<'a> LogWalk<'a> {
                         return Ok(Step::End);
                     };
                     self.next = found;
-                    return Ok(Step::Damaged(at, found - 1, "it is missing".to_owned()));
+                    return Ok(Step::Missing(at, found - 1));
                 }
             }
         }
@@ -139,8 +146,9 @@ pub(crate) fn damage_at(domain: DomainId, n: u64, reason: impl std::fmt::Display
     Damage::new(DamageKind::Log, names::log_entry(domain, n), reason)
 }
 
-/// Damage to the entries from `first` to `last`.
-pub(crate) fn damage_between(domain: DomainId, first: u64, last: u64, reason: &str) -> Damage {
+/// What was skipped, as damage.
+pub(crate) fn damage_of(domain: DomainId, skipped: &Skipped) -> Damage {
+    let (first, last, reason) = (skipped.first, skipped.last, &skipped.reason);
     if first == last {
         return damage_at(domain, first, reason);
     }
@@ -160,14 +168,16 @@ pub(crate) async fn overview(
     mut servers: Servers,
 ) -> Result<(Vec<PointOverview>, Vec<Damage>), VaultError> {
     let mut walk = LogWalk::new(store, domain, 0, true);
-    let (mut view, mut damage, mut head) = (Overview::default(), Vec::new(), Some(LogHead::START));
+    let (mut view, mut damage, mut chain) = (Overview::default(), Vec::new(), Chain::default());
     loop {
         match walk.step().await? {
-            Step::End => return Ok((view.into_points(), damage)),
-            Step::Damaged(first, last, reason) => {
-                damage.push(damage_between(domain, first, last, &reason));
-                head = None;
+            Step::End => {
+                chain.finish();
+                damage.extend(chain.skipped().iter().map(|skipped| damage_of(domain, skipped)));
+                return Ok((view.into_points(), damage));
             }
+            Step::Missing(first, last) => chain.skip(Skipped::missing(first, last)),
+            Step::Unreadable(n, reason) => chain.skip(Skipped::unreadable(n, reason)),
             Step::Object(n, object) => {
                 let mut read = PlainEntry::read(domain, n, &object, Some(&servers));
                 if let Err(LogBroken::UnknownServer(server)) = &read
@@ -177,23 +187,22 @@ pub(crate) async fn overview(
                 }
                 match read {
                     Ok(entry) => {
-                        if let Some(Err(why)) = head.map(|head| chain(&head, &entry)) {
-                            damage.push(damage_at(domain, n, why));
+                        if let Some(word) = unknown(&entry.record.needs) {
+                            damage.push(damage_at(domain, n, LogBroken::Needs(word.clone())));
                         }
-                        head = Some(entry.head);
+                        match chain.accept(entry.head, &entry.previous) {
+                            Before::Chained(_) => {}
+                            Before::Lost(lost) => {
+                                damage.extend(lost.iter().map(|skipped| damage_of(domain, skipped)));
+                            }
+                            Before::Broken => damage.push(damage_at(domain, n, LogBroken::Chain)),
+                        }
                         view.add(&entry);
                     }
-                    Err(LogBroken::Version(found)) => {
-                        return Err(VaultError::NewerFormat {
-                            object: names::log_entry(domain, n),
-                            found,
-                            known: lockstone_proto::limits::FORMAT_VERSION,
-                        });
-                    }
-                    Err(why) => {
-                        damage.push(damage_at(domain, n, why));
-                        head = None;
-                    }
+                    Err(why) => match why.newer(domain, n) {
+                        Some(newer) => return Err(newer),
+                        None => chain.skip(Skipped::void(n, &object, why)),
+                    },
                 }
             }
         }

@@ -42,8 +42,8 @@ pub struct FailingStore {
     inner: InMemory,
     faults: Mutex<(u32, Option<Fault>)>,
     put_fault: Mutex<Option<Fault>>,
-    /// Names of which every read fails with EIO.
-    rotten: Mutex<Vec<String>>,
+    /// Names of which every read fails, and with what.
+    rotten: Mutex<Vec<(String, rustix::io::Errno)>>,
     /// What listings answer, if not what is there. `!` breaks a listing off.
     listed: Mutex<Option<VecDeque<String>>>,
 }
@@ -68,7 +68,24 @@ impl FailingStore {
 
     /// From now on every read of this object fails with EIO.
     pub fn rot(&self, name: &str) {
-        self.rotten.lock().unwrap().push(name.to_owned());
+        self.rot_with(name, rustix::io::Errno::IO);
+    }
+
+    /// From now on every read of this object fails with that error.
+    pub fn rot_with(&self, name: &str, errno: rustix::io::Errno) {
+        self.rotten.lock().unwrap().push((name.to_owned(), errno));
+    }
+
+    /// Puts something else in an object's place, or nothing.
+    pub async fn replace(&self, name: &str, object: Option<Bytes>) {
+        use object_store::ObjectStoreExt;
+        let path = Path::from(name);
+        match object {
+            Some(object) => {
+                self.inner.put(&path, object.into()).await.unwrap();
+            }
+            None => self.inner.delete(&path).await.unwrap(),
+        }
     }
 
     /// From now on listings answer these names, in this order. At `!` a listing breaks off; the next one goes on behind
@@ -79,10 +96,11 @@ impl FailingStore {
     }
 
     fn sound(&self, location: &Path) -> Stored<()> {
-        if self.rotten.lock().unwrap().iter().any(|name| name == location.as_ref()) {
-            return Err(error_of(rustix::io::Errno::IO));
+        let rotten = self.rotten.lock().unwrap();
+        match rotten.iter().find(|(name, _)| name == location.as_ref()) {
+            Some((_, errno)) => Err(error_of(*errno)),
+            None => Ok(()),
         }
-        Ok(())
     }
 
     /// The next put fails; gets before it do not.

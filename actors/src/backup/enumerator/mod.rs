@@ -78,11 +78,9 @@ impl Body for Enumerator {
         let sources = self.prepare(frozen, &view, &mut file_systems)?;
         job.progress.set_phase("backing up");
         if view.log_damaged {
-            return Err(
-                Fault::integrity("the log of this domain is damaged, so nothing can be added to it")
-                    .hint("run `lockstone check` to see what is damaged; undamaged points can still be restored")
-                    .into(),
-            );
+            // A lost entry may have condemned packs, which may be deleted by now.
+            let look = job.domain.distrust_missing();
+            job.engine.run_cancellable(&self.context.generation.cancel, look)??;
         }
         let journal = Journal::open(job.domain.index())?.filter(|_| !job.request.full);
         let mut walk = Walk {

@@ -89,6 +89,7 @@ fn credentials_of_another_operator_are_refused() {
         created: now(),
         regions: vec![],
         tenant: None,
+        features: crate::access::descriptor::Features::of_new_vault(),
         soft_delete_days: 14,
     };
     let credentials = operator.issue(&issue(Region::Primary)).unwrap();
