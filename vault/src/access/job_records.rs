@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use ed25519_dalek::{Signature, Signer as _, SigningKey};
 use lockstone_proto::ids::{JobId, ServerId, VaultId};
-use lockstone_proto::job::{JobRecord, SignedJobRecord};
+use lockstone_proto::job::{JobKind, JobRecord, JobState, SignedJobRecord};
 use lockstone_proto::limits::{FORMAT_VERSION, RECORD_MAX};
 use prost::Message;
 
@@ -45,9 +45,17 @@ fn verify(vault: VaultId, server: &Server, job: JobId, number: u32, object: &[u8
     if signed.encode_to_vec() != object {
         return Err("it is not encoded as the format wants it");
     }
-    let record = JobRecord::decode(signed.record).map_err(|_| "it cannot be decoded")?;
+    let record = JobRecord::decode(signed.record.clone()).map_err(|_| "it cannot be decoded")?;
     if record.version != FORMAT_VERSION {
         return Err("its version is unknown to this program");
+    }
+    if record.encode_to_vec() != signed.record {
+        return Err("it is not encoded as the format wants it");
+    }
+    if JobKind::try_from(record.kind).map_or(true, |kind| kind == JobKind::Unspecified)
+        || JobState::try_from(record.state).is_err()
+    {
+        return Err("its kind or state is unknown to this program");
     }
     let here = record.vault_id == vault.as_ref()
         && record.server_id == server.id.as_ref()
