@@ -171,16 +171,17 @@ def open_slot(data, name, domain, secrets):
     lens = [len(slot[field]) for field in ("salt", "commitment", "sealed_key")]
     require(lens == [32, 32, 48] and slot["kind"] in (1, 2, 3), f"{what}: a field is wrong")
     require(slot["slot_id"].hex() == name and slot["domain_id"] == domain, f"{what}: it belongs elsewhere")
-    argon = (slot["argon_memory_kib"], slot["argon_passes"], slot["argon_lanes"])
-    require(slot["kind"] == 1 or argon == (0, 0, 0), f"{what}: it has no use for Argon2 parameters")
+    memory, passes, lanes = slot["argon_memory_kib"], slot["argon_passes"], slot["argon_lanes"]
+    if slot["kind"] == 1:
+        bounded = 1 <= lanes <= 16 and 1 <= passes <= 16 and 8 * lanes <= memory <= 2 * 1024 * 1024
+        require(bounded, f"{what}: its Argon2 parameters are outside the limits")
+    else:
+        require(memory == passes == lanes == 0, f"{what}: it has no use for Argon2 parameters")
     require(len(slot["server_id"]) == (16 if slot["kind"] == 2 else 0), f"{what}: its server is missing or needless")
     if slot["kind"] not in secrets:
         return None
     secret = secrets[slot["kind"]]
     if slot["kind"] == 1:
-        memory, passes, lanes = argon
-        bounded = 1 <= lanes <= 16 and 1 <= passes <= 16 and 8 * lanes <= memory <= 2 * 1024 * 1024
-        require(bounded, f"{what}: its Argon2 parameters are outside the limits")
         secret = hash_secret_raw(secret, slot["salt"], passes, memory, lanes, 32, Type.ID, 0x13)
     context = {1: "passphrase", 2: "machine", 3: "recovery"}[slot["kind"]]
     wrapping = derive_key(f"lockstone v1 {context} slot", secret + slot["salt"])

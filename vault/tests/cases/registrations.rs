@@ -66,28 +66,36 @@ pub(crate) fn registrations(cases: &mut Cases) {
             build(admitted.clone(), named(name)).encode_to_vec(),
         );
     }
-    let with = |change: &dyn Fn(&mut Registration)| {
+    let changed = |change: &dyn Fn(&mut Registration)| {
         let mut changed = registration.clone();
         change(&mut changed);
         build(admitted.clone(), changed.encode_to_vec()).encode_to_vec()
     };
-    add(false, "version 2", with(&|it| it.version = 2));
-    add(false, "another vault's", with(&|it| it.vault_id = vec![0; 16].into()));
-    add(false, "another server's", with(&|it| it.server_id = vec![0; 16].into()));
+    add(false, "version 2", changed(&|it| it.version = 2));
+    add(
+        false,
+        "another vault's",
+        changed(&|it| it.vault_id = vec![0; 16].into()),
+    );
+    add(
+        false,
+        "another server's",
+        changed(&|it| it.server_id = vec![0; 16].into()),
+    );
     add(
         false,
         "after the admission's time",
-        with(&|it| it.registered_s = 1_800_863_000),
+        changed(&|it| it.registered_s = 1_800_863_000),
     );
     add(
         false,
         "301 s before the admission's time",
-        with(&|it| it.registered_s = 1_799_998_699),
+        changed(&|it| it.registered_s = 1_799_998_699),
     );
     add(
         true,
         "300 s before the admission's time",
-        with(&|it| it.registered_s = 1_799_998_700),
+        changed(&|it| it.registered_s = 1_799_998_700),
     );
     add(
         false,
