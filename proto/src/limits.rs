@@ -76,3 +76,9 @@ pub const PASSPHRASE_MIN: usize = 16;
 /// The inode flags that a backup keeps: immutable 0x10, append-only 0x20, no-dump 0x40, no-copy-on-write 0x0080_0000
 /// (`linux/fs.h`: `FS_IMMUTABLE_FL`, `FS_APPEND_FL`, `FS_NODUMP_FL`, `FS_NOCOW_FL`).
 pub const KEPT_INODE_FLAGS: u32 = 0x10 | 0x20 | 0x40 | 0x0080_0000;
+
+/// A reader skips fields it does not know from this number on. It refuses a message with an unknown field below it.
+pub const IGNORABLE_FROM: u32 = 128;
+
+/// The largest window that a zstd frame may ask for, in bytes.
+pub const ZSTD_WINDOW_MAX: u64 = 8 * MIB;

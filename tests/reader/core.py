@@ -5,6 +5,7 @@ Functions of bytes; no files here.
 
 import json
 import struct
+import unicodedata
 from itertools import pairwise
 
 import zstandard
@@ -68,8 +69,9 @@ def unseal(key, number, aad, sealed, what):
 def unzstd(payload, raw_len, what):
     """Decompresses exactly one zstd frame to exactly raw_len bytes."""
     try:
-        stated = zstandard.get_frame_parameters(payload).content_size
-        require(stated in (raw_len, zstandard.CONTENTSIZE_UNKNOWN), f"{what}: its length is wrong")
+        frame = zstandard.get_frame_parameters(payload)
+        require(frame.content_size in (raw_len, zstandard.CONTENTSIZE_UNKNOWN), f"{what}: its length is wrong")
+        require(frame.window_size <= 8 * MIB and not payload[4] & 3, f"{what}: a window or dictionary it may not have")
         raw = zstandard.ZstdDecompressor().decompress(payload, max_output_size=raw_len, allow_extra_data=False)
     except zstandard.ZstdError as error:
         raise Damaged(f"{what}: {error}") from None
@@ -77,7 +79,25 @@ def unzstd(payload, raw_len, what):
     return raw
 
 
+# The encodings of y of the points whose order divides 8. The top bit, the sign of x, is left out.
+SMALL_ORDER = {
+    bytes.fromhex(y)
+    for y in (
+        "0000000000000000000000000000000000000000000000000000000000000000",
+        "0100000000000000000000000000000000000000000000000000000000000000",
+        "26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05",
+        "c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a",
+        "ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+        "edffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+        "eeffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+    )
+}
+
+
 def verify(public_key, signature, message, what):
+    for point in (public_key, signature[:32]):
+        require(len(point) == 32, f"{what}: a key or signature is cut off")
+        require(point[:31] + bytes([point[31] & 0x7F]) not in SMALL_ORDER, f"{what}: a point of small order")
     try:
         Ed25519PublicKey.from_public_bytes(public_key).verify(signature, message)
     except (InvalidSignature, ValueError):
@@ -151,13 +171,17 @@ def open_slot(data, name, domain, secrets):
     lens = [len(slot[field]) for field in ("salt", "commitment", "sealed_key")]
     require(lens == [32, 32, 48] and slot["kind"] in (1, 2, 3), f"{what}: a field is wrong")
     require(slot["slot_id"].hex() == name and slot["domain_id"] == domain, f"{what}: it belongs elsewhere")
+    memory, passes, lanes = slot["argon_memory_kib"], slot["argon_passes"], slot["argon_lanes"]
+    if slot["kind"] == 1:
+        bounded = 1 <= lanes <= 16 and 1 <= passes <= 16 and 8 * lanes <= memory <= 2 * 1024 * 1024
+        require(bounded, f"{what}: its Argon2 parameters are outside the limits")
+    else:
+        require(memory == passes == lanes == 0, f"{what}: it has no use for Argon2 parameters")
+    require(len(slot["server_id"]) == (16 if slot["kind"] == 2 else 0), f"{what}: its server is missing or needless")
     if slot["kind"] not in secrets:
         return None
     secret = secrets[slot["kind"]]
     if slot["kind"] == 1:
-        memory, passes, lanes = slot["argon_memory_kib"], slot["argon_passes"], slot["argon_lanes"]
-        bounded = 1 <= lanes <= 16 and 1 <= passes <= 16 and 8 * lanes <= memory <= 2 * 1024 * 1024
-        require(bounded, f"{what}: its Argon2 parameters are outside the limits")
         secret = hash_secret_raw(secret, slot["salt"], passes, memory, lanes, 32, Type.ID, 0x13)
     context = {1: "passphrase", 2: "machine", 3: "recovery"}[slot["kind"]]
     wrapping = derive_key(f"lockstone v1 {context} slot", secret + slot["salt"])
@@ -182,6 +206,11 @@ def check_header(header, magic, object_id, commitment, what):
     require(header[8:12] == u32(1), f"{what}: version {int.from_bytes(header[8:12], 'little')}")
     require(header[16:48] == object_id, f"{what}: its id is another one's")
     require(header[48:80] == commitment, f"{what}: it was sealed with another key")
+
+
+def check_pack_header(header, kind, pack_id, commitment, what):
+    check_header(header, b"LSTNPACK", pack_id, commitment, what)
+    require(header[12:16] == bytes([kind, 0, 0, 0]), f"{what}: its kind or its reserved bytes are wrong")
 
 
 class Pack:
@@ -209,6 +238,7 @@ class Pack:
         plain = unseal(self.key, 2**64 - 1, self.aad + u64(frames_end), sealed, f"{self.what}, directory")
         length = int.from_bytes(plain[:4], "little")
         require(length <= len(plain) - 4, f"{self.what}: its directory is cut off")
+        require(not any(plain[4 + length :]), f"{self.what}: its padding is no zeros")
         directory = message(proto.PACK_DIRECTORY, plain[4 : 4 + length], self.what)
         check_directory(directory, frames_end, self.what)
         return directory
@@ -242,6 +272,7 @@ def open_segment(keys, segment_id, data):
     require(raw_len <= 32 * MIB, f"{what}: it is too long")
     payload = unseal(key, 0, data[:80] + keys.domain, data[80:], what)
     segment = message(proto.SEGMENT, unzstd(payload, raw_len, what), what)
+    require(segment["packs"], f"{what}: it is empty")
     for pack in segment["packs"]:
         right = len(pack["pack_id"]) == 32 and pack["kind"] in (DATA, TREE) and pack["directory"]
         require(right, f"{what}: a pack is wrong")
@@ -262,40 +293,69 @@ def check_page(page, what):
     for name in names:
         legal = 1 <= len(name) <= 4095 and name not in (b".", b"..") and not set(name) & {0, 0x2F}
         require(legal, f"{what}: an impossible name")
+    require(all(len(child["id"]) == 32 for child in page["children"]), f"{what}: a child without id")
     for entry in page["entries"]:
-        kind = entry["kind"]
-        require(kind in KINDS and entry["mode"] <= 0o7777, f"{what}: an unknown kind or mode")
-        require(entry["content"] is None or kind == 1, f"{what}: content in what is no file")
-        require(not entry["page"] or (kind == 2 and len(entry["page"]) == 32), f"{what}: a page in what is no folder")
-        require(bool(entry["link_target"]) == (kind == 3), f"{what}: a link without target, or a target without link")
+        check_entry(entry, what)
     return names
+
+
+def check_entry(entry, what):
+    """Everything but the name."""
+    kind = entry["kind"]
+    require(kind in KINDS and entry["mode"] <= 0o7777, f"{what}: an unknown kind or mode")
+    require(not entry["flags"] & ~0x800070, f"{what}: unknown flags")
+    require(entry["mtime_ns"] < 10**9 and entry["ctime_ns"] < 10**9, f"{what}: an impossible time")
+    require(entry["content"] is None or kind == 1, f"{what}: content in what is no file")
+    if entry["content"]:
+        check_list(entry["content"], what)
+        covered = sum(entry["content"]["lens"]) + sum(hole["len"] for hole in entry["content"]["holes"])
+        require(covered <= entry["size"], f"{what}: content beyond the size")
+        if entry["content"]["level"] == 0:
+            for _ in file_parts(entry["content"], 0, None, what):
+                pass
+    require(not entry["page"] or (kind == 2 and len(entry["page"]) == 32), f"{what}: a page in what is no folder")
+    require(bool(entry["link_target"]) == (kind == 3), f"{what}: a link without target, or a target without link")
+    require(0 not in entry["link_target"], f"{what}: a target with a zero byte")
+    attributes = [xattr["name"] for xattr in entry["xattrs"]]
+    require(all(a < b for a, b in pairwise([b"", *attributes])), f"{what}: attributes out of order or without name")
+    require(all(0 not in name for name in attributes), f"{what}: an attribute with a zero byte in its name")
+
+
+def check_list(content, what):
+    """What holds for every content list, whatever is below it."""
+    lens, holes = content["lens"], content["holes"]
+    require(content["level"] <= 8 and max(len(lens), len(holes)) <= 4096, f"{what}: too many levels, ids or holes")
+    require(len(content["ids"]) == 32 * len(lens), f"{what}: ids and lengths do not pair up")
+    require(lens or holes, f"{what}: it covers nothing")
+    require(not holes or content["level"] == 0, f"{what}: holes above level 0")
+    require(all(lens) and all(hole["len"] for hole in holes), f"{what}: a part of no length")
+    longest = 4 * MIB if content["level"] == 0 else 2**64 - 1
+    require(max(lens, default=0) <= longest, f"{what}: a chunk of an impossible length")
+    require(sum(lens) + sum(hole["len"] for hole in holes) < 2**64, f"{what}: it covers more than a file can have")
 
 
 def file_parts(content, base, read_list, what):
     """The file's chunks and holes in order: (offset, length, chunk id or None)."""
-    right = content["level"] <= 8 and len(content["ids"]) == 32 * len(content["lens"])
-    require(right, f"{what}: its content list is wrong")
-    require(len(content["lens"]) <= 4096 and len(content["holes"]) <= 4096, f"{what}: its content list is too long")
+    check_list(content, what)
     at, holes = base, list(reversed(content["holes"]))
-    require(content["level"] == 0 or not holes, f"{what}: its content list is wrong")
 
     def skip_holes():
         nonlocal at
         while holes and holes[-1]["offset"] == at:
             hole = holes.pop()
-            require(hole["len"] > 0, f"{what}: a hole of no length")
             yield at, hole["len"], None
             at += hole["len"]
 
     for number, length in enumerate(content["lens"]):
         yield from skip_holes()
         chunk_id = content["ids"][32 * number : 32 * number + 32]
-        require(length > 0, f"{what}: a part of no length")
         if content["level"] == 0:
             require(length <= 4 * MIB, f"{what}: a chunk of an impossible length")
             yield at, length, chunk_id
         else:
-            below = message(proto.CONTENT, read_list(chunk_id), what)
+            data = read_list(chunk_id)
+            require(len(data) <= MIB, f"{what}: a content list is too long")
+            below = message(proto.CONTENT, data, what)
             require(below["level"] == content["level"] - 1, f"{what}: a content list of the wrong level")
             end = at
             for part in file_parts(below, at, read_list, what):
@@ -316,8 +376,10 @@ LOG_BODIES = {
     4: {},
     5: proto.CONDEMN_BODY,
     6: proto.REPACK_BODY,
-    7: {},
+    7: proto.FOLD_BODY,
 }
+# By kind: whether the record has a point, and whether it has points.
+LOG_NAMES = {1: (0, 0), 2: (1, 0), 3: (0, 1), 4: (0, 1), 5: (0, 0), 6: (0, 0), 7: (0, 0)}
 
 
 def open_log_entry(keys, n, previous, data, server_key):
@@ -334,10 +396,45 @@ def open_log_entry(keys, n, previous, data, server_key):
     tail = b"\x6a" + proto.encode_varint(len(record["sealed"])) + record["sealed"]
     require(signed["record"].endswith(tail), f"{what}: it is not encoded canonically")
     aad = signed["record"][: -len(tail)]
-    body = unseal(keys.log_body_key(n, record["nonce"]), 0, aad, record["sealed"], what)
+    named = (record["point"] is not None, len(record["points"]) > 0)
+    require(named == LOG_NAMES[record["kind"]], f"{what}: it names points where its kind has none, or none")
+    require(record["time_ns"] < 10**9 and all(len(point) == 16 for point in record["points"]), f"{what}: a wrong field")
+    if record["point"]:
+        check_summary(record["point"], what)
+    plain = unseal(keys.log_body_key(n, record["nonce"]), 0, aad, record["sealed"], what)
+    require(plain == b"" or record["kind"] not in (3, 4), f"{what}: its body has fields")
+    body = message(LOG_BODIES[record["kind"]], plain, what)
+    check_body(record, body, what)
     if record["needs"]:
         raise Refused(f"{what} needs {record['needs'][0]}, which this reader does not know")
-    return record, message(LOG_BODIES[record["kind"]], body, what)
+    return record, body
+
+
+def check_summary(point, what):
+    known = point["status"] in (1, 2) and point["consistency"] in (1, 2) and len(point["point_id"]) == 16
+    require(known and point["started_ns"] < 10**9, f"{what}: its point's status, consistency, time or id")
+    require(len(point["tags"]) <= 32, f"{what}: it has too many tags")
+    texts = [*point["tags"], point["label"]]
+    require(all(len(text.encode()) <= 1024 for text in texts), f"{what}: a tag or label is too long")
+
+
+def check_body(record, body, what):
+    for name, length in (("segment_ids", 32), ("pack_ids", 32), ("old_pack_ids", 32), ("parents", 16)):
+        ids = body.get(name, [])
+        require(all(len(one) == length for one in ids), f"{what}: an id of another length")
+        require(len(ids) <= (4096 if name == "parents" else 65536), f"{what}: it lists too much")
+    if record["kind"] == 1:
+        require(body["segment_ids"], f"{what}: it names no segment")
+    elif record["kind"] == 2:
+        require(len(body["root"]) in (0, 32) and len(body["sources"]) <= 4096, f"{what}: its root or sources")
+        require(body["index_position"] < record["n"], f"{what}: it was read from an entry behind it")
+        folder = body["root_folder"]
+        if folder is not None:
+            placed = folder["name"] or folder["page"] or folder["implied"]
+            require(folder["kind"] == 2 and not placed, f"{what}: its root folder")
+            check_entry(folder, what)
+    elif record["kind"] == 7:
+        require(body["through"] < record["n"], f"{what}: it sums up what comes behind it")
 
 
 def void_link(before, data):
@@ -390,6 +487,10 @@ def open_registration(data, operator, vault_id, server_id, domain):
     said = b"lockstone v1 registration\0" + signed["registration"]
     verify(admission["admission_key"], signed["admission_signature"], said, what)
     verify(registration["signing_key"], signed["server_signature"], said, what)
+    name = registration["name"]
+    printable = not any(unicodedata.category(letter) == "Cc" for letter in name)
+    require(1 <= len(name.encode()) <= 255 and printable, f"{what}: an impossible name")
+    require(len(admission["credential_id"]) == 16, f"{what}: an id of another length")
     for record in (admission, registration):
         require(record["version"] == 1 and record["vault_id"] == vault_id, f"{what}: it is another vault's")
     in_time = admission["issued_s"] - 300 <= registration["registered_s"] < admission["expires_s"]

@@ -88,7 +88,7 @@ class Domain:
                     known.add(summary["point_id"])
                     self.points.append({**summary, "server": record["server_id"], "body": body})
             elif record["kind"] == 3:
-                forgotten.update(record["points"])
+                forgotten.update(known.intersection(record["points"]))
             elif record["kind"] == 4:
                 forgotten.difference_update(record["points"])
         for point in self.points:
@@ -97,8 +97,7 @@ class Domain:
             require(len(segment_id) == 32, "a segment's id is cut off")
             data = vault.get(f"{self.folder}/segments/{segment_id.hex()}", 256 * MIB)
             for entry in open_segment(self.keys, segment_id, data)["packs"]:
-                if entry["pack_id"] not in condemned:
-                    self.add_pack(entry)
+                self.add_pack(entry, entry["pack_id"] in condemned)
 
     def entries(self):
         n, link, void = 1, bytes(32), None
@@ -129,17 +128,27 @@ class Domain:
             self.servers[server_id] = self.vault.server(server_id, self.id)
         return self.servers[server_id][0]
 
-    def add_pack(self, entry):
+    def add_pack(self, entry, condemned):
+        """Notes where each chunk lies: packs that are condemned behind all others."""
         offset = 80
         for ordinal, frame in enumerate(entry["directory"]["frames"]):
             place = (entry["pack_id"], entry["kind"], ordinal, frame, offset)
             for at in range(0, len(frame["chunk_ids"]), 32):
-                self.index[entry["kind"], frame["chunk_ids"][at : at + 32]] = place
+                good, bad = self.index.setdefault((entry["kind"], frame["chunk_ids"][at : at + 32]), ([], []))
+                (bad if condemned else good).append(place)
             offset += frame["sealed_len"]
 
     def chunk(self, kind, chunk_id):
-        require((kind, chunk_id) in self.index, f"chunk {chunk_id.hex()} is not in the index")
-        pack_id, kind, ordinal, frame, offset = self.index[kind, chunk_id]
+        good, bad = self.index.get((kind, chunk_id), ([], []))
+        damaged = Damaged(f"chunk {chunk_id.hex()} is not in the index")
+        for place in good + bad:
+            try:
+                return self.chunk_at(chunk_id, *place)
+            except Damaged as error:
+                damaged = error
+        raise damaged
+
+    def chunk_at(self, chunk_id, pack_id, kind, ordinal, frame, offset):
         if (pack_id, ordinal) not in self.opened:
             name = f"{self.folder}/packs/{pack_id.hex()[:2]}/{pack_id.hex()}"
             sealed = self.vault.get_range(name, offset, frame["sealed_len"])
@@ -219,7 +228,9 @@ def open_domains(vault, passphrase):
 def choose(domains, wanted):
     points = [(domain, point) for domain in domains for point in domain.points if not point["forgotten"]]
     if wanted == "latest":
-        found = sorted(points, key=lambda pair: (pair[1]["started_s"], pair[1]["started_ns"]))[-1:]
+        if len({domain.id for domain, _ in points}) > 1:
+            raise Refused("the passphrase opens several domains; name the point by its id")
+        found = points[-1:]
     else:
         found = [pair for pair in points if pair[1]["point_id"].hex().startswith(wanted)]
     if len(found) != 1:
@@ -287,8 +298,8 @@ def restore(domain, point, target):
         elif kind == 2:
             os.makedirs(place, 0o700, exist_ok=True)
             folders.append((place, entry))
-        elif entry["links"] and (entry["device"], entry["inode"]) in seen:
-            os.link(seen[entry["device"], entry["inode"]], place)
+        elif entry["links"] and link_key(entry) in seen:
+            os.link(seen[link_key(entry)], place)
         else:
             if kind == 1:
                 try:
@@ -308,7 +319,7 @@ def restore(domain, point, target):
                 except PermissionError:
                     print(f"left out, devices need root: {os.fsdecode(path)}", file=sys.stderr)
                     continue
-            seen[entry["device"], entry["inode"]] = place
+            seen[link_key(entry)] = place
             apply(place, entry)
     for place, entry in links:
         os.symlink(entry["link_target"], place)
@@ -316,6 +327,12 @@ def restore(domain, point, target):
     for place, entry in reversed(folders):
         apply(place, entry)
     require(not damaged, f"{len(damaged)} files could not be restored")
+
+
+def link_key(entry):
+    """Entries of one point with the same key are names of one file."""
+    same = ("device", "inode", "kind", "size", "mtime_s", "mtime_ns", "ctime_s", "ctime_ns")
+    return (*(entry[field] for field in same), repr(entry["content"]))
 
 
 def apply(place, entry):

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import proto
 from blake3 import blake3
-from core import DATA, TREE, Keys, Pack, check_directory, check_header, check_page, file_parts, keyed, message
+from core import DATA, TREE, Keys, Pack, check_directory, check_pack_header, check_page, file_parts, keyed, message
 from core import open_log_entry, open_registration, open_segment, open_slot, padme, read_recovery_key, u32, unzstd
 
 
@@ -48,8 +48,7 @@ def check(path):
     pack, data = vectors["pack"], raw(vectors["pack"]["object"])
     reader = Pack(keys, raw(pack["id"]), pack["kind"])
     same((reader.key.hex(), reader.commitment.hex()), (pack["key"], pack["commitment"]), "pack key")
-    check_header(data[:80], b"LSTNPACK", reader.id, reader.commitment, "pack")
-    same(data[12:16], bytes([pack["kind"], 0, 0, 0]), "pack kind")
+    check_pack_header(data[:80], pack["kind"], reader.id, reader.commitment, "pack")
     same(padme(len(data)), len(data), "pack length")
     frames_end = len(data) - 4 - int.from_bytes(data[-4:], "little")
     same(frames_end, pack["frames_end"], "where the frames end")

@@ -20,6 +20,7 @@
 pub mod access;
 mod bounds;
 pub mod buffers;
+mod canonical;
 pub mod check;
 pub mod crypto;
 pub mod damage;

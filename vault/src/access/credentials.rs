@@ -167,7 +167,13 @@ impl Admitted {
         if admission.version != FORMAT_VERSION {
             return Err(malformed("its version is unknown to this program"));
         }
+        if admission.encode_to_vec() != signed.admission {
+            return Err(malformed("it is not encoded as the format wants it"));
+        }
         let region = admission.region();
+        if region == Region::Unspecified || admission.credential_id.len() != VaultId::LEN {
+            return Err(malformed("its region is unknown to this program, or it has no id"));
+        }
         let key: &[u8; 32] = admission
             .admission_key
             .as_ref()

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use ed25519_dalek::{Signature, Signer as _, SigningKey};
 use lockstone_proto::ids::{JobId, ServerId, VaultId};
-use lockstone_proto::job::{JobRecord, SignedJobRecord};
+use lockstone_proto::job::{JobKind, JobRecord, JobState, SignedJobRecord};
 use lockstone_proto::limits::{FORMAT_VERSION, RECORD_MAX};
 use prost::Message;
 
@@ -45,9 +45,15 @@ fn verify(vault: VaultId, server: &Server, job: JobId, number: u32, object: &[u8
     if signed.encode_to_vec() != object {
         return Err("it is not encoded as the format wants it");
     }
-    let record = JobRecord::decode(signed.record).map_err(|_| "it cannot be decoded")?;
+    let record = JobRecord::decode(signed.record.clone()).map_err(|_| "it cannot be decoded")?;
     if record.version != FORMAT_VERSION {
         return Err("its version is unknown to this program");
+    }
+    if record.encode_to_vec() != signed.record {
+        return Err("it is not encoded as the format wants it");
+    }
+    if record.kind() == JobKind::Unspecified || JobState::try_from(record.state).is_err() {
+        return Err("its kind or state is unknown to this program");
     }
     let here = record.vault_id == vault.as_ref()
         && record.server_id == server.id.as_ref()
@@ -98,4 +104,54 @@ pub async fn list_jobs(
     let mut jobs: Vec<JobRecord> = last.into_values().collect();
     jobs.sort_by(|a, b| (a.started_s, &a.job_id).cmp(&(b.started_s, &b.job_id)));
     Ok((jobs, damage))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+    use lockstone_proto::ids::DomainId;
+
+    #[test]
+    fn a_record_counts_only_as_the_format_writes_it() {
+        let key = SigningKey::from_bytes(&[3; 32]);
+        let server = Server {
+            id: ServerId([1; 16]),
+            name: "web".to_owned(),
+            domain: DomainId([2; 16]),
+            key: key.verifying_key(),
+            registered: jiff::Timestamp::UNIX_EPOCH,
+        };
+        let record = JobRecord {
+            version: 1,
+            vault_id: vec![4; 16].into(),
+            server_id: vec![1; 16].into(),
+            job_id: vec![5; 16].into(),
+            kind: JobKind::Backup.into(),
+            state: JobState::Running.into(),
+            ..JobRecord::default()
+        };
+        let read = |record: Vec<u8>| {
+            let signature = key.sign(&[CONTEXT, &record].concat()).to_bytes().to_vec();
+            let signed = SignedJobRecord {
+                record: record.into(),
+                signature: signature.into(),
+            };
+            verify(VaultId([4; 16]), &server, JobId([5; 16]), 0, &signed.encode_to_vec())
+        };
+        assert_eq!(read(record.encode_to_vec()).unwrap(), record);
+        let changed = |change: &dyn Fn(&mut JobRecord)| {
+            let mut other = record.clone();
+            change(&mut other);
+            read(other.encode_to_vec())
+        };
+        let unknown = Err("its kind or state is unknown to this program");
+        assert_eq!(changed(&|it| it.kind = 0), unknown);
+        assert_eq!(changed(&|it| it.kind = 4), unknown);
+        assert_eq!(changed(&|it| it.state = 7), unknown);
+        assert!(changed(&|it| it.version = 2).is_err());
+        assert!(changed(&|it| it.number = 1).is_err());
+        let field = [&record.encode_to_vec()[..], &[0x80, 0x08, 1]].concat();
+        assert_eq!(read(field), Err("it is not encoded as the format wants it"));
+    }
 }

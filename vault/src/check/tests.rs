@@ -55,6 +55,7 @@ fn lab() -> Lab {
         vault_id: lab.vault.id().0.to_vec().into(),
         server_id: signer.server.0.to_vec().into(),
         job_id: vec![1; 16].into(),
+        kind: lockstone_proto::job::JobKind::Backup.into(),
         ..Default::default()
     };
     block_on(write_job(lab.vault.store(), &record, &signer.key)).unwrap();

@@ -6,8 +6,8 @@ use jiff::Timestamp;
 use lockstone_proto::ids::{ChunkId, DomainId, PackId, PointId, SegmentId, ServerId};
 use lockstone_proto::limits::{FORMAT_VERSION, LOG_ENTRY_MAX};
 use lockstone_proto::vault::{
-    CommitBody, CondemnBody, FoldBody, ForgetBody, LogKind, LogRecord, PointStatus, PointSummary, RepackBody,
-    RestoreBody, SegmentsBody, SignedEntry,
+    CommitBody, CondemnBody, Consistency, FoldBody, ForgetBody, LogKind, LogRecord, PointStatus, PointSummary,
+    RepackBody, RestoreBody, SegmentsBody, SignedEntry,
 };
 use prost::Message;
 use zeroize::Zeroizing;
@@ -16,10 +16,12 @@ use super::{Body, Entry, IDS_MAX, LogHead, SOURCES_MAX, TAGS_MAX, TEXT_MAX};
 use crate::access::features::{WORDS_MAX, unknown};
 use crate::access::registration::Servers;
 use crate::bounds::{Malformed, each_field, has_more_than};
+use crate::canonical;
 use crate::crypto::keys::Keys;
 use crate::crypto::seal::SealKey;
 use crate::error::VaultError;
 use crate::store::names;
+use crate::tree::check_root_folder;
 
 const CONTEXT: &[u8] = b"lockstone v1 log entry\0";
 const BODY_KEY_CONTEXT: &str = "lockstone v1 log body";
@@ -302,7 +304,7 @@ impl PlainEntry {
         let body = match record.kind() {
             LogKind::Segments => {
                 bounded(&body, &[(1, IDS_MAX)])?;
-                let body = SegmentsBody::decode(body).map_err(Malformed::from)?;
+                let body = canonical::decode::<SegmentsBody>(body)?;
                 let segments = ids(&body.segment_ids, "a segment's id")?;
                 if segments.is_empty() {
                     return Err(LogBroken::Body("it names no segment"));
@@ -311,29 +313,32 @@ impl PlainEntry {
             }
             LogKind::Commit => {
                 bounded(&body, &[(1, IDS_MAX), (3, SOURCES_MAX), (5, SOURCES_MAX)])?;
-                let body = CommitBody::decode(body).map_err(Malformed::from)?;
+                let body = canonical::decode::<CommitBody>(body)?;
                 check_commit(&body, head.n)?;
                 let summary = record.point.take().ok_or(LogBroken::Body("it has no summary"))?;
                 Body::Commit(Box::new(summary), Box::new(body))
+            }
+            LogKind::Forget | LogKind::Restore if !body.is_empty() => {
+                return Err(LogBroken::Malformed("its body has fields, though its kind has none"));
             }
             LogKind::Forget => Body::Forget(points),
             LogKind::Restore => Body::Restore(points),
             LogKind::Condemn => {
                 bounded(&body, &[(1, IDS_MAX)])?;
-                let body = CondemnBody::decode(body).map_err(Malformed::from)?;
+                let body = canonical::decode::<CondemnBody>(body)?;
                 ids::<PackId>(&body.pack_ids, "a pack's id")?;
                 Body::Condemn(body)
             }
             LogKind::Repack => {
                 bounded(&body, &[(1, IDS_MAX), (2, IDS_MAX)])?;
-                let body = RepackBody::decode(body).map_err(Malformed::from)?;
+                let body = canonical::decode::<RepackBody>(body)?;
                 ids::<PackId>(&body.old_pack_ids, "a pack's id")?;
                 ids::<SegmentId>(&body.segment_ids, "a segment's id")?;
                 Body::Repack(body)
             }
             LogKind::Fold => {
                 bounded(&body, &[(2, IDS_MAX), (3, IDS_MAX), (4, IDS_MAX)])?;
-                let body = FoldBody::decode(body).map_err(Malformed::from)?;
+                let body = canonical::decode::<FoldBody>(body)?;
                 if body.through >= head.n {
                     return Err(LogBroken::Body("it sums up what comes behind it"));
                 }
@@ -382,6 +387,9 @@ fn check_summary(point: &PointSummary) -> Result<(), LogBroken> {
     if point.status() == PointStatus::Unspecified {
         return Err(LogBroken::Body("its status is unknown to this program"));
     }
+    if point.consistency() == Consistency::Unspecified {
+        return Err(LogBroken::Body("its consistency is unknown to this program"));
+    }
     let texts_fit = point.tags.len() <= TAGS_MAX
         && point
             .tags
@@ -410,6 +418,13 @@ fn check_commit(body: &CommitBody, n: u64) -> Result<(), LogBroken> {
     }
     if body.index_position >= n {
         return Err(LogBroken::Body("it was read from an entry that comes behind it"));
+    }
+    if body
+        .root_folder
+        .as_ref()
+        .is_some_and(|folder| check_root_folder(folder).is_err())
+    {
+        return Err(LogBroken::Body("the attributes of its root folder"));
     }
     Ok(())
 }

@@ -5,7 +5,7 @@
 //! A payload of codec `Zstd` is exactly one zstd frame without dictionary, checksum (the seal is stronger) or content
 //! size (the directory has it, and the seal covers it).
 
-use lockstone_proto::limits::{FRAME_MAX_RAW, TAG_LEN};
+use lockstone_proto::limits::{FRAME_MAX_RAW, TAG_LEN, ZSTD_WINDOW_MAX};
 use lockstone_proto::vault::Codec;
 use zstd::zstd_safe::{self, CCtx, CParameter, DCtx, ErrorCode};
 
@@ -181,9 +181,7 @@ impl Decompressor {
                 payload.len()
             }
             Codec::Zstd => {
-                if zstd_safe::find_frame_compressed_size(payload).map_err(zstd_error)? != payload.len() {
-                    return Err(FrameBroken::Zstd("it is not exactly one zstd frame"));
-                }
+                check_zstd(payload, wanted)?;
                 self.context.decompress(out, payload).map_err(zstd_error)?
             }
         };
@@ -218,9 +216,7 @@ impl Decompressor {
                 });
             }
             Codec::Zstd => {
-                if zstd_safe::find_frame_compressed_size(payload).map_err(zstd_error)? != payload.len() {
-                    return Err(FrameBroken::Zstd("it is not exactly one zstd frame"));
-                }
+                check_zstd(payload, raw_len)?;
                 out.reserve_exact(raw_len);
                 self.context.decompress(out, payload).map_err(zstd_error)?;
                 if out.len() != raw_len {
@@ -232,6 +228,32 @@ impl Decompressor {
         }
         Ok(())
     }
+}
+
+/// Checks that the payload is exactly one zstd frame that needs no dictionary and no window above the limit. zstd
+/// itself limits the window only when it decompresses piece by piece, as another reader may have to.
+fn check_zstd(payload: &[u8], raw_len: usize) -> Result<(), FrameBroken> {
+    if zstd_safe::find_frame_compressed_size(payload).map_err(zstd_error)? != payload.len() {
+        return Err(FrameBroken::Zstd("it is not exactly one zstd frame"));
+    }
+    // The header (RFC 8878): the magic number, a byte of flags, and the window's size unless the frame is one segment.
+    let [0x28, 0xb5, 0x2f, 0xfd, flags, window, ..] = *payload else {
+        return Err(FrameBroken::Zstd("it does not begin as a zstd frame"));
+    };
+    if flags & 0b11 != 0 {
+        return Err(FrameBroken::Zstd("it wants a dictionary"));
+    }
+    let one_segment = flags & 0b10_0000 != 0;
+    let window = if one_segment {
+        raw_len as u64
+    } else {
+        let power = 1_u64 << (10 + (window >> 3));
+        power + power / 8 * u64::from(window & 7)
+    };
+    if window > ZSTD_WINDOW_MAX {
+        return Err(FrameBroken::Zstd("its window is larger than the format allows"));
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -351,6 +373,24 @@ mod tests {
                 .is_err()
         );
         assert!(out.is_empty() && out.capacity() < 5000);
+    }
+
+    #[test]
+    fn large_windows_and_dictionaries_are_refused() {
+        // One raw block of one byte, behind a header that names the window. 8 MiB is 1 << (10 + 13).
+        let frame = |flags: u8, window: u8| [0x28, 0xb5, 0x2f, 0xfd, flags, window, 0x09, 0, 0, b'x'];
+        let mut out = Vec::new();
+        let mut read = |payload: &[u8]| {
+            Decompressor::new()
+                .unwrap()
+                .decompress(Codec::Zstd, payload, 1, &mut out)
+        };
+        assert_eq!(read(&frame(0, 13 << 3)), Ok(()));
+        let large = Err(FrameBroken::Zstd("its window is larger than the format allows"));
+        assert_eq!(read(&frame(0, 13 << 3 | 1)), large);
+        assert_eq!(read(&frame(0, 17 << 3)), large);
+        let dictionary = [0x28, 0xb5, 0x2f, 0xfd, 1, 13 << 3, 7, 0x09, 0, 0, b'x'];
+        assert_eq!(read(&dictionary), Err(FrameBroken::Zstd("it wants a dictionary")));
     }
 
     #[test]

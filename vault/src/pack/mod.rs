@@ -27,6 +27,7 @@ use lockstone_proto::vault::{ChunkKind, Codec, Frame, PackDirectory, PackEntry};
 use prost::Message;
 
 use crate::bounds::{Malformed, each_field, has_more_than};
+use crate::canonical;
 use crate::crypto::keys::{Keys, NoRandom, random};
 use crate::crypto::seal::{SealBroken, SealKey};
 
@@ -266,7 +267,7 @@ impl PackSeal {
         check_encoded_directory(encoded)?;
         let end = LENGTH_LEN + encoded.len();
         let encoded = Bytes::from(plain).slice(LENGTH_LEN..end);
-        let directory = PackDirectory::decode(encoded).map_err(Malformed::from)?;
+        let directory = canonical::decode::<PackDirectory>(encoded)?;
         check_directory(&directory, frames_end)?;
         Ok(directory)
     }

@@ -16,7 +16,8 @@ use lockstone_proto::limits::{DIRECTORY_MAX, FORMAT_VERSION, PACK_MAX, SEGMENT_M
 use lockstone_proto::vault::{Codec, PackEntry, Segment};
 use prost::Message;
 
-use crate::bounds::{Malformed, each_field};
+use crate::bounds::each_field;
+use crate::canonical;
 use crate::crypto::keys::{Keys, NoRandom, random};
 use crate::crypto::seal::{SealBroken, SealKey};
 use crate::pack::frame::{Compressor, DEFAULT_LEVEL, Decompressor, FrameBroken};
@@ -155,7 +156,7 @@ pub fn decode_segment(keys: &Keys, id: SegmentId, object: &[u8]) -> Result<Segme
         index += 1;
         counted
     })
-    .and_then(|()| Segment::decode(raw.clone()).map_err(|error| Malformed::from(error).into()))
+    .and_then(|()| canonical::decode::<Segment>(raw.clone()).map_err(PackBroken::from))
     .map_err(|why: PackBroken| SegmentBroken::Malformed {
         id,
         index: index.saturating_sub(1),

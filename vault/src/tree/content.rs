@@ -20,7 +20,8 @@ use prost::Message;
 
 use super::NewPage;
 use super::error::TreeError;
-use crate::bounds::{Malformed, has_more_than};
+use crate::bounds::has_more_than;
+use crate::canonical;
 use crate::crypto::keys::Keys;
 
 /// A list with fewer ids is never full.
@@ -171,7 +172,7 @@ pub fn decode_content(raw: Bytes, level: u32, base: u64, len: u64) -> Result<Con
     if has_more_than(&raw, 4, CONTENT_MAX_IDS)? {
         return Err(TreeError::Content("has too many holes"));
     }
-    let content = Content::decode(raw).map_err(Malformed::from)?;
+    let content = canonical::decode::<Content>(raw)?;
     if content.level != level || check_content(&content, base)? != len {
         return Err(TreeError::Content(
             "is of another level or length than the list above it says",

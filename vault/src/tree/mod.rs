@@ -20,6 +20,7 @@ mod error;
 mod page;
 
 pub use error::TreeError;
+pub(crate) use page::check_root_folder;
 pub use page::{FolderWriter, check_child, decode_page};
 
 use bytes::Bytes;

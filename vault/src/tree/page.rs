@@ -12,7 +12,8 @@ use prost::Message;
 use super::NewPage;
 use super::content::check_content;
 use super::error::TreeError;
-use crate::bounds::{Malformed, count_parts};
+use crate::bounds::count_parts;
+use crate::canonical;
 use crate::crypto::keys::Keys;
 
 /// A page with fewer bytes ends only at the end of the folder.
@@ -173,7 +174,7 @@ pub fn decode_page(raw: Bytes) -> Result<Page, TreeError> {
     if count_parts(&raw)? > PAGE_MAX_ENTRIES {
         return Err(TreeError::Page("has too many entries"));
     }
-    let page = Page::decode(raw).map_err(Malformed::from)?;
+    let page = canonical::decode::<Page>(raw)?;
     if page.level > LEVEL_MAX {
         return Err(TreeError::Page("is above the highest level"));
     }
@@ -243,8 +244,21 @@ fn check_name(name: &Bytes) -> Result<(), TreeError> {
     }
 }
 
+/// Checks what a Commit says of the folder `/`, which is in no page.
+pub(crate) fn check_root_folder(entry: &Entry) -> Result<(), TreeError> {
+    let placed = !entry.name.is_empty() || !entry.page.is_empty() || entry.implied;
+    if placed || entry.kind() != EntryKind::Folder {
+        return Err(TreeError::Page("cannot be what its Commit says of the root folder"));
+    }
+    check_attributes(entry)
+}
+
 fn check_entry(entry: &Entry) -> Result<(), TreeError> {
     check_name(&entry.name)?;
+    check_attributes(entry)
+}
+
+fn check_attributes(entry: &Entry) -> Result<(), TreeError> {
     let broken = |what| {
         Err(TreeError::Entry {
             name: entry.name.clone(),

@@ -142,7 +142,7 @@ fn registering_needs_this_vaults_credentials_and_is_done_once() {
 #[test]
 fn job_records_are_listed_and_forged_ones_named() {
     use crate::access::job_records::{list_jobs, write_job};
-    use lockstone_proto::job::{JobRecord, JobState};
+    use lockstone_proto::job::{JobKind, JobRecord, JobState};
     let lab = Lab::new();
     let signer = lab.server(1);
     let record = |job: u8, number: u32, state: JobState| JobRecord {
@@ -151,6 +151,7 @@ fn job_records_are_listed_and_forged_ones_named() {
         server_id: signer.server.0.to_vec().into(),
         job_id: vec![job; 16].into(),
         number,
+        kind: JobKind::Backup.into(),
         state: state.into(),
         started_s: i64::from(job),
         ..JobRecord::default()
