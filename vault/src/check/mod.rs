@@ -11,6 +11,7 @@
 //! about 16 MiB for each worker. The folders that are known to be whole are noted in the index, under keys that begin
 //! with `SCRATCH`.
 
+mod listed;
 mod pack;
 mod trees;
 
@@ -35,6 +36,7 @@ use crate::store::names;
 use crate::vault::Vault;
 
 pub use crate::damage::{Damage, DamageKind, PATHS_MAX};
+use listed::Packs;
 use pack::is_sampled;
 pub use pack::{Lost, PackJob, PackOutcome, check_pack};
 
@@ -145,7 +147,8 @@ pub async fn check(
         cancelled,
         report: CheckReport::default(),
         lost: HashMap::new(),
-        seen: Vec::new(),
+        seen: Packs::default(),
+        listed: Packs::default(),
     };
     let result = check.run().await;
     domain.index().scratch_clear(SCRATCH)?;
@@ -167,8 +170,10 @@ struct Check<'a> {
     report: CheckReport,
     /// The packs that lost something, by their numbers in the index.
     lost: HashMap<u32, Lost>,
-    /// The packs whose content was read, one bit each.
-    seen: Vec<u64>,
+    /// The packs whose content was read.
+    seen: Packs,
+    /// The packs that a readable segment lists.
+    listed: Packs,
 }
 
 impl Check<'_> {
@@ -184,6 +189,7 @@ impl Check<'_> {
         self.progress("log", 1, 1);
         self.presence().await?;
         self.segments(&segments).await?;
+        self.unlisted()?;
         trees::check_points(self, &view).await?;
         self.healed()
     }
@@ -197,6 +203,12 @@ impl Check<'_> {
             .all(|damage| damage.points.is_empty() && damage.kind != DamageKind::Log);
         if self.is_cancelled() || !walked {
             return Ok(());
+        }
+        let is_segment = |damage: &mut Damage| damage.kind == DamageKind::Segment;
+        let segments: Vec<Damage> = self.report.damaged.extract_if(.., is_segment).collect();
+        for mut segment in segments {
+            segment.reason = format!("{}, but {NOT_NEEDED}", segment.reason);
+            self.report.harmless.push(segment);
         }
         for (number, lost) in &self.lost {
             if *lost == Lost::Nothing {
@@ -315,7 +327,7 @@ impl Check<'_> {
                     }
                     None => {
                         self.distrust(&id, "it is missing")?;
-                        self.mark_seen(number);
+                        self.seen.add(number);
                         self.lost.insert(number, Lost::All);
                         self.damage(Damage::new(DamageKind::Pack, name, "it is missing"));
                     }
@@ -364,6 +376,7 @@ impl Check<'_> {
                 }
             };
             drop(object);
+            self.mark_listed(&segment.packs)?;
             let mut jobs = Vec::new();
             for entry in segment.packs {
                 jobs.extend(self.job(entry)?);
@@ -389,7 +402,7 @@ impl Check<'_> {
                 let Some(pack) = self.domain.index().pack(number)? else {
                     continue;
                 };
-                self.mark_seen(number);
+                self.seen.add(number);
                 jobs.push(PackJob {
                     number,
                     id,
@@ -413,7 +426,7 @@ impl Check<'_> {
         if !self.is_wanted(&id, number) {
             return Ok(None);
         }
-        self.mark_seen(number);
+        self.seen.add(number);
         let kind: ChunkKind = entry.kind();
         Ok(Some(PackJob {
             number,
@@ -430,23 +443,12 @@ impl Check<'_> {
         if self.domain.index().is_condemned(id) {
             return false;
         }
-        let seen = self
-            .seen
-            .get(number as usize / 64)
-            .is_some_and(|bits| bits >> (number % 64) & 1 == 1);
+        let seen = self.seen.has(number);
         let sampled = self
             .options
             .read_data
             .is_some_and(|percent| is_sampled(id, percent, self.options.sample));
         !seen && (sampled || matches!(self.lost.get(&number), Some(Lost::Unknown)))
-    }
-
-    fn mark_seen(&mut self, number: u32) {
-        let word = number as usize / 64;
-        if self.seen.len() <= word {
-            self.seen.resize(word + 1, 0);
-        }
-        self.seen[word] |= 1 << (number % 64);
     }
 
     async fn read_packs(&mut self, what: &'static str, jobs: Vec<PackJob>) -> Result<(), VaultError> {

@@ -100,6 +100,7 @@ impl Bench {
             vault_id: lab.vault.id().0.to_vec().into(),
             server_id: one.server.0.to_vec().into(),
             job_id: vec![1; 16].into(),
+            kind: lockstone_proto::job::JobKind::Backup.into(),
             ..Default::default()
         };
         block_on(write_job(vault, &record, &one.key)).unwrap();
@@ -257,6 +258,36 @@ fn a_lost_pack_whose_content_is_stored_again_is_harmless() {
         assert_eq!(report.harmless.len(), 1);
         assert_eq!(report.harmless[0].object, *name);
         assert!(report.harmless[0].reason.contains(NOT_NEEDED));
+    }
+}
+
+#[test]
+fn what_only_a_lost_segment_lists_is_stored_again_by_a_machine_that_had_read_it() {
+    for class in [Class::Log, Class::Segment] {
+        let bench = Bench::new();
+        let domain = bench.open("warm");
+        block_on(domain.refresh()).unwrap();
+        let name = match class {
+            // The entry that names the segment.
+            Class::Log => names::log_entry(bench.lab.domain, 1),
+            _ => bench.objects.iter().find(|(of, _)| *of == class).unwrap().1.clone(),
+        };
+        bench.harm(&name, Harm::Missing);
+        let look = |domain| block_on(check(domain, &READ_DATA, &Inline, &|_| (), &|| false)).unwrap();
+        let report = look(&domain);
+        let named = report.damaged.iter().find(|damage| damage.object == name);
+        assert!(named.is_some(), "{class:?}: {:?}", report.damaged);
+        bench.lab.backup(&domain, 3, &files(1));
+        let fresh = bench.open("fresh");
+        let view = block_on(fresh.refresh()).unwrap();
+        assert!(restores(&fresh, &view, 3) && restores(&fresh, &view, 1), "{class:?}");
+        if class == Class::Segment {
+            for domain in [&domain, &fresh] {
+                let report = look(domain);
+                assert!(report.is_ok(), "{:?}", report.damaged);
+                assert_eq!(report.harmless[0].object, name);
+            }
+        }
     }
 }
 
