@@ -26,8 +26,8 @@ pub(crate) struct MetricsArgs {
     pub(crate) metrics_textfile: Option<PathBuf>,
 }
 
-/// An address to listen on: `127.0.0.1:9469`, `[::1]:9469`, `localhost:9469`. Port 0 picks a free port. The error is for
-/// clap.
+/// An address to listen on: `127.0.0.1:9469`, `[::1]:9469`, `localhost:9469`. Port 0 picks a free port. The error is
+/// for clap.
 pub(crate) fn address(text: &str) -> Result<SocketAddr, String> {
     let form = || "an address is a host and a port, such as 127.0.0.1:9469, [::1]:9469 or localhost:9469".to_owned();
     if let Ok(address) = text.parse() {

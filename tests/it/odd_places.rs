@@ -99,7 +99,7 @@ fn without_proc_a_backup_and_a_restore_are_made() {
     // The attributes of symbolic links and devices cannot be read without /proc, which is a warning.
     file(&lab.source().join("a.txt"), b"the first file");
     lab.backup();
-    let script = "mount -t tmpfs none /proc; \"$LOCKSTONE\" backup source --full --json; \"$LOCKSTONE\" backup source \
+    let script = "mount -t tmpfs none /proc; \"$LOCKSTONE\" backup source --full --json --log-level info; \"$LOCKSTONE\" backup source \
                   --snapshot off -q; \"$LOCKSTONE\" restore latest --target out -q";
     let Some(ran) = in_own_mounts(&lab, script) else {
         return;

@@ -1,6 +1,6 @@
-//! Decoding messages that have one encoding only: fields in ascending order, default values left out, shortest numbers,
-//! `repeated` numbers packed. A message that is encoded otherwise is refused. So two programs never see different things
-//! in the same bytes, and the same entry always has the same bytes, and with them the same id.
+//! Decoding messages that have one encoding only: fields in ascending order, default values left out, shortest
+//! numbers, `repeated` numbers packed. A message that is encoded otherwise is refused. So two programs never see
+//! different things in the same bytes, and the same entry always has the same bytes, and with them the same id.
 //!
 //! Fields that this program does not know fall in two ranges. A number below `IGNORABLE_FROM` changes what the message
 //! means, so the message is refused. Fields from `IGNORABLE_FROM` on are skipped. They stand behind all others.

@@ -302,7 +302,8 @@ impl Metrics {
     }
 }
 
-/// A job may have ended this far in the future by this machine's clock, seconds: the clock is set a little now and then.
+/// A job may have ended this far in the future by this machine's clock, seconds: the clock is set a little now and
+/// then.
 const CLOCK_TOLERANCE_S: f64 = 300.0;
 
 /// The keys of the last job with any status, and of the last one that succeeded.

@@ -109,8 +109,8 @@ impl Plan {
         }
     }
 
-    /// When a pause of a direction ends that is in force at a moment, by the clock of the windows' time zone: `18:00`, or
-    /// `Mon 18:00` on another day. `None` if windows alone do not end it.
+    /// When a pause of a direction ends that is in force at a moment, by the clock of the windows' time zone:
+    /// `18:00`, or `Mon 18:00` on another day. `None` if windows alone do not end it.
     fn pause_ends(&self, now: Timestamp) -> Option<String> {
         let here = now.to_zoned(self.zone.clone());
         let is_paused = |limits: Limits| limits.up == Some(0) || limits.down == Some(0);
