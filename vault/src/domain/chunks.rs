@@ -11,7 +11,7 @@ use lockstone_proto::vault::ChunkKind;
 use super::Domain;
 use crate::damage::DamageKind;
 use crate::error::VaultError;
-use crate::index::{ChunkPlace, IndexError, PackInfo};
+use crate::index::{ChunkPlace, IndexError, KeptPage, PackInfo};
 use crate::pack::PackSeal;
 use crate::pack::frame::Decompressor;
 use crate::store::names;
@@ -21,12 +21,20 @@ impl Domain {
     /// A verified tree chunk. It comes from the cache if it is there. Otherwise its frame is fetched and all pages in
     /// it are kept, because pages that were written together are usually read together.
     pub async fn read_tree_chunk(&self, id: &ChunkId) -> Result<Bytes, VaultError> {
-        if let Some(raw) = self.index.page(id)? {
-            // The content of the cache is never trusted: the id is computed again.
-            if self.keys.chunk_id(ChunkKind::Tree, &raw) == *id {
-                return Ok(raw);
-            }
+        if let Some(kept) = self.kept_page(id)? {
+            return Ok(kept.raw);
         }
+        self.fetch_tree_chunk(id).await
+    }
+
+    /// A tree chunk from the cache. The content of the cache is never trusted: the id is computed again.
+    pub(crate) fn kept_page(&self, id: &ChunkId) -> Result<Option<KeptPage>, VaultError> {
+        let kept = self.index.page(id)?;
+        Ok(kept.filter(|kept| self.keys.chunk_id(ChunkKind::Tree, &kept.raw) == *id))
+    }
+
+    /// A verified tree chunk from the store.
+    pub(crate) async fn fetch_tree_chunk(&self, id: &ChunkId) -> Result<Bytes, VaultError> {
         let read = self.read_place(ChunkKind::Tree, id).await;
         let (chunk, place, raw) = match read {
             Ok(read) => read,
@@ -46,7 +54,7 @@ impl Domain {
             }
             offset = end;
         }
-        self.index.put_pages(&pages)?;
+        self.index.put_fetched_pages(&pages)?;
         Ok(chunk)
     }
 

@@ -60,6 +60,22 @@ const SEGMENT: u8 = b's';
 /// A batch is written when it has this many bytes, but only between packs.
 const BATCH_BYTES: usize = 2 * 1024 * 1024;
 
+/// A tree chunk from the cache.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeptPage {
+    /// Its plaintext.
+    pub raw: Bytes,
+    /// Whether this machine has encoded it. Then its encoding need not be checked.
+    pub is_own: bool,
+}
+
+/// The key of a tree chunk that this machine has encoded. Others have their id alone.
+fn own_page_key(id: &ChunkId) -> [u8; ChunkId::LEN + 1] {
+    let mut key = [b'w'; ChunkId::LEN + 1];
+    key[..ChunkId::LEN].copy_from_slice(id.as_bytes());
+    key
+}
+
 /// The index of one domain. Shared by many threads.
 pub struct Index {
     // The order matters: the database must be closed before its files are noted.
@@ -276,16 +292,29 @@ impl Index {
     }
 
     /// A tree chunk, if it was kept.
-    pub fn page(&self, id: &ChunkId) -> Result<Option<Bytes>> {
-        self.get(PAGES, id.as_bytes())
+    pub fn page(&self, id: &ChunkId) -> Result<Option<KeptPage>> {
+        if let Some(raw) = self.get(PAGES, &own_page_key(id))? {
+            return Ok(Some(KeptPage { raw, is_own: true }));
+        }
+        let fetched = self.get(PAGES, id.as_bytes())?;
+        Ok(fetched.map(|raw| KeptPage { raw, is_own: false }))
     }
 
-    /// Keeps tree chunks. They may be gone after a crash.
+    /// Keeps tree chunks that this process has encoded. They may be gone after a crash.
     pub fn put_pages(&self, pages: &[NewPage]) -> Result<()> {
+        self.keep_pages(pages.iter().map(|page| (own_page_key(&page.id), &page.raw)))
+    }
+
+    /// Keeps tree chunks that came from the store. They may be gone after a crash.
+    pub(crate) fn put_fetched_pages(&self, pages: &[NewPage]) -> Result<()> {
+        self.keep_pages(pages.iter().map(|page| (page.id.as_bytes(), &page.raw)))
+    }
+
+    fn keep_pages<'p, K: AsRef<[u8]>>(&self, pages: impl Iterator<Item = (K, &'p Bytes)>) -> Result<()> {
         let family = self.family(PAGES)?;
         let mut batch = WriteBatch::default();
-        for page in pages {
-            batch.put_cf(family, page.id.as_bytes(), &page.raw);
+        for (key, raw) in pages {
+            batch.put_cf(family, key, raw);
         }
         let mut options = WriteOptions::default();
         options.disable_wal(true);

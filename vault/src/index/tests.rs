@@ -213,8 +213,14 @@ fn journal_pages_and_meta_keep_what_they_are_given() {
         id: chunk(1),
         raw: Bytes::from_static(b"page"),
     };
+    let kept = |is_own| {
+        let raw = page.raw.clone();
+        Some(KeptPage { raw, is_own })
+    };
+    index.put_fetched_pages(std::slice::from_ref(&page)).unwrap();
+    assert_eq!(index.page(&page.id).unwrap(), kept(false));
     index.put_pages(std::slice::from_ref(&page)).unwrap();
-    assert_eq!(index.page(&page.id).unwrap(), Some(page.raw));
+    assert_eq!(index.page(&page.id).unwrap(), kept(true));
     assert_eq!(index.page(&chunk(2)).unwrap(), None);
     assert_eq!(noted(&index), None);
     note(&index);

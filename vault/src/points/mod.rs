@@ -21,7 +21,7 @@ use crate::domain::Domain;
 use crate::error::VaultError;
 use crate::log::{LogView, Point};
 use crate::tree::content::decode_content;
-use crate::tree::decode_page;
+use crate::tree::{decode_own_page, decode_page};
 
 pub use cursor::FolderCursor;
 pub(crate) use cursor::Peek;
@@ -82,8 +82,12 @@ pub trait PageSource: Send + Sync {
 #[async_trait]
 impl PageSource for Domain {
     async fn page(&self, id: &ChunkId) -> Result<Page, VaultError> {
-        let raw = self.read_tree_chunk(id).await?;
-        decode_page(raw).map_err(|why| VaultError::damaged(DamageKind::Page, id.hex(), why))
+        let page = match self.kept_page(id)? {
+            Some(kept) if kept.is_own => decode_own_page(kept.raw),
+            Some(kept) => decode_page(kept.raw),
+            None => decode_page(self.fetch_tree_chunk(id).await?),
+        };
+        page.map_err(|why| VaultError::damaged(DamageKind::Page, id.hex(), why))
     }
 
     async fn content(&self, id: &ChunkId, level: u32, base: u64, len: u64) -> Result<Content, VaultError> {

@@ -21,6 +21,7 @@ mod page;
 
 pub use error::TreeError;
 pub(crate) use page::check_root_folder;
+pub(crate) use page::decode_own_page;
 pub use page::{FolderWriter, check_child, decode_page};
 
 use bytes::Bytes;

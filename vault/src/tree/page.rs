@@ -12,7 +12,7 @@ use prost::Message;
 use super::NewPage;
 use super::content::check_content;
 use super::error::TreeError;
-use crate::bounds::count_parts;
+use crate::bounds::{Malformed, count_parts};
 use crate::canonical;
 use crate::crypto::keys::Keys;
 
@@ -166,15 +166,24 @@ impl FolderWriter {
     }
 }
 
-/// Decodes a page and checks all of it in one pass.
+/// Decodes a page and checks all of it.
 pub fn decode_page(raw: Bytes) -> Result<Page, TreeError> {
+    decode_by(raw, canonical::decode::<Page>)
+}
+
+/// Decodes a page that this machine has encoded. Everything but the encoding is checked.
+pub(crate) fn decode_own_page(raw: Bytes) -> Result<Page, TreeError> {
+    decode_by(raw, |raw| Ok(Page::decode(raw)?))
+}
+
+fn decode_by(raw: Bytes, decode: impl FnOnce(Bytes) -> Result<Page, Malformed>) -> Result<Page, TreeError> {
     if raw.len() > PAGE_MAX {
         return Err(TreeError::TooLong(raw.len()));
     }
     if count_parts(&raw)? > PAGE_MAX_ENTRIES {
         return Err(TreeError::Page("has too many entries"));
     }
-    let page = canonical::decode::<Page>(raw)?;
+    let page = decode(raw)?;
     if page.level > LEVEL_MAX {
         return Err(TreeError::Page("is above the highest level"));
     }
