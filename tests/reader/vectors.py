@@ -5,8 +5,9 @@ from pathlib import Path
 
 import proto
 from blake3 import blake3
-from core import DATA, TREE, Keys, Pack, check_directory, check_pack_header, check_page, file_parts, keyed, message
-from core import open_log_entry, open_registration, open_segment, open_slot, padme, read_recovery_key, u32, unzstd
+from core import DATA, MIB, TREE, Damaged, Keys, Pack, check_directory, check_list, check_pack_header, check_page
+from core import file_parts, keyed, message, open_log_entry, open_registration, open_segment, open_slot, padme
+from core import read_recovery_key, require, u32, unzstd
 
 
 def check(path):
@@ -106,6 +107,74 @@ def check(path):
     )
     check_nested(keys, top, vectors["content"]["lists"], same)
     print(f"{count} vectors agree")
+    check_cases(Path(path).with_name("cases.json"))
+
+
+def check_cases(path):
+    """What must be accepted, and what must be refused."""
+    table = json.loads(path.read_text())
+    keys = Keys(bytes.fromhex(table["master_key"]), bytes.fromhex(table["domain_id"]))
+    wrong = []
+    for case in table["cases"]:
+        try:
+            check_case(table, keys, case, bytes.fromhex(case["bytes"]))
+            accepted = True
+        except Damaged:
+            accepted = False
+        if accepted != case["accepted"]:
+            wrong.append(f"{case['what']}: {case['why']}")
+    assert not wrong, "\n".join(["decided otherwise:", *wrong])
+    assert cut(keys) == table["chunk_cuts"]["lens"], "chunk cuts"
+    print(f"{len(table['cases'])} cases agree")
+
+
+def check_case(table, keys, case, raw):
+    what, ident = case["what"], bytes.fromhex(case.get("id", ""))
+    if what == "page":
+        require(len(raw) <= MIB, "too long")
+        check_page(message(proto.PAGE, raw, what), what)
+    elif what == "content":
+        content = message(proto.CONTENT, raw, what)
+        check_list(content, what)
+        if content["level"] == 0:
+            for _ in file_parts(content, case["base"], None, what):
+                pass
+        covered = sum(content["lens"]) + sum(hole["len"] for hole in content["holes"])
+        require((content["level"], covered) == (case["level"], case["len"]), "another list")
+    elif what == "zstd":
+        unzstd(raw, case["raw_len"], what)
+    elif what == "slot":
+        open_slot(raw, case["id"], keys.domain, {})
+    elif what == "pack header":
+        check_pack_header(raw, case["kind"], ident, keys.object_key("pack", ident)[1], what)
+    elif what == "segment":
+        open_segment(keys, ident, raw)
+    elif what == "log entry":
+        key, previous = bytes.fromhex(table["server_key"]), bytes.fromhex(case["previous"])
+        open_log_entry(keys, case["n"], previous, raw, lambda server: key)
+    elif what == "registration":
+        operator, vault, server = (bytes.fromhex(table[name]) for name in ("operator_key", "vault_id", "server_id"))
+        open_registration(raw, operator, vault, server, keys.domain)
+    else:
+        raise AssertionError(f"cases of {what} are not known")
+
+
+def cut(keys):
+    """Where writers cut a file of 3 MiB."""
+    data, lens = blake3(b"lockstone cuts").digest(length=3 * MIB), []
+    table = keyed(keys.sub["chunker_table"], b"gear table", 2048)
+    gear = [int.from_bytes(table[at : at + 8], "little") for at in range(0, 2048, 8)]
+    start = 0
+    while start < len(data):
+        end, hashed = min(len(data), start + 4 * MIB), 0
+        for at in range(start + MIB // 4 - 64, end):
+            hashed = (hashed << 1) + gear[data[at]] & 2**64 - 1
+            if at + 1 - start >= MIB // 4 and hashed >> 44 == 0:
+                end = at + 1
+                break
+        lens.append(end - start)
+        start = end
+    return lens
 
 
 def check_nested(keys, top, lists, same):

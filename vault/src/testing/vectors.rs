@@ -97,3 +97,21 @@ pub fn sealed(key: &[u8; 32], aad: &[u8], plain: &[u8]) -> Vec<u8> {
     SealKey::new(key).seal_in_place(0, aad, &mut sealed).unwrap();
     sealed
 }
+
+/// Reads a log entry as a reader does: the server's key is known, and the entry before it has the hash `previous`.
+/// Returns the encoded body.
+pub fn read_log_entry(
+    keys: &Keys,
+    n: u64,
+    previous: [u8; 32],
+    object: &Bytes,
+    server: crate::access::registration::Server,
+) -> Result<crate::log::Body, crate::log::LogBroken> {
+    let mut servers = crate::access::registration::Servers::default();
+    servers.insert(server);
+    let plain = crate::log::PlainEntry::read(keys.domain(), n, object, Some(&servers))?;
+    if plain.previous != previous {
+        return Err(crate::log::LogBroken::Chain);
+    }
+    plain.open(keys).map(|entry| entry.body)
+}
