@@ -5,9 +5,10 @@ from pathlib import Path
 
 import proto
 from blake3 import blake3
-from core import DATA, MIB, TREE, Damaged, Keys, Pack, check_directory, check_list, check_pack_header, check_page
-from core import file_parts, keyed, message, open_log_entry, open_registration, open_segment, open_slot, padme
-from core import read_recovery_key, require, u32, unzstd
+from core import DATA, MIB, TREE, Damaged, Keys, Pack, Refused, check_directory, check_list, check_pack_header
+from core import check_page, file_parts, keyed, message, open_descriptor, open_registration, open_segment, open_slot
+from core import padme, read_recovery_key, require, u32, unzstd
+from log import LOG_BODIES, Log, open_log_entry
 
 
 def check(path):
@@ -116,16 +117,39 @@ def check_cases(path):
     keys = Keys(bytes.fromhex(table["master_key"]), bytes.fromhex(table["domain_id"]))
     wrong = []
     for case in table["cases"]:
+        accepted = stops = False
         try:
             check_case(table, keys, case, bytes.fromhex(case["bytes"]))
             accepted = True
         except Damaged:
-            accepted = False
-        if accepted != case["accepted"]:
+            pass
+        except Refused:
+            stops = True
+        if (accepted, stops) != (case["accepted"], case.get("stops", False)):
             wrong.append(f"{case['what']}: {case['why']}")
+    for log in table["logs"]:
+        found = walk(table, keys, log["objects"])
+        if any(log[name] != value for name, value in found.items()):
+            wrong.append(f"log: {log['why']}: {found}")
     assert not wrong, "\n".join(["decided otherwise:", *wrong])
     assert cut(keys) == table["chunk_cuts"]["lens"], "chunk cuts"
-    print(f"{len(table['cases'])} cases agree")
+    print(f"{len(table['cases'])} cases and {len(table['logs'])} logs agree")
+
+
+def server_keys(table):
+    def key(server):
+        require(server.hex() == table["server_id"], "a server that is not registered")
+        return bytes.fromhex(table["server_key"])
+
+    return key
+
+
+def walk(table, keys, objects):
+    """What this reader makes of a log."""
+    there = {n: bytes.fromhex(data) for n, data in enumerate(objects, 1) if data is not None}
+    log = Log(keys, there, there.get, server_keys(table))
+    are = [what for first, last, what in log.are for _ in range(first, last + 1)]
+    return {"are": are, "end": log.end, "link": log.link.hex(), "whole": log.whole}
 
 
 def check_case(table, keys, case, raw):
@@ -150,11 +174,15 @@ def check_case(table, keys, case, raw):
     elif what == "segment":
         open_segment(keys, ident, raw)
     elif what == "log entry":
-        key, previous = bytes.fromhex(table["server_key"]), bytes.fromhex(case["previous"])
-        open_log_entry(keys, case["n"], previous, raw, lambda server: key)
+        previous = bytes.fromhex(case["previous"])
+        record, body = open_log_entry(keys, case["n"], previous, raw, server_keys(table))
+        shown = message(LOG_BODIES[record["kind"]], bytes.fromhex(case["body"]), what)
+        assert body == shown, f"{what}: {case['why']}"
     elif what == "registration":
         operator, vault, server = (bytes.fromhex(table[name]) for name in ("operator_key", "vault_id", "server_id"))
         open_registration(raw, operator, vault, server, keys.domain)
+    elif what == "descriptor":
+        assert open_descriptor(raw)[2] == case["writable"], f"{what}: {case['why']}"
     else:
         raise AssertionError(f"cases of {what} are not known")
 

@@ -11,6 +11,8 @@ use lockstone_vault::testing::vectors::{sealed, subkeys};
 
 use super::{Cases, DOMAIN, SERVER, keys, sign, with};
 
+const CONTEXT: &str = "lockstone v1 log entry\0";
+
 pub(crate) fn summary() -> PointSummary {
     PointSummary {
         point_id: vec![0x33; 16].into(),
@@ -49,7 +51,7 @@ pub(crate) fn object(mut record: LogRecord, body: &[u8]) -> Vec<u8> {
     let key = blake3::derive_key("lockstone v1 log body", &material);
     record.sealed = sealed(&key, &record.encode_to_vec(), body).into();
     let record = Bytes::from(record.encode_to_vec());
-    let signature = sign(3, "lockstone v1 log entry\0", &record);
+    let signature = sign(3, CONTEXT, &record);
     SignedEntry { record, signature }.encode_to_vec()
 }
 
@@ -135,13 +137,34 @@ pub(crate) fn records(cases: &mut Cases) {
     let good = commit().encode_to_vec();
     add("another entry before it", object(record(2, [6; 32], 2), &good));
     add("another number", object(record(3, [5; 32], 2), &good));
-    add("version 2", object(with(first(2), |it| it.version = 2), &good));
+    add("version 0", object(with(first(2), |it| it.version = 0), &good));
     add(
         "another domain",
         object(with(first(2), |it| it.domain_id = vec![0; 16].into()), &good),
     );
     add("kind 0", object(first(0), &good));
+    add("kind 8", object(first(8), &good));
     add("kind 100", object(first(100), &good));
+    add(
+        "a link of 31 bytes",
+        object(with(first(2), |it| it.previous = vec![5; 31].into()), &good),
+    );
+    add(
+        "another server, which is not registered",
+        object(with(first(2), |it| it.server_id = vec![0x98; 16].into()), &good),
+    );
+    add(
+        "a time behind the year 9999",
+        object(with(first(2), |it| it.time_s = 253_402_300_800), &good),
+    );
+    add(
+        "a point's id of 15 bytes",
+        object(with(first(3), |it| it.points = vec![vec![0x33; 15].into()]), &[]),
+    );
+    add(
+        "a Commit that forgets points",
+        object(with(first(2), |it| it.points = vec![vec![0x33; 16].into()]), &good),
+    );
     add(
         "a short nonce",
         object(with(first(2), |it| it.nonce = vec![4; 15].into()), &good),
@@ -199,7 +222,7 @@ pub(crate) fn records(cases: &mut Cases) {
     add("a field behind the signature", [&whole[..], &[0x18, 1]].concat());
     let signed = SignedEntry::decode(&whole[..]).unwrap();
     let resign = |record: Vec<u8>| {
-        let signature = sign(3, "lockstone v1 log entry\0", &record);
+        let signature = sign(3, CONTEXT, &record);
         SignedEntry {
             record: record.into(),
             signature,
@@ -212,14 +235,59 @@ pub(crate) fn records(cases: &mut Cases) {
     );
     add(
         "another server's signature",
-        with(signed.clone(), |it| {
-            it.signature = sign(2, "lockstone v1 log entry\0", &signed.record)
-        })
-        .encode_to_vec(),
+        with(signed.clone(), |it| it.signature = sign(2, CONTEXT, &signed.record)).encode_to_vec(),
     );
     let mut broken = LogRecord::decode(signed.record).unwrap();
     broken.sealed = vec![0; broken.sealed.len()].into();
     add("a body that does not open", resign(broken.encode_to_vec()));
+}
+
+/// Entries that only a newer program understands. A reader says so and stops, because what they say of the entries
+/// around them is not known. What is not signed, or does not open, stops nobody.
+pub(crate) fn newer(cases: &mut Cases) {
+    let mut add = |stops: bool, why: &str, object: &[u8]| {
+        let more = json!({ "n": 2, "previous": hex::encode([5; 32]), "stops": stops });
+        cases.add("log entry", false, why, object, more);
+    };
+    let good = commit().encode_to_vec();
+    let words = |words: &[&str]| LogRecord {
+        needs: words.iter().map(|word| (*word).to_owned()).collect(),
+        ..first(2)
+    };
+    let newer = with(first(2), |it| it.version = 2);
+    add(true, "version 2", &object(newer.clone(), &good));
+    add(true, "a word in needs", &object(words(&["shards"]), &good));
+    add(true, "an empty word in needs", &object(words(&[""]), &good));
+    let odd = [&good[..], &[0x40, 1]].concat();
+    add(
+        true,
+        "a word in needs, and a body with an unknown field 8",
+        &object(words(&["shards"]), &odd),
+    );
+    let signed = SignedEntry::decode(&object(newer, &good)[..]).unwrap();
+    let record = Bytes::from([&signed.record[..], &[0x70, 1]].concat());
+    let signature = sign(3, CONTEXT, &record);
+    add(
+        true,
+        "version 2 with an unknown field 14",
+        &SignedEntry { record, signature }.encode_to_vec(),
+    );
+    let forged = with(signed, |it| it.signature = sign(2, CONTEXT, &it.record));
+    add(
+        false,
+        "version 2 with another server's signature",
+        &forged.encode_to_vec(),
+    );
+    add(false, "65 words in needs", &object(words(&["shards"; 65]), &good));
+    let mut shut = words(&["shards"]);
+    shut.sealed = vec![0; 48].into();
+    let record = Bytes::from(shut.encode_to_vec());
+    let signature = sign(3, CONTEXT, &record);
+    add(
+        false,
+        "a word in needs, and a body that does not open",
+        &SignedEntry { record, signature }.encode_to_vec(),
+    );
 }
 
 /// Bodies that must be refused.
@@ -235,6 +303,17 @@ pub(crate) fn bodies(cases: &mut Cases) {
         object(first(1), &[&segments()[..], &[0x08, 0]].concat()),
     );
     add("no segment", object(first(1), &[]));
+    let parents = vec![vec![1; 15].into()];
+    add(
+        "a parent's id of 15 bytes",
+        object(first(2), &CommitBody { parents, ..commit() }.encode_to_vec()),
+    );
+    let pack_ids = vec![vec![1; 31].into()];
+    let condemn = CondemnBody {
+        pack_ids,
+        delete_after_s: 0,
+    };
+    add("a pack's id of 31 bytes", object(first(5), &condemn.encode_to_vec()));
     add(
         "a segment's id of 31 bytes",
         object(

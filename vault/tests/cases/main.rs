@@ -4,7 +4,9 @@
 //! `LOCKSTONE_WRITE_VECTORS=1` writes the file anew.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
+mod descriptors;
 mod log;
+mod logs;
 mod messages;
 mod objects;
 mod registrations;
@@ -21,10 +23,12 @@ use lockstone_vault::access::descriptor::Descriptor;
 use lockstone_vault::access::registration::{self, Server};
 use lockstone_vault::crypto::keys::{Keys, MasterKey};
 use lockstone_vault::crypto::slots;
+use lockstone_vault::error::VaultError;
+use lockstone_vault::log::LogBroken;
 use lockstone_vault::pack::PackSeal;
 use lockstone_vault::pack::frame::Decompressor;
 use lockstone_vault::pack::segment::decode_segment;
-use lockstone_vault::testing::vectors::read_log_entry;
+use lockstone_vault::testing::vectors::{may_write, read_log_entry, walk_log};
 use lockstone_vault::tree::content::decode_content;
 use lockstone_vault::tree::decode_page;
 
@@ -80,12 +84,12 @@ fn cuts() -> Value {
         .update(b"lockstone cuts")
         .finalize_xof()
         .fill(&mut data);
-    let (keys, mut lens, mut start) = (keys(), Vec::new(), 0);
+    let (table, mut lens, mut start) = (keys().chunker_table(), Vec::new(), 0);
     while start < data.len() {
         let left = &data[start..];
         let (mut hash, mut len) = (0_u64, left.len().min(4 << 20));
         for (at, byte) in left.iter().enumerate().take(4 << 20).skip((256 << 10) - 64) {
-            hash = (hash << 1).wrapping_add(keys.chunker_table()[usize::from(*byte)]);
+            hash = (hash << 1).wrapping_add(table[usize::from(*byte)]);
             if at + 1 >= 256 << 10 && hash >> 44 == 0 {
                 len = at + 1;
                 break;
@@ -107,49 +111,73 @@ fn build() -> Value {
     objects::slots_of(&mut cases);
     objects::headers(&mut cases);
     objects::segments(&mut cases);
+    descriptors::descriptors(&mut cases);
     log::chain(&mut cases);
     log::records(&mut cases);
+    log::newer(&mut cases);
     log::bodies(&mut cases);
     registrations::registrations(&mut cases);
     json!({
         "format": 1, "master_key": hex::encode(MASTER), "domain_id": DOMAIN.hex(), "vault_id": VAULT.hex(),
         "server_id": SERVER.hex(), "operator_key": hex::encode(public(1)), "server_key": hex::encode(public(3)),
-        "chunk_cuts": cuts(), "cases": cases.0,
+        "chunk_cuts": cuts(), "cases": cases.0, "logs": logs::logs(),
     })
 }
 
-fn is_accepted(case: &Value) -> bool {
+fn server() -> Server {
+    Server {
+        id: SERVER,
+        name: String::new(),
+        domain: DOMAIN,
+        key: signer(3).verifying_key(),
+        registered: jiff::Timestamp::UNIX_EPOCH,
+    }
+}
+
+/// Whether it is accepted and, if not, whether the reader says that it is too old, and stops.
+fn decided(case: &Value) -> (bool, bool) {
     let (keys, raw) = (keys(), hex::decode(case["bytes"].as_str().unwrap()).unwrap());
     let number = |name: &str| case[name].as_u64().unwrap();
-    match case["what"].as_str().unwrap() {
+    let accepted = match case["what"].as_str().unwrap() {
         "page" => decode_page(raw.into()).is_ok(),
         "content" => decode_content(raw.into(), number("level") as u32, number("base"), number("len")).is_ok(),
         "zstd" => {
             let mut out = vec![0; number("raw_len") as usize];
-            Decompressor::new()
-                .unwrap()
-                .decompress_into(Codec::Zstd, &raw, &mut out)
-                .is_ok()
+            let mut zstd = Decompressor::new().unwrap();
+            zstd.decompress_into(Codec::Zstd, &raw, &mut out).is_ok()
         }
         "slot" => slots::decode_slot(DOMAIN, SlotId([0x51; 16]), &raw).is_ok(),
         "pack header" => PackSeal::from_header(&keys, &raw).is_ok(),
         "segment" => decode_segment(&keys, SEGMENT, &raw).is_ok(),
         "registration" => registration::verify(VAULT, &signer(1).verifying_key(), SERVER, &raw).is_ok(),
-        "descriptor" => Descriptor::parse(&raw).is_ok(),
+        "descriptor" => match Descriptor::parse(&raw) {
+            Ok(descriptor) => may_write(&descriptor) == case["writable"].as_bool().unwrap(),
+            Err(error) => {
+                let stops = matches!(error, VaultError::NewerFormat { .. } | VaultError::NewerFeature { .. });
+                return (false, stops);
+            }
+        },
         "log entry" => {
             let mut previous = [0; 32];
             hex::decode_to_slice(case["previous"].as_str().unwrap(), &mut previous).unwrap();
-            let server = Server {
-                id: SERVER,
-                name: String::new(),
-                domain: DOMAIN,
-                key: signer(3).verifying_key(),
-                registered: jiff::Timestamp::UNIX_EPOCH,
-            };
-            read_log_entry(&keys, number("n"), previous, &raw.into(), server).is_ok()
+            match read_log_entry(&keys, number("n"), previous, &raw.into(), server()) {
+                Ok(_) => true,
+                Err(why) => return (false, matches!(why, LogBroken::Version(_) | LogBroken::Needs(_))),
+            }
         }
         other => panic!("cases of {other} are not known"),
-    }
+    };
+    (accepted, false)
+}
+
+/// What the program makes of a log of `logs`.
+fn walked(log: &Value) -> Value {
+    let objects = log["objects"].as_array().unwrap().iter();
+    let objects: Vec<Option<Bytes>> = objects
+        .map(|object| object.as_str().map(|hex| hex::decode(hex).unwrap().into()))
+        .collect();
+    let walked = walk_log(&keys(), server(), &objects);
+    json!({ "are": walked.are, "end": walked.end, "link": hex::encode(walked.link), "whole": walked.whole })
 }
 
 #[test]
@@ -161,12 +189,21 @@ fn what_must_be_refused_is_refused_and_nothing_else() {
     }
     let stored: Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
     assert!(built == stored, "docs/cases.json is not what the format says");
-    let wrong: Vec<_> = stored["cases"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .filter(|case| is_accepted(case) != case["accepted"].as_bool().unwrap())
-        .map(|case| format!("{}: {}", case["what"], case["why"]))
-        .collect();
+    let mut wrong: Vec<String> = Vec::new();
+    for case in stored["cases"].as_array().unwrap() {
+        let found = decided(case);
+        if found != (case["accepted"] == true, case["stops"] == true) {
+            wrong.push(format!("{}: {} {found:?}", case["what"], case["why"]));
+        }
+    }
+    for log in stored["logs"].as_array().unwrap() {
+        let found = walked(log);
+        if ["are", "end", "link", "whole"]
+            .iter()
+            .any(|field| found[field] != log[field])
+        {
+            wrong.push(format!("log: {} {found}", log["why"]));
+        }
+    }
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
