@@ -279,7 +279,8 @@ def open_segment(keys, segment_id, data):
         right = len(pack["pack_id"]) == 32 and pack["kind"] in (DATA, TREE) and pack["directory"]
         require(right, f"{what}: a pack is wrong")
         frames_end = 80 + sum(frame["sealed_len"] for frame in pack["directory"]["frames"])
-        require(frames_end + 24 <= pack["len"] <= 256 * MIB, f"{what}: a pack's length is wrong")
+        longest = min(256 * MIB, frames_end + 24 + 64 * MIB)
+        require(frames_end + 24 <= pack["len"] <= longest, f"{what}: a pack's length is wrong")
         check_directory(pack["directory"], frames_end, what)
     return segment
 
@@ -299,6 +300,14 @@ def check_page(page, what):
     for entry in page["entries"]:
         check_entry(entry, what)
     return names
+
+
+def check_child(parent, index, level, first, last, what):
+    """Checks a page against the page above it; `last` is a name on it or below it."""
+    promised = [child["first"] for child in parent["children"]]
+    fits = level == parent["level"] - 1 and first == promised[index]
+    fits &= all(last < name for name in promised[index + 1 :])
+    require(fits, f"{what}: it is not what its parent promises")
 
 
 def check_entry(entry, what):
@@ -349,6 +358,7 @@ def file_parts(content, base, read_list, what):
             at += hole["len"]
 
     for number, length in enumerate(content["lens"]):
+        require(at + length < 2**64, f"{what}: it covers more than a file can have")
         yield from skip_holes()
         chunk_id = content["ids"][32 * number : 32 * number + 32]
         if content["level"] == 0:

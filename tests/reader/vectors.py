@@ -6,7 +6,7 @@ from pathlib import Path
 import proto
 from blake3 import blake3
 from core import DATA, MIB, TREE, Damaged, Keys, Pack, Refused, check_directory, check_list, check_pack_header
-from core import check_page, file_parts, keyed, message, open_descriptor, open_registration, open_segment, open_slot
+from core import check_child, check_page, file_parts, keyed, message, open_descriptor, open_registration, open_segment, open_slot
 from core import padme, read_recovery_key, require, u32, unzstd
 from log import LOG_BODIES, Log, open_log_entry
 
@@ -132,7 +132,9 @@ def check_cases(path):
         if any(log[name] != value for name, value in found.items()):
             wrong.append(f"log: {log['why']}: {found}")
     assert not wrong, "\n".join(["decided otherwise:", *wrong])
-    assert cut(keys) == table["chunk_cuts"]["lens"], "chunk cuts"
+    files = [blake3(b"lockstone cuts").digest(length=8 * MIB), bytes(5 * MIB)]
+    for data, shown in zip(files, table["chunk_cuts"], strict=True):
+        assert (len(data), cut(keys, data)) == (shown["size"], shown["lens"]), f"chunk cuts: {shown['data']}"
     print(f"{len(table['cases'])} cases and {len(table['logs'])} logs agree")
 
 
@@ -157,6 +159,11 @@ def check_case(table, keys, case, raw):
     if what == "page":
         require(len(raw) <= MIB, "too long")
         check_page(message(proto.PAGE, raw, what), what)
+    elif what == "child":
+        child, parent = message(proto.PAGE, raw, what), message(proto.PAGE, bytes.fromhex(case["parent"]), what)
+        check_page(parent, what)
+        names = check_page(child, what)
+        check_child(parent, case["index"], child["level"], names[0], names[-1], what)
     elif what == "content":
         content = message(proto.CONTENT, raw, what)
         check_list(content, what)
@@ -187,12 +194,11 @@ def check_case(table, keys, case, raw):
         raise AssertionError(f"cases of {what} are not known")
 
 
-def cut(keys):
-    """Where writers cut a file of 3 MiB."""
-    data, lens = blake3(b"lockstone cuts").digest(length=3 * MIB), []
+def cut(keys, data):
+    """Where writers cut a file."""
+    lens, start = [], 0
     table = keyed(keys.sub["chunker_table"], b"gear table", 2048)
     gear = [int.from_bytes(table[at : at + 8], "little") for at in range(0, 2048, 8)]
-    start = 0
     while start < len(data):
         end, hashed = min(len(data), start + 4 * MIB), 0
         for at in range(start + MIB // 4 - 64, end):

@@ -118,6 +118,20 @@ pub fn read_log_entry(
     plain.open(keys).map(|entry| entry.body)
 }
 
+/// Files that anyone can make, and how: examples of where writers cut.
+#[must_use]
+pub fn cut_files() -> [(&'static str, Vec<u8>); 2] {
+    let mut noise = vec![0; 8 << 20];
+    blake3::Hasher::new()
+        .update(b"lockstone cuts")
+        .finalize_xof()
+        .fill(&mut noise);
+    [
+        ("the output stream of BLAKE3 hash(\"lockstone cuts\")", noise),
+        ("zeros", vec![0; 5 << 20]),
+    ]
+}
+
 /// What a reader makes of a log.
 #[derive(Debug, PartialEq, Eq)]
 pub struct WalkedLog {

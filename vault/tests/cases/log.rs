@@ -133,8 +133,16 @@ fn refuse(cases: &mut Cases, why: &str, object: &[u8]) {
 
 /// Records that must be refused, and signatures.
 pub(crate) fn records(cases: &mut Cases) {
-    let mut add = |why: &str, object: Vec<u8>| refuse(cases, why, &object);
     let good = commit().encode_to_vec();
+    let more = json!({ "n": 2, "previous": hex::encode([5; 32]), "body": hex::encode(&good) });
+    cases.add(
+        "log entry",
+        true,
+        "the Commit that the refused ones differ from",
+        &object(first(2), &good),
+        more,
+    );
+    let mut add = |why: &str, object: Vec<u8>| refuse(cases, why, &object);
     add("another entry before it", object(record(2, [6; 32], 2), &good));
     add("another number", object(record(3, [5; 32], 2), &good));
     add("version 0", object(with(first(2), |it| it.version = 0), &good));

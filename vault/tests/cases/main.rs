@@ -28,9 +28,9 @@ use lockstone_vault::log::LogBroken;
 use lockstone_vault::pack::PackSeal;
 use lockstone_vault::pack::frame::Decompressor;
 use lockstone_vault::pack::segment::decode_segment;
-use lockstone_vault::testing::vectors::{may_write, read_log_entry, walk_log};
+use lockstone_vault::testing::vectors::{cut_files, may_write, read_log_entry, walk_log};
 use lockstone_vault::tree::content::decode_content;
-use lockstone_vault::tree::decode_page;
+use lockstone_vault::tree::{check_child, decode_page};
 
 const DOMAIN: DomainId = DomainId(*b"lockstone domain");
 const PACK: PackId = PackId([0xab; 32]);
@@ -77,28 +77,30 @@ fn with<T>(mut value: T, change: impl FnOnce(&mut T)) -> T {
     value
 }
 
-/// A file of 3 MiB that anyone can make, and where writers cut it.
-fn cuts() -> Value {
-    let mut data = vec![0; 3 << 20];
-    blake3::Hasher::new()
-        .update(b"lockstone cuts")
-        .finalize_xof()
-        .fill(&mut data);
-    let (table, mut lens, mut start) = (keys().chunker_table(), Vec::new(), 0);
-    while start < data.len() {
-        let left = &data[start..];
-        let (mut hash, mut len) = (0_u64, left.len().min(4 << 20));
-        for (at, byte) in left.iter().enumerate().take(4 << 20).skip((256 << 10) - 64) {
-            hash = (hash << 1).wrapping_add(table[usize::from(*byte)]);
-            if at + 1 >= 256 << 10 && hash >> 44 == 0 {
-                len = at + 1;
-                break;
+/// Files that anyone can make, and where writers cut them, by the rule as the page says it.
+fn cuts() -> Vec<Value> {
+    let table = keys().chunker_table();
+    let cut = |data: &[u8]| {
+        let (mut lens, mut start) = (Vec::new(), 0);
+        while start < data.len() {
+            let left = &data[start..];
+            let (mut hash, mut len) = (0_u64, left.len().min(4 << 20));
+            for (at, byte) in left.iter().enumerate().take(4 << 20).skip((256 << 10) - 64) {
+                hash = (hash << 1).wrapping_add(table[usize::from(*byte)]);
+                if at + 1 >= 256 << 10 && hash >> 44 == 0 {
+                    len = at + 1;
+                    break;
+                }
             }
+            lens.push(len);
+            start += len;
         }
-        lens.push(len);
-        start += len;
-    }
-    json!({ "data": "the first 3,145,728 bytes of the output stream of BLAKE3 hash(\"lockstone cuts\")", "lens": lens })
+        lens
+    };
+    let files = cut_files().into_iter();
+    files
+        .map(|(name, data)| json!({ "data": name, "size": data.len(), "lens": cut(&data) }))
+        .collect()
 }
 
 fn build() -> Value {
@@ -107,6 +109,7 @@ fn build() -> Value {
     messages::entries(&mut cases);
     messages::kinds(&mut cases);
     messages::lists(&mut cases);
+    messages::children(&mut cases);
     objects::zstd(&mut cases);
     objects::slots_of(&mut cases);
     objects::headers(&mut cases);
@@ -140,6 +143,11 @@ fn decided(case: &Value) -> (bool, bool) {
     let number = |name: &str| case[name].as_u64().unwrap();
     let accepted = match case["what"].as_str().unwrap() {
         "page" => decode_page(raw.into()).is_ok(),
+        "child" => {
+            let parent = hex::decode(case["parent"].as_str().unwrap()).unwrap();
+            let (parent, child) = (decode_page(parent.into()).unwrap(), decode_page(raw.into()).unwrap());
+            check_child(&parent, number("index") as usize, &child).is_ok()
+        }
         "content" => decode_content(raw.into(), number("level") as u32, number("base"), number("len")).is_ok(),
         "zstd" => {
             let mut out = vec![0; number("raw_len") as usize];

@@ -129,6 +129,7 @@ pub(crate) fn pages(cases: &mut Cases) {
 pub(crate) fn entries(cases: &mut Cases) {
     let mut add = |accepted, why: &str, bytes: Vec<u8>| cases.add("page", accepted, why, &bytes, json!({}));
     let named = |name: Vec<u8>| with(entry(2), |it| it.name = name.into());
+    add(true, "a folder", page(vec![entry(2)]));
     add(
         false,
         "names out of order",
@@ -182,6 +183,24 @@ pub(crate) fn kinds(cases: &mut Cases) {
         false,
         "a page's id of 31 bytes",
         page(vec![with(entry(2), |it| it.page = vec![7; 31].into())]),
+    );
+    add(
+        true,
+        "a folder with a page",
+        page(vec![with(entry(2), |it| it.page = vec![7; 32].into())]),
+    );
+    add(
+        true,
+        "a symlink",
+        page(vec![with(entry(3), |it| it.link_target = Bytes::from_static(b"x"))]),
+    );
+    add(
+        true,
+        "attributes and flags",
+        page(vec![with(entry(1), |it| {
+            it.flags = 0x0080_0070;
+            it.xattrs = vec![xattr(b"user.a"), xattr(b"user.b")];
+        })]),
     );
     add(false, "a symlink without target", page(vec![entry(3)]));
     add(
@@ -319,6 +338,48 @@ pub(crate) fn lists(cases: &mut Cases) {
         1,
         1,
     );
+    let mut far = |accepted, why: &str, base: u64, len: u64| {
+        let content = Content {
+            lens: vec![len],
+            holes: vec![],
+            ..list()
+        };
+        let place = json!({ "level": 0, "base": base, "len": len });
+        cases.add("content", accepted, why, &content.encode_to_vec(), place);
+    };
+    far(true, "a chunk of 4 MiB at another place of the file", 5, 4 << 20);
+    far(false, "a list that ends behind 2^64 - 1", u64::MAX - 5, 10);
+    let place = json!({ "level": 0, "base": 100, "len": 15 });
+    let hole = |offset| Content {
+        holes: vec![Hole { offset, len: 5 }],
+        ..list()
+    };
+    cases.add(
+        "content",
+        true,
+        "a hole's offset is that in the file",
+        &hole(110).encode_to_vec(),
+        place.clone(),
+    );
+    cases.add(
+        "content",
+        false,
+        "a hole's offset is not that in the list",
+        &hole(10).encode_to_vec(),
+        place,
+    );
+    let nested = Content {
+        level: 1,
+        holes: vec![],
+        ..list()
+    };
+    cases.add(
+        "content",
+        true,
+        "a list of lists",
+        &nested.encode_to_vec(),
+        json!({ "level": 1, "base": 0, "len": 10 }),
+    );
     let unpacked = [&[0x12, 32][..], &[7; 32], &[0x18, 10]].concat();
     cases.add(
         "content",
@@ -326,5 +387,48 @@ pub(crate) fn lists(cases: &mut Cases) {
         "numbers that are not packed",
         &unpacked,
         json!({ "level": 0, "base": 0, "len": 10 }),
+    );
+}
+
+/// Pages below others. All of them are whole.
+pub(crate) fn children(cases: &mut Cases) {
+    let above = |level, children| Page {
+        level,
+        children,
+        ..Page::default()
+    };
+    let named = |names: &[&'static [u8]]| {
+        let named = |name: &&'static [u8]| with(entry(1), |it| it.name = Bytes::from_static(name));
+        page(names.iter().map(named).collect())
+    };
+    let parent = above(1, vec![child(b"b"), child(b"d")]);
+    let mut add = |accepted, why: &str, parent: &Page, index: u32, bytes: Vec<u8>| {
+        let more = json!({ "parent": hex::encode(parent.encode_to_vec()), "index": index });
+        cases.add("child", accepted, why, &bytes, more);
+    };
+    add(true, "the first child", &parent, 0, named(&[b"b", b"c"]));
+    add(true, "the last child", &parent, 1, named(&[b"d", b"z"]));
+    add(false, "another first name", &parent, 0, named(&[b"a", b"c"]));
+    add(false, "it begins later than promised", &parent, 0, named(&[b"c"]));
+    add(false, "the next child's first name", &parent, 0, named(&[b"b", b"d"]));
+    add(
+        false,
+        "a name behind the next child's first",
+        &parent,
+        0,
+        named(&[b"b", b"e"]),
+    );
+    let same_level = above(1, vec![child(b"b")]).encode_to_vec();
+    add(false, "a child of the same level", &parent, 0, same_level.clone());
+    let high = above(2, vec![child(b"b"), child(b"d")]);
+    add(true, "a child of level 1", &high, 0, same_level);
+    add(false, "a child two levels lower", &high, 0, named(&[b"b"]));
+    let beyond = above(1, vec![child(b"b"), child(b"d")]).encode_to_vec();
+    add(
+        false,
+        "a child of level 1 with a child behind the next one",
+        &high,
+        0,
+        beyond,
     );
 }

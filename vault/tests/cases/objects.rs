@@ -172,6 +172,31 @@ pub(crate) fn segments(cases: &mut Cases) {
         "a pack shorter than its frames",
         &of(vec![with(pack(frame.clone()), |it| it.len = 129)]),
     );
+    let tail_max = 64 << 20;
+    let len = |len| of(vec![with(pack(frame.clone()), |it| it.len = len)]);
+    add(true, "the longest directory", &len(106 + 24 + tail_max));
+    add(
+        false,
+        "a pack much longer than its frames",
+        &len(106 + 24 + tail_max + 1),
+    );
+    let large = |chunk_lens: Vec<u32>| {
+        let raw_len: u32 = chunk_lens.iter().sum();
+        let chunk_ids = vec![7; 32 * chunk_lens.len()].into();
+        let frame = Frame {
+            sealed_len: 26,
+            raw_len,
+            codec: Codec::Zstd.into(),
+            chunk_ids,
+            chunk_lens,
+        };
+        of(vec![pack(frame)])
+    };
+    add(true, "a zstd frame of 8 MiB", &large(vec![4 << 20, 4 << 20]));
+    add(false, "a frame of more than 8 MiB", &large(vec![4 << 20, 4 << 20, 1]));
+    add(false, "a chunk of more than 4 MiB", &large(vec![(4 << 20) + 1]));
+    let empty = with(frame.clone(), |it| (it.codec, it.sealed_len) = (1, 16));
+    add(false, "a zstd frame of no bytes", &of(vec![pack(empty)]));
     add(
         false,
         "codec 2",
