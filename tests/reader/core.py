@@ -306,7 +306,7 @@ def check_child(parent, index, level, first, last, what):
     """Checks a page against the page above it; `last` is a name on it or below it."""
     promised = [child["first"] for child in parent["children"]]
     fits = level == parent["level"] - 1 and first == promised[index]
-    fits &= all(last < name for name in promised[index + 1 :])
+    fits &= index + 1 == len(promised) or last < promised[index + 1]
     require(fits, f"{what}: it is not what its parent promises")
 
 

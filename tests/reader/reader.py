@@ -23,7 +23,7 @@ from pathlib import Path
 
 import proto
 import vectors
-from core import DATA, MIB, TREE, Damaged, Keys, Pack, Refused, check_page, file_parts, message
+from core import DATA, MIB, TREE, Damaged, Keys, Pack, Refused, check_child, check_page, file_parts, message
 from core import open_descriptor, open_registration, open_segment, open_slot, require
 from log import Log
 
@@ -159,11 +159,9 @@ class Domain:
         promised = level in (None, page["level"]) and first in (None, names[0])
         require(promised, f"{what}: it is not what its parent promises")
         yield from page["entries"]
-        bounds = [*names[1:], None]
-        for child, bound in zip(page["children"], bounds, strict=False):
-            require(len(child["id"]) == 32, f"{what}: a child without id")
+        for index, child in enumerate(page["children"]):
             for entry in self.folder_entries(child["id"], page["level"] - 1, child["first"]):
-                require(bound is None or entry["name"] < bound, f"{what}: its children overlap")
+                check_child(page, index, page["level"] - 1, child["first"], entry["name"], what)
                 yield entry
 
     def walk(self, page_id, prefix=b""):

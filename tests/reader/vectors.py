@@ -6,7 +6,17 @@ from pathlib import Path
 import proto
 from blake3 import blake3
 from core import DATA, MIB, TREE, Damaged, Keys, Pack, Refused, check_directory, check_list, check_pack_header
-from core import check_child, check_page, file_parts, keyed, message, open_descriptor, open_registration, open_segment, open_slot
+from core import (
+    check_child,
+    check_page,
+    file_parts,
+    keyed,
+    message,
+    open_descriptor,
+    open_registration,
+    open_segment,
+    open_slot,
+)
 from core import padme, read_recovery_key, require, u32, unzstd
 from log import LOG_BODIES, Log, open_log_entry
 

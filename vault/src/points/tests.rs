@@ -6,8 +6,9 @@ use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use lockstone_proto::ids::DomainId;
-use lockstone_proto::vault::{ChunkKind, CommitBody};
+use lockstone_proto::vault::{ChunkKind, CommitBody, PageRef};
 use proptest::prelude::*;
+use prost::Message as _;
 
 use super::*;
 use crate::crypto::keys::{Keys, MasterKey};
@@ -15,6 +16,8 @@ use crate::log::LogHead;
 use crate::testing::{Tree, block_on, summary};
 use crate::tree::FolderWriter;
 use crate::tree::content::ContentWriter;
+
+mod pages;
 
 /// Tree chunks in memory; counts what is read, and loses what it is told to.
 #[derive(Default)]

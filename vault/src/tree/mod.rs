@@ -20,8 +20,8 @@ mod error;
 mod page;
 
 pub use error::TreeError;
-pub(crate) use page::check_root_folder;
 pub use page::{FolderWriter, check_child, decode_page};
+pub(crate) use page::{check_end, check_root_folder};
 
 use bytes::Bytes;
 use lockstone_proto::ids::ChunkId;

@@ -121,7 +121,7 @@ pub(crate) fn logs() -> Vec<Value> {
         ),
         log(
             "an entry that names another one than the one before it",
-            &[Some(first), Some(second), Some(&behind_void[..])],
+            &[Some(first), Some(second), Some(behind_void)],
             &[entry; 3],
             (3, hash(behind_void)),
             false,
