@@ -6,9 +6,8 @@ use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use lockstone_proto::ids::DomainId;
-use lockstone_proto::vault::{ChunkKind, CommitBody, PageRef};
+use lockstone_proto::vault::{ChunkKind, CommitBody};
 use proptest::prelude::*;
-use prost::Message as _;
 
 use super::*;
 use crate::crypto::keys::{Keys, MasterKey};
