@@ -30,7 +30,7 @@ class Damaged(Exception):
 
 
 class Refused(Exception):
-    """The request cannot be met: wrong passphrase, no such point or path."""
+    """The request cannot be met: wrong passphrase, no such point or path, or a newer format."""
 
 
 def require(condition, what):

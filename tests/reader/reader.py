@@ -20,7 +20,6 @@ import os
 import sys
 from pathlib import Path
 
-
 import proto
 import vectors
 from core import DATA, MIB, TREE, Damaged, Keys, Pack, Refused, check_child, check_page, file_parts, message

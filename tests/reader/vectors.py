@@ -1,4 +1,7 @@
-"""Checks docs/vectors.json against core.py: every step of docs/format.md from the keys to a page."""
+"""Checks docs/vectors.json against core.py: every step of docs/format.md from the keys to a page.
+
+Then docs/cases.json beside it: what a reader must accept, and what it must refuse.
+"""
 
 import json
 from pathlib import Path
