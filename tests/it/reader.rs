@@ -4,6 +4,11 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use lockstone_host::chunk::Chunker;
+use lockstone_proto::ids::DomainId;
+use lockstone_vault::crypto::keys::{Keys, MasterKey};
+use lockstone_vault::testing::vectors::cut_files;
+
 use crate::support::lab::{Lab, PASSPHRASE};
 use crate::support::tree::{self, look};
 
@@ -73,6 +78,30 @@ fn another_reader_reads_it_too() {
     }
     std::fs::write(lab.path("passphrase"), "not the passphrase at all").unwrap();
     run(&["points"]).exits(5);
+}
+
+/// Two domains share chunks, and a new version of the program shares them with an old one, only if both cut alike.
+#[test]
+fn files_are_cut_where_the_page_says() {
+    let cases = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/cases.json");
+    let cases: serde_json::Value = serde_json::from_slice(&std::fs::read(cases).unwrap()).unwrap();
+    let (mut master, mut domain) = ([0; 32], [0; 16]);
+    hex::decode_to_slice(cases["master_key"].as_str().unwrap(), &mut master).unwrap();
+    hex::decode_to_slice(cases["domain_id"].as_str().unwrap(), &mut domain).unwrap();
+    let keys = Keys::derive(&MasterKey::from_bytes(master), DomainId(domain));
+    let chunker = Chunker::new(&keys.chunker_table());
+    for (cut, (name, data)) in cases["chunk_cuts"].as_array().unwrap().iter().zip(cut_files()) {
+        assert_eq!(
+            (cut["data"].as_str(), cut["size"].as_u64()),
+            (Some(name), Some(data.len() as u64))
+        );
+        let (mut lens, mut left) = (Vec::new(), &data[..]);
+        while let Some(len) = chunker.cut(left, true) {
+            lens.push(len);
+            left = &left[len..];
+        }
+        assert_eq!(serde_json::json!(lens), cut["lens"], "{name}");
+    }
 }
 
 #[test]

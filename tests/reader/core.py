@@ -1,11 +1,13 @@
-"""Sections 1 to 11 of docs/format.md: keys, slots, packs, segments, pages, log, signatures.
+"""Sections 1 to 8, 10 and 11 of docs/format.md: keys, slots, packs, segments, pages, signatures.
 
 Functions of bytes; no files here.
 """
 
 import json
+import re
 import struct
 import unicodedata
+from datetime import datetime
 from itertools import pairwise
 
 import zstandard
@@ -28,7 +30,7 @@ class Damaged(Exception):
 
 
 class Refused(Exception):
-    """The request cannot be met: wrong passphrase, no such point or path."""
+    """The request cannot be met: wrong passphrase, no such point or path, or a newer format."""
 
 
 def require(condition, what):
@@ -277,7 +279,8 @@ def open_segment(keys, segment_id, data):
         right = len(pack["pack_id"]) == 32 and pack["kind"] in (DATA, TREE) and pack["directory"]
         require(right, f"{what}: a pack is wrong")
         frames_end = 80 + sum(frame["sealed_len"] for frame in pack["directory"]["frames"])
-        require(frames_end + 24 <= pack["len"] <= 256 * MIB, f"{what}: a pack's length is wrong")
+        longest = min(256 * MIB, frames_end + 24 + 64 * MIB)
+        require(frames_end + 24 <= pack["len"] <= longest, f"{what}: a pack's length is wrong")
         check_directory(pack["directory"], frames_end, what)
     return segment
 
@@ -297,6 +300,14 @@ def check_page(page, what):
     for entry in page["entries"]:
         check_entry(entry, what)
     return names
+
+
+def check_child(parent, index, level, first, last, what):
+    """Checks a page against the page above it; `last` is a name on it or below it."""
+    promised = [child["first"] for child in parent["children"]]
+    fits = level == parent["level"] - 1 and first == promised[index]
+    fits &= index + 1 == len(promised) or last < promised[index + 1]
+    require(fits, f"{what}: it is not what its parent promises")
 
 
 def check_entry(entry, what):
@@ -347,6 +358,7 @@ def file_parts(content, base, read_list, what):
             at += hole["len"]
 
     for number, length in enumerate(content["lens"]):
+        require(at + length < 2**64, f"{what}: it covers more than a file can have")
         yield from skip_holes()
         chunk_id = content["ids"][32 * number : 32 * number + 32]
         if content["level"] == 0:
@@ -367,90 +379,21 @@ def file_parts(content, base, read_list, what):
     require(not holes, f"{what}: a hole out of place")
 
 
-# ---- 9. The log ----------------------------------------------------------------------------------------------------
-
-LOG_BODIES = {
-    1: proto.SEGMENTS_BODY,
-    2: proto.COMMIT_BODY,
-    3: {},
-    4: {},
-    5: proto.CONDEMN_BODY,
-    6: proto.REPACK_BODY,
-    7: proto.FOLD_BODY,
-}
-# By kind: whether the record has a point, and whether it has points.
-LOG_NAMES = {1: (0, 0), 2: (1, 0), 3: (0, 1), 4: (0, 1), 5: (0, 0), 6: (0, 0), 7: (0, 0)}
-
-
-def open_log_entry(keys, n, previous, data, server_key):
-    """The record and the opened body. `server_key` gives the signing key of a registered server."""
-    what = f"log entry {n}"
-    signed = message(proto.SIGNED_ENTRY, data, what)
-    record = message(proto.LOG_RECORD, signed["record"], what)
-    fits = (record["version"], record["domain_id"], record["n"]) == (1, keys.domain, n)
-    require(fits and len(record["nonce"]) == 16 and record["kind"] in LOG_BODIES, f"{what}: a field is wrong")
-    follows = previous is None or record["previous"] in (previous, bytes(32))
-    require(follows, f"{what}: it does not follow the entry before it")
-    said = b"lockstone v1 log entry\0" + signed["record"]
-    verify(server_key(record["server_id"]), signed["signature"], said, what)
-    tail = b"\x6a" + proto.encode_varint(len(record["sealed"])) + record["sealed"]
-    require(signed["record"].endswith(tail), f"{what}: it is not encoded canonically")
-    aad = signed["record"][: -len(tail)]
-    named = (record["point"] is not None, len(record["points"]) > 0)
-    require(named == LOG_NAMES[record["kind"]], f"{what}: it names points where its kind has none, or none")
-    require(record["time_ns"] < 10**9 and all(len(point) == 16 for point in record["points"]), f"{what}: a wrong field")
-    if record["point"]:
-        check_summary(record["point"], what)
-    plain = unseal(keys.log_body_key(n, record["nonce"]), 0, aad, record["sealed"], what)
-    require(plain == b"" or record["kind"] not in (3, 4), f"{what}: its body has fields")
-    body = message(LOG_BODIES[record["kind"]], plain, what)
-    check_body(record, body, what)
-    if record["needs"]:
-        raise Refused(f"{what} needs {record['needs'][0]}, which this reader does not know")
-    return record, body
-
-
-def check_summary(point, what):
-    known = point["status"] in (1, 2) and point["consistency"] in (1, 2) and len(point["point_id"]) == 16
-    require(known and point["started_ns"] < 10**9, f"{what}: its point's status, consistency, time or id")
-    require(len(point["tags"]) <= 32, f"{what}: it has too many tags")
-    texts = [*point["tags"], point["label"]]
-    require(all(len(text.encode()) <= 1024 for text in texts), f"{what}: a tag or label is too long")
-
-
-def check_body(record, body, what):
-    for name, length in (("segment_ids", 32), ("pack_ids", 32), ("old_pack_ids", 32), ("parents", 16)):
-        ids = body.get(name, [])
-        require(all(len(one) == length for one in ids), f"{what}: an id of another length")
-        require(len(ids) <= (4096 if name == "parents" else 65536), f"{what}: it lists too much")
-    if record["kind"] == 1:
-        require(body["segment_ids"], f"{what}: it names no segment")
-    elif record["kind"] == 2:
-        require(len(body["root"]) in (0, 32) and len(body["sources"]) <= 4096, f"{what}: its root or sources")
-        require(body["index_position"] < record["n"], f"{what}: it was read from an entry behind it")
-        folder = body["root_folder"]
-        if folder is not None:
-            placed = folder["name"] or folder["page"] or folder["implied"]
-            require(folder["kind"] == 2 and not placed, f"{what}: its root folder")
-            check_entry(folder, what)
-    elif record["kind"] == 7:
-        require(body["through"] < record["n"], f"{what}: it sums up what comes behind it")
-
-
-def void_link(before, data):
-    """The link of an object that is no entry; `before` is the link of the position before it."""
-    return blake3(b"lockstone v1 void\0" + before + blake3(data).digest()).digest()
-
-
 # ---- 10. Descriptor ------------------------------------------------------------------------------------------------
 
 
+# The members of each object, in order. The tenant may be absent.
+DESCRIPTOR = "format vault_id operator_key created regions tenant soft_delete_days features signature".split()
+WRITE_FEATURES = {"condemn"}
+
+
 def open_descriptor(data):
-    """The operator's public key and the vault's id."""
+    """The operator's public key, the vault's id, and whether a program that knows format 1 may write to the vault."""
     what = "lockstone.json"
     try:
         fields = json.loads(data)
-        require(fields["format"] <= 1, f"{what}: format {fields['format']} is newer than this reader")
+        if fields["format"] > 1:
+            raise Refused(f"{what}: format {fields['format']} is newer than this reader")
         lines = [(name, fields[name]) for name in ("format", "vault_id", "operator_key", "created")]
         for region in fields["regions"]:
             lines += [("region", region["name"]), ("url", region["url"])]
@@ -462,14 +405,30 @@ def open_descriptor(data):
         said = b"".join(b"%s=%d:%s\n" % (name.encode(), len(value), value) for name, value in values)
         operator, signature = bytes.fromhex(fields["operator_key"]), bytes.fromhex(fields["signature"])
         vault_id, text = bytes.fromhex(fields["vault_id"]), json.dumps(fields, indent=2, ensure_ascii=False) + "\n"
+        canonical = text.encode() == data and all(type(value) is str for name, value in lines if name not in NUMBERS)
+        lower = (vault_id.hex(), operator.hex(), signature.hex())
+        canonical &= lower == (fields["vault_id"], fields["operator_key"], fields["signature"])
+        canonical &= list(fields) == [name for name in DESCRIPTOR if name != "tenant" or fields.get("tenant")]
+        canonical &= all(list(region) == ["name", "url"] for region in fields["regions"])
+        canonical &= list(features) == ["read", "write"] and all(type(words) is list for words in features.values())
+        canonical &= (fields["format"], type(fields["format"]), type(fields["soft_delete_days"])) == (1, int, int)
+        canonical &= 0 <= fields["soft_delete_days"] < 2**32 and is_time(fields["created"])
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise Damaged(f"{what}: {error!r}") from None
     verify(operator, signature, b"lockstone v1 descriptor\0" + said, what)
-    if fields["features"]["read"]:
-        raise Refused(f"{what} needs {fields['features']['read'][0]}, which this reader does not know")
-    canonical = text.encode() == data and fields["signature"] == signature.hex()
     require(canonical and len(vault_id) == 16, f"{what}: it is not written as the format wants it")
-    return operator, vault_id
+    if features["read"]:
+        raise Refused(f"{what} needs {features['read'][0]}, which this reader does not know")
+    return operator, vault_id, set(features["write"]) <= WRITE_FEATURES
+
+
+NUMBERS = ("format", "soft_delete_days")
+
+
+def is_time(text):
+    """Whether it is a time of RFC 3339 in UTC, with a fraction of a second only where that is not zero."""
+    fits = re.fullmatch(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(\.\d{0,8}[1-9])?Z", text, re.ASCII)
+    return bool(fits) and bool(datetime.fromisoformat(fits[1]))
 
 
 # ---- 11. Registrations ---------------------------------------------------------------------------------------------

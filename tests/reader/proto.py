@@ -56,6 +56,16 @@ def field(data, at):
     return key >> 3, wire, bytes(data[at : at + length]), at + length
 
 
+def look(data, number, default):
+    """The value of a field of a message that may have fields that this reader does not know."""
+    at = 0
+    while at < len(data):
+        found, _, value, at = field(data, at)
+        if found == number and type(value) is type(default):
+            default = value
+    return default
+
+
 def packed(kind, value):
     values, at = [], 0
     while at < len(value):

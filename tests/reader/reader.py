@@ -20,12 +20,11 @@ import os
 import sys
 from pathlib import Path
 
-from blake3 import blake3
-
 import proto
 import vectors
-from core import DATA, MIB, TREE, Damaged, Keys, Pack, Refused, check_page, file_parts, message
-from core import open_descriptor, open_log_entry, open_registration, open_segment, open_slot, require, void_link
+from core import DATA, MIB, TREE, Damaged, Keys, Pack, Refused, check_child, check_page, file_parts, message
+from core import open_descriptor, open_registration, open_segment, open_slot, require
+from log import Log
 
 STATUS = {1: "Completed", 2: "CompletedWithWarnings"}
 CONSISTENCY = {1: "live", 2: "snapshot"}
@@ -36,7 +35,7 @@ class Vault:
 
     def __init__(self, root):
         self.root = Path(root)
-        self.operator, self.id = open_descriptor(self.get("lockstone.json", MIB))
+        self.operator, self.id, _ = open_descriptor(self.get("lockstone.json", MIB))
 
     def get(self, name, limit):
         try:
@@ -67,6 +66,10 @@ class Vault:
         """The signing key and the name of a server that is registered in the domain."""
         name = f"servers/{server_id.hex()}/registration"
         return open_registration(self.get(name, MIB), self.operator, self.id, server_id, domain)
+
+
+def is_position(name):
+    return len(name) == 16 and set(name) <= set("0123456789abcdef") and 0 < int(name, 16) < 2**64 - 1
 
 
 class Domain:
@@ -100,28 +103,18 @@ class Domain:
                 self.add_pack(entry, entry["pack_id"] in condemned)
 
     def entries(self):
-        n, link, void = 1, bytes(32), None
-        while (self.vault.root / f"{self.folder}/log/{n:016x}").exists():
-            data = self.vault.get(f"{self.folder}/log/{n:016x}", 16 * MIB)
-            try:
-                yield open_log_entry(self.keys, n, link, data, self.server_key)
-                link, void = blake3(data).digest(), None
-            except Damaged as why:
-                link, void = void_link(link, data), void or why
-            n += 1
-        if void:
-            raise void
-        for name in self.vault.names(f"{self.folder}/log"):
-            if name > f"{n:016x}":
-                self.must_be_void(int(name, 16))
+        """The entries of the log; this reader refuses a log that is not whole, or that ends with a damaged object."""
+        names = [name for name in self.vault.names(f"{self.folder}/log") if is_position(name)]
+        log = Log(self.keys, [int(name, 16) for name in names], self.log_object, self.server_key)
+        for first, _, what in log.are:
+            require(what != "lost", f"log entry {first} is damaged or missing")
+        require(log.whole, "an entry of the log does not follow the one before it")
+        if log.are and [what for _, _, what in log.are if what != "beyond"][-1:] == ["void"]:
+            raise log.reasons[-1]
+        return log.entries
 
-    def must_be_void(self, n):
-        """An object behind the end of the log is no entry; otherwise one before it is missing."""
-        try:
-            open_log_entry(self.keys, n, None, self.vault.get(f"{self.folder}/log/{n:016x}", 16 * MIB), self.server_key)
-        except Damaged:
-            return
-        raise Damaged(f"a log entry before {n} is missing, though there is a later one")
+    def log_object(self, n):
+        return self.vault.get(f"{self.folder}/log/{n:016x}", 16 * MIB)
 
     def server_key(self, server_id):
         if server_id not in self.servers:
@@ -165,11 +158,9 @@ class Domain:
         promised = level in (None, page["level"]) and first in (None, names[0])
         require(promised, f"{what}: it is not what its parent promises")
         yield from page["entries"]
-        bounds = [*names[1:], None]
-        for child, bound in zip(page["children"], bounds, strict=False):
-            require(len(child["id"]) == 32, f"{what}: a child without id")
+        for index, child in enumerate(page["children"]):
             for entry in self.folder_entries(child["id"], page["level"] - 1, child["first"]):
-                require(bound is None or entry["name"] < bound, f"{what}: its children overlap")
+                check_child(page, index, page["level"] - 1, child["first"], entry["name"], what)
                 yield entry
 
     def walk(self, page_id, prefix=b""):

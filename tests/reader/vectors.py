@@ -1,12 +1,27 @@
-"""Checks docs/vectors.json against core.py: every step of docs/format.md from the keys to a page."""
+"""Checks docs/vectors.json against core.py: every step of docs/format.md from the keys to a page.
+
+Then docs/cases.json beside it: what a reader must accept, and what it must refuse.
+"""
 
 import json
 from pathlib import Path
 
 import proto
 from blake3 import blake3
-from core import DATA, TREE, Keys, Pack, check_directory, check_pack_header, check_page, file_parts, keyed, message
-from core import open_log_entry, open_registration, open_segment, open_slot, padme, read_recovery_key, u32, unzstd
+from core import DATA, MIB, TREE, Damaged, Keys, Pack, Refused, check_directory, check_list, check_pack_header
+from core import (
+    check_child,
+    check_page,
+    file_parts,
+    keyed,
+    message,
+    open_descriptor,
+    open_registration,
+    open_segment,
+    open_slot,
+)
+from core import padme, read_recovery_key, require, u32, unzstd
+from log import LOG_BODIES, Log, open_log_entry
 
 
 def check(path):
@@ -106,6 +121,107 @@ def check(path):
     )
     check_nested(keys, top, vectors["content"]["lists"], same)
     print(f"{count} vectors agree")
+    check_cases(Path(path).with_name("cases.json"))
+
+
+def check_cases(path):
+    """What must be accepted, and what must be refused."""
+    table = json.loads(path.read_text())
+    keys = Keys(bytes.fromhex(table["master_key"]), bytes.fromhex(table["domain_id"]))
+    wrong = []
+    for case in table["cases"]:
+        accepted = stops = False
+        try:
+            check_case(table, keys, case, bytes.fromhex(case["bytes"]))
+            accepted = True
+        except Damaged:
+            pass
+        except Refused:
+            stops = True
+        if (accepted, stops) != (case["accepted"], case.get("stops", False)):
+            wrong.append(f"{case['what']}: {case['why']}")
+    for log in table["logs"]:
+        found = walk(table, keys, log["objects"])
+        if any(log[name] != value for name, value in found.items()):
+            wrong.append(f"log: {log['why']}: {found}")
+    assert not wrong, "\n".join(["decided otherwise:", *wrong])
+    files = [blake3(b"lockstone cuts").digest(length=8 * MIB), bytes(5 * MIB)]
+    for data, shown in zip(files, table["chunk_cuts"], strict=True):
+        assert (len(data), cut(keys, data)) == (shown["size"], shown["lens"]), f"chunk cuts: {shown['data']}"
+    print(f"{len(table['cases'])} cases and {len(table['logs'])} logs agree")
+
+
+def server_keys(table):
+    def key(server):
+        require(server.hex() == table["server_id"], "a server that is not registered")
+        return bytes.fromhex(table["server_key"])
+
+    return key
+
+
+def walk(table, keys, objects):
+    """What this reader makes of a log."""
+    there = {n: bytes.fromhex(data) for n, data in enumerate(objects, 1) if data is not None}
+    log = Log(keys, there, there.get, server_keys(table))
+    are = [what for first, last, what in log.are for _ in range(first, last + 1)]
+    return {"are": are, "end": log.end, "link": log.link.hex(), "whole": log.whole}
+
+
+def check_case(table, keys, case, raw):
+    what, ident = case["what"], bytes.fromhex(case.get("id", ""))
+    if what == "page":
+        require(len(raw) <= MIB, "too long")
+        check_page(message(proto.PAGE, raw, what), what)
+    elif what == "child":
+        child, parent = message(proto.PAGE, raw, what), message(proto.PAGE, bytes.fromhex(case["parent"]), what)
+        check_page(parent, what)
+        names = check_page(child, what)
+        check_child(parent, case["index"], child["level"], names[0], names[-1], what)
+    elif what == "content":
+        content = message(proto.CONTENT, raw, what)
+        check_list(content, what)
+        if content["level"] == 0:
+            for _ in file_parts(content, case["base"], None, what):
+                pass
+        covered = sum(content["lens"]) + sum(hole["len"] for hole in content["holes"])
+        require((content["level"], covered) == (case["level"], case["len"]), "another list")
+    elif what == "zstd":
+        unzstd(raw, case["raw_len"], what)
+    elif what == "slot":
+        open_slot(raw, case["id"], keys.domain, {})
+    elif what == "pack header":
+        check_pack_header(raw, case["kind"], ident, keys.object_key("pack", ident)[1], what)
+    elif what == "segment":
+        open_segment(keys, ident, raw)
+    elif what == "log entry":
+        previous = bytes.fromhex(case["previous"])
+        record, body = open_log_entry(keys, case["n"], previous, raw, server_keys(table))
+        shown = message(LOG_BODIES[record["kind"]], bytes.fromhex(case["body"]), what)
+        assert body == shown, f"{what}: {case['why']}"
+    elif what == "registration":
+        operator, vault, server = (bytes.fromhex(table[name]) for name in ("operator_key", "vault_id", "server_id"))
+        open_registration(raw, operator, vault, server, keys.domain)
+    elif what == "descriptor":
+        assert open_descriptor(raw)[2] == case["writable"], f"{what}: {case['why']}"
+    else:
+        raise AssertionError(f"cases of {what} are not known")
+
+
+def cut(keys, data):
+    """Where writers cut a file."""
+    lens, start = [], 0
+    table = keyed(keys.sub["chunker_table"], b"gear table", 2048)
+    gear = [int.from_bytes(table[at : at + 8], "little") for at in range(0, 2048, 8)]
+    while start < len(data):
+        end, hashed = min(len(data), start + 4 * MIB), 0
+        for at in range(start + MIB // 4 - 64, end):
+            hashed = (hashed << 1) + gear[data[at]] & 2**64 - 1
+            if at + 1 - start >= MIB // 4 and hashed >> 44 == 0:
+                end = at + 1
+                break
+        lens.append(end - start)
+        start = end
+    return lens
 
 
 def check_nested(keys, top, lists, same):

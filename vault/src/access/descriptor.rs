@@ -156,7 +156,8 @@ impl Descriptor {
             operator_key: hex::encode(self.operator_key.as_bytes()),
             created: self.created.to_string(),
             regions: self.regions.clone(),
-            tenant: self.tenant.clone(),
+            // An empty name and no name are signed alike, so only one of them may be written.
+            tenant: self.tenant.clone().filter(|tenant| !tenant.is_empty()),
             soft_delete_days: self.soft_delete_days,
             features: self.features.clone(),
             signature: String::new(),
@@ -193,14 +194,16 @@ impl Descriptor {
             .verify_strict(json.signed_text().as_bytes(), &Signature::from_bytes(&signature))
             .map_err(|_| damaged("the operator's signature does not fit"))?;
         let lower = json.signature == hex::encode(signature) && json.operator_key == hex::encode(key);
-        if !lower || json.text().map_err(damaged)?.as_bytes() != object {
+        let created: Timestamp = json.created.parse().map_err(damaged)?;
+        let exact = created.to_string() == json.created && json.tenant.as_deref() != Some("");
+        if !lower || !exact || json.text().map_err(damaged)?.as_bytes() != object {
             return Err(damaged("it is not written as the format wants it"));
         }
         json.features.check_read()?;
         Ok(Self {
             vault_id: json.vault_id,
             operator_key,
-            created: json.created.parse().map_err(damaged)?,
+            created,
             regions: json.regions,
             tenant: json.tenant,
             soft_delete_days: json.soft_delete_days,
@@ -255,10 +258,13 @@ mod tests {
             wanted
         );
         wanted.tenant = None;
-        assert_eq!(
-            Descriptor::parse(wanted.to_json(&key).unwrap().as_bytes()).unwrap(),
-            wanted
-        );
+        let text = wanted.to_json(&key).unwrap();
+        assert_eq!(Descriptor::parse(text.as_bytes()).unwrap(), wanted);
+        wanted.tenant = Some(String::new());
+        assert_eq!(wanted.to_json(&key).unwrap(), text);
+        // Its signature fits, but there is one way to write it.
+        let empty = text.replace("  \"soft_delete", "  \"tenant\": \"\",\n  \"soft_delete");
+        assert!(Descriptor::parse(empty.as_bytes()).is_err());
     }
 
     #[test]

@@ -8,7 +8,7 @@ use lockstone_proto::vault::{Entry, Page};
 use super::PageSource;
 use crate::damage::DamageKind;
 use crate::error::VaultError;
-use crate::tree::check_child;
+use crate::tree::{check_child, check_end};
 
 /// A cursor in one folder.
 pub struct FolderCursor<'a> {
@@ -186,8 +186,15 @@ impl<'a> FolderCursor<'a> {
             return Ok(());
         };
         let page = self.source.page(&id).await?;
-        if let Some((parent, next)) = self.stack.last_mut() {
-            check_child(parent, *next, &page).map_err(|why| VaultError::damaged(DamageKind::Page, id.hex(), why))?;
+        let damaged = |why| VaultError::damaged(DamageKind::Page, id.hex(), why);
+        if let Some(((parent, next), above)) = self.stack.split_last_mut() {
+            check_child(parent, *next, &page).map_err(damaged)?;
+            // What is below a child of a page higher up ends before that page's next child, too.
+            for (page_above, next) in above {
+                if let Some(bound) = page_above.children.get(*next) {
+                    check_end(&page, &bound.first).map_err(damaged)?;
+                }
+            }
             *next += 1;
         }
         self.state = State::Open;

@@ -16,6 +16,8 @@ use crate::testing::{Tree, block_on, summary};
 use crate::tree::FolderWriter;
 use crate::tree::content::ContentWriter;
 
+mod pages;
+
 /// Tree chunks in memory; counts what is read, and loses what it is told to.
 #[derive(Default)]
 struct Memory {

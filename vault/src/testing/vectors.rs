@@ -7,9 +7,12 @@ use lockstone_proto::limits::FORMAT_VERSION;
 use lockstone_proto::vault::{KeySlot, Segment, SlotKind};
 use zeroize::Zeroizing;
 
+use crate::access::descriptor::Descriptor;
+use crate::access::registration::{Server, Servers};
 use crate::crypto::keys::{Keys, MasterKey, ObjectKey};
 use crate::crypto::seal::SealKey;
 use crate::crypto::slots::{KdfParams, Passphrase, print_recovery, stretch, wrap};
+use crate::log::{Before, Body, Chain, LogBroken, PlainEntry, Skipped};
 
 /// Argon2 parameters that cost next to nothing.
 pub const CHEAP: KdfParams = KdfParams {
@@ -96,4 +99,99 @@ pub fn sealed(key: &[u8; 32], aad: &[u8], plain: &[u8]) -> Vec<u8> {
     let mut sealed = plain.to_vec();
     SealKey::new(key).seal_in_place(0, aad, &mut sealed).unwrap();
     sealed
+}
+
+/// Reads a log entry as a reader does: the server's key is known, and the position before it has the link `previous`.
+pub fn read_log_entry(
+    keys: &Keys,
+    n: u64,
+    previous: [u8; 32],
+    object: &Bytes,
+    server: Server,
+) -> Result<Body, LogBroken> {
+    let mut servers = Servers::default();
+    servers.insert(server);
+    let plain = PlainEntry::read(keys.domain(), n, object, Some(&servers))?;
+    if plain.previous != previous {
+        return Err(LogBroken::Chain);
+    }
+    plain.open(keys).map(|entry| entry.body)
+}
+
+/// Files that anyone can make, and how: examples of where writers cut.
+#[must_use]
+pub fn cut_files() -> [(&'static str, Vec<u8>); 2] {
+    let mut noise = vec![0; 8 << 20];
+    blake3::Hasher::new()
+        .update(b"lockstone cuts")
+        .finalize_xof()
+        .fill(&mut noise);
+    [
+        ("the output stream of BLAKE3 hash(\"lockstone cuts\")", noise),
+        ("zeros", vec![0; 5 << 20]),
+    ]
+}
+
+/// What a reader makes of a log.
+#[derive(Debug, PartialEq, Eq)]
+pub struct WalkedLog {
+    /// Of each position: `entry`, `void`, `lost`, or `beyond` the end of the log.
+    pub are: Vec<&'static str>,
+    /// The last position of the log.
+    pub end: u64,
+    /// The link of that position.
+    pub link: [u8; 32],
+    /// Whether every entry continues the one before it, and nothing is lost.
+    pub whole: bool,
+}
+
+/// Walks along the log whose positions have these objects, from 1; `None` where there is none.
+#[must_use]
+pub fn walk_log(keys: &Keys, server: Server, objects: &[Option<Bytes>]) -> WalkedLog {
+    let mut servers = Servers::default();
+    servers.insert(server);
+    let (mut chain, mut are, mut whole) = (Chain::default(), vec!["beyond"; objects.len()], true);
+    let mark = |are: &mut Vec<&'static str>, skipped: &[Skipped], what| {
+        for at in skipped {
+            are[at.first as usize - 1..at.last as usize].fill(what);
+        }
+    };
+    for (n, object) in (1..).zip(objects) {
+        let Some(object) = object else {
+            chain.skip(Skipped::missing(n, n));
+            continue;
+        };
+        let read = PlainEntry::read(keys.domain(), n, object, Some(&servers)).and_then(|plain| plain.open(keys));
+        let entry = match read {
+            Ok(entry) => entry,
+            Err(why) => {
+                chain.skip(Skipped::void(n, object, why));
+                continue;
+            }
+        };
+        are[n as usize - 1] = "entry";
+        match chain.accept(entry.head, &entry.previous) {
+            Before::Chained(void) => mark(&mut are, &void, "void"),
+            Before::Lost(lost) => {
+                mark(&mut are, &lost, "lost");
+                whole = false;
+            }
+            Before::Broken => whole = false,
+        }
+    }
+    chain.finish();
+    mark(&mut are, chain.skipped(), "void");
+    let end = chain.end();
+    WalkedLog {
+        are,
+        end: end.n,
+        link: end.hash,
+        whole,
+    }
+}
+
+/// Whether this program writes to a vault with that descriptor.
+#[must_use]
+pub fn may_write(descriptor: &Descriptor) -> bool {
+    descriptor.features.check_write().is_ok()
 }

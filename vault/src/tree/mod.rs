@@ -20,9 +20,8 @@ mod error;
 mod page;
 
 pub use error::TreeError;
-pub(crate) use page::check_root_folder;
-pub(crate) use page::decode_own_page;
 pub use page::{FolderWriter, check_child, decode_page};
+pub(crate) use page::{check_end, check_root_folder, decode_own_page};
 
 use bytes::Bytes;
 use lockstone_proto::ids::ChunkId;

@@ -238,6 +238,19 @@ pub fn check_child(parent: &Page, index: usize, child: &Page) -> Result<(), Tree
     }
 }
 
+/// Checks that the page ends before the name with which the next one begins.
+pub(crate) fn check_end(page: &Page, next: &Bytes) -> Result<(), TreeError> {
+    let last = match page.level {
+        0 => page.entries.last().map(|entry| &entry.name),
+        _ => page.children.last().map(|child| &child.first),
+    };
+    if last < Some(next) {
+        Ok(())
+    } else {
+        Err(TreeError::Page("goes on behind the page that follows it"))
+    }
+}
+
 /// Checks that a name cannot leave its folder.
 fn check_name(name: &Bytes) -> Result<(), TreeError> {
     let legal = !matches!(name.as_ref(), b"" | b"." | b"..")
