@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use ed25519_dalek::VerifyingKey;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use lockstone_proto::ids::{DomainId, VaultId};
 use lockstone_proto::limits::RECORD_MAX;
 
@@ -17,6 +17,9 @@ use crate::error::VaultError;
 use crate::log::{PointOverview, read};
 use crate::store::probe::{PROBES, ProbeReport, probe};
 use crate::store::{Created, Store, names};
+
+/// Clocks that differ by less count as the same.
+pub(crate) const CLOCKS_DIFFER: SignedDuration = SignedDuration::from_hours(1);
 
 /// What the operator decides when making a vault.
 #[derive(Debug, Clone)]
@@ -196,7 +199,28 @@ impl Vault {
         Servers::load(&self.store, &self.pin()).await
     }
 
-    /// Registers a server. The credentials must be this vault's, valid now, and for its primary region.
+    /// What the store's clock shows when this server's shows `now`. `None` if it is about the same or not known, or if
+    /// the store's clock must be wrong, because the vault was made later.
+    pub(crate) fn store_time(&self, now: Timestamp) -> Option<Timestamp> {
+        let offset = self
+            .store
+            .clock_offset()
+            .filter(|offset| offset.abs() > CLOCKS_DIFFER)?;
+        let shows = now.checked_add(offset).ok()?;
+        let made = self.descriptor.created;
+        (shows.checked_add(CLOCKS_DIFFER).unwrap_or(shows) >= made).then_some(shows)
+    }
+
+    /// How many hours this server's clock is ahead of the store's. `None` if it is not ahead, or not known to be.
+    #[must_use]
+    pub fn hours_ahead_of_store(&self) -> Option<i64> {
+        let now = Timestamp::now();
+        let hours = now.duration_since(self.store_time(now)?).as_hours();
+        (hours > 0).then_some(hours)
+    }
+
+    /// Registers a server. The credentials must be this vault's, valid now, and for its primary region. A clock that is
+    /// ahead of the store's is not believed, and one that is behind makes no expired credentials valid.
     pub async fn register(
         &self,
         credentials: &VaultCredentials,
@@ -205,7 +229,11 @@ impl Vault {
     ) -> Result<(), VaultError> {
         credentials.check_vault(&self.descriptor)?;
         self.descriptor.features.check_write()?;
-        let object = register(credentials, server, now)?;
+        let store = self.store_time(now);
+        if let Some(store) = store.filter(|store| *store > now) {
+            credentials.check_at_store(store)?;
+        }
+        let object = register(credentials, server, store.map_or(now, |store| store.min(now)))?;
         let name = names::registration(server.id);
         match self.store.create(&name, object.clone()).await? {
             Created::New => Ok(()),

@@ -133,6 +133,15 @@ impl Bookkeeper {
         let segments = job
             .engine
             .run_cancellable(&generation.cancel, write_segments(&self.context, &pending.packs))??;
+        if let Some(hours) = job.domain.vault().hours_ahead_of_store() {
+            job.warnings.add(
+                "",
+                format!(
+                    "this server's clock is {hours} h ahead of that of the vault's store: the recovery point has the \
+                     store's time"
+                ),
+            );
+        }
         let warnings = job.warnings.count();
         let status = if warnings == 0 {
             PointStatus::Completed

@@ -244,6 +244,9 @@ metrics! {
         "Chunks in the local index. A chunk that is in two packs counts twice.";
     INDEX_BYTES = Gauge Both "lockstone_index_bytes" []
         "Bytes of the local index on disk.";
+    DISTRUSTED = Gauge Both "lockstone_vault_distrusted_packs" []
+        "Packs of the vault that this server found damaged or missing and whose content is not stored again, as its \
+         last job knew them.";
     LOOKUPS = Counter Job "lockstone_index_lookups_total" [Label { name: "outcome", values: &["hit", "miss"] }]
         "Chunks looked up in the local index, by whether the index has them.";
     POINTS = Gauge Both "lockstone_points"

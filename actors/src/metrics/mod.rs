@@ -268,6 +268,11 @@ impl Metrics {
         self.families.set(&list::INDEX_BYTES, &[], float(bytes));
     }
 
+    /// Sets the number of packs that this server found damaged or missing.
+    pub fn distrusted_packs(&self, packs: u64) {
+        self.families.set(&list::DISTRUSTED, &[], float(packs));
+    }
+
     /// Sets the number of recovery points of this server that are not deleted, by tag.
     pub fn points(&self, by_tag: &BTreeMap<String, u64>) {
         self.families.zero(&list::POINTS, &[]);

@@ -73,6 +73,9 @@ pub(crate) fn ended(record: &JobRecord, written: SystemTime) -> EndedJob {
 pub(crate) fn show_seen(metrics: &Metrics, seen: &Seen) {
     metrics.points(&seen.points);
     metrics.index_size(seen.index_chunks, seen.index_bytes);
+    if let Some(packs) = seen.distrusted_packs {
+        metrics.distrusted_packs(packs);
+    }
     // A point whose clock was ahead would hide for years that no newer one is made.
     if let Some(newest) = seen.newest_point.filter(|newest| *newest <= Timestamp::now()) {
         #[allow(clippy::cast_precision_loss, reason = "Prometheus counts in doubles")]

@@ -199,7 +199,9 @@ fn seen(session: &Session) -> Option<Seen> {
         let started = started.filter(|started| *started <= Timestamp::now());
         seen.newest_point = seen.newest_point.max(started);
     }
-    (seen.index_chunks, seen.index_bytes) = session.domain.index().size();
+    let index = session.domain.index();
+    (seen.index_chunks, seen.index_bytes) = index.size();
+    seen.distrusted_packs = index.still_bad().ok().map(|packs| packs.len() as u64);
     Some(seen)
 }
 

@@ -73,6 +73,10 @@ pub(crate) struct Seen {
     pub(crate) index_chunks: u64,
     /// The index's bytes on disk.
     pub(crate) index_bytes: u64,
+    /// Packs that this machine found damaged or missing and whose content is not stored again.
+    /// Earlier versions did not write it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) distrusted_packs: Option<u64>,
 }
 
 impl JobRecord {

@@ -3,7 +3,6 @@
 use jiff::Timestamp;
 use lockstone_proto::job::{JobKind, JobState};
 use lockstone_vault::VaultError;
-use lockstone_vault::index::NOT_NEEDED;
 use lockstone_vault::log::Point;
 
 use crate::agent::access::right::Access;
@@ -122,13 +121,17 @@ async fn newest_point(context: &Context, jobs: &[JobRecord]) -> Result<(Option<P
         .map(|first| format!("the vault is damaged: {}", first.line()))
         .into_iter()
         .collect();
-    let distrusted = session.domain.index().distrusted().map_err(VaultError::from)?;
-    let open: Vec<_> = distrusted.iter().filter(|(_, reason)| reason != NOT_NEEDED).collect();
+    let open = session.domain.index().still_bad().map_err(VaultError::from)?;
     if let [(first, reason), ..] = open.as_slice() {
         damage.push(format!(
             "{} packs of the vault are damaged or missing, the first is {first} ({reason}): a backup stores again what \
              the files still have, and `lockstone check` names what is lost",
             open.len()
+        ));
+    }
+    if let Some(hours) = session.vault.hours_ahead_of_store() {
+        damage.push(format!(
+            "this server's clock is {hours} h ahead of that of the vault's store: set the clock that is wrong"
         ));
     }
     damage.extend(clones::warning(&view.points, session.server, jobs));

@@ -308,6 +308,14 @@ impl VaultCredentials {
         self.admitted.check_time(now.as_second())
     }
 
+    /// Whether they are valid at that moment, which the store's clock shows and this server's does not.
+    pub(crate) fn check_at_store(&self, shows: Timestamp) -> Result<(), CredentialsError> {
+        self.check(shows).map_err(|error| match error {
+            CredentialsError::Expired(at) => CredentialsError::ExpiredAtStore(at),
+            other => other,
+        })
+    }
+
     /// Whether they admit to that region.
     pub fn check_region(&self, wanted: Region) -> Result<(), CredentialsError> {
         if self.admitted.region == wanted {

@@ -23,6 +23,9 @@ pub enum CredentialsError {
     /// They have expired.
     #[error("the credentials expired on {0}")]
     Expired(Timestamp),
+    /// They have expired by the store's clock, which is ahead of this server's.
+    #[error("the credentials expired on {0} by the clock of the vault's store, which is ahead of this server's clock")]
+    ExpiredAtStore(Timestamp),
     /// They were issued in the future, by this machine's clock.
     #[error("the credentials are not valid before {0}; this server's clock may be wrong")]
     NotYetValid(Timestamp),
@@ -50,6 +53,7 @@ impl CredentialsError {
             Self::Malformed { .. }
             | Self::NotSigned
             | Self::Expired(_)
+            | Self::ExpiredAtStore(_)
             | Self::NotYetValid(_)
             | Self::OtherVault
             | Self::WrongRegion { .. } => Kind::BadCredentials,
@@ -63,6 +67,9 @@ impl CredentialsError {
         Some(match self {
             Self::Random(_) => return None,
             Self::NotYetValid(_) => "set this server's clock, or ask the operator for new credentials",
+            Self::ExpiredAtStore(_) => {
+                "find out which clock is wrong; if it is this server's, ask the vault's operator for new credentials"
+            }
             Self::Malformed { .. }
             | Self::NotSigned
             | Self::Expired(_)

@@ -12,6 +12,7 @@ use lockstone_proto::limits::LOG_ENTRY_MAX;
 use lockstone_proto::vault::CondemnBody;
 use lockstone_proto::vault::{CommitBody, PackEntry, PointSummary};
 
+use super::dates::{bounded, move_start};
 use super::refresh::State;
 use super::validate::{Verdict, validate_commit, validate_forget, validate_undelete};
 use super::{Domain, Signer};
@@ -92,7 +93,8 @@ impl Domain {
             .await
     }
 
-    /// Appends the entry that `decide` returns. `decide` is asked again whenever another entry came first.
+    /// Appends the entry that `decide` returns. `decide` is asked again whenever another entry came first. `now` is what
+    /// this server's clock shows; the entry has the time that `bounded` gives it.
     pub(super) async fn append(
         &self,
         now: Timestamp,
@@ -111,14 +113,17 @@ impl Domain {
             self.check_pin(&mut state);
             refuse_set_back(&state)?;
             self.load_segments(&mut state).await?;
-            let body = match decide(&state)? {
+            let mut body = match decide(&state)? {
                 Step::Write(body) => body,
                 Step::Done => {
                     self.publish(&mut state)?;
                     return Ok(state.chain.head());
                 }
             };
-            if let Some(object) = self.create(signer, &state, &body, now).await? {
+            let earlier = state.times.iter().copied().chain([self.vault.descriptor().created]);
+            let time = bounded(now, self.vault.store_time(now), earlier);
+            move_start(&mut body, now, time);
+            if let Some(object) = self.create(signer, &state, &body, time).await? {
                 self.take_own(&mut state, &object, packs, segments)?;
                 self.publish(&mut state)?;
                 return Ok(state.chain.head());

@@ -22,6 +22,7 @@
 
 mod append;
 mod chunks;
+mod dates;
 mod presence;
 mod refresh;
 mod validate;

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use jiff::Timestamp;
 use lockstone_proto::ids::SegmentId;
 use lockstone_proto::limits::{FORMAT_VERSION, LOG_ENTRY_MAX, SEGMENT_MAX};
 
@@ -30,6 +31,8 @@ pub(super) struct State {
     keep: bool,
     pub(super) chain: Chain,
     pub(super) summed: Summed,
+    /// When the entries were written, as they say.
+    pub(super) times: Vec<Timestamp>,
     /// Entries that are lost, and those that could not be verified.
     damage: Vec<Damage>,
     /// Objects in the log that are no entries, and that the entries behind them account for.
@@ -54,6 +57,7 @@ impl State {
             keep: true,
             chain: Chain::default(),
             summed: Summed::default(),
+            times: Vec::new(),
             damage: Vec::new(),
             foreign: Vec::new(),
             ahead: Vec::new(),
@@ -71,6 +75,8 @@ impl State {
 
     fn take(&mut self, entry: &Entry) {
         self.summed.add(entry);
+        let time = Timestamp::new(entry.time_s, i32::try_from(entry.time_ns).unwrap_or_default());
+        self.times.extend(time.ok());
         self.pending.extend(entry.body.segments());
     }
 

@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
 use lockstone_proto::ids::{ChunkId, PointId, SegmentId};
-use lockstone_proto::vault::ChunkKind;
+use lockstone_proto::vault::{ChunkKind, CommitBody, PointSummary};
 use object_store::memory::InMemory;
 
 use super::*;
@@ -433,4 +433,46 @@ fn a_cache_that_does_not_fit_together_is_read_anew() {
     let domain = lab.open(Some(signer(1)), "one");
     let view = block_on(domain.refresh()).unwrap();
     assert_eq!((points(&view), view.damage.len()), (vec![1, 2, 3], 0));
+}
+
+#[test]
+fn the_time_of_a_point_is_bounded_by_the_stores_clock_and_by_the_log() {
+    let lab = Lab::new();
+    let (one, two) = (
+        lab.open(Some(lab.server(1)), "one"),
+        lab.open(Some(lab.server(2)), "two"),
+    );
+    let commit = |domain: &Domain, point: u8, hours: i64, store: Option<i64>| {
+        let (clock, body) = (now() + jiff::SignedDuration::from_hours(hours), CommitBody::default());
+        let real = jiff::Timestamp::now();
+        let shows = real + jiff::SignedDuration::from_hours(store.unwrap_or_default());
+        let summary = PointSummary {
+            started_s: clock.as_second() - 60,
+            ..crate::testing::summary(point)
+        };
+        domain.store().clock().note(shows);
+        block_on(domain.commit(summary, body, &[], clock)).unwrap();
+        let view = domain.view();
+        let point = view.points.last().unwrap();
+        let hours = |s: i64| (s - now().as_second() + 1800) / 3600;
+        assert_eq!(point.summary.started_s + 60, point.time_s);
+        hours(point.time_s)
+    };
+    let year = 24 * 365;
+    assert_eq!(commit(&one, 1, 0, None), 0);
+    assert_eq!(commit(&two, 2, 10 * year, None), 10 * year, "nobody knows better");
+    assert_eq!(commit(&one, 3, 2, None), 2, "one from the future drags none behind it");
+    assert_eq!(
+        commit(&two, 4, 10 * year, Some(3 - 10 * year)),
+        3,
+        "the store bounds it"
+    );
+    assert_eq!(commit(&one, 5, -50 * year, Some(50 * year + 4)), 3, "the log bounds it");
+    assert_eq!(
+        commit(&one, 6, 4, Some(-40 * year)),
+        4,
+        "the store's clock is from before the vault"
+    );
+    let other = lab.open(None, "other");
+    assert_eq!(block_on(other.refresh()).unwrap().points.len(), 6);
 }

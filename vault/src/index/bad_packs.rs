@@ -229,6 +229,13 @@ impl Index {
         Ok(found)
     }
 
+    /// The distrusted packs whose content is not stored again, as far as a check knows, with the reasons.
+    pub fn still_bad(&self) -> Result<Vec<(PackId, String)>> {
+        let mut found = self.distrusted()?;
+        found.retain(|(_, reason)| reason != NOT_NEEDED);
+        Ok(found)
+    }
+
     /// Whether the log condemned that pack.
     #[must_use]
     pub fn is_condemned(&self, id: &PackId) -> bool {

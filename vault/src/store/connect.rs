@@ -28,6 +28,7 @@ use reqwest::Client;
 use super::StoreError;
 use super::body::{Awaited, Paced, Watch, stalled};
 use super::bounded::{self, Bounded};
+use super::clock::StoreClock;
 use super::fault::{Answer, Refusal, WireFault, WireKind, no_answer};
 use super::no_proxy::NoProxy;
 use super::pace::{Direction, LinePace};
@@ -63,6 +64,7 @@ pub(super) struct Connector {
     spare: Arc<Spare>,
     /// Whether the store has answered anything.
     answered: Arc<AtomicBool>,
+    clock: Arc<StoreClock>,
 }
 
 /// What the pace allowed to requests that were too old by then. The requests that come next use it up.
@@ -93,6 +95,7 @@ impl Connector {
     pub(super) fn new(
         url: &str,
         pace: Arc<dyn LinePace>,
+        clock: Arc<StoreClock>,
         ca_file: Option<&Path>,
         proxies: bool,
     ) -> Result<Self, StoreError> {
@@ -141,6 +144,7 @@ impl Connector {
             stale_after: STALE_AFTER,
             spare: Arc::default(),
             answered: Arc::default(),
+            clock,
         })
     }
 }
@@ -230,6 +234,7 @@ impl Connector {
                 sorted => sorted,
             };
         }
+        self.clock.answered(&parts.headers);
         let most = bounded::announced(&parts.headers).map_or(most, |len| most.min(len));
         let paced = Paced::new(body, Direction::Down, Arc::clone(&self.pace), watch, received);
         let body = Bounded::new(paced, most, Arc::clone(&host));

@@ -8,6 +8,7 @@
 
 mod body;
 mod bounded;
+mod clock;
 mod connect;
 mod error;
 pub(crate) mod fault;
@@ -29,17 +30,22 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
+use jiff::SignedDuration;
 pub use object_store::PutPayload;
 use object_store::local::LocalFileSystem;
 use object_store::path::Path as ObjectPath;
 use object_store::{GetOptions, ObjectStore, ObjectStoreExt, PutMode, PutOptions};
 
+pub(crate) use clock::StoreClock;
 pub use error::StoreError;
 pub use fault::Refusal;
 use observe::StoreObserver;
 pub use open::StoreOptions;
 use open::{Place, place};
 pub use retry::{Retry, RetryRule};
+
+/// Smaller objects are written in one piece. So the file system's time of one is the time of now.
+const SMALL: usize = 1024 * 1024;
 
 /// The result of a `create`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,6 +78,7 @@ pub struct Store {
     root: Option<Arc<Root>>,
     /// Whether the store lists names in order.
     ordered: bool,
+    clock: Arc<StoreClock>,
 }
 
 /// A local vault's folder as it was when it was opened. Shows whether it was unmounted or replaced since.
@@ -114,12 +121,16 @@ impl Store {
     pub fn open_with(url: &str, options: &StoreOptions) -> Result<Self, StoreError> {
         match place(url)? {
             Place::Folder(path) => Self::local(url, path, options),
-            Place::Bucket(bucket) => Ok(Self {
-                inner: bucket.open(url, options)?,
-                url: bucket.url().into(),
-                root: None,
-                ordered: true,
-            }),
+            Place::Bucket(bucket) => {
+                let clock = Arc::default();
+                Ok(Self {
+                    inner: bucket.open(url, options, Arc::clone(&clock))?,
+                    url: bucket.url().into(),
+                    root: None,
+                    ordered: true,
+                    clock,
+                })
+            }
         }
     }
 
@@ -150,7 +161,7 @@ impl Store {
             Place::Bucket(bucket) => {
                 for above in bucket.above() {
                     let url = above.url();
-                    let store = above.open(&url, options)?;
+                    let store = above.open(&url, options, Arc::default())?;
                     match store.head(&ObjectPath::from(names::DESCRIPTOR)).await {
                         Ok(_) => return Ok(Some(url)),
                         // The store is asked again when the vault is made, and then waited for.
@@ -189,6 +200,7 @@ impl Store {
             url: url.into(),
             root: Some(Arc::new(Root { path, identity })),
             ordered: false,
+            clock: Arc::default(),
         })
     }
 
@@ -200,6 +212,7 @@ impl Store {
             url: url.into(),
             root: None,
             ordered: false,
+            clock: Arc::default(),
         }
     }
 
@@ -234,6 +247,17 @@ impl Store {
         self.root.as_deref().map(|root| root.path.as_path())
     }
 
+    /// The store's time less this server's, as far as the store has said it to this process.
+    pub(crate) fn clock_offset(&self) -> Option<SignedDuration> {
+        self.clock.offset()
+    }
+
+    /// What is known of its clock, for tests to change.
+    #[cfg(test)]
+    pub(crate) fn clock(&self) -> &StoreClock {
+        &self.clock
+    }
+
     /// Creates an object if there is none of that name. Never overwrites. Once it returns `New`, the object is durable.
     /// After an error the object may exist nevertheless.
     pub async fn create(&self, path: &str, payload: impl Into<PutPayload>) -> Result<Created, StoreError> {
@@ -245,12 +269,15 @@ impl Store {
             mode: PutMode::Create,
             ..PutOptions::default()
         };
-        match self
-            .inner
-            .put_opts(&ObjectPath::from(path), payload.into(), options)
-            .await
-        {
-            Ok(_) => Ok(Created::New),
+        let payload = payload.into();
+        let is_small = payload.content_length() < SMALL;
+        match self.inner.put_opts(&ObjectPath::from(path), payload, options).await {
+            Ok(_) => {
+                if let Some(root) = self.root.as_ref().filter(|_| is_small) {
+                    self.clock.wrote(&root.path.join(path));
+                }
+                Ok(Created::New)
+            }
             Err(object_store::Error::AlreadyExists { .. } | object_store::Error::Precondition { .. }) => {
                 Ok(Created::Exists)
             }

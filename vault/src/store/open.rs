@@ -26,6 +26,7 @@ use object_store::prefix::PrefixStore;
 use object_store::{ClientConfigKey, ObjectStore, RetryConfig};
 
 use super::StoreError;
+use super::clock::StoreClock;
 use super::connect::Connector;
 use super::fault::Refusal;
 use super::pace::{LinePace, Unpaced};
@@ -187,9 +188,15 @@ impl Bucket {
         above
     }
 
-    pub(super) fn open(&self, url: &str, options: &StoreOptions) -> Result<Arc<dyn ObjectStore>, StoreError> {
+    pub(super) fn open(
+        &self,
+        url: &str,
+        options: &StoreOptions,
+        clock: Arc<StoreClock>,
+    ) -> Result<Arc<dyn ObjectStore>, StoreError> {
         let ca_file = options.get(CA_BUNDLE).map(PathBuf::from);
-        let connector = Connector::new(url, Arc::clone(&options.pace), ca_file.as_deref(), options.environment)?;
+        let pace = Arc::clone(&options.pace);
+        let connector = Connector::new(url, pace, clock, ca_file.as_deref(), options.environment)?;
         Ok(match self.service {
             Service::S3 => self.prefixed(s3(url, &self.name, options, connector)?),
             Service::Azure => self.prefixed(azure(url, &self.name, options, connector)?),

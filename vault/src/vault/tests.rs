@@ -140,6 +140,45 @@ fn registering_needs_this_vaults_credentials_and_is_done_once() {
 }
 
 #[test]
+fn a_wrong_clock_neither_dates_a_registration_nor_makes_credentials_valid() {
+    let lab = Lab::new();
+    let hours = |hours: i64| jiff::SignedDuration::from_hours(hours);
+    let issue = crate::access::credentials::Issue {
+        region: lockstone_proto::access::Region::Primary,
+        url: String::new(),
+        secondary_url: None,
+        now: now(),
+        valid_days: 10,
+    };
+    let credentials = lab.operator.issue(&issue).unwrap();
+    let key = crate::access::credentials::generate_signing_key().unwrap();
+    let register = |id: u8, clock: Timestamp, store_ahead: i64| {
+        let id = lockstone_proto::ids::ServerId([id; 16]);
+        let new = NewServer {
+            id,
+            name: "web",
+            domain: lab.domain,
+            key: &key,
+        };
+        lab.vault.store().clock().note(Timestamp::now() + hours(store_ahead));
+        block_on(lab.vault.register(&credentials, &new, clock))?;
+        let (servers, _) = block_on(lab.vault.servers())?;
+        Ok::<_, VaultError>(servers.get(id).unwrap().registered)
+    };
+    assert_eq!(register(1, now() + hours(3), 0).unwrap(), now() + hours(3));
+    let ahead = register(2, now() + hours(200), -195).unwrap();
+    let wanted = now() + hours(5);
+    assert!(
+        ahead.duration_since(wanted).abs() < jiff::SignedDuration::from_mins(1),
+        "{ahead}"
+    );
+    let late = register(3, now(), 300).unwrap_err();
+    assert!(late.to_string().contains("by the clock of the vault's store"), "{late}");
+    lab.vault.store().clock().note(Timestamp::now() - hours(50));
+    assert_eq!(lab.vault.store_time(now()), None, "no vault was there yet");
+}
+
+#[test]
 fn job_records_are_listed_and_forged_ones_named() {
     use crate::access::job_records::{list_jobs, write_job};
     use lockstone_proto::job::{JobKind, JobRecord, JobState};

@@ -142,6 +142,12 @@ impl Admission<'_> {
             key: &key,
         };
         vault.register(credentials, &new, now).await?;
+        if let Some(hours) = vault.hours_ahead_of_store() {
+            self.environment.notices.warn(format!(
+                "this server's clock is {hours} h ahead of that of the vault's store: the registration has the store's \
+                 time"
+            ));
+        }
         let registration = Registration {
             version: Registration::version(),
             vault_url: vault.store().url().to_owned(),

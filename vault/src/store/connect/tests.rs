@@ -50,7 +50,7 @@ fn get(host: &str, path: &str) -> HttpRequest {
 async fn a_request_that_was_held_is_signed_again_and_not_held_again() {
     let host = server("HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok").await;
     let pace = Arc::new(Held(Mutex::default(), Duration::from_millis(50)));
-    let mut connector = Connector::new("s3://b", pace.clone(), None, false).unwrap();
+    let mut connector = Connector::new("s3://b", pace.clone(), Arc::default(), None, false).unwrap();
     connector.stale_after = Duration::from_millis(20);
     let fault = connector
         .ask(get(&host, "/b/x"), "host".into())
@@ -68,7 +68,7 @@ async fn a_web_page_is_no_answer_of_a_store() {
     let page = "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 6\r\nConnection: close\r\n\r\n<html>";
     let host = server(page).await;
     let pace = Arc::new(super::super::pace::Unpaced);
-    let connector = Connector::new("s3://b", pace, None, false).unwrap();
+    let connector = Connector::new("s3://b", pace, Arc::default(), None, false).unwrap();
     let fault = connector
         .ask(get(&host, "/b?list-type=2&prefix=log"), "host".into())
         .await
@@ -91,11 +91,24 @@ async fn an_answer_that_goes_on_after_its_announced_length_is_cut() {
     )
     .await;
     let pace = Arc::new(super::super::pace::Unpaced);
-    let connector = Connector::new("s3://b", pace, None, false).unwrap();
+    let connector = Connector::new("s3://b", pace, Arc::default(), None, false).unwrap();
     let mut asked = get(&host, "/b/x");
     asked
         .headers_mut()
         .insert(http::header::RANGE, "bytes=0-1".parse().unwrap());
     let answer = connector.ask(asked, "host".into()).await.unwrap();
     assert!(answer.into_body().bytes().await.is_err());
+}
+
+#[tokio::test]
+async fn every_answer_says_the_time_of_the_store() {
+    let host = server(
+        "HTTP/1.1 200 OK\r\nDate: Sun, 06 Nov 1994 08:49:37 GMT\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok",
+    )
+    .await;
+    let (pace, clock) = (Arc::new(super::super::pace::Unpaced), Arc::default());
+    let connector = Connector::new("s3://b", pace, Arc::clone(&clock), None, false).unwrap();
+    assert_eq!(clock.offset(), None);
+    connector.ask(get(&host, "/b/x"), "host".into()).await.unwrap();
+    assert!(clock.offset().is_some_and(|offset| offset.is_negative()));
 }
