@@ -44,3 +44,16 @@ impl Drop for Mounted {
         let _ = std::process::Command::new("umount").arg(&self.0).status();
     }
 }
+
+/// Makes a btrfs file system in the file `image` of this folder and mounts it at `mount` there. Needs root.
+pub(crate) fn mounted_btrfs(top: &std::path::Path) -> Mounted {
+    let (image, at) = (top.join("image"), top.join("mount"));
+    std::fs::File::create(&image).unwrap().set_len(256 << 20).unwrap();
+    run("mkfs.btrfs", &["-q".as_ref(), image.as_os_str()]);
+    std::fs::create_dir(&at).unwrap();
+    run(
+        "mount",
+        &["-o".as_ref(), "loop".as_ref(), image.as_os_str(), at.as_os_str()],
+    );
+    Mounted(at)
+}

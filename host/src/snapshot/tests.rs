@@ -6,12 +6,12 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 
 use super::*;
-use crate::testing::{Mounted, root_for, run};
+use crate::testing::{Mounted, mounted_btrfs, root_for, run};
 use crate::walk::{Rules, WalkEvent, Walker};
 
 /// A btrfs file system in a file, mounted at `at`, and a state folder beside it.
 struct Lab {
-    _mounted: Vec<Mounted>,
+    _mounted: Mounted,
     at: PathBuf,
     state: PathBuf,
     top: tempfile::TempDir,
@@ -24,19 +24,12 @@ fn subvolume(path: &Path) {
 impl Lab {
     fn new() -> Self {
         let top = tempfile::tempdir_in("/dev/shm").unwrap();
-        let image = top.path().join("image");
-        std::fs::File::create(&image).unwrap().set_len(256 << 20).unwrap();
-        run("mkfs.btrfs", &["-q".as_ref(), image.as_os_str()]);
-        let at = top.path().join("mount");
-        std::fs::create_dir(&at).unwrap();
-        run(
-            "mount",
-            &["-o".as_ref(), "loop".as_ref(), image.as_os_str(), at.as_os_str()],
-        );
+        let mounted = mounted_btrfs(top.path());
+        let at = mounted.0.clone();
         let state = top.path().join("state");
         std::fs::create_dir(&state).unwrap();
         Self {
-            _mounted: vec![Mounted(at.clone())],
+            _mounted: mounted,
             at,
             state,
             top,

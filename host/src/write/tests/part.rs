@@ -4,7 +4,7 @@
 use std::os::unix::fs::{FileExt, MetadataExt};
 
 use super::*;
-use crate::testing::{Mounted, run};
+use crate::testing::{mounted_btrfs, run};
 
 #[test]
 fn holes_stay_holes() {
@@ -99,16 +99,8 @@ fn blocks_are_shared_and_copy_on_write_is_off_where_the_file_system_can() {
         return;
     }
     let top = tempfile::tempdir_in("/dev/shm").unwrap();
-    let image = top.path().join("image");
-    std::fs::File::create(&image).unwrap().set_len(256 << 20).unwrap();
-    run("mkfs.btrfs", &["-q".as_ref(), image.as_os_str()]);
-    let at = top.path().join("mount");
-    std::fs::create_dir(&at).unwrap();
-    run(
-        "mount",
-        &["-o".as_ref(), "loop".as_ref(), image.as_os_str(), at.as_os_str()],
-    );
-    let _mounted = Mounted(at.clone());
+    let mounted = mounted_btrfs(top.path());
+    let at = &mounted.0;
     let dir = Dir::open_root(&at.join("t")).unwrap();
     std::fs::write(at.join("t/old"), vec![7; 1 << 20]).unwrap();
     let old = dir.open_file(b"old").unwrap();
