@@ -24,6 +24,7 @@ mod logs;
 mod metrics;
 mod other_machine;
 mod points;
+mod policy;
 mod prometheus;
 mod reader;
 mod restore;

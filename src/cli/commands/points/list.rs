@@ -6,10 +6,15 @@ use lockstone_vault::log::Point;
 
 use super::reading;
 use crate::agent::access::session::Session;
+use crate::agent::held_policy::InForce;
+use crate::agent::retention;
+use crate::agent::state::folder::StateFolder;
+use crate::agent::state::registration::Registration;
 use crate::cli::access::AccessArgs;
 use crate::cli::context::Context;
 use crate::cli::output::Outcome;
 use crate::documents::point::{PointDocument, PointsDocument};
+use crate::failure::Failure;
 use crate::text::{point, render};
 
 /// Options of `points list`.
@@ -32,7 +37,12 @@ pub(super) fn run(context: &Context, args: &ListArgs) -> Outcome {
         server.is_none_or(|name| session.is_named(point.server, name))
     };
     let points: Vec<&Point> = view.points.iter().filter(wanted).collect();
-    let document = |point: &&Point| PointDocument::new(point, &session.server_name(point.server));
+    let in_force = policy(&session)?;
+    let expiry = |point: &Point| match &in_force {
+        Some(in_force) if session.is_own(point.server) => Some(retention::expiry(in_force, point)),
+        _ => None,
+    };
+    let document = |point: &&Point| PointDocument::new(point, &session.server_name(point.server), expiry(point));
     context.out.document(&PointsDocument {
         points: points.iter().map(document).collect(),
     });
@@ -45,6 +55,17 @@ pub(super) fn run(context: &Context, args: &ListArgs) -> Outcome {
         context.out.text(&render::table(&head, &rows, &point::RIGHT));
     }
     Ok(reading::exit(&view, false))
+}
+
+/// The policy of this server, if the points are of this server's vault.
+fn policy(session: &Session) -> Result<Option<InForce>, Failure> {
+    let state = StateFolder::locate()?;
+    match Registration::load(&state)? {
+        Some(registration) if registration.vault_id == session.vault.id() => {
+            InForce::load(&state, registration.server_id)
+        }
+        _ => Ok(None),
+    }
 }
 
 fn row(session: &Session, point: &Point) -> Vec<String> {
