@@ -13,6 +13,7 @@ mod demo;
 mod documents;
 mod failure;
 mod operator;
+mod policy;
 mod serve;
 mod text;
 

@@ -124,6 +124,25 @@ impl Named {
     }
 }
 
+/// A pattern that holds below a folder only, as if it stood in a `.gitignore` there. An absolute path within the folder
+/// may be given, too.
+pub(crate) fn within(folder: &Path, pattern: &str) -> String {
+    let (not, body) = pattern.strip_prefix('!').map_or(("", pattern), |body| ("!", body));
+    let mut root = String::new();
+    for c in folder.to_string_lossy().trim_end_matches('/').chars() {
+        if "\\*?[".contains(c) {
+            root.push('\\');
+        }
+        root.push(c);
+    }
+    if body.strip_prefix(&root).is_some_and(|rest| rest.starts_with('/')) {
+        return pattern.to_owned();
+    }
+    let is_anchored = body.trim_end_matches('/').contains('/');
+    let between = if is_anchored { "/" } else { "/**/" };
+    format!("{not}{root}{between}{}", body.trim_start_matches('/'))
+}
+
 fn is_glob(part: &str) -> bool {
     part.contains(['*', '?', '[', '\\'])
 }
@@ -202,6 +221,23 @@ mod tests {
         for name in ["*.tmp", "**/node_modules", "cache/", "*/a/b", "name"] {
             assert_eq!(line(name), name);
         }
+    }
+
+    #[test]
+    fn a_pattern_of_a_folder_holds_below_it() {
+        for (pattern, expected) in [
+            ("*.tmp", "/s/**/*.tmp"),
+            ("cache/", "/s/**/cache/"),
+            ("/top", "/s/top"),
+            ("a/b", "/s/a/b"),
+            ("**/x", "/s/**/x"),
+            ("!keep", "!/s/**/keep"),
+            ("/s/a", "/s/a"),
+        ] {
+            assert_eq!(within(Path::new("/s"), pattern), expected);
+        }
+        assert_eq!(within(Path::new("/a[1]"), "x"), "/a\\[1]/**/x");
+        assert_eq!(within(Path::new("/"), "x"), "/**/x");
     }
 
     #[test]

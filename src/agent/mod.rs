@@ -6,9 +6,12 @@
 pub(crate) mod access;
 pub(crate) mod environment;
 pub(crate) mod excludes;
+pub(crate) mod held_policy;
+pub(crate) mod hooks;
 pub(crate) mod ids;
 pub(crate) mod jobs;
 pub(crate) mod notices;
+pub(crate) mod retention;
 pub(crate) mod settings;
 pub(crate) mod sources;
 pub(crate) mod state;

@@ -4,8 +4,8 @@
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use super::commands::{
-    agent, backup, bench, cache, check, completions, demo, jobs, man, passphrase, points, register, restore, throttle,
-    unregister, vault,
+    agent, backup, bench, cache, check, completions, demo, jobs, man, passphrase, points, policy, register, restore,
+    throttle, unregister, vault,
 };
 use super::global::Global;
 
@@ -67,6 +67,9 @@ pub(crate) enum Command {
     /// The passphrase of this server's backups
     #[command(subcommand)]
     Passphrase(passphrase::PassphraseCommand),
+    /// What this server backs up by itself, when, and for how long it is kept
+    #[command(subcommand)]
+    Policy(policy::PolicyCommand),
     /// The local cache folder
     #[command(subcommand)]
     Cache(cache::CacheCommand),

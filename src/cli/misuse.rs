@@ -12,7 +12,7 @@ use crate::failure::{Exit, Failure};
 use crate::text::render;
 
 /// Commands and options that later versions have. The program names them instead of pretending.
-const LATER: &[&str] = &["gc", "policy", "replicate", "regenerate", "--repair"];
+const LATER: &[&str] = &["gc", "replicate", "regenerate", "--repair"];
 
 /// Words of other backup programs, and what does the same here.
 const FOREIGN: &[(&str, &str)] = &[
@@ -97,11 +97,7 @@ pub(super) fn explain(error: &clap::Error) -> Exit {
             return print_page(out, &page);
         }
     }
-    let asked_too_early = if misses(error, "<PATH>") {
-        Some("`backup` without a path (the items of the policy)".to_owned())
-    } else {
-        later_version(error).map(|asked| format!("`{asked}`"))
-    };
+    let asked_too_early = later_version(error).map(|asked| format!("`{asked}`"));
     if error.kind() == ErrorKind::InvalidUtf8 {
         out.failure(&not_text(std::env::args_os().skip(1)));
     } else if misses(error, "--target") && !misses(error, "<POINT>") {
@@ -209,7 +205,6 @@ mod tests {
             "gc --dry-run",
             "vault replicate x",
             "check --repair",
-            "policy show",
             "passphrase regenerate",
         ] {
             let error = Cli::try_parse_from(std::iter::once("lockstone").chain(line.split(' '))).unwrap_err();

@@ -27,8 +27,8 @@ use tracing::Level;
 use crate::failure::Failure;
 use args::{Cli, Command};
 use commands::{
-    agent, backup, bench, cache, check, completions, demo, jobs, man, metrics_page, passphrase, points, register,
-    restore, status, throttle, unregister, vault, volumes,
+    agent, backup, bench, cache, check, completions, demo, jobs, man, metrics_page, passphrase, points, policy,
+    register, restore, status, throttle, unregister, vault, volumes,
 };
 use context::Context;
 use output::{Outcome, Output, Work};
@@ -93,6 +93,7 @@ fn run_command(cli: Cli, out: Output) -> Outcome {
         Command::Check(args) => check::run(&context, &args),
         Command::Jobs(command) => jobs::run(&context, command),
         Command::Passphrase(command) => passphrase::run(&context, command),
+        Command::Policy(command) => policy::run(&context, command),
         Command::Cache(command) => cache::run(&context, command),
         Command::Volumes => volumes::run(&context),
         Command::Bench(command) => bench::run(&context, command),

@@ -34,6 +34,8 @@ pub(crate) struct BackupDocument {
     duration_seconds: f64,
     throttled_seconds: f64,
     restarts: u32,
+    /// Expired recovery points that the policy deleted after this backup.
+    points_forgotten: Vec<PointId>,
     warnings_total: u64,
     /// The first warnings.
     warnings: Vec<WarningDocument>,
@@ -73,7 +75,13 @@ impl From<&LeftOut> for ExcludedDocument {
 }
 
 impl BackupDocument {
-    pub(crate) fn new(job: JobId, report: &BackupReport, status: JobState, error: Option<ErrorDocument>) -> Self {
+    pub(crate) fn new(
+        job: JobId,
+        report: &BackupReport,
+        status: JobState,
+        error: Option<ErrorDocument>,
+        forgotten: &[PointId],
+    ) -> Self {
         BackupDocument {
             job,
             point: report.point,
@@ -98,6 +106,7 @@ impl BackupDocument {
             duration_seconds: report.duration.as_secs_f64(),
             throttled_seconds: report.throttled.as_secs_f64(),
             restarts: report.restarts,
+            points_forgotten: forgotten.to_vec(),
             warnings_total: report.warnings_total,
             warnings: report.warnings.iter().map(WarningDocument::from).collect(),
             error,

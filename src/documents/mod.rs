@@ -9,6 +9,7 @@ pub(crate) mod job;
 pub(crate) mod pages;
 pub(crate) mod passphrase;
 pub(crate) mod point;
+pub(crate) mod policy;
 pub(crate) mod progress;
 pub(crate) mod register;
 pub(crate) mod restore;

@@ -9,6 +9,7 @@ use serde::Serialize;
 use super::common::{PathDocument, exact, exact_of, lossy};
 use super::vault::DamageDocument;
 use super::words;
+use crate::policy::Expiry;
 use crate::text::render;
 
 /// What everyone who may list a point sees of it, the operator too. Sizes are in bytes.
@@ -28,7 +29,8 @@ pub(crate) struct PointSummaryDocument {
     consistency: Consistency,
     tags: Vec<String>,
     label: String,
-    /// Null if the point is kept until it is deleted.
+    /// When the point's time is over: by its own date, or for whom the policy is known, by the policy. Null if it is kept
+    /// until it is deleted, or until a newer one is there.
     expires: Option<String>,
     /// When the point was deleted; null if it was not.
     deleted: Option<String>,
@@ -69,9 +71,17 @@ pub(crate) struct PointDocument {
 }
 
 impl PointDocument {
-    pub(crate) fn new(point: &Point, server: &str) -> Self {
+    /// `expiry`: what the policy says about the point, if it is this server's and there is a policy.
+    pub(crate) fn new(point: &Point, server: &str, expiry: Option<Expiry>) -> Self {
+        let mut summary = PointSummaryDocument::new(point.id, server, &point.summary, point.forgotten);
+        if let Some(expiry) = expiry {
+            summary.expires = match expiry {
+                Expiry::At(end) => Some(end.to_string()),
+                Expiry::Newer | Expiry::Held => None,
+            };
+        }
         PointDocument {
-            summary: PointSummaryDocument::new(point.id, server, &point.summary, point.forgotten),
+            summary,
             sources: point.body.sources.iter().map(|source| lossy(source)).collect(),
             sources_bytes: exact_of(point.body.sources.iter().map(|source| &source[..])),
             warnings: point.body.warnings,

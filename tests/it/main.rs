@@ -25,6 +25,7 @@ mod metrics;
 mod odd_places;
 mod other_machine;
 mod points;
+mod policy;
 mod prometheus;
 mod reader;
 mod restore;

@@ -3,10 +3,11 @@
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+use jiff::Timestamp;
 use lockstone_actors::{BackupReport, BackupRequest, JobContext, Tuning, Warning};
 use lockstone_host::snapshot::{SnapshotMode, cleanup_leftovers};
 use lockstone_host::walk::{Pattern, Rules};
-use lockstone_proto::ids::JobId;
+use lockstone_proto::ids::{JobId, PointId};
 use lockstone_proto::job::{JobKind, JobState};
 use serde_json::{Map, Value};
 
@@ -15,12 +16,16 @@ use super::perform::Job;
 use crate::agent::access::right::registered;
 use crate::agent::access::session::Session;
 use crate::agent::environment::Environment;
+use crate::agent::held_policy::InForce;
+use crate::agent::hooks;
+use crate::agent::retention;
 use crate::agent::sources::{self, Sources};
 use crate::agent::state::folder::StateFolder;
 use crate::agent::state::job_records::request_for;
 use crate::agent::state::registration::Registration;
 use crate::documents::backup::BackupDocument;
 use crate::failure::Failure;
+use crate::policy::{Hooks, Run, Tag};
 
 /// The maximum length of a label in bytes, so that the operator's lists stay readable.
 const MAX_LABEL_LEN: usize = 256;
@@ -38,16 +43,27 @@ pub(crate) struct BackupOrder {
     /// When the recovery point expires, seconds since the epoch; 0: never.
     pub(crate) expires_s: i64,
     pub(crate) label: String,
-    pub(crate) tags: Vec<String>,
+    /// The policy whose items these are; `None` if a person named the paths.
+    pub(crate) policy: Option<PolicyBackup>,
     /// Read every file, also those that look unchanged.
     pub(crate) full: bool,
     pub(crate) snapshot: SnapshotMode,
     pub(crate) tuning: Tuning,
 }
 
+/// A backup of all items of the policy.
+#[derive(Debug, Clone)]
+pub(crate) struct PolicyBackup {
+    pub(crate) in_force: InForce,
+    /// The scheduled run that it does; `None` on demand.
+    pub(crate) run: Option<Run>,
+}
+
 /// A backup that is ready to run.
 pub(crate) struct Backup {
     order: BackupOrder,
+    /// The points that the policy forgot after it.
+    forgotten: Vec<PointId>,
     state: StateFolder,
     registration: Registration,
     sources: Sources,
@@ -66,11 +82,34 @@ impl Backup {
         let rules = rules(environment, &order, &state, &registration, &sources)?;
         Ok(Backup {
             order,
+            forgotten: Vec::new(),
             state,
             registration,
             sources,
             rules,
         })
+    }
+
+    fn hooks(&self) -> Option<&Hooks> {
+        self.order.policy.as_ref().map(|by| &by.in_force.policy.hooks)
+    }
+
+    /// The retention tags of the recovery point that begins now.
+    async fn tags(&self, environment: &Environment, session: &Session) -> Result<Vec<String>, Failure> {
+        let Some(PolicyBackup { in_force, run }) = &self.order.policy else {
+            return Ok(vec![Tag::OnDemand.to_string()]);
+        };
+        let view = session.view(environment).await?;
+        let keeps_itself = self.order.expires_s != 0;
+        let now = Timestamp::now();
+        Ok(retention::tags(
+            session,
+            &view,
+            in_force,
+            now,
+            run.as_ref(),
+            keeps_itself,
+        ))
     }
 
     /// What is backed up: absolute paths, none within another.
@@ -123,6 +162,25 @@ impl Job for Backup {
         request_for(&self.sources.paths)
     }
 
+    async fn before(&mut self, environment: &Environment, job: JobId) -> Result<(), Failure> {
+        if let Some(hooks) = self.hooks()
+            && let Some(warning) = hooks::before(hooks, job).await?
+        {
+            environment.notices.warn(warning);
+        }
+        Ok(())
+    }
+
+    async fn after(&mut self, environment: &Environment, job: JobId, ending: Option<&Ending>) {
+        let state = ending.map_or(JobState::Failed, |ending| ending.state);
+        let point = ending.and_then(|ending| ending.point);
+        if let Some(hooks) = self.hooks()
+            && let Some(warning) = hooks::after(hooks, job, state, point).await
+        {
+            environment.notices.warn(warning);
+        }
+    }
+
     async fn open(&mut self, environment: &Environment, job: JobId) -> Result<(Session, BackupRequest), Failure> {
         for note in cleanup_leftovers(self.state.root()) {
             environment.notices.note(note);
@@ -136,7 +194,7 @@ impl Job for Backup {
             state_dir: self.state.root().to_owned(),
             full: self.order.full,
             label: self.order.label.clone(),
-            tags: self.order.tags.clone(),
+            tags: self.tags(environment, &session).await?,
             expires_s: self.order.expires_s,
             warnings: self.sources.warnings.iter().map(warning).collect(),
         };
@@ -147,6 +205,24 @@ impl Job for Backup {
         Ok(lockstone_actors::backup(context, request))
     }
 
+    async fn follow_up(&mut self, environment: &Environment, session: &Session, report: &BackupReport) {
+        let Some(PolicyBackup { in_force, .. }) = &self.order.policy else {
+            return;
+        };
+        if report.point.is_none() {
+            return;
+        }
+        match retention::forget(environment, session, in_force).await {
+            Ok(forgotten) => self.forgotten = forgotten,
+            Err(failure) => {
+                let why = failure.message;
+                environment
+                    .notices
+                    .warn(format!("expired recovery points were not deleted: {why}"));
+            }
+        }
+    }
+
     fn ending(&self, job: JobId, report: &mut BackupReport) -> Ending {
         let state: JobState = report.status.into();
         let failure = report.error.clone().map(Failure::from);
@@ -154,7 +230,7 @@ impl Job for Backup {
         Ending {
             state,
             point: report.point,
-            document: value_of(&BackupDocument::new(job, report, state, error)),
+            document: value_of(&BackupDocument::new(job, report, state, error, &self.forgotten)),
             figures: Figures {
                 files: report.files_new + report.files_changed + report.files_unchanged,
                 bytes: report.bytes_scanned,

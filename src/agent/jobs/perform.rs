@@ -37,6 +37,21 @@ pub(crate) trait Job {
     /// What the job's record says it was asked to do.
     fn request_for_record(&self) -> Map<String, Value>;
 
+    /// What happens before the vault is opened. A failure is a job that did not run.
+    fn before(&mut self, _environment: &Environment, _job: JobId) -> impl Future<Output = Result<(), Failure>> + Send {
+        std::future::ready(Ok(()))
+    }
+
+    /// What happens at the very end, whatever became of the job after the lock was taken.
+    fn after(
+        &mut self,
+        _environment: &Environment,
+        _job: JobId,
+        _ending: Option<&Ending>,
+    ) -> impl Future<Output = ()> + Send {
+        std::future::ready(())
+    }
+
     /// Opens the vault, and finds in it what the pipeline needs. Called with the lock held.
     fn open(
         &mut self,
@@ -46,6 +61,17 @@ pub(crate) trait Job {
 
     /// Runs the pipeline to its end. Blocks. A failure here is a job that did not run.
     fn work(request: Self::Request, context: JobContext) -> Result<Self::Report, Failure>;
+
+    /// What is to be done in the vault after the pipeline, while the session is open and the lock is held. What fails
+    /// here is a warning: the job is done.
+    fn follow_up(
+        &mut self,
+        _environment: &Environment,
+        _session: &Session,
+        _report: &Self::Report,
+    ) -> impl Future<Output = ()> + Send {
+        std::future::ready(())
+    }
 
     /// How the job ended, by the pipeline's report.
     fn ending(&self, job: JobId, report: &mut Self::Report) -> Ending;
@@ -79,6 +105,22 @@ async fn perform_as<J: Job>(
 ) -> Result<Finished<J::Report>, Failure> {
     let new = JobRecord::start(id, J::KIND, job.request_for_record());
     let run = JobRun::begin(environment, observer, job.state(), new).await?;
+    let finished = match job.before(environment, id).await {
+        Ok(()) => run_pipeline(environment, &mut job, id, observer, run).await,
+        Err(failure) => Err(run.fail(failure).await),
+    };
+    let ending = finished.as_ref().ok().map(|finished| &finished.ending);
+    job.after(environment, id, ending).await;
+    finished
+}
+
+async fn run_pipeline<J: Job>(
+    environment: &Environment,
+    job: &mut J,
+    id: JobId,
+    observer: &dyn JobObserver,
+    run: JobRun<'_>,
+) -> Result<Finished<J::Report>, Failure> {
     // A store that does not answer must not keep a cancelled job.
     let opened = tokio::select! {
         opened = job.open(environment, id) => opened,
@@ -103,6 +145,7 @@ async fn perform_as<J: Job>(
         Ok(report) => report,
         Err(failure) => return Err(run.fail(failure).await),
     };
+    job.follow_up(environment, &session, &report).await;
     let ending = job.ending(id, &mut report);
     run.end(Some(&session), &ending).await;
     Ok(Finished {

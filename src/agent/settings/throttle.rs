@@ -20,6 +20,7 @@ use super::window::Window;
 use crate::agent::state::files::{remove_if_there, write_atomically};
 use crate::agent::state::folder::StateFolder;
 use crate::failure::Failure;
+use crate::policy::Bandwidth;
 use crate::text::units::{self, Rate};
 
 /// Windows repeat after a week.
@@ -65,6 +66,17 @@ impl ThrottleSettings {
         }
         let text = serde_json::to_string_pretty(self)? + "\n";
         write_atomically(&path, text.as_bytes(), 0o600)
+    }
+
+    /// The settings that a policy asks for.
+    pub(crate) fn of(bandwidth: &Bandwidth, zone: Option<&str>) -> ThrottleSettings {
+        ThrottleSettings {
+            upload: bandwidth.upload.clone(),
+            download: bandwidth.download.clone(),
+            requests: None,
+            windows: bandwidth.windows.clone(),
+            time_zone: zone.map(str::to_owned),
+        }
     }
 
     /// The limits by time that these settings mean. The error says which setting is not understood.

@@ -8,6 +8,7 @@
 //! jobs/<job id>.json      this server's own job records
 //! snapshots/              which snapshots exist, so that those of a crashed run are removed
 //! store.json              the object store's settings, for a process without such an environment (0600)
+//! policy.json             the policy in force, with the text of its file (`policy set`)
 //! throttle.json           the throttle's limits and windows (`throttle set`)
 //! log.pin                 the highest log entry ever seen: shows that a vault went back, even without the cache
 //! lock                    held while a job runs; says which
@@ -113,6 +114,10 @@ impl StateFolder {
 
     pub(crate) fn throttle_settings(&self) -> PathBuf {
         self.root.join("throttle.json")
+    }
+
+    pub(crate) fn policy(&self) -> PathBuf {
+        self.root.join("policy.json")
     }
 
     /// The highest log entry ever seen.

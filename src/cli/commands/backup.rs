@@ -5,13 +5,16 @@ mod summary;
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
+use jiff::Timestamp;
 use lockstone_host::snapshot::SnapshotMode;
 use lockstone_host::walk::Pattern;
 use lockstone_proto::job::JobState;
 use tracing::Level;
 
+use crate::agent::access::right::registered;
 use crate::agent::excludes;
-use crate::agent::jobs::backup::{Backup, BackupOrder};
+use crate::agent::held_policy::InForce;
+use crate::agent::jobs::backup::{Backup, BackupOrder, PolicyBackup};
 use crate::cli::context::Context;
 use crate::cli::job::{self, exit_of, show_warnings};
 use crate::cli::log::say;
@@ -19,14 +22,18 @@ use crate::cli::metrics_export::MetricsArgs;
 use crate::cli::output::Outcome;
 use crate::cli::tuning::TuningArgs;
 use crate::failure::Failure;
+use crate::policy::{Run, Source};
 use crate::text::units;
 
 /// Options of `backup`.
 #[derive(Debug, Args)]
 pub(crate) struct BackupArgs {
-    /// Files and folders to back up
-    #[arg(required = true, value_name = "PATH")]
+    /// Files and folders to back up; without any, the items of the policy
+    #[arg(value_name = "PATH")]
     pub(crate) paths: Vec<PathBuf>,
+    /// Do the run of the schedule that was due at this time (RFC 3339), as the scheduler does it
+    #[arg(long, value_name = "TIME", conflicts_with_all = ["paths", "retain_until"])]
+    pub(crate) scheduled: Option<Timestamp>,
     /// Leave out what matches this glob, written as in a .gitignore (repeatable)
     #[arg(short, long, value_name = "GLOB")]
     pub(crate) exclude: Vec<String>,
@@ -82,7 +89,7 @@ pub(crate) fn run(context: &Context, args: BackupArgs) -> Outcome {
     let tuning = args.tuning.tuning()?;
     args.tuning.lower_priority()?;
     context.environment.follow_throttle(args.tuning.throttle_overrides())?;
-    let order = BackupOrder {
+    let mut order = BackupOrder {
         exclude: patterns(&args)?,
         expires_s: expiry(args.retain_until)?,
         snapshot: args.snapshot.into(),
@@ -90,10 +97,13 @@ pub(crate) fn run(context: &Context, args: BackupArgs) -> Outcome {
         include_caches: args.include_caches,
         one_file_system: args.one_file_system,
         label: args.label,
-        tags: vec!["on-demand".to_owned()],
+        policy: None,
         full: args.full,
         tuning,
     };
+    if order.paths.is_empty() {
+        by_policy(&mut order, args.scheduled)?;
+    }
     let backup = Backup::prepare(&context.environment, order)?;
     let sources = backup.sources().to_vec();
     let finished = job::run(context, &args.metrics, backup)?;
@@ -121,10 +131,51 @@ pub(crate) fn run(context: &Context, args: BackupArgs) -> Outcome {
     Ok(exit_of(ending))
 }
 
+/// Fills in the items of the policy.
+fn by_policy(order: &mut BackupOrder, scheduled: Option<Timestamp>) -> Result<(), Failure> {
+    let (state, registration) = registered()?;
+    let in_force = InForce::required(&state, registration.server_id)?;
+    let run = scheduled.map(|at| run_at(&in_force, at)).transpose()?;
+    let from = excludes::Place::here();
+    for pattern in &in_force.policy.exclude {
+        order.exclude.push(from.option(pattern));
+    }
+    for item in &in_force.policy.items {
+        match &item.source {
+            Source::Path(path) => {
+                for pattern in &item.exclude {
+                    let line = excludes::within(path, pattern);
+                    let shown = pattern.clone();
+                    order.exclude.push(Pattern { line, shown });
+                }
+                order.paths.push(path.clone());
+            }
+            Source::Command { name, .. } => {
+                let message = format!("the item {name} is a command, which this version cannot back up");
+                return Err(Failure::failed("failed", message, "remove it from the policy"));
+            }
+        }
+    }
+    order.policy = Some(PolicyBackup { in_force, run });
+    Ok(())
+}
+
+/// The run of the schedule that is due at this time.
+fn run_at(in_force: &InForce, at: Timestamp) -> Result<Run, Failure> {
+    let schedule = &in_force.policy.schedule;
+    let run = schedule.latest(at, at);
+    run.ok_or_else(|| {
+        Failure::usage(
+            format!("no run of the schedule is due at {at}"),
+            "see `lockstone policy preview`",
+        )
+    })
+}
+
 /// When the recovery point expires, seconds since the epoch; 0: never.
 fn expiry(retain_until: Option<i64>) -> Result<i64, Failure> {
     match retain_until {
-        Some(until) if until <= jiff::Timestamp::now().as_second() => Err(Failure::usage(
+        Some(until) if until <= Timestamp::now().as_second() => Err(Failure::usage(
             "--retain-until lies in the past",
             "the recovery point would expire at once",
         )),

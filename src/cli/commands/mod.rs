@@ -14,6 +14,7 @@ pub(crate) mod man;
 pub(crate) mod metrics_page;
 pub(crate) mod passphrase;
 pub(crate) mod points;
+pub(crate) mod policy;
 pub(crate) mod register;
 pub(crate) mod restore;
 pub(crate) mod status;

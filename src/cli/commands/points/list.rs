@@ -6,10 +6,16 @@ use lockstone_vault::log::Point;
 
 use super::reading;
 use crate::agent::access::session::Session;
+use crate::agent::held_policy::InForce;
+use crate::agent::retention;
+use crate::agent::state::folder::StateFolder;
+use crate::agent::state::registration::Registration;
 use crate::cli::access::AccessArgs;
 use crate::cli::context::Context;
 use crate::cli::output::Outcome;
 use crate::documents::point::{PointDocument, PointsDocument};
+use crate::failure::Failure;
+use crate::policy::Expiry;
 use crate::text::{point, render};
 
 /// Options of `points list`.
@@ -32,7 +38,12 @@ pub(super) fn run(context: &Context, args: &ListArgs) -> Outcome {
         server.is_none_or(|name| session.is_named(point.server, name))
     };
     let points: Vec<&Point> = view.points.iter().filter(wanted).collect();
-    let document = |point: &&Point| PointDocument::new(point, &session.server_name(point.server));
+    let in_force = policy(context, &session);
+    let expiry = |point: &Point| match &in_force {
+        Some(in_force) if session.is_own(point.server) => Some(retention::expiry(in_force, point)),
+        _ => None,
+    };
+    let document = |point: &&Point| PointDocument::new(point, &session.server_name(point.server), expiry(point));
     context.out.document(&PointsDocument {
         points: points.iter().map(document).collect(),
     });
@@ -41,7 +52,7 @@ pub(super) fn run(context: &Context, args: &ListArgs) -> Outcome {
     } else {
         let mut head = point::HEAD.to_vec();
         head.push("SOURCES");
-        let rows: Vec<Vec<String>> = points.iter().map(|point| row(&session, point)).collect();
+        let rows: Vec<Vec<String>> = points.iter().map(|point| row(&session, point, expiry(point))).collect();
         context.out.text(&render::table(&head, &rows, &point::RIGHT));
     }
     Ok(reading::exit(&view, false))
@@ -53,12 +64,34 @@ fn day(seconds: i64) -> String {
     time.split(' ').next().unwrap_or_default().to_owned()
 }
 
-fn row(session: &Session, point: &Point) -> Vec<String> {
+/// The policy of this server, if the points are of this server's vault. A policy that cannot be read is a warning.
+fn policy(context: &Context, session: &Session) -> Option<InForce> {
+    let load = || {
+        let state = StateFolder::locate()?;
+        match Registration::load(&state)? {
+            Some(registration) if registration.vault_id == session.vault.id() => {
+                InForce::load(&state, registration.server_id)
+            }
+            _ => Ok(None),
+        }
+    };
+    load().unwrap_or_else(|failure: Failure| {
+        context.out.warn(failure.message);
+        None
+    })
+}
+
+fn row(session: &Session, point: &Point, expiry: Option<Expiry>) -> Vec<String> {
     let mut remarks = Vec::new();
     if point.summary.consistency() == Consistency::Snapshot {
         remarks.push("snapshot");
     }
-    let expires = (point.summary.expires_s != 0).then(|| format!("until {}", day(point.summary.expires_s)));
+    let expires_s = match expiry {
+        Some(Expiry::At(end)) => end.as_second(),
+        Some(Expiry::Newer | Expiry::Held) => 0,
+        None => point.summary.expires_s,
+    };
+    let expires = (expires_s != 0).then(|| format!("until {}", day(expires_s)));
     remarks.extend(expires.as_deref());
     if point.forgotten.is_some() {
         remarks.push("deleted");

@@ -1,0 +1,120 @@
+//! `policy.json` in the state folder: the policy that is in force on this server, with its text as it was given.
+//!
+//! The file is replaced whole, so text, generation and pause always belong together. The policy belongs to a server: a
+//! machine that registers as another one begins without a policy.
+
+use anyhow::{Context, bail};
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use lockstone_proto::ids::ServerId;
+use serde::{Deserialize, Serialize};
+
+use crate::agent::state::files::write_atomically;
+use crate::agent::state::folder::StateFolder;
+use crate::failure::{Exit, Failure};
+use crate::policy::{Policy, PolicyError, parse};
+
+/// The layout of `policy.json`.
+const VERSION: u32 = 1;
+
+/// The policy in force, as the file has it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct HeldPolicy {
+    /// The layout of this file.
+    version: u32,
+    pub(crate) server_id: ServerId,
+    /// Grows with each change, from 1.
+    pub(crate) generation: u64,
+    pub(crate) set_at: Timestamp,
+    /// From when on the slots of its tiers count. Stays when the schedule and the tiers stay the same.
+    pub(crate) since: Timestamp,
+    /// No scheduled backups, and nothing is forgotten.
+    pub(crate) paused: bool,
+    /// The policy file as it was given.
+    pub(crate) text: String,
+}
+
+/// The policy in force, and what it says.
+#[derive(Debug, Clone)]
+pub(crate) struct InForce {
+    pub(crate) held: HeldPolicy,
+    pub(crate) policy: Policy,
+}
+
+impl InForce {
+    /// The policy of this server; `None` if it has none.
+    pub(crate) fn load(state: &StateFolder, server_id: ServerId) -> Result<Option<InForce>, Failure> {
+        HeldPolicy::load(state, server_id)?.map(InForce::of).transpose()
+    }
+
+    /// The policy; the failure `no-policy` if there is none.
+    pub(crate) fn required(state: &StateFolder, server_id: ServerId) -> Result<InForce, Failure> {
+        InForce::load(state, server_id)?.ok_or_else(|| {
+            let hint = "write one with `lockstone policy init --file policy.toml`, then `lockstone policy set --file \
+                        policy.toml`";
+            Failure::new(Exit::Failed, "no-policy", "this server has no policy", hint)
+        })
+    }
+
+    /// Reads what the policy says. It was right when it was set. It is not now if a time zone is gone from this machine,
+    /// or if somebody has changed the file.
+    pub(crate) fn of(held: HeldPolicy) -> Result<InForce, Failure> {
+        let policy = held.read().map_err(|errors| {
+            let errors: Vec<String> = errors
+                .iter()
+                .map(|error| format!("the policy in force: {error}"))
+                .collect();
+            let hint = "correct it and put it in force again: `lockstone policy set --file policy.toml`";
+            Failure::failed("bad-policy", errors.join("\n"), hint)
+        })?;
+        Ok(InForce { held, policy })
+    }
+}
+
+impl HeldPolicy {
+    /// The policy of this server; `None` if it has none.
+    pub(crate) fn load(state: &StateFolder, server_id: ServerId) -> anyhow::Result<Option<HeldPolicy>> {
+        let path = state.policy();
+        let text = match std::fs::read(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error).with_context(|| format!("cannot read {}", path.display())),
+        };
+        let held: HeldPolicy =
+            serde_json::from_slice(&text).with_context(|| format!("{} is not a policy", path.display()))?;
+        if held.version != VERSION {
+            bail!(
+                "{} is of version {}, this program knows {VERSION}",
+                path.display(),
+                held.version
+            );
+        }
+        Ok((held.server_id == server_id).then_some(held))
+    }
+
+    /// The policy that follows `before`, not yet saved.
+    pub(crate) fn next(server_id: ServerId, before: Option<&HeldPolicy>, text: String, now: Timestamp) -> HeldPolicy {
+        let same_slots = |before: &&HeldPolicy| match (before.read(), parse(&text, &TimeZone::system())) {
+            (Ok(old), Ok(new)) => old.has_same_slots(&new),
+            _ => false,
+        };
+        let since = before.filter(same_slots).map_or(now, |before| before.since);
+        HeldPolicy {
+            version: VERSION,
+            server_id,
+            generation: before.map_or(0, |before| before.generation) + 1,
+            set_at: now,
+            since,
+            paused: before.is_some_and(|before| before.paused),
+            text,
+        }
+    }
+
+    fn read(&self) -> Result<Policy, Vec<PolicyError>> {
+        parse(&self.text, &TimeZone::system())
+    }
+
+    pub(crate) fn save(&self, state: &StateFolder) -> anyhow::Result<()> {
+        write_atomically(&state.policy(), &serde_json::to_vec_pretty(self)?, 0o600)
+    }
+}

@@ -1,0 +1,99 @@
+//! Retention of this server's recovery points, by the policy in force: which tags a new one gets, until when each lives,
+//! and which have had their time. `policy` decides; this module only translates between the log and the policy.
+
+use jiff::Timestamp;
+use lockstone_proto::ids::PointId;
+use lockstone_vault::log::{LogView, Point};
+
+use super::access::session::Session;
+use super::environment::Environment;
+use super::held_policy::InForce;
+use crate::failure::Failure;
+use crate::policy::{Expiry, Kept, Ledger, Made, Run, Tag, plan};
+
+/// The tags of a backup of the policy's items that begins now. `run`: the scheduled run that it does, if it does one.
+pub(crate) fn tags(
+    session: &Session,
+    view: &LogView,
+    in_force: &InForce,
+    now: Timestamp,
+    run: Option<&Run>,
+    keeps_itself: bool,
+) -> Vec<String> {
+    let own = view.points.iter().filter(|point| session.is_own(point.server));
+    let history: Vec<Made> = own.map(made).collect();
+    let InForce { held, policy } = in_force;
+    let mut ledger = Ledger::new(&policy.schedule, &policy.retention, &history, held.since);
+    let tags = ledger.succeed(now, run, keeps_itself);
+    tags.iter().map(Tag::to_string).collect()
+}
+
+/// Until when a point of this server lives. What was asked for when it was made counts before the policy.
+pub(crate) fn expiry(in_force: &InForce, point: &Point) -> Expiry {
+    let policy = &in_force.policy;
+    kept(point).expiry(&policy.retention, &policy.schedule.zone)
+}
+
+/// This server's points whose time is over.
+pub(crate) fn over(session: &Session, view: &LogView, in_force: &InForce, now: Timestamp) -> Vec<PointId> {
+    let policy = &in_force.policy;
+    let own: Vec<&Point> = view.alive().filter(|point| session.is_own(point.server)).collect();
+    let points: Vec<Kept> = own.iter().map(|point| kept(point)).collect();
+    let plan = plan(&policy.retention, &policy.schedule.zone, &points, now);
+    let over = own.iter().zip(plan.forget).filter(|(_, forget)| *forget);
+    over.map(|(point, _)| point.id).collect()
+}
+
+/// Forgets the points whose time is over, unless the policy is paused. Returns them. They can be brought back for the
+/// vault's soft-delete days.
+pub(crate) async fn forget(
+    environment: &Environment,
+    session: &Session,
+    in_force: &InForce,
+) -> Result<Vec<PointId>, Failure> {
+    if in_force.held.paused {
+        return Ok(Vec::new());
+    }
+    let view = session.view(environment).await?;
+    let now = Timestamp::now();
+    let over = over(session, &view, in_force, now);
+    if !over.is_empty() {
+        session.domain.forget(&over, now).await?;
+    }
+    Ok(over)
+}
+
+/// When the backup of a point began.
+fn begun(point: &Point) -> Timestamp {
+    let nanoseconds = i32::try_from(point.summary.started_ns).unwrap_or(0);
+    Timestamp::new(point.summary.started_s, nanoseconds).unwrap_or_default()
+}
+
+fn made(point: &Point) -> Made {
+    Made {
+        at: begun(point),
+        tags: point
+            .summary
+            .tags
+            .iter()
+            .filter_map(|tag| Tag::from_name(tag))
+            .collect(),
+    }
+}
+
+fn kept(point: &Point) -> Kept {
+    let Made { at, mut tags } = made(point);
+    let retain_until = match point.summary.expires_s {
+        0 => None,
+        until => Timestamp::from_second(until).ok(),
+    };
+    if retain_until.is_some() {
+        tags.retain(|tag| *tag != Tag::OnDemand);
+    }
+    Kept {
+        at,
+        tags,
+        retain_until,
+        held: false,
+    }
+}
