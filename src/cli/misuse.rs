@@ -184,9 +184,9 @@ mod tests {
     #[test]
     fn a_restore_to_nowhere_is_told_apart() {
         let error = Cli::try_parse_from(["lockstone", "restore", "latest"]).unwrap_err();
-        assert!(misses(&error, "--target") && !misses(&error, "<PATH>"), "{error}");
-        let error = Cli::try_parse_from(["lockstone", "backup"]).unwrap_err();
-        assert!(misses(&error, "<PATH>"), "{error}");
+        assert!(misses(&error, "--target") && !misses(&error, "<POINT>"), "{error}");
+        let error = Cli::try_parse_from(["lockstone", "points", "ls"]).unwrap_err();
+        assert!(misses(&error, "<POINT>"), "{error}");
     }
 
     #[test]
