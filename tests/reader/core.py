@@ -148,7 +148,8 @@ class Keys:
 
 def read_recovery_key(printed):
     alphabet = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
-    letters = "".join(printed.split()).replace("-", "").upper().replace("O", "0").replace("I", "1").replace("L", "1")
+    require(printed.isascii(), "the recovery key is mistyped")
+    letters = re.sub(r"[ \t\n\f\r-]", "", printed).upper().replace("O", "0").replace("I", "1").replace("L", "1")
     require(len(letters) == 56 and all(letter in alphabet for letter in letters), "the recovery key is mistyped")
     number = 0
     for letter in letters:

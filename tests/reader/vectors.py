@@ -23,6 +23,9 @@ from core import (
 from core import padme, read_recovery_key, require, u32, unzstd
 from log import LOG_BODIES, Log, open_log_entry
 
+# By kind of the slot.
+READ_SECRET = {1: str.encode, 2: bytes.fromhex, 3: read_recovery_key}
+
 
 def check(path):
     vectors = json.loads(Path(path).read_text())
@@ -52,11 +55,10 @@ def check(path):
         same(padme(length), padded, f"padme {length}")
 
     slots = vectors["slots"]
-    read_secret = {"passphrase": str.encode, "machine": bytes.fromhex, "recovery": read_recovery_key}
     for kind, name in enumerate(["passphrase", "machine", "recovery"], 1):
         data = raw(slots[name]["object"])
         slot = message(proto.KEY_SLOT, data[:-32], name)
-        secret = read_secret[name](slots[name]["secret"])
+        secret = READ_SECRET[kind](slots[name]["secret"])
         same(open_slot(data, slot["slot_id"].hex(), domain, {kind: secret}), master, f"{name} slot")
         same(open_slot(data, slot["slot_id"].hex(), domain, {kind: bytes(32)}), None, f"{name} slot, wrong secret")
 
@@ -189,6 +191,9 @@ def check_case(table, keys, case, raw):
         unzstd(raw, case["raw_len"], what)
     elif what == "slot":
         open_slot(raw, case["id"], keys.domain, {})
+    elif what == "secret":
+        secret = READ_SECRET[case["kind"]](case["secret"])
+        require(open_slot(raw, case["id"], keys.domain, {case["kind"]: secret}) is not None, "another secret")
     elif what == "pack header":
         check_pack_header(raw, case["kind"], ident, keys.object_key("pack", ident)[1], what)
     elif what == "segment":

@@ -27,18 +27,20 @@ fn log(why: &str, objects: &[Option<&[u8]>], are: &[&str], end: (u64, [u8; 32]),
     json!({ "why": why, "objects": objects, "are": are, "end": end.0, "link": hex::encode(end.1), "whole": whole })
 }
 
+/// An object that is no entry.
+const JUNK: &[u8] = b"no entry";
+
 pub(crate) fn logs() -> Vec<Value> {
-    let junk = &b"no entry"[..];
     let first = &entry(1, [0; 32])[..];
     let after = hash(first);
     let second = &entry(2, after)[..];
     let third = &entry(3, hash(second))[..];
-    let behind_void = &entry(3, void(after, junk))[..];
-    let behind_two = &entry(4, void(void(after, junk), b""))[..];
+    let behind_void = &entry(3, void(after, JUNK))[..];
+    let behind_two = &entry(4, void(void(after, JUNK), b""))[..];
     let blind = &entry(3, [0; 32])[..];
     let unknown_kind = &object(with(record(2, after, 1), |it| it.kind = 8), &[])[..];
     let behind_kind = &entry(3, void(after, unknown_kind))[..];
-    let from_void = &entry(2, void([0; 32], junk))[..];
+    let from_void = &entry(2, void([0; 32], JUNK))[..];
     let (entry, lost) = ("entry", "lost");
     vec![
         log("nothing", &[], &[], (0, [0; 32]), true),
@@ -51,14 +53,14 @@ pub(crate) fn logs() -> Vec<Value> {
         ),
         log(
             "a void object, whose link the next entry names",
-            &[Some(first), Some(junk), Some(behind_void)],
+            &[Some(first), Some(JUNK), Some(behind_void)],
             &[entry, "void", entry],
             (3, hash(behind_void)),
             true,
         ),
         log(
             "two void objects, the second of no bytes",
-            &[Some(first), Some(junk), Some(b""), Some(behind_two)],
+            &[Some(first), Some(JUNK), Some(b""), Some(behind_two)],
             &[entry, "void", "void", entry],
             (4, hash(behind_two)),
             true,
@@ -72,28 +74,28 @@ pub(crate) fn logs() -> Vec<Value> {
         ),
         log(
             "a void object at 1",
-            &[Some(junk), Some(from_void)],
+            &[Some(JUNK), Some(from_void)],
             &["void", entry],
             (2, hash(from_void)),
             true,
         ),
         log(
             "a void object at the end",
-            &[Some(first), Some(junk)],
+            &[Some(first), Some(JUNK)],
             &[entry, "void"],
-            (2, void(after, junk)),
+            (2, void(after, JUNK)),
             true,
         ),
         log(
             "another object where an entry stood",
-            &[Some(first), Some(junk), Some(third)],
+            &[Some(first), Some(JUNK), Some(third)],
             &[entry, lost, entry],
             (3, hash(third)),
             false,
         ),
         log(
             "a writer that could not read the object before its entry",
-            &[Some(first), Some(junk), Some(blind)],
+            &[Some(first), Some(JUNK), Some(blind)],
             &[entry, lost, entry],
             (3, hash(blind)),
             false,
@@ -114,7 +116,7 @@ pub(crate) fn logs() -> Vec<Value> {
         ),
         log(
             "no entry behind the first missing one",
-            &[Some(first), None, Some(junk)],
+            &[Some(first), None, Some(JUNK)],
             &[entry, "beyond", "beyond"],
             (1, after),
             true,

@@ -10,6 +10,7 @@ mod logs;
 mod messages;
 mod objects;
 mod registrations;
+mod secrets;
 
 use std::path::PathBuf;
 
@@ -22,7 +23,7 @@ use serde_json::{Value, json};
 use lockstone_vault::access::descriptor::Descriptor;
 use lockstone_vault::access::registration::{self, Server};
 use lockstone_vault::crypto::keys::{Keys, MasterKey};
-use lockstone_vault::crypto::slots;
+use lockstone_vault::crypto::slots::{self, Passphrase};
 use lockstone_vault::error::VaultError;
 use lockstone_vault::log::LogBroken;
 use lockstone_vault::pack::PackSeal;
@@ -109,14 +110,17 @@ fn build() -> Value {
     messages::entries(&mut cases);
     messages::kinds(&mut cases);
     messages::lists(&mut cases);
+    messages::places(&mut cases);
     messages::children(&mut cases);
     objects::zstd(&mut cases);
     objects::slots_of(&mut cases);
+    secrets::secrets(&mut cases);
     objects::headers(&mut cases);
     objects::segments(&mut cases);
     descriptors::descriptors(&mut cases);
     log::chain(&mut cases);
     log::records(&mut cases);
+    log::signatures(&mut cases);
     log::newer(&mut cases);
     log::bodies(&mut cases);
     registrations::registrations(&mut cases);
@@ -155,6 +159,18 @@ fn decided(case: &Value) -> (bool, bool) {
             zstd.decompress_into(Codec::Zstd, &raw, &mut out).is_ok()
         }
         "slot" => slots::decode_slot(DOMAIN, SlotId([0x51; 16]), &raw).is_ok(),
+        "secret" => {
+            let mut id = [0; 16];
+            hex::decode_to_slice(case["id"].as_str().unwrap(), &mut id).unwrap();
+            let slot = slots::decode_slot(DOMAIN, SlotId(id), &raw).unwrap();
+            let text = case["secret"].as_str().unwrap();
+            let opened = match case["kind"].as_u64().unwrap() {
+                1 => slots::unwrap_with_passphrase(&slot, &Passphrase::new(text.to_owned()).unwrap()),
+                2 => slots::unwrap_with_machine(&slot, &hex::decode(text).unwrap().try_into().unwrap()),
+                _ => slots::unwrap_with_recovery(&slot, text),
+            };
+            opened.is_ok()
+        }
         "pack header" => PackSeal::from_header(&keys, &raw).is_ok(),
         "segment" => decode_segment(&keys, SEGMENT, &raw).is_ok(),
         "registration" => registration::verify(VAULT, &signer(1).verifying_key(), SERVER, &raw).is_ok(),

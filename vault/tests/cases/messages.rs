@@ -338,6 +338,10 @@ pub(crate) fn lists(cases: &mut Cases) {
         1,
         1,
     );
+}
+
+/// Lists at other places of a file, and lists of lists.
+pub(crate) fn places(cases: &mut Cases) {
     let mut far = |accepted, why: &str, base: u64, len: u64| {
         let content = Content {
             lens: vec![len],

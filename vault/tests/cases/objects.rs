@@ -112,33 +112,46 @@ pub(crate) fn headers(cases: &mut Cases) {
     add(false, "another commitment", 79, header[79] ^ 1);
 }
 
-pub(crate) fn segments(cases: &mut Cases) {
-    let frame = Frame {
+/// The object of a segment that has these bytes as its message.
+fn segment(raw: &[u8]) -> Vec<u8> {
+    let (key, commitment) = segment_key(&keys(), SEGMENT.as_bytes());
+    let mut object = b"LSTNSEGM\x01\0\0\0".to_vec();
+    object.extend_from_slice(&(raw.len() as u32).to_le_bytes());
+    object.extend_from_slice(SEGMENT.as_bytes());
+    object.extend_from_slice(&commitment);
+    // One raw block behind the shortest header of a zstd frame.
+    let mut payload = vec![0x28, 0xb5, 0x2f, 0xfd, 0, 13 << 3];
+    payload.extend_from_slice(&(((raw.len() as u32) << 3) | 1).to_le_bytes()[..3]);
+    payload.extend_from_slice(raw);
+    let aad = [&object[..], DOMAIN.as_bytes()].concat();
+    object.extend(sealed(&key, &aad, &payload));
+    object
+}
+
+/// A frame of one chunk of 10 bytes.
+fn frame() -> Frame {
+    Frame {
         sealed_len: 26,
         raw_len: 10,
         codec: Codec::Stored.into(),
         chunk_ids: vec![7; 32].into(),
         chunk_lens: vec![10],
-    };
-    let pack = |frame: Frame| PackEntry {
+    }
+}
+
+fn pack(frame: Frame) -> PackEntry {
+    PackEntry {
         pack_id: Bytes::copy_from_slice(PACK.as_bytes()),
         kind: 1,
         len: 512,
         directory: Some(PackDirectory { frames: vec![frame] }),
-    };
+    }
+}
+
+pub(crate) fn segments(cases: &mut Cases) {
+    let frame = frame();
     let mut add = |accepted, why: &str, raw: &[u8]| {
-        let (key, commitment) = segment_key(&keys(), SEGMENT.as_bytes());
-        let mut object = b"LSTNSEGM\x01\0\0\0".to_vec();
-        object.extend_from_slice(&(raw.len() as u32).to_le_bytes());
-        object.extend_from_slice(SEGMENT.as_bytes());
-        object.extend_from_slice(&commitment);
-        // One raw block behind the shortest header of a zstd frame.
-        let mut payload = vec![0x28, 0xb5, 0x2f, 0xfd, 0, 13 << 3];
-        payload.extend_from_slice(&(((raw.len() as u32) << 3) | 1).to_le_bytes()[..3]);
-        payload.extend_from_slice(raw);
-        let aad = [&object[..], DOMAIN.as_bytes()].concat();
-        object.extend(sealed(&key, &aad, &payload));
-        cases.add("segment", accepted, why, &object, json!({ "id": SEGMENT.hex() }));
+        cases.add("segment", accepted, why, &segment(raw), json!({ "id": SEGMENT.hex() }));
     };
     let of = |packs: Vec<PackEntry>| Segment { packs }.encode_to_vec();
     let good = of(vec![pack(frame.clone())]);
