@@ -23,6 +23,7 @@
 mod append;
 mod chunks;
 mod dates;
+mod foreign;
 mod presence;
 mod refresh;
 mod validate;

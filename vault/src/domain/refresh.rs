@@ -1,11 +1,12 @@
 //! Reading the log: entries that were validated before come from the cache, newer ones from the store. The segments
 //! that they name are loaded into the index.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use jiff::Timestamp;
-use lockstone_proto::ids::SegmentId;
+use lockstone_proto::ids::{SegmentId, ServerId};
 use lockstone_proto::limits::{FORMAT_VERSION, LOG_ENTRY_MAX, SEGMENT_MAX};
 
 use super::Domain;
@@ -43,6 +44,8 @@ pub(super) struct State {
     pub(super) rolled_back: Option<(u64, String)>,
     /// Segments that entries named and that are not in the index yet.
     pending: Vec<SegmentId>,
+    /// Those of them that other servers wrote.
+    foreign_segments: HashSet<SegmentId>,
     unreadable: Vec<Damage>,
     pinned: Option<LogHead>,
 }
@@ -63,6 +66,7 @@ impl State {
             ahead: Vec::new(),
             rolled_back: None,
             pending: Vec::new(),
+            foreign_segments: HashSet::new(),
             unreadable: Vec::new(),
             pinned: None,
         }
@@ -73,8 +77,12 @@ impl State {
         !self.damage.is_empty() || !self.chain.skipped().is_empty()
     }
 
-    fn take(&mut self, entry: &Entry) {
+    /// Takes the next entry in. `own`: this server, if it writes.
+    fn take(&mut self, entry: &Entry, own: Option<ServerId>) {
         self.summed.add(entry);
+        if own != Some(entry.server) {
+            self.foreign_segments.extend(entry.body.segments());
+        }
         let time = Timestamp::new(entry.time_s, i32::try_from(entry.time_ns).unwrap_or_default());
         self.times.extend(time.ok());
         self.pending.extend(entry.body.segments());
@@ -198,7 +206,7 @@ impl Domain {
                 .and_then(|plain| plain.open(&self.keys).ok());
             match entry {
                 Some(entry) => {
-                    state.take(&entry);
+                    state.take(&entry, self.server());
                     let before = state.chain.accept(entry.head, &entry.previous);
                     if let Before::Chained(void) = before {
                         state.foreign.extend(void.iter().map(|at| damage_of(self.id, at)));
@@ -365,7 +373,7 @@ impl Domain {
             state.keep = false;
         }
         state.foreign.extend(void.iter().map(|at| damage_of(self.id, at)));
-        state.take(entry);
+        state.take(entry, self.server());
         if state.audit {
             return Ok(());
         }
@@ -428,17 +436,19 @@ impl Domain {
         let wanted = self.index.segments_not_loaded(&state.pending)?;
         let mut left = Vec::new();
         for id in wanted {
-            if let Some(damage) = self.load_segment(id).await? {
+            let is_foreign = state.foreign_segments.contains(&id);
+            if let Some(damage) = self.load_segment(id, is_foreign).await? {
                 tracing::warn!(object = %damage.object, reason = %damage.reason, "a segment is damaged");
                 state.unreadable.push(damage);
                 left.push(id);
             }
         }
+        state.foreign_segments.retain(|id| left.contains(id));
         state.pending = left;
         Ok(())
     }
 
-    async fn load_segment(&self, id: SegmentId) -> Result<Option<Damage>, VaultError> {
+    async fn load_segment(&self, id: SegmentId, is_foreign: bool) -> Result<Option<Damage>, VaultError> {
         let name = names::segment(self.id, &id);
         let object = match self.store().get(&name, SEGMENT_MAX).await {
             Ok(object) => object,
@@ -447,6 +457,9 @@ impl Domain {
         };
         match decode_segment(&self.keys, id, &object) {
             Ok(segment) => {
+                if is_foreign {
+                    self.index.note_unverified(&id)?;
+                }
                 self.index.add_packs(&segment.packs, &[id])?;
                 Ok(None)
             }

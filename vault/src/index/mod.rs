@@ -13,8 +13,8 @@
 //!
 //! # Layout
 //! Column families: `chunks` (chunk id → its places, the newest last), `packs` (`n` number → pack, `i` id → number, `f`
-//! number, frame → the chunks of a frame of a tree pack, `c` and `d` id → packs not to rely on, see `bad_packs`),
-//! `pages`, `log`, `journal` (the loaded journal, and the notes of a check), `meta`.
+//! number, frame → the chunks of a frame of a tree pack, `c` and `d` id → packs not to rely on, see `bad_packs`, `v`
+//! segment → see `unverified`), `pages`, `log`, `journal` (the loaded journal, and the notes of a check), `meta`.
 
 mod bad_packs;
 mod error;
@@ -24,6 +24,7 @@ mod open;
 mod pack_cache;
 mod places;
 mod records;
+mod unverified;
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -37,7 +37,7 @@ const MAGIC: [u8; 8] = *b"LSTNPACK";
 /// The nonce of a directory's seal. No frame has that ordinal.
 const DIRECTORY_NONCE: u64 = u64::MAX;
 /// Bytes in the length after the directory, and in the length at the beginning of its plaintext.
-const LENGTH_LEN: usize = 4;
+pub(crate) const LENGTH_LEN: usize = 4;
 
 /// Why a pack or a part of it cannot be read or made. Never transient.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

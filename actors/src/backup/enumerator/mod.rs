@@ -82,6 +82,8 @@ impl Body for Enumerator {
             let look = job.domain.distrust_missing();
             job.engine.run_cancellable(&self.context.generation.cancel, look)??;
         }
+        let compare = job.domain.verify_foreign();
+        job.engine.run_cancellable(&self.context.generation.cancel, compare)??;
         let journal = Journal::open(job.domain.index())?.filter(|_| !job.request.full);
         let mut walk = Walk {
             steps: Vec::new(),
