@@ -94,6 +94,7 @@ pub(crate) fn run(context: &Context, args: BackupArgs) -> Outcome {
         full: args.full,
         tuning,
     };
+    let full = args.full;
     let backup = Backup::prepare(&context.environment, order)?;
     let sources = backup.sources().to_vec();
     let finished = job::run(context, &args.metrics, backup)?;
@@ -113,7 +114,7 @@ pub(crate) fn run(context: &Context, args: BackupArgs) -> Outcome {
                     &format!("warning: the exclude pattern \"{pattern}\" matched nothing"),
                 );
             }
-            summary::show(&context.out, report, &sources, &finished.vault_url);
+            summary::show(&context.out, report, &sources, &finished.vault_url, full);
         }
         (_, Some(failure)) => say(Level::ERROR, &failure.to_string()),
         (_, None) => {}
