@@ -66,6 +66,15 @@ impl PassphraseSource for Prompt {
     fn existing(&self) -> Result<Zeroizing<String>, Failure> {
         self.obtain(self.file.as_deref(), EXISTING)
     }
+
+    fn existing_of(&self, server: &str) -> Result<Zeroizing<String>, Failure> {
+        let prompt = format!("Passphrase of server {server}: ");
+        let ask = Ask {
+            prompt: &prompt,
+            ..EXISTING
+        };
+        self.obtain(self.file.as_deref(), ask)
+    }
 }
 
 impl Prompt {
@@ -98,11 +107,7 @@ impl Prompt {
     }
 
     fn new_passphrase(&self, file: Option<&Path>, ask: Ask<'_>) -> Result<Passphrase, Failure> {
-        let text = self.obtain(file, ask)?;
-        Passphrase::new(text.as_str().to_owned()).map_err(|error| {
-            let hint = "a passphrase has 16 or more characters, all of them printable ASCII";
-            Failure::new(Exit::Usage, "passphrase-rules", error.to_string(), hint)
-        })
+        by_the_rules(&self.obtain(file, ask)?)
     }
 
     fn obtain(&self, file: Option<&Path>, ask: Ask<'_>) -> Result<Zeroizing<String>, Failure> {
@@ -132,11 +137,15 @@ impl Prompt {
             ));
         }
         let text = self.type_in(ask.prompt)?;
-        if ask.new && *self.type_in("Once more: ")? != *text {
-            return Err(Failure::usage(
-                "the two passphrases differ",
-                "nothing was changed; try again",
-            ));
+        if ask.new {
+            // Before the second entry: nobody types a passphrase again that is refused anyway.
+            by_the_rules(&text)?;
+            if *self.type_in("Once more: ")? != *text {
+                return Err(Failure::usage(
+                    "the two passphrases differ",
+                    "nothing was changed; try again",
+                ));
+            }
         }
         Ok(text)
     }
@@ -180,6 +189,14 @@ fn from_file(file: &Path) -> Result<Zeroizing<String>, Failure> {
     Ok(Zeroizing::new(line.to_owned()))
 }
 
+/// A new passphrase, if it follows the rules.
+fn by_the_rules(text: &str) -> Result<Passphrase, Failure> {
+    Passphrase::new(text.to_owned()).map_err(|error| {
+        let hint = "a passphrase has 16 or more characters, all of them printable ASCII";
+        Failure::new(Exit::Usage, "passphrase-rules", error.to_string(), hint)
+    })
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
@@ -201,6 +218,13 @@ mod tests {
         let file = folder.path().join("passphrase");
         std::fs::write(&file, "a passphrase of one line\nand another\n").unwrap();
         assert!(from_file(&file).unwrap_err().message.contains("several lines"));
+    }
+
+    #[test]
+    fn a_short_passphrase_breaks_the_rules() {
+        let failure = by_the_rules("short").unwrap_err();
+        assert_eq!((failure.exit, failure.code), (Exit::Usage, "passphrase-rules"));
+        assert!(by_the_rules("long enough to be one").is_ok());
     }
 
     #[test]

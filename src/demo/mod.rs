@@ -193,15 +193,7 @@ impl<'a> Demo<'a> {
         self.step(&["vault", "create", &vault])?;
         self.step(&["vault", "credentials", &vault, "--out", &credentials])?;
         self.heading("The server registers; its passphrase never leaves it");
-        self.step(&[
-            "register",
-            "--credentials",
-            &credentials,
-            "--server-name",
-            "demo",
-            "--kdf-memory-mib",
-            "64",
-        ])
+        self.step(&["register", "--credentials", &credentials, "--server-name", "demo"])
     }
 
     fn heading(&self, text: &str) {

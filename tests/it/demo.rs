@@ -24,6 +24,7 @@ fn the_demo_goes_round_and_cleans_up() {
     ] {
         assert!(ran.stdout.contains(said), "{said}: {}", ran.stdout);
     }
+    assert!(!ran.stdout.contains("--kdf"), "a hidden option: {}", ran.stdout);
     assert_eq!(fs::read_dir(&scratch).unwrap().count(), 0);
     assert!(!lab.path("home").exists());
     assert_eq!(fs::read(lab.source().join("a.txt")).unwrap(), b"the first file\n");

@@ -9,4 +9,7 @@ pub(crate) trait PassphraseSource: Send + Sync {
     /// Fails with `usage` if there is no way to get a passphrase. Whether the text is the right one shows when a key
     /// slot is opened with it.
     fn existing(&self) -> Result<Zeroizing<String>, Failure>;
+
+    /// As [`existing`](PassphraseSource::existing), and whoever types it is told that it is the one of this server.
+    fn existing_of(&self, server: &str) -> Result<Zeroizing<String>, Failure>;
 }

@@ -104,6 +104,7 @@ pub(crate) fn run(context: &Context, args: BackupArgs) -> Outcome {
     if order.paths.is_empty() {
         by_policy(&mut order, args.scheduled)?;
     }
+    let full = args.full;
     let backup = Backup::prepare(&context.environment, order)?;
     let sources = backup.sources().to_vec();
     let finished = job::run(context, &args.metrics, backup)?;
@@ -123,7 +124,7 @@ pub(crate) fn run(context: &Context, args: BackupArgs) -> Outcome {
                     &format!("warning: the exclude pattern \"{pattern}\" matched nothing"),
                 );
             }
-            summary::show(&context.out, report, &sources, &finished.vault_url);
+            summary::show(&context.out, report, &sources, &finished.vault_url, full);
         }
         (_, Some(failure)) => say(Level::ERROR, &failure.to_string()),
         (_, None) => {}

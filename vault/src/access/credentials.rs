@@ -164,6 +164,9 @@ impl Admitted {
             .verify_strict(&[ADMISSION_CONTEXT, &signed.admission].concat(), &signature)
             .map_err(|_| CredentialsError::NotSigned)?;
         let admission = Admission::decode(signed.admission.clone()).map_err(|_| malformed("it cannot be decoded"))?;
+        if admission.version > FORMAT_VERSION {
+            return Err(CredentialsError::Newer);
+        }
         if admission.version != FORMAT_VERSION {
             return Err(malformed("its version is unknown to this program"));
         }

@@ -2,6 +2,7 @@
 //! and `credentials` uses the descriptor, which ends in `VaultError`.
 
 use jiff::Timestamp;
+use jiff::tz::TimeZone;
 
 use crate::crypto::keys::NoRandom;
 use crate::kind::Kind;
@@ -17,17 +18,23 @@ pub enum CredentialsError {
         /// What is wrong.
         why: String,
     },
+    /// A newer version of the program issued them.
+    #[error("the credentials were made for a newer version of lockstone")]
+    Newer,
     /// The operator's signature is missing or does not fit.
     #[error("the credentials do not carry the operator's signature, or were changed")]
     NotSigned,
     /// They have expired.
-    #[error("the credentials expired on {0}")]
+    #[error("the credentials expired on {}", local(*.0))]
     Expired(Timestamp),
     /// They have expired by the store's clock, which is ahead of this server's.
-    #[error("the credentials expired on {0} by the clock of the vault's store, which is ahead of this server's clock")]
+    #[error(
+        "the credentials expired on {} by the clock of the vault's store, which is ahead of this server's clock",
+        local(*.0)
+    )]
     ExpiredAtStore(Timestamp),
     /// They were issued in the future, by this machine's clock.
-    #[error("the credentials are not valid before {0}; this server's clock may be wrong")]
+    #[error("the credentials are not valid before {}; this server's clock may be wrong", local(*.0))]
     NotYetValid(Timestamp),
     /// They are for another vault.
     #[error("the credentials are for another vault")]
@@ -51,6 +58,7 @@ impl CredentialsError {
     pub fn kind(&self) -> Kind {
         match self {
             Self::Malformed { .. }
+            | Self::Newer
             | Self::NotSigned
             | Self::Expired(_)
             | Self::ExpiredAtStore(_)
@@ -66,6 +74,7 @@ impl CredentialsError {
     pub fn hint(&self) -> Option<&'static str> {
         Some(match self {
             Self::Random(_) => return None,
+            Self::Newer => "install a newer version of lockstone",
             Self::NotYetValid(_) => "set this server's clock, or ask the operator for new credentials",
             Self::ExpiredAtStore(_) => {
                 "find out which clock is wrong; if it is this server's, ask the vault's operator for new credentials"
@@ -79,4 +88,11 @@ impl CredentialsError {
             }
         })
     }
+}
+
+/// A time in this machine's time zone, with the distance to UTC: `2026-12-05 10:40 +01:00`.
+fn local(time: Timestamp) -> String {
+    time.to_zoned(TimeZone::system())
+        .strftime("%Y-%m-%d %H:%M %:z")
+        .to_string()
 }

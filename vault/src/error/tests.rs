@@ -105,6 +105,7 @@ fn index_errors() -> Vec<IndexError> {
 fn credentials_errors() -> Vec<CredentialsError> {
     vec![
         CredentialsError::Malformed { what: "", why: text() },
+        CredentialsError::Newer,
         CredentialsError::NotSigned,
         CredentialsError::Expired(Timestamp::UNIX_EPOCH),
         CredentialsError::NotYetValid(Timestamp::UNIX_EPOCH),

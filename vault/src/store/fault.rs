@@ -84,7 +84,8 @@ impl Refusal {
         match self {
             Self::Keys => {
                 "set `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY`, or `AZURE_STORAGE_ACCOUNT_NAME` and \
-                 `AZURE_STORAGE_ACCOUNT_KEY`, to keys that this store accepts"
+                 `AZURE_STORAGE_ACCOUNT_KEY`, to keys that this store accepts; for a timer or a service, write them \
+                 to `store.json` in the state folder"
             }
             Self::Expired => {
                 "set `AWS_SESSION_TOKEN` and the keys that belong to it, or `AZURE_STORAGE_SAS_TOKEN`, to new ones, \

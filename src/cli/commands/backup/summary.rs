@@ -14,22 +14,14 @@ use crate::text::render;
 /// More patterns than this are counted together.
 const SHOWN_PATTERNS: usize = 6;
 
-pub(super) fn show(out: &Output, report: &BackupReport, sources: &[PathBuf], vault_url: &str) {
+pub(super) fn show(out: &Output, report: &BackupReport, sources: &[PathBuf], vault_url: &str, full: bool) {
     let Some(point) = report.point else { return };
     let what: Vec<String> = sources
         .iter()
         .map(|source| render::name(source.as_os_str().as_bytes()))
         .collect();
     out.line(format!("Backed up {} to {vault_url}", what.join(", ")));
-    let files = report.files_new + report.files_changed + report.files_unchanged;
-    out.line(format!(
-        "  files    {} in {}: {} new, {} changed, {} unchanged",
-        render::count(files),
-        render::counted(report.dirs, "folder", "folders"),
-        render::count(report.files_new),
-        render::count(report.files_changed),
-        render::count(report.files_unchanged)
-    ));
+    out.line(files_line(report, full));
     if report.files_resumed > 0 {
         let resumed = render::counted(report.files_resumed, "file was", "files were");
         out.line(format!(
@@ -77,6 +69,22 @@ pub(super) fn show(out: &Output, report: &BackupReport, sources: &[PathBuf], vau
     out.line(format!("Recovery point {} ({point})", short(&point)));
 }
 
+/// How many files there are. A backup with `--full` compares with no earlier point, so it cannot tell which are new.
+fn files_line(report: &BackupReport, full: bool) -> String {
+    let files = report.files_new + report.files_changed + report.files_unchanged;
+    let files = render::count(files);
+    let folders = render::counted(report.dirs, "folder", "folders");
+    if full {
+        return format!("  files    {files} in {folders}: all read, not compared with an earlier point");
+    }
+    format!(
+        "  files    {files} in {folders}: {} new, {} changed, {} unchanged",
+        render::count(report.files_new),
+        render::count(report.files_changed),
+        render::count(report.files_unchanged)
+    )
+}
+
 /// What was left out on purpose, each kind with its count.
 fn left_out(report: &BackupReport) -> Vec<String> {
     let left_out = &report.left_out;
@@ -114,6 +122,22 @@ fn ratio(new: u64, stored: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_full_backup_calls_nothing_new() {
+        let report = BackupReport {
+            files_new: 6,
+            dirs: 1,
+            ..BackupReport::default()
+        };
+        let full = files_line(&report, true);
+        assert!(
+            full.contains("6 in 1 folder: all read") && !full.contains("new"),
+            "{full}"
+        );
+        let other = files_line(&report, false);
+        assert!(other.contains("6 new, 0 changed, 0 unchanged"), "{other}");
+    }
 
     #[test]
     fn a_ratio_is_only_given_for_enough_data() {

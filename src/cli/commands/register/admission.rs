@@ -78,7 +78,7 @@ impl Admission<'_> {
                 "A server {owner} is registered in this vault; joining its backups by their passphrase."
             ));
         }
-        let text = self.environment.passphrases.existing()?;
+        let text = self.environment.passphrases.existing_of(owner)?;
         let opened = named::open_first(self.vault.store(), found, &text).await;
         let (known, master) = opened.map_err(|mut failure| {
             if failure.code == "wrong-passphrase" {

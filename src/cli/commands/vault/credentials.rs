@@ -24,7 +24,7 @@ pub(crate) struct CredentialsArgs {
     /// The region they are good for; those of the secondary region only restore
     #[arg(long, value_enum, default_value_t = RegionName::Primary)]
     region: RegionName,
-    /// How long they are good
+    /// How long they are good; with 0 they have expired at once
     #[arg(long, value_name = "DAYS", default_value_t = 10, value_parser = clap::value_parser!(u32).range(0..=3650))]
     valid_days: u32,
 }
@@ -62,6 +62,10 @@ pub(super) fn run(context: &Context, args: &CredentialsArgs) -> Outcome {
         issued.file.display()
     ));
     let expires = render::local_time(credentials.expires().as_second());
-    out.line(format!("  good until {expires}"));
+    if args.valid_days == 0 {
+        out.warn("these credentials have expired already, because of `--valid-days 0`: no server can use them");
+    } else {
+        out.line(format!("  good until {expires}"));
+    }
     Ok(Exit::Done)
 }

@@ -100,6 +100,21 @@ fn credentials_of_another_operator_are_refused() {
 }
 
 #[test]
+fn credentials_of_a_newer_version_are_told_apart() {
+    let operator = OperatorKey::generate().unwrap();
+    let mut record = operator.issue(&issue(Region::Primary)).unwrap().record;
+    let signed = record.admission.as_mut().unwrap();
+    let mut admission = Admission::decode(signed.admission.clone()).unwrap();
+    admission.version = FORMAT_VERSION + 1;
+    signed.admission = Bytes::from(admission.encode_to_vec());
+    let signature = operator.key.sign(&[ADMISSION_CONTEXT, &signed.admission].concat());
+    signed.signature = Bytes::copy_from_slice(&signature.to_bytes());
+    let error = VaultCredentials::from_record(record).unwrap_err();
+    assert!(matches!(error, CredentialsError::Newer), "{error}");
+    assert_eq!(error.hint(), Some("install a newer version of lockstone"));
+}
+
+#[test]
 fn an_operator_key_survives_its_text_form() {
     let operator = OperatorKey::generate().unwrap();
     let read = OperatorKey::from_text(&operator.to_text()).unwrap();
