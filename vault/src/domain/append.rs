@@ -1,6 +1,8 @@
 //! Appending to the log: find its end, validate (`validate`), and create the next entry. If another server took that
-//! position, begin again. Two servers never write one position, and a server that did not get its answer finds its
+//! position, begin again after a pause, for as long as the log grows (`Lost`). Two servers never write one position, and a server that did not get its answer finds its
 //! entry by the nonce.
+
+use std::time::Duration;
 
 use bytes::Bytes;
 use jiff::Timestamp;
@@ -20,10 +22,17 @@ use crate::crypto::keys::random;
 use crate::damage::DamageKind;
 use crate::error::VaultError;
 use crate::log::{Body, EntryParts, LogHead, PlainEntry, own_nonce, seal};
-use crate::store::{Created, names};
+use crate::store::{Created, jitter, names};
 
-/// How many positions are tried before `TooManyAttempts`.
-const ATTEMPTS: u32 = 64;
+/// How many tries in a row may fail although the log does not grow. Then the store contradicts itself.
+const TRIES_WITHOUT_GROWTH: u32 = 16;
+/// How many tries may fail although the log grows. Nobody loses so often by chance; this ends a race against somebody
+/// who writes objects without end.
+const TRIES: u32 = 10_000;
+/// The longest pause after the first lost try. It doubles from one to the next.
+const FIRST_PAUSE: Duration = Duration::from_millis(25);
+/// The longest pause between two tries.
+const LONGEST_PAUSE: Duration = Duration::from_millis(1600);
 
 impl Domain {
     /// Writes a checkpoint: these segments belong to the index. Call it only after segments and packs are durable.
@@ -107,7 +116,8 @@ impl Domain {
         let mut state = self.state.lock().await;
         self.read_pin(&mut state);
         self.read_kept(&mut state).await?;
-        for _ in 0..ATTEMPTS {
+        let mut lost = Lost::default();
+        loop {
             refuse_set_back(&state)?;
             self.read_on(&mut state, false).await?;
             self.check_pin(&mut state);
@@ -128,8 +138,9 @@ impl Domain {
                 self.publish(&mut state)?;
                 return Ok(state.chain.head());
             }
+            let pause = lost.pause(state.chain.end().n, jitter());
+            tokio::time::sleep(pause.ok_or(VaultError::TooManyAttempts)?).await;
         }
-        Err(VaultError::TooManyAttempts)
     }
 
     /// Creates the entry after the end of the log. `None` if another server was first.
@@ -192,6 +203,28 @@ impl Domain {
     }
 }
 
+/// The tries of one append that other servers won.
+#[derive(Debug, Default)]
+struct Lost {
+    tries: u32,
+    without_growth: u32,
+    /// The last position of the log when the last try was lost.
+    end: Option<u64>,
+}
+
+impl Lost {
+    /// How long to wait after a lost try, before which the log ended at `end`. `jitter` (0 to 1) spreads the servers
+    /// that lost together. `None` if a further try makes no sense.
+    fn pause(&mut self, end: u64, jitter: f64) -> Option<Duration> {
+        let grew = self.end.replace(end) != Some(end);
+        self.without_growth = if grew { 0 } else { self.without_growth + 1 };
+        let doubled = FIRST_PAUSE.saturating_mul(1_u32.checked_shl(self.tries).unwrap_or(u32::MAX));
+        self.tries += 1;
+        let goes_on = self.without_growth < TRIES_WITHOUT_GROWTH && self.tries < TRIES;
+        goes_on.then(|| doubled.min(LONGEST_PAUSE).mul_f64(jitter.clamp(0.0, 1.0)))
+    }
+}
+
 /// What an append has to do.
 pub(super) enum Step {
     /// Write this entry.
@@ -219,5 +252,55 @@ fn refuse_set_back(state: &State) -> Result<(), VaultError> {
             found: found.clone(),
         }),
         None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+    use crate::testing::{Lab, block_on, now};
+
+    #[test]
+    fn a_writer_goes_on_while_the_log_grows() {
+        let mut lost = Lost::default();
+        let pauses: Vec<_> = (0..500).map(|end| lost.pause(end, 1.0).unwrap()).collect();
+        assert_eq!(pauses[..3], [1, 2, 4].map(|n| FIRST_PAUSE * n));
+        assert_eq!(pauses.iter().max(), Some(&LONGEST_PAUSE));
+        assert_eq!(lost.pause(500, 0.0), Some(Duration::ZERO));
+
+        // A store that says "exists" and shows nothing there ends it.
+        let tries = (0..100).take_while(|_| lost.pause(501, 0.5).is_some()).count();
+        assert_eq!(tries, TRIES_WITHOUT_GROWTH as usize);
+        // And so does somebody who always comes first.
+        let mut lost = Lost::default();
+        let tries = (0..).take_while(|&end| lost.pause(end, 0.5).is_some()).count();
+        assert_eq!(tries, TRIES as usize - 1);
+    }
+
+    #[test]
+    fn many_writers_at_once_all_find_a_place() {
+        let lab = Lab::new();
+        let servers: Vec<_> = (1..=8).map(|n| lab.open(Some(lab.server(n)), &n.to_string())).collect();
+        block_on(async {
+            let writing: Vec<_> = (1_u8..)
+                .zip(&servers)
+                .map(|(n, domain)| {
+                    let domain = domain.clone();
+                    tokio::spawn(async move {
+                        for k in 0..4 {
+                            let segment = SegmentId([n * 10 + k; 32]);
+                            domain.append_segments(vec![segment], &[], now()).await.unwrap();
+                        }
+                    })
+                })
+                .collect();
+            for one in writing {
+                one.await.unwrap();
+            }
+        });
+        for domain in servers {
+            assert_eq!(block_on(domain.refresh()).unwrap().head.n, 32);
+        }
     }
 }

@@ -295,4 +295,9 @@ fn forgetting_and_its_undoing_are_summed_up() {
     assert_eq!((summed.collected_after(5), summed.collected_after(6)), (Some(6), None));
     summed.add(&entry(7, Body::Restore(vec![id(1)])));
     assert_eq!(summed.point(&id(1)).unwrap().forgotten, None);
+
+    // A Forget before the Commit of its point has no effect.
+    summed.add(&entry(8, Body::Forget(vec![id(9)])));
+    summed.add(&entry(9, commit(9)));
+    assert_eq!(summed.point(&id(9)).unwrap().forgotten, None);
 }

@@ -10,8 +10,10 @@
 //!   first and are written at once.
 //!
 //! An object that is written piece by piece is staged under the name that `LocalFileSystem` uses for staging, which
-//! listings leave out. Then it is linked to its own name, which never replaces anything.
+//! listings leave out. Then it is linked to its own name, which never replaces anything. What a killed writer left
+//! behind is removed by a later one (`abandoned`).
 
+mod abandoned;
 mod folders;
 
 use std::fmt;
@@ -49,6 +51,7 @@ pub(super) struct Local {
     root: PathBuf,
     pool: Pool,
     pace: Arc<dyn LinePace>,
+    cleaned: abandoned::Cleaned,
 }
 
 impl Local {
@@ -59,6 +62,7 @@ impl Local {
             root,
             pool,
             pace,
+            cleaned: abandoned::Cleaned::default(),
         }
     }
 
@@ -93,6 +97,18 @@ impl Local {
             at += len as u64;
         }
         Some(Bytes::from_owner(buffer))
+    }
+
+    /// Removes staged objects that were left behind beside an object that was just written.
+    async fn clean(&self, written: &Path) {
+        let Ok(path) = self.inner.path_to_filesystem(written) else {
+            return;
+        };
+        if path.parent().is_some_and(|folder| self.cleaned.is_first(folder))
+            && let Err(error) = aside(move || abandoned::remove(&path)).await
+        {
+            tracing::debug!(object = %written, %error, "staged objects that were left behind could not be removed");
+        }
     }
 
     /// Creates an object piece by piece.
@@ -161,7 +177,11 @@ impl Staged {
     /// Gives the object its name, durably. Fails if there is an object of that name.
     fn publish(self, object: &FilePath) -> io::Result<()> {
         self.file.sync_all()?;
-        std::fs::hard_link(&self.path, object)?;
+        std::fs::hard_link(&self.path, object).map_err(|error| match error.kind() {
+            // It was taken for one that was left behind. It has to be written again.
+            ErrorKind::NotFound => io::Error::new(ErrorKind::Interrupted, "the staged object is not there any more"),
+            _ => error,
+        })?;
         object.parent().map_or(Ok(()), sync_folder)
     }
 }
@@ -176,7 +196,8 @@ impl Drop for Staged {
 fn make_folder(folder: Option<&FilePath>) -> io::Result<()> {
     let Some(folder) = folder else { return Ok(()) };
     match std::fs::create_dir(folder) {
-        Err(error) if error.kind() == ErrorKind::AlreadyExists => return Ok(()),
+        // Another process has just made it, and may not have made it durable yet.
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
         Err(error) if error.kind() == ErrorKind::NotFound && folder.parent().is_some() => {
             make_folder(folder.parent())?;
             return make_folder(Some(folder));
@@ -219,18 +240,19 @@ impl ObjectStore for Local {
             if opts.mode == PutMode::Create && len > piece {
                 let path = self.inner.path_to_filesystem(location)?;
                 let created = self.create(path, payload).await;
-                return match created {
-                    Ok(()) => Ok(PutResult {
-                        e_tag: None,
-                        version: None,
-                        extensions: http::Extensions::default(),
-                    }),
-                    Err(error) => Err(failed(location, error)),
-                };
+                created.map_err(|error| failed(location, error))?;
+                self.clean(location).await;
+                return Ok(PutResult {
+                    e_tag: None,
+                    version: None,
+                    extensions: http::Extensions::default(),
+                });
             }
             self.pace.bytes(Direction::Up, len).await;
         }
-        self.inner.put_opts(location, payload, opts).await
+        let put = self.inner.put_opts(location, payload, opts).await?;
+        self.clean(location).await;
+        Ok(put)
     }
 
     async fn put_multipart_opts(&self, location: &Path, o: PutMultipartOptions) -> Result<Box<dyn MultipartUpload>> {

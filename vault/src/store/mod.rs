@@ -42,6 +42,7 @@ pub use fault::Refusal;
 use observe::StoreObserver;
 pub use open::StoreOptions;
 use open::{Place, place};
+pub(crate) use retry::jitter;
 pub use retry::{Retry, RetryRule};
 
 /// Smaller objects are written in one piece. So the file system's time of one is the time of now.

@@ -397,4 +397,28 @@ mod tests {
         assert!(!StoreOptions::knows("aws_allow_invalid_certificates") && !StoreOptions::knows("azure_timeout"));
         assert!(!StoreOptions::knows("aws_endpiont") && !StoreOptions::knows("endpoint"));
     }
+    #[test]
+    fn the_checksum_of_uploads_can_be_left_out() {
+        let uploads_with = |algorithm: Option<&str>| {
+            let mut settings = vec![
+                ("aws_access_key_id".to_owned(), "key".to_owned()),
+                ("aws_secret_access_key".to_owned(), "secret".to_owned()),
+            ];
+            settings.extend(algorithm.map(|name| ("aws_checksum_algorithm".to_owned(), name.to_owned())));
+            let options = StoreOptions {
+                settings: settings.into_iter().collect(),
+                environment: false,
+                ..StoreOptions::default()
+            };
+            let pace = Arc::new(super::super::pace::Unpaced);
+            let connector = Connector::new("s3://bucket", pace, Arc::default(), None, false).unwrap();
+            let store = format!("{:?}", s3("s3://bucket", "bucket", &options, connector).unwrap());
+            let begin = store.find("checksum: ").unwrap();
+            store[begin..].split([',', '}']).next().unwrap().to_owned()
+        };
+        assert_eq!(uploads_with(None), "checksum: Some(SHA256)");
+        assert_eq!(uploads_with(Some("sha256")), "checksum: Some(SHA256)");
+        assert_eq!(uploads_with(Some("none")), "checksum: None");
+        assert_eq!(uploads_with(Some(" None ")), "checksum: None");
+    }
 }

@@ -239,14 +239,21 @@ impl Retry {
     }
 
     /// Whose fault is it that an object cannot be read? If another object can be read, it is the object's own fault.
+    /// The reading may also show why the store refuses: an answer to HEAD has no body, so it cannot say that.
     async fn blamed(&self, path: &Path, error: object_store::Error) -> object_store::Error {
         let descriptor = Path::from(names::DESCRIPTOR);
         let readable = async {
             let got = self.inner.get_opts(&descriptor, GetOptions::default()).await?;
             got.bytes().await
         };
+        let read = readable.await;
+        if let Err(said) = &read
+            && matches!(StoreError::sort(names::DESCRIPTOR, said), StoreError::Refused { .. })
+        {
+            return read.err().unwrap_or(error);
+        }
         // Beside the descriptor there are folders in a vault, and none in an empty mount point.
-        let works = *path != descriptor && readable.await.is_ok()
+        let works = *path != descriptor && read.is_ok()
             || self
                 .inner
                 .list_with_delimiter(None)
@@ -388,7 +395,8 @@ fn away(path: &Path, spent: Duration, error: &object_store::Error) -> object_sto
     WireFault::new(kind, reason).into_error()
 }
 
-fn jitter() -> f64 {
+/// A random number from 0 to 1.
+pub(crate) fn jitter() -> f64 {
     f64::from(getrandom::u32().unwrap_or(u32::MAX / 2)) / f64::from(u32::MAX)
 }
 

@@ -142,3 +142,46 @@ fn is_same_file(a: &Entry, b: &Entry) -> bool {
         == (b.kind, b.size, b.mtime_s, b.mtime_ns, b.ctime_s, b.ctime_ns)
         && a.content == b.content
 }
+
+#[cfg(test)]
+mod tests {
+    use lockstone_proto::vault::{Content, EntryKind};
+
+    use super::*;
+
+    /// After a change between two names, or on file systems that use a number again, device and inode are the same and
+    /// the file is another. A link would give the second name the content of the first.
+    #[test]
+    fn names_belong_together_only_if_everything_of_the_file_agrees() {
+        let first = Entry {
+            name: "first".into(),
+            kind: EntryKind::File.into(),
+            size: 5,
+            mtime_s: 1,
+            mtime_ns: 2,
+            ctime_s: 3,
+            ctime_ns: 4,
+            content: Some(Content::default()),
+            ..Entry::default()
+        };
+        let second = Entry {
+            name: "second".into(),
+            ..first.clone()
+        };
+        assert!(is_same_file(&first, &second));
+        let changes: [fn(&mut Entry); 7] = [
+            |entry| entry.kind = EntryKind::Fifo.into(),
+            |entry| entry.size += 1,
+            |entry| entry.mtime_s += 1,
+            |entry| entry.mtime_ns += 1,
+            |entry| entry.ctime_s += 1,
+            |entry| entry.ctime_ns += 1,
+            |entry| entry.content = None,
+        ];
+        for change in changes {
+            let mut other = second.clone();
+            change(&mut other);
+            assert!(!is_same_file(&first, &other), "{other:?}");
+        }
+    }
+}

@@ -64,3 +64,29 @@ fn took(job: &JobRecord) -> String {
         _ => "-".to_owned(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use lockstone_proto::ids::JobId;
+    use lockstone_proto::job::JobKind;
+    use serde_json::Map;
+
+    use super::*;
+
+    #[test]
+    fn a_clock_that_is_set_while_a_job_runs_does_not_change_how_long_it_took() {
+        let mut job = JobRecord::start(JobId([1; 16]), JobKind::Backup, Map::new());
+        assert_eq!(took(&job), "-");
+        job.started = "2026-11-22T03:00:00Z".to_owned();
+        job.ended = Some("2026-11-22T03:04:05Z".to_owned());
+        assert_eq!(took(&job), "4 min 05 s");
+        job.report.insert("duration_seconds".to_owned(), 42.0.into());
+        for ended in ["2026-11-22T02:00:00Z", "2026-12-22T03:00:00Z"] {
+            job.ended = Some(ended.to_owned());
+            assert_eq!(took(&job), "42.0 s");
+        }
+        job.report.clear();
+        job.ended = Some("2026-11-22T02:00:00Z".to_owned());
+        assert_eq!(took(&job), "-");
+    }
+}

@@ -112,3 +112,53 @@ async fn every_answer_says_the_time_of_the_store() {
     connector.ask(get(&host, "/b/x"), "host".into()).await.unwrap();
     assert!(clock.offset().is_some_and(|offset| offset.is_negative()));
 }
+
+/// A store with an expired token says so with 400 and a body, and HEAD has no body.
+#[tokio::test]
+async fn what_an_answer_to_head_cannot_say_is_asked_for() {
+    use object_store::ObjectStoreExt;
+    use object_store::aws::AmazonS3Builder;
+
+    use crate::kind::Kind;
+    use crate::store::{Retry, RetryRule, StoreError};
+
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let host = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((mut socket, _)) = listener.accept().await {
+            let mut asked = [0; 4096];
+            let len = socket.read(&mut asked).await.unwrap_or_default();
+            let body = match asked[..len].starts_with(b"HEAD") {
+                true => "",
+                false => "<Error><Code>ExpiredToken</Code><Message>The token has expired.</Message></Error>",
+            };
+            let len = body.len();
+            let answer =
+                format!("HTTP/1.1 400 Bad Request\r\nContent-Length: {len}\r\nConnection: close\r\n\r\n{body}");
+            let _ = socket.write_all(answer.as_bytes()).await;
+        }
+    });
+    let pace = Arc::new(super::super::pace::Unpaced);
+    let connector = Connector::new("s3://b", pace, Arc::default(), None, false).unwrap();
+    let s3 = AmazonS3Builder::new()
+        .with_endpoint(format!("http://{host}"))
+        .with_allow_http(true)
+        .with_bucket_name("b")
+        .with_region("r")
+        .with_access_key_id("key")
+        .with_secret_access_key("secret")
+        .with_http_connector(connector)
+        .build()
+        .unwrap();
+    let store = Retry::new(Arc::new(s3), RetryRule::default(), None);
+    for name in ["packs/a", "lockstone.json"] {
+        let error = store.head(&name.into()).await.unwrap_err();
+        let error = StoreError::sort(name, &error);
+        let expired = Refusal::Expired;
+        assert!(
+            matches!(&error, StoreError::Refused { what, .. } if *what == expired),
+            "{error:?}"
+        );
+        assert_eq!(error.kind(), Kind::Refused);
+    }
+}
