@@ -56,8 +56,8 @@ impl InForce {
         })
     }
 
-    /// Reads what the policy says. It was right when it was set. It is not now if a time zone is gone from this machine,
-    /// or if somebody has changed the file.
+    /// Reads what the policy says. It was right when it was set. It is not now if a time zone is gone from this
+    /// machine, or if somebody has changed the file.
     pub(crate) fn of(held: HeldPolicy) -> Result<InForce, Failure> {
         let policy = held.read().map_err(|errors| {
             let errors: Vec<String> = errors

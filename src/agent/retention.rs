@@ -1,5 +1,6 @@
-//! Retention of this server's recovery points, by the policy in force: which tags a new one gets, until when each lives,
-//! and which have had their time. `policy` decides; this module only translates between the log and the policy.
+//! Retention of this server's recovery points, by the policy in force: which tags a new one gets, until when each
+//! lives, and which have had their time. `policy` decides; this module only translates between the log and the
+//! policy.
 
 use jiff::Timestamp;
 use lockstone_proto::ids::PointId;

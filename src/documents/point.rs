@@ -29,8 +29,8 @@ pub(crate) struct PointSummaryDocument {
     consistency: Consistency,
     tags: Vec<String>,
     label: String,
-    /// When the point's time is over: by its own date, or for whom the policy is known, by the policy. Null if it is kept
-    /// until it is deleted, or until a newer one is there.
+    /// When the point's time is over: by its own date, or for whom the policy is known, by the policy. Null if it is
+    /// kept until it is deleted, or until a newer one is there.
     expires: Option<String>,
     /// When the point was deleted; null if it was not.
     deleted: Option<String>,

@@ -1,9 +1,9 @@
 //! The policy of a protected server: what is backed up, when, and for how long each recovery point is kept.
 //!
-//! Everything here is pure: values in, values out. The time is passed in, and nothing is read or written. `file` turns
-//! the text of a policy file into a [`Policy`] or says what is wrong, with line and column. `schedule` lists the runs of
-//! a span of time. `retention` says which tags a new recovery point gets, and which points have had their time.
-//! `preview` runs both over a span in which every run succeeds.
+//! Everything here is pure: values in, values out. The time is passed in, and nothing is read or written. `file`
+//! turns the text of a policy file into a [`Policy`] or says what is wrong, with line and column. `schedule` lists
+//! the runs of a span of time. `retention` says which tags a new recovery point gets, and which points have had their
+//! time. `preview` runs both over a span in which every run succeeds.
 
 mod calendar;
 mod file;

@@ -1,8 +1,8 @@
 //! When backups run.
 //!
 //! A schedule is a list of local times on some days, in one time zone. A local time that a clock change skips runs at
-//! the first instant after the gap; one that occurs twice runs at its first occurrence. Two local times that fall on one
-//! instant make one run. Weeks are counted in ISO weeks from the one that begins on 1970-01-05.
+//! the first instant after the gap; one that occurs twice runs at its first occurrence. Two local times that fall on
+//! one instant make one run. Weeks are counted in ISO weeks from the one that begins on 1970-01-05.
 
 use std::time::Duration;
 

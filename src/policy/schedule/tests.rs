@@ -110,8 +110,8 @@ fn spans_are_closed_at_their_beginning_and_open_at_their_end() {
     assert_eq!(schedule("UTC", &[]).next(at("2026-01-01T00:00:00Z")), None);
 }
 
-/// The plainest reading of the rules: a run is due at the first minute at which the clock on the wall has shown its local
-/// time or a later one.
+/// The plainest reading of the rules: a run is due at the first minute at which the clock on the wall has shown its
+/// local time or a later one.
 fn model(schedule: &Schedule, from: Timestamp, to: Timestamp) -> Vec<Timestamp> {
     let minute = SignedDuration::from_mins(1);
     let mut found = Vec::new();

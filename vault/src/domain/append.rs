@@ -1,6 +1,6 @@
 //! Appending to the log: find its end, validate (`validate`), and create the next entry. If another server took that
-//! position, begin again after a pause, for as long as the log grows (`Lost`). Two servers never write one position, and a server that did not get its answer finds its
-//! entry by the nonce.
+//! position, begin again after a pause, for as long as the log grows (`Lost`). Two servers never write one position,
+//! and a server that did not get its answer finds its entry by the nonce.
 
 use std::time::Duration;
 
@@ -102,8 +102,8 @@ impl Domain {
             .await
     }
 
-    /// Appends the entry that `decide` returns. `decide` is asked again whenever another entry came first. `now` is what
-    /// this server's clock shows; the entry has the time that `bounded` gives it.
+    /// Appends the entry that `decide` returns. `decide` is asked again whenever another entry came first. `now` is
+    /// what this server's clock shows; the entry has the time that `bounded` gives it.
     pub(super) async fn append(
         &self,
         now: Timestamp,

@@ -38,8 +38,8 @@ impl Domain {
         Ok(count)
     }
 
-    /// The packs that are not what the segment says. `None` if the segment can no longer be read; then they are compared
-    /// another time.
+    /// The packs that are not what the segment says. `None` if the segment can no longer be read; then they are
+    /// compared another time.
     async fn verify_segment(&self, id: &SegmentId) -> Result<Option<Vec<(PackId, String)>>, VaultError> {
         let object = match self.store().get(&names::segment(self.id, id), SEGMENT_MAX).await {
             Ok(object) => object,

@@ -1,4 +1,5 @@
-//! Segments of other servers whose packs were not compared with them yet. In the family `packs`: `v` segment id → nothing.
+//! Segments of other servers whose packs were not compared with them yet. In the family `packs`: `v` segment id →
+//! nothing.
 
 use lockstone_proto::ids::SegmentId;
 use rocksdb::WriteBatch;
