@@ -115,6 +115,30 @@ fn more(page: &str) -> &'static [Example] {
             "lockstone completions bash >/etc/bash_completion.d/lockstone",
         )],
         "lockstone-man" => &[("Install all pages:", "lockstone man /usr/local/share/man/man1")],
+        _ => policy(page),
+    }
+}
+
+fn policy(page: &str) -> &'static [Example] {
+    match page {
+        "lockstone-policy" | "lockstone-policy-set" => &[
+            (
+                "Write a policy, change it, and put it in force:",
+                "lockstone policy init --file policy.toml",
+            ),
+            (
+                "Then, and after each change:",
+                "lockstone policy set --file policy.toml",
+            ),
+        ],
+        "lockstone-policy-init" => &[("Print the example:", "lockstone policy init")],
+        "lockstone-policy-show" => &[("What is in force:", "lockstone policy show")],
+        "lockstone-policy-pause" => &[("Forget nothing for a while:", "lockstone policy pause")],
+        "lockstone-policy-resume" => &[("Go on:", "lockstone policy resume")],
+        "lockstone-policy-preview" => &[(
+            "What a policy does in a year:",
+            "lockstone policy preview --file policy.toml --from 2027-01-01 --to 2028-01-01",
+        )],
         _ => &[],
     }
 }
