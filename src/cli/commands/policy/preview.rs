@@ -128,10 +128,8 @@ fn month_of(days: &[(Date, Vec<Tag>)]) -> String {
     let Some(first) = days.first().map(|(date, _)| date.first_of_month()) else {
         return String::new();
     };
-    let mut text = format!(
-        "{:^27}\nMo  Tu  We  Th  Fr  Sa  Su\n",
-        first.strftime("%B %Y").to_string()
-    );
+    let title = format!("{:^27}", first.strftime("%B %Y").to_string());
+    let mut text = format!("{}\nMo  Tu  We  Th  Fr  Sa  Su\n", title.trim_end());
     let mut line = "    ".repeat(usize::try_from(first.weekday().to_monday_zero_offset()).unwrap_or(0));
     for date in first.series(1.day()).take_while(|date| date.month() == first.month()) {
         let found = days.iter().find(|(with_runs, _)| *with_runs == date);
