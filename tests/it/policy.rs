@@ -110,6 +110,14 @@ fn a_policy_is_set_shown_paused_and_resumed() {
         .says("bandwidth");
     assert_eq!(lab.run(["policy", "show", "--json"]).exits(0).json()["generation"], 2);
     set(&lab, &usual(&lab, "[bandwidth]\nupload = \"20MiB/s\"\n"));
+    // Without the vault it is set all the same, and what it deletes is not known.
+    let (vault, away) = (lab.vault(), lab.path("away"));
+    std::fs::rename(&vault, &away).unwrap();
+    let path = write(&lab, &usual(&lab, ""));
+    lab.run(["policy".as_ref(), "set".as_ref(), "--file".as_ref(), path.as_os_str()])
+        .exits(0)
+        .says("it is not known which recovery points this change deletes");
+    std::fs::rename(&away, &vault).unwrap();
     let throttle = lab.run(["throttle", "show", "--json"]).exits(0).json();
     assert_eq!(throttle["upload"], "20MiB/s");
 }

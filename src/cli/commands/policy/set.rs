@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use jiff::Timestamp;
+use lockstone_proto::ids::PointId;
 
 use super::show::show;
 use crate::agent::access::right::registered;
@@ -32,33 +33,58 @@ pub(super) fn run(context: &Context, args: &SetArgs) -> Outcome {
     let before = HeldPolicy::load(&state, registration.server_id)?;
     let held = HeldPolicy::next(registration.server_id, before.as_ref(), text, Timestamp::now());
     let in_force = InForce::of(held)?;
-    let over = context.block_on(async {
-        let session = Session::open(&context.environment, &state, &registration).await?;
-        let view = session.view(&context.environment).await?;
-        Ok::<_, Failure>(retention::over(&session, &view, &in_force, Timestamp::now()))
-    })?;
-    if !over.is_empty() {
-        let points = render::counted(over.len() as u64, "recovery point", "recovery points");
-        let ids: Vec<String> = over.iter().map(short).collect();
-        let when = if in_force.held.paused {
-            "once it is resumed"
-        } else {
-            "after the next backup"
-        };
-        context
-            .out
-            .warn(format!("this change deletes {points} {when}: {}", ids.join(" ")));
+    let throttle = throttle(&in_force)?;
+    match points_over(context, &state, &registration, &in_force) {
+        Ok(over) if over.is_empty() => {}
+        Ok(over) => say_over(context, &over, in_force.held.paused),
+        Err(failure) => context.out.warn(format!(
+            "it is not known which recovery points this change deletes: {}",
+            failure.message
+        )),
     }
-    if let Some(bandwidth) = &in_force.policy.bandwidth {
-        let zone = in_force.policy.schedule.zone.iana_name();
-        let throttle = ThrottleSettings::of(bandwidth, zone);
-        throttle
-            .plan()
-            .map_err(|why| Failure::usage(format!("bandwidth: {why}"), ""))?;
+    if let Some(throttle) = throttle {
         throttle.save(&state)?;
     }
     in_force.held.save(&state)?;
     show(context, &in_force)
+}
+
+/// The limits that the policy sets, if it sets some.
+fn throttle(in_force: &InForce) -> Result<Option<ThrottleSettings>, Failure> {
+    let Some(bandwidth) = &in_force.policy.bandwidth else {
+        return Ok(None);
+    };
+    let throttle = ThrottleSettings::of(bandwidth, in_force.policy.schedule.zone.iana_name());
+    match throttle.plan() {
+        Ok(_) => Ok(Some(throttle)),
+        Err(why) => Err(Failure::usage(format!("bandwidth: {why}"), "")),
+    }
+}
+
+/// The points whose time is over by the new policy.
+fn points_over(
+    context: &Context,
+    state: &StateFolder,
+    registration: &Registration,
+    in_force: &InForce,
+) -> Result<Vec<PointId>, Failure> {
+    context.block_on(async {
+        let session = Session::open(&context.environment, state, registration).await?;
+        let view = session.view(&context.environment).await?;
+        Ok(retention::over(&session, &view, in_force, Timestamp::now()))
+    })
+}
+
+fn say_over(context: &Context, over: &[PointId], paused: bool) {
+    let points = render::counted(over.len() as u64, "recovery point", "recovery points");
+    let ids: Vec<String> = over.iter().map(short).collect();
+    let when = if paused {
+        "once it is resumed"
+    } else {
+        "after the next backup"
+    };
+    let message = format!("this change deletes {points} {when}: {}", ids.join(" "));
+    context.out.warn(message);
 }
 
 /// Pauses the policy, or goes on.
