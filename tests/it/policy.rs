@@ -155,6 +155,17 @@ fn a_backup_without_paths_does_what_the_policy_says() {
     lab.run(["backup", "--scheduled", "2026-01-01T02:00:01Z"])
         .exits(2)
         .says("no run of the schedule");
+    // Options of items hold, and where items differ in them nothing is done.
+    let other = lab.path("other");
+    tree::plain(&other);
+    let item = |more: &str| format!("[[item]]\npath = \"{}\"\n{more}", other.display());
+    let policy = usual(&lab, &item("one_file_system = true\n"));
+    set(&lab, &policy);
+    lab.run(["backup"])
+        .exits(1)
+        .says("the items of the policy differ in one_file_system");
+    set(&lab, &usual(&lab, &item("")));
+    assert_eq!(lab.run(["backup", "--json"]).exits(0).json()["status"], "Completed");
     // A hook that must not fail stops the backup before it begins, and the other one runs all the same.
     set(
         &lab,

@@ -22,7 +22,7 @@ use crate::cli::metrics_export::MetricsArgs;
 use crate::cli::output::Outcome;
 use crate::cli::tuning::TuningArgs;
 use crate::failure::Failure;
-use crate::policy::{Run, Source};
+use crate::policy::{Item, Run, Source};
 use crate::text::units;
 
 /// Options of `backup`.
@@ -157,7 +157,30 @@ fn by_policy(order: &mut BackupOrder, scheduled: Option<Timestamp>) -> Result<()
             }
         }
     }
+    options_of_items(order, &in_force.policy.items)?;
     order.policy = Some(PolicyBackup { in_force, run });
+    Ok(())
+}
+
+/// Takes over the options of the items, which must be the same for all: one backup has one set of them.
+fn options_of_items(order: &mut BackupOrder, items: &[Item]) -> Result<(), Failure> {
+    let options = |item: &Item| (item.one_file_system, item.include_caches, item.snapshot.clone());
+    let Some(first) = items.first().map(options) else {
+        return Ok(());
+    };
+    if items.iter().any(|item| options(item) != first) {
+        let message = "the items of the policy differ in one_file_system, include_caches or snapshot, which this \
+                       version cannot do in one backup";
+        return Err(Failure::failed("failed", message, "give all items the same"));
+    }
+    let (one_file_system, include_caches, snapshot) = first;
+    order.one_file_system |= one_file_system;
+    order.include_caches |= include_caches;
+    match snapshot.as_deref() {
+        Some("off") => order.snapshot = SnapshotMode::Off,
+        Some("require") => order.snapshot = SnapshotMode::Require,
+        _ => {}
+    }
     Ok(())
 }
 
