@@ -1,9 +1,6 @@
 //! Which packs the readable segments list. The index of this machine may know more: a segment, or the log entry that
 //! named it, can be lost after it was read here. No other machine finds what only such a segment lists.
 
-use lockstone_proto::ids::PackId;
-use lockstone_proto::vault::PackEntry;
-
 use super::{Check, Lost};
 use crate::error::VaultError;
 
@@ -31,19 +28,6 @@ impl Packs {
 }
 
 impl Check<'_> {
-    /// Notes the packs of a segment that could be read.
-    pub(super) fn mark_listed(&mut self, packs: &[PackEntry]) -> Result<(), VaultError> {
-        for pack in packs {
-            let Ok(id) = PackId::try_from(pack.pack_id.as_ref()) else {
-                continue;
-            };
-            if let Some(number) = self.domain.index().pack_number(&id)? {
-                self.listed.add(number);
-            }
-        }
-        Ok(())
-    }
-
     /// What no segment lists counts as lost, and no backup of this machine relies on it any more. Restores here can
     /// still use it.
     pub(super) fn unlisted(&mut self) -> Result<(), VaultError> {

@@ -376,7 +376,6 @@ impl Check<'_> {
                 }
             };
             drop(object);
-            self.mark_listed(&segment.packs)?;
             let mut jobs = Vec::new();
             for entry in segment.packs {
                 jobs.extend(self.job(entry)?);
@@ -416,6 +415,7 @@ impl Check<'_> {
         Ok(())
     }
 
+    /// Notes that a segment lists the pack. Returns what has to be read of it, if it has to be read.
     fn job(&mut self, entry: PackEntry) -> Result<Option<PackJob>, VaultError> {
         let Ok(id) = PackId::try_from(entry.pack_id.as_ref()) else {
             return Ok(None);
@@ -423,6 +423,7 @@ impl Check<'_> {
         let Some(number) = self.domain.index().pack_number(&id)? else {
             return Ok(None);
         };
+        self.listed.add(number);
         if !self.is_wanted(&id, number) {
             return Ok(None);
         }
