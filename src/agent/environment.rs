@@ -34,6 +34,8 @@ pub(crate) struct Environment {
     pub(crate) reload: ReloadRequests,
     /// How long to wait for a store that does not answer, if it was given for this run.
     pub(crate) store_patience: Option<Duration>,
+    /// Whether this process counts the jobs that ended by their records. Then a job does not count itself.
+    pub(crate) counts_records: bool,
     throttle_follower: OnceLock<Follower>,
     pause: OnceLock<Arc<Pause>>,
 }
@@ -55,6 +57,24 @@ impl Environment {
             passphrases,
             reload: ReloadRequests::default(),
             store_patience: None,
+            counts_records: false,
+            throttle_follower: OnceLock::new(),
+            pause: OnceLock::new(),
+        }
+    }
+
+    /// The environment of one job of a process that runs several. It has a throttle of its own, which ends with it.
+    pub(crate) fn for_job(&self, cancel: CancelToken, notices: Arc<dyn Notices>) -> Environment {
+        Environment {
+            runtime: self.runtime.clone(),
+            cancel,
+            metrics: Arc::clone(&self.metrics),
+            throttle: Arc::new(Throttle::new(Arc::clone(&self.metrics))),
+            notices,
+            passphrases: Arc::clone(&self.passphrases),
+            reload: self.reload.clone(),
+            store_patience: self.store_patience,
+            counts_records: self.counts_records,
             throttle_follower: OnceLock::new(),
             pause: OnceLock::new(),
         }

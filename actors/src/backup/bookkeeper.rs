@@ -150,7 +150,7 @@ impl Bookkeeper {
         };
         let tally = &generation.tally;
         let summary = PointSummary {
-            point_id: Bytes::copy_from_slice(job.point.as_bytes()),
+            point_id: Bytes::copy_from_slice(job.request.point.as_bytes()),
             started_s: job.started.as_secs().cast_signed(),
             started_ns: job.started.subsec_nanos(),
             status: status.into(),

@@ -31,6 +31,9 @@ use crate::tuning::Tuning;
 pub struct BackupRequest {
     /// The job's id.
     pub job: JobId,
+    /// The id of the recovery point that the job makes. Chosen by the caller, who can tell after a crash whether the
+    /// point was committed. Whichever generation commits, it commits this point.
+    pub point: PointId,
     /// Absolute paths without symlinks in them. None lies within another.
     pub sources: Vec<PathBuf>,
     /// What is left out.
@@ -60,8 +63,6 @@ pub(super) struct BackupJob {
     pub(super) metrics: Arc<Metrics>,
     pub(super) progress: Arc<Progress>,
     pub(super) warnings: Warnings,
-    /// Chosen once: whichever generation commits, it commits the same recovery point.
-    pub(super) point: PointId,
     /// When the job began, since the epoch.
     pub(super) started: Duration,
     pub(super) committed: AtomicBool,
@@ -77,9 +78,6 @@ impl BackupJob {
         let tuning = context.tuning.clone();
         let engine = Engine::new(&tuning, &context.cancel)?;
         let pool = Pool::new(tuning.buffers());
-        let mut point = [0; PointId::LEN];
-        getrandom::fill(&mut point)
-            .map_err(|error| Fault::permanent(format!("the system gives no random bytes: {error}")))?;
         let started = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Ok(Self {
             domain: Arc::clone(&context.domain),
@@ -89,7 +87,6 @@ impl BackupJob {
             metrics: Arc::clone(&context.metrics),
             progress: Arc::clone(&context.progress),
             warnings: Warnings::default(),
-            point: PointId(point),
             started,
             committed: AtomicBool::new(false),
             consistency: Mutex::new(Consistency::Live),

@@ -95,7 +95,7 @@ impl BackupReport {
         let (counters, totals) = (&job.progress.counters, &job.progress.totals);
         Self {
             job: job.request.job,
-            point: job.committed.load(Ordering::SeqCst).then_some(job.point),
+            point: job.committed.load(Ordering::SeqCst).then_some(job.request.point),
             status,
             error: end.fault.map(JobError::from),
             files_new: get(&counters.files_new),

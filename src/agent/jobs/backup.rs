@@ -18,10 +18,11 @@ use crate::agent::access::session::Session;
 use crate::agent::environment::Environment;
 use crate::agent::held_policy::InForce;
 use crate::agent::hooks;
+use crate::agent::ids::random;
 use crate::agent::retention;
 use crate::agent::sources::{self, Sources};
 use crate::agent::state::folder::StateFolder;
-use crate::agent::state::job_records::request_for;
+use crate::agent::state::job_records::{JobRecord, request_for};
 use crate::agent::state::registration::Registration;
 use crate::documents::backup::BackupDocument;
 use crate::failure::Failure;
@@ -62,6 +63,8 @@ pub(crate) struct PolicyBackup {
 /// A backup that is ready to run.
 pub(crate) struct Backup {
     order: BackupOrder,
+    /// The recovery point that it makes.
+    point: PointId,
     /// The points that the policy forgot after it.
     forgotten: Vec<PointId>,
     state: StateFolder,
@@ -82,6 +85,7 @@ impl Backup {
         let rules = rules(environment, &order, &state, &registration, &sources)?;
         Ok(Backup {
             order,
+            point: PointId(random()?),
             forgotten: Vec::new(),
             state,
             registration,
@@ -162,6 +166,12 @@ impl Job for Backup {
         request_for(&self.sources.paths)
     }
 
+    fn note_in(&self, record: &mut JobRecord) {
+        record.makes = Some(self.point);
+        let run = self.order.policy.as_ref().and_then(|by| by.run.as_ref());
+        record.scheduled = run.map(|run| run.at);
+    }
+
     async fn before(&mut self, environment: &Environment, job: JobId) -> Result<(), Failure> {
         if let Some(hooks) = self.hooks()
             && let Some(warning) = hooks::before(hooks, job).await?
@@ -188,6 +198,7 @@ impl Job for Backup {
         let session = Session::open(environment, &self.state, &self.registration).await?;
         let request = BackupRequest {
             job,
+            point: self.point,
             sources: self.sources.paths.clone(),
             rules: self.rules.clone(),
             snapshot: self.order.snapshot,

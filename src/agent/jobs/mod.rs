@@ -5,6 +5,7 @@
 pub(crate) mod backup;
 pub(crate) mod check;
 pub(crate) mod ending;
+pub(crate) mod live;
 pub(crate) mod metrics;
 pub(crate) mod observer;
 pub(crate) mod perform;

@@ -37,6 +37,9 @@ pub(crate) trait Job {
     /// What the job's record says it was asked to do.
     fn request_for_record(&self) -> Map<String, Value>;
 
+    /// What else the job's record says from the beginning.
+    fn note_in(&self, _record: &mut JobRecord) {}
+
     /// What happens before the vault is opened. A failure is a job that did not run.
     fn before(&mut self, _environment: &Environment, _job: JobId) -> impl Future<Output = Result<(), Failure>> + Send {
         std::future::ready(Ok(()))
@@ -91,19 +94,29 @@ pub(crate) async fn perform<J: Job>(
     job: J,
     observer: &dyn JobObserver,
 ) -> Result<Finished<J::Report>, Failure> {
-    let id = new_job_id()?;
-    // Every line that is logged in this span says which job it is about.
-    let span = tracing::error_span!(target: SPANS, "job", job = %id, kind = J::KIND.word());
-    perform_as(environment, job, id, observer).instrument(span).await
+    perform_as(environment, job, new_job_id()?, observer).await
 }
 
-async fn perform_as<J: Job>(
+/// The same with an id that the caller has chosen.
+pub(crate) async fn perform_as<J: Job>(
+    environment: &Environment,
+    job: J,
+    id: JobId,
+    observer: &dyn JobObserver,
+) -> Result<Finished<J::Report>, Failure> {
+    // Every line that is logged in this span says which job it is about.
+    let span = tracing::error_span!(target: SPANS, "job", job = %id, kind = J::KIND.word());
+    from_lock_to_end(environment, job, id, observer).instrument(span).await
+}
+
+async fn from_lock_to_end<J: Job>(
     environment: &Environment,
     mut job: J,
     id: JobId,
     observer: &dyn JobObserver,
 ) -> Result<Finished<J::Report>, Failure> {
-    let new = JobRecord::start(id, J::KIND, job.request_for_record());
+    let mut new = JobRecord::start(id, J::KIND, job.request_for_record());
+    job.note_in(&mut new);
     let run = JobRun::begin(environment, observer, job.state(), new).await?;
     let finished = match job.before(environment, id).await {
         Ok(()) => run_pipeline(environment, &mut job, id, observer, run).await,

@@ -95,7 +95,9 @@ impl<'e> JobRun<'e> {
             self.tell_operator(session, Some(ending)).await;
         }
         let counted = &self.environment.metrics;
-        counted.recorded(&metrics::ended(&self.record, SystemTime::now()));
+        if !self.environment.counts_records {
+            counted.recorded(&metrics::ended(&self.record, SystemTime::now()));
+        }
         if let Some(seen) = &self.record.seen {
             metrics::show_seen(counted, seen);
         }

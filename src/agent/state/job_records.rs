@@ -44,6 +44,13 @@ pub(crate) struct JobRecord {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) ended: Option<String>,
     pub(crate) pid: i32,
+    /// The run of the schedule that a backup does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) scheduled: Option<Timestamp>,
+    /// The recovery point that a backup makes if it succeeds. Known from the beginning, so that it can be found out
+    /// whether an interrupted run had committed it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) makes: Option<PointId>,
     /// What the job was asked to do: sources, point, target.
     pub(crate) request: Map<String, Value>,
     /// The recovery point that the job made or read.
@@ -89,12 +96,20 @@ impl JobRecord {
             started: now(),
             ended: None,
             pid: rustix::process::getpid().as_raw_nonzero().get(),
+            scheduled: None,
+            makes: None,
             request,
             point: None,
             report: Map::new(),
             error: None,
             seen: None,
         }
+    }
+
+    /// Whether the run was interrupted: it neither succeeded nor failed, and nobody cancelled it.
+    pub(crate) fn was_interrupted(&self) -> bool {
+        let error = self.error.as_ref();
+        self.state == JobState::Failed && error.is_some_and(|error| error.code == INTERRUPTED.0)
     }
 
     /// Whether the record says that the job runs. If its process was killed, the record still says so.
