@@ -1,22 +1,24 @@
-//! A backup: from the paths a person named to a recovery point.
+//! A backup: from an order to a recovery point.
+
+mod order;
 
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use lockstone_actors::{BackupReport, BackupRequest, JobContext, Tuning, Warning};
-use lockstone_host::snapshot::{SnapshotMode, cleanup_leftovers};
-use lockstone_host::walk::{Pattern, Rules};
+use lockstone_host::snapshot::cleanup_leftovers;
+use lockstone_host::walk::Rules;
 use lockstone_proto::ids::{JobId, PointId};
 use lockstone_proto::job::{JobKind, JobState};
 use serde_json::{Map, Value};
 
+pub(crate) use self::order::{BackupOrder, PolicyBackup, run_due};
 use super::ending::{Ending, Figures, value_of};
 use super::perform::Job;
 use crate::agent::access::right::registered;
 use crate::agent::access::session::Session;
 use crate::agent::environment::Environment;
-use crate::agent::held_policy::InForce;
 use crate::agent::hooks;
 use crate::agent::ids::random;
 use crate::agent::retention;
@@ -26,39 +28,10 @@ use crate::agent::state::job_records::{JobRecord, request_for};
 use crate::agent::state::registration::Registration;
 use crate::documents::backup::BackupDocument;
 use crate::failure::Failure;
-use crate::policy::{Hooks, Run, Tag};
+use crate::policy::{Hooks, Tag};
 
 /// The maximum length of a label in bytes, so that the operator's lists stay readable.
 const MAX_LABEL_LEN: usize = 256;
-
-/// What to back up, and how.
-#[derive(Debug, Clone)]
-pub(crate) struct BackupOrder {
-    /// Files and folders, as a person names them.
-    pub(crate) paths: Vec<PathBuf>,
-    /// Globs of what to leave out, as in a .gitignore.
-    pub(crate) exclude: Vec<Pattern>,
-    /// Back up the content of folders marked by a CACHEDIR.TAG, too.
-    pub(crate) include_caches: bool,
-    pub(crate) one_file_system: bool,
-    /// When the recovery point expires, seconds since the epoch; 0: never.
-    pub(crate) expires_s: i64,
-    pub(crate) label: String,
-    /// The policy whose items these are; `None` if a person named the paths.
-    pub(crate) policy: Option<PolicyBackup>,
-    /// Read every file, also those that look unchanged.
-    pub(crate) full: bool,
-    pub(crate) snapshot: SnapshotMode,
-    pub(crate) tuning: Tuning,
-}
-
-/// A backup of all items of the policy.
-#[derive(Debug, Clone)]
-pub(crate) struct PolicyBackup {
-    pub(crate) in_force: InForce,
-    /// The scheduled run that it does; `None` on demand.
-    pub(crate) run: Option<Run>,
-}
 
 /// A backup that is ready to run.
 pub(crate) struct Backup {

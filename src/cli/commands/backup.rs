@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use jiff::Timestamp;
+use lockstone_actors::Tuning;
 use lockstone_host::snapshot::SnapshotMode;
 use lockstone_host::walk::Pattern;
 use lockstone_proto::job::JobState;
@@ -14,7 +15,7 @@ use tracing::Level;
 use crate::agent::access::right::registered;
 use crate::agent::excludes;
 use crate::agent::held_policy::InForce;
-use crate::agent::jobs::backup::{Backup, BackupOrder, PolicyBackup};
+use crate::agent::jobs::backup::{Backup, BackupOrder, run_due};
 use crate::cli::context::Context;
 use crate::cli::job::{self, exit_of, show_warnings};
 use crate::cli::log::say;
@@ -22,7 +23,6 @@ use crate::cli::metrics_export::MetricsArgs;
 use crate::cli::output::Outcome;
 use crate::cli::tuning::TuningArgs;
 use crate::failure::Failure;
-use crate::policy::{Item, Run, Source};
 use crate::text::units;
 
 /// Options of `backup`.
@@ -89,21 +89,21 @@ pub(crate) fn run(context: &Context, args: BackupArgs) -> Outcome {
     let tuning = args.tuning.tuning()?;
     args.tuning.lower_priority()?;
     context.environment.follow_throttle(args.tuning.throttle_overrides())?;
-    let mut order = BackupOrder {
-        exclude: patterns(&args)?,
-        expires_s: expiry(args.retain_until)?,
-        snapshot: args.snapshot.into(),
-        paths: args.paths,
-        include_caches: args.include_caches,
-        one_file_system: args.one_file_system,
-        label: args.label,
-        policy: None,
-        full: args.full,
-        tuning,
+    let (excluded, expires_s) = (patterns(&args)?, expiry(args.retain_until)?);
+    let mut order = if args.paths.is_empty() {
+        by_policy(args.scheduled, tuning)?
+    } else {
+        BackupOrder::of_paths(args.paths, tuning)
     };
-    if order.paths.is_empty() {
-        by_policy(&mut order, args.scheduled)?;
+    order.exclude.extend(excluded);
+    order.expires_s = expires_s;
+    if args.snapshot != Snapshot::Auto {
+        order.snapshot = args.snapshot.into();
     }
+    order.include_caches |= args.include_caches;
+    order.one_file_system |= args.one_file_system;
+    order.label = args.label;
+    order.full = args.full;
     let full = args.full;
     let backup = Backup::prepare(&context.environment, order)?;
     let sources = backup.sources().to_vec();
@@ -132,68 +132,12 @@ pub(crate) fn run(context: &Context, args: BackupArgs) -> Outcome {
     Ok(exit_of(ending))
 }
 
-/// Fills in the items of the policy.
-fn by_policy(order: &mut BackupOrder, scheduled: Option<Timestamp>) -> Result<(), Failure> {
+/// The order that the policy gives.
+fn by_policy(scheduled: Option<Timestamp>, tuning: Tuning) -> Result<BackupOrder, Failure> {
     let (state, registration) = registered()?;
     let in_force = InForce::required(&state, registration.server_id)?;
-    let run = scheduled.map(|at| run_at(&in_force, at)).transpose()?;
-    let from = excludes::Place::here();
-    for pattern in &in_force.policy.exclude {
-        order.exclude.push(from.option(pattern));
-    }
-    for item in &in_force.policy.items {
-        match &item.source {
-            Source::Path(path) => {
-                for pattern in &item.exclude {
-                    let line = excludes::within(path, pattern);
-                    let shown = pattern.clone();
-                    order.exclude.push(Pattern { line, shown });
-                }
-                order.paths.push(path.clone());
-            }
-            Source::Command { name, .. } => {
-                let message = format!("the item {name} is a command, which this version cannot back up");
-                return Err(Failure::failed("failed", message, "remove it from the policy"));
-            }
-        }
-    }
-    options_of_items(order, &in_force.policy.items)?;
-    order.policy = Some(PolicyBackup { in_force, run });
-    Ok(())
-}
-
-/// Takes over the options of the items, which must be the same for all: one backup has one set of them.
-fn options_of_items(order: &mut BackupOrder, items: &[Item]) -> Result<(), Failure> {
-    let options = |item: &Item| (item.one_file_system, item.include_caches, item.snapshot.clone());
-    let Some(first) = items.first().map(options) else {
-        return Ok(());
-    };
-    if items.iter().any(|item| options(item) != first) {
-        let message = "the items of the policy differ in one_file_system, include_caches or snapshot, which this \
-                       version cannot do in one backup";
-        return Err(Failure::failed("failed", message, "give all items the same"));
-    }
-    let (one_file_system, include_caches, snapshot) = first;
-    order.one_file_system |= one_file_system;
-    order.include_caches |= include_caches;
-    match snapshot.as_deref() {
-        Some("off") => order.snapshot = SnapshotMode::Off,
-        Some("require") => order.snapshot = SnapshotMode::Require,
-        _ => {}
-    }
-    Ok(())
-}
-
-/// The run of the schedule that is due at this time.
-fn run_at(in_force: &InForce, at: Timestamp) -> Result<Run, Failure> {
-    let schedule = &in_force.policy.schedule;
-    let run = schedule.latest(at, at);
-    run.ok_or_else(|| {
-        Failure::usage(
-            format!("no run of the schedule is due at {at}"),
-            "see `lockstone policy preview`",
-        )
-    })
+    let run = scheduled.map(|at| run_due(&in_force, at)).transpose()?;
+    BackupOrder::of_policy(&in_force, run, tuning)
 }
 
 /// When the recovery point expires, seconds since the epoch; 0: never.
