@@ -68,6 +68,12 @@ pub fn return_freed_memory() -> bool {
     sys::tune_allocator(LARGE_BYTES, ARENAS)
 }
 
+/// Gives back to the system what the allocator holds free. For a process that goes on after a job: small pieces of what
+/// the job used are scattered over the arenas.
+pub fn trim_memory() {
+    sys::trim_allocator();
+}
+
 /// Whether this process runs with root's user id. Only then can it restore owners, devices and trusted attributes.
 #[must_use]
 pub fn is_root() -> bool {

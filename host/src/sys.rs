@@ -308,6 +308,17 @@ pub(crate) fn tune_allocator(_large: i32, _arenas: i32) -> bool {
     false
 }
 
+/// Returns the free memory of all arenas to the system.
+#[cfg(target_env = "gnu")]
+pub(crate) fn trim_allocator() {
+    // SAFETY: malloc_trim takes no pointer, and may be called at any time from any thread.
+    unsafe { libc::malloc_trim(0) };
+}
+
+/// Other C libraries return it by themselves.
+#[cfg(not(target_env = "gnu"))]
+pub(crate) fn trim_allocator() {}
+
 // ---- Terminals ------------------------------------------------------------------------------------------------------
 
 /// Whether this process belongs to the program that has the terminal.

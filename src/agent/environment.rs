@@ -63,7 +63,8 @@ impl Environment {
         }
     }
 
-    /// The environment of one job of a process that runs several. It has a throttle of its own, which ends with it.
+    /// The environment of one job of a process that runs several, and counts them by their records. It has a throttle of
+    /// its own, which ends with it.
     pub(crate) fn for_job(&self, cancel: CancelToken, notices: Arc<dyn Notices>) -> Environment {
         Environment {
             runtime: self.runtime.clone(),
@@ -74,7 +75,7 @@ impl Environment {
             passphrases: Arc::clone(&self.passphrases),
             reload: self.reload.clone(),
             store_patience: self.store_patience,
-            counts_records: self.counts_records,
+            counts_records: true,
             throttle_follower: OnceLock::new(),
             pause: OnceLock::new(),
         }

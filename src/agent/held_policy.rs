@@ -30,6 +30,9 @@ pub(crate) struct HeldPolicy {
     pub(crate) since: Timestamp,
     /// No scheduled backups, and nothing is forgotten.
     pub(crate) paused: bool,
+    /// When it last went on after a pause. Runs before are not missed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) resumed: Option<Timestamp>,
     /// The policy file as it was given.
     pub(crate) text: String,
 }
@@ -106,6 +109,7 @@ impl HeldPolicy {
             set_at: now,
             since,
             paused: before.is_some_and(|before| before.paused),
+            resumed: before.and_then(|before| before.resumed),
             text,
         }
     }

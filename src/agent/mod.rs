@@ -8,6 +8,7 @@ pub(crate) mod environment;
 pub(crate) mod excludes;
 pub(crate) mod held_policy;
 pub(crate) mod hooks;
+pub(crate) mod housekeeping;
 pub(crate) mod ids;
 pub(crate) mod jobs;
 pub(crate) mod notices;

@@ -11,4 +11,6 @@ pub(crate) struct AgentDocument<'a> {
     pub(crate) metrics: &'a str,
     /// The URL of the jobs page.
     pub(crate) jobs: &'a str,
+    /// The path of the control socket.
+    pub(crate) control: &'a str,
 }

@@ -5,6 +5,7 @@ pub(crate) mod backup;
 pub(crate) mod cache;
 pub(crate) mod check;
 pub(crate) mod common;
+pub(crate) mod control;
 pub(crate) mod job;
 pub(crate) mod pages;
 pub(crate) mod passphrase;

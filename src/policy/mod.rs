@@ -14,4 +14,4 @@ mod schedule;
 pub(crate) use self::file::{Bandwidth, EXAMPLE, Hooks, Item, Occasion, Policy, PolicyError, Source, parse};
 pub(crate) use self::preview::{Preview, preview};
 pub(crate) use self::retention::{Expiry, Kept, Ledger, Made, Tag, Tier, plan};
-pub(crate) use self::schedule::Run;
+pub(crate) use self::schedule::{Run, Schedule};

@@ -15,6 +15,7 @@ use lockstone_proto::job::{JobKind, JobState};
 use serde::Serialize;
 
 use super::records::{RecordedJob, Records};
+use crate::agent::jobs::live::Live;
 use crate::agent::state::files::write_atomically;
 use crate::agent::state::folder::StateFolder;
 use crate::agent::state::registration::Registration;
@@ -38,6 +39,8 @@ enum Scope {
     Server {
         state: StateFolder,
         records: Mutex<Records>,
+        /// The job that this process runs.
+        live: Live,
     },
 }
 
@@ -58,12 +61,12 @@ impl Page {
     }
 
     /// The page of the agent with this state folder.
-    pub(crate) fn of_agent(metrics: &Arc<Metrics>, state: &StateFolder) -> Page {
+    pub(crate) fn of_agent(metrics: &Arc<Metrics>, state: &StateFolder, live: &Live) -> Page {
         let records = Mutex::new(Records::new(state));
-        let state = state.clone();
+        let (state, live) = (state.clone(), live.clone());
         Page {
             metrics: Arc::clone(metrics),
-            scope: Scope::Server { state, records },
+            scope: Scope::Server { state, records, live },
         }
     }
 
@@ -99,7 +102,7 @@ impl Page {
                     set_cache_space(&self.metrics, &opened.cache_folder);
                 }
             }
-            Scope::Server { state, records } => {
+            Scope::Server { state, records, .. } => {
                 lock(records).read(&self.metrics);
                 match Registration::load(state) {
                     Ok(Some(registration)) => {
@@ -121,10 +124,19 @@ impl Page {
                 status: JobState::Running,
                 progress: opened.get().map(|opened| JobProgress::of(&opened.progress)),
             })],
-            Scope::Server { records, .. } => {
+            Scope::Server { records, live, .. } => {
                 let mut records = lock(records);
                 records.read(&self.metrics);
-                records.newest().into_iter().map(JobEntry::Recorded).collect()
+                let running = live.now();
+                let progress = |job: JobId| {
+                    let here = running.as_ref().filter(|running| running.job == job)?;
+                    Some(JobProgress::of(&here.opened.as_ref()?.1))
+                };
+                let entry = |job: RecordedJob| JobEntry::Recorded(WithProgress {
+                    progress: progress(job.job),
+                    job,
+                });
+                records.newest().into_iter().map(entry).collect()
             }
         };
         JobsDocument { jobs }
@@ -147,7 +159,16 @@ pub(crate) struct JobsDocument {
 #[serde(untagged)]
 enum JobEntry {
     OfThisProcess(JobOfThisProcess),
-    Recorded(RecordedJob),
+    Recorded(WithProgress),
+}
+
+#[derive(Debug, Serialize)]
+struct WithProgress {
+    #[serde(flatten)]
+    job: RecordedJob,
+    /// Of the job that the agent runs itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    progress: Option<JobProgress>,
 }
 
 #[derive(Debug, Serialize)]

@@ -134,7 +134,7 @@ fn read(path: &Path) -> anyhow::Result<Record> {
 /// What the jobs page shows of a record: no path and no message.
 #[derive(Debug, Serialize)]
 pub(super) struct RecordedJob {
-    job: JobId,
+    pub(super) job: JobId,
     kind: JobKind,
     status: JobState,
     started: String,

@@ -1,6 +1,6 @@
 //! A backup: from an order to a recovery point.
 
-mod order;
+pub(crate) mod order;
 
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};

@@ -12,7 +12,6 @@ use super::observer::JobObserver;
 /// A job that runs.
 #[derive(Clone)]
 pub(crate) struct Running {
-    pub(crate) kind: JobKind,
     pub(crate) job: JobId,
     /// The folder of its cache, and what it has done. `None` until the vault is open.
     pub(crate) opened: Option<(PathBuf, Arc<Progress>)>,
@@ -39,12 +38,8 @@ impl Live {
 }
 
 impl JobObserver for Live {
-    fn begins(&self, kind: JobKind, job: JobId) {
-        *self.get() = Some(Running {
-            kind,
-            job,
-            opened: None,
-        });
+    fn begins(&self, _kind: JobKind, job: JobId) {
+        *self.get() = Some(Running { job, opened: None });
     }
 
     fn runs(&self, _kind: JobKind, cache: &Path, progress: &Arc<Progress>) {

@@ -11,3 +11,4 @@ pub(crate) mod observer;
 pub(crate) mod perform;
 pub(crate) mod restore;
 mod run;
+pub(crate) mod settle;

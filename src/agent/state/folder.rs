@@ -12,6 +12,8 @@
 //! throttle.json           the throttle's limits and windows (`throttle set`)
 //! log.pin                 the highest log entry ever seen: shows that a vault went back, even without the cache
 //! lock                    held while a job runs; says which
+//! agent.lock              held by the daemon
+//! agent.sock              the daemon's control socket (0600)
 //! ```
 //!
 //! Only the owner can enter the folder (0700). Files are replaced whole (see `files`).
@@ -123,6 +125,16 @@ impl StateFolder {
     /// The highest log entry ever seen.
     pub(crate) fn pin(&self) -> PathBuf {
         self.root.join("log.pin")
+    }
+
+    /// Held by the daemon as long as it lives.
+    pub(crate) fn agent_lock(&self) -> PathBuf {
+        self.root.join("agent.lock")
+    }
+
+    /// Where the daemon answers.
+    pub(crate) fn control_socket(&self) -> PathBuf {
+        self.root.join("agent.sock")
     }
 
     pub(crate) fn lock(&self) -> PathBuf {

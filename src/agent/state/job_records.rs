@@ -51,6 +51,9 @@ pub(crate) struct JobRecord {
     /// whether an interrupted run had committed it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) makes: Option<PointId>,
+    /// What a job that waits in the daemon's queue was asked to do, in the daemon's own words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) order: Option<Value>,
     /// What the job was asked to do: sources, point, target.
     pub(crate) request: Map<String, Value>,
     /// The recovery point that the job made or read.
@@ -98,12 +101,27 @@ impl JobRecord {
             pid: rustix::process::getpid().as_raw_nonzero().get(),
             scheduled: None,
             makes: None,
+            order: None,
             request,
             point: None,
             report: Map::new(),
             error: None,
             seen: None,
         }
+    }
+
+    /// The record of a job that waits in the daemon's queue.
+    pub(crate) fn waiting(job: JobId, kind: JobKind, order: Value) -> JobRecord {
+        JobRecord {
+            state: JobState::Queued,
+            order: Some(order),
+            ..JobRecord::start(job, kind, Map::new())
+        }
+    }
+
+    /// Whether the job waits in the daemon's queue.
+    pub(crate) fn waits(&self) -> bool {
+        self.state == JobState::Queued
     }
 
     /// Whether the run was interrupted: it neither succeeded nor failed, and nobody cancelled it.
@@ -145,6 +163,17 @@ pub(crate) fn interruption() -> Failure {
 fn now() -> String {
     let now = jiff::Timestamp::now();
     now.round(jiff::Unit::Millisecond).unwrap_or(now).to_string()
+}
+
+/// The record of one job; `None` if there is none that can be read.
+pub(crate) fn one(state: &StateFolder, job: JobId) -> Option<JobRecord> {
+    let text = std::fs::read(state.job(job)).ok()?;
+    serde_json::from_slice(&text).ok()
+}
+
+/// Removes the record of a job.
+pub(crate) fn remove(state: &StateFolder, job: JobId) -> anyhow::Result<()> {
+    remove_if_there(&state.job(job))
 }
 
 /// All records, newest first. A file that is not a record is left out, with a line in the log.
@@ -207,7 +236,7 @@ pub(crate) fn clean_up(state: &StateFolder) -> anyhow::Result<(Vec<JobRecord>, V
         if is_last_success {
             succeeded.push(job.kind);
         }
-        if place >= MAX_KEPT_RECORDS && !is_last_success {
+        if place >= MAX_KEPT_RECORDS && !is_last_success && !job.waits() {
             remove_if_there(&state.job(job.job))?;
             continue;
         }

@@ -35,6 +35,7 @@ pub(crate) enum Purpose {
     Cache,
     Delete,
     Undelete,
+    Housekeeping,
     /// Looking at recovery points. A job waits for this a while.
     Read,
     /// What a later version of this program holds it for.
@@ -49,6 +50,7 @@ impl Purpose {
             Purpose::Cache => "cache",
             Purpose::Delete => "delete",
             Purpose::Undelete => "undelete",
+            Purpose::Housekeeping => "housekeeping",
             Purpose::Read => "look at the recovery points",
             Purpose::Other(word) => word,
         }
@@ -74,6 +76,7 @@ impl From<String> for Purpose {
             Purpose::Cache,
             Purpose::Delete,
             Purpose::Undelete,
+            Purpose::Housekeeping,
             Purpose::Read,
         ];
         let jobs = JobKind::ALL.into_iter().map(Purpose::Job);

@@ -1,19 +1,17 @@
-//! `lockstone agent`: the daemon, in its first form. It serves the metrics and the jobs of this server, from the
-//! records in its state folder, until it is told to stop. Schedule and console come with a later version.
+//! `lockstone agent`: the daemon. It runs the policy's schedule, and serves metrics, jobs and the control socket until
+//! it is told to stop.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 
 use clap::Args;
 
-use crate::agent::access::right::registered;
 use crate::cli::context::Context;
 use crate::cli::metrics_export::address;
 use crate::cli::output::Outcome;
+use crate::daemon::{self, Options, Started};
 use crate::documents::agent::AgentDocument;
 use crate::failure::Exit;
 use crate::serve::http;
-use crate::serve::metrics::Page;
 
 /// Options of `agent`.
 #[derive(Debug, Args)]
@@ -25,25 +23,29 @@ pub(crate) struct AgentArgs {
 
 /// Runs the command until SIGTERM or SIGINT, the normal end of a daemon (exit 0).
 pub(crate) fn run(context: &Context, args: &AgentArgs) -> Outcome {
-    let (state, registration) = registered()?;
     // From here on a signal ends the daemon in order.
     let _signals = context.signals.job_runs();
-    let environment = &context.environment;
-    let page = Page::of_agent(&environment.metrics, &state);
-    let served = http::serve(&environment.runtime, http::bind(args.metrics_listen)?, Arc::new(page))?;
+    let options = Options {
+        metrics_listen: args.metrics_listen,
+    };
+    daemon::run(&context.environment, &options, |started| show(context, started))?;
+    tracing::info!("stopped");
+    Ok(Exit::Done)
+}
+
+fn show(context: &Context, started: &Started) {
     let (metrics, jobs) = (
-        format!("http://{}/metrics", served.address),
-        format!("http://{}/jobs", served.address),
+        format!("http://{}/metrics", started.metrics),
+        format!("http://{}/jobs", started.metrics),
     );
+    let control = started.control.display().to_string();
     context.out.document(&AgentDocument {
-        server: &registration.server_name,
+        server: &started.server,
         metrics: &metrics,
         jobs: &jobs,
+        control: &control,
     });
     context.out.line(format!("Metrics  {metrics}"));
     context.out.line(format!("Jobs     {jobs}"));
-    context.block_on(environment.cancel.cancelled());
-    context.block_on(served.stop());
-    tracing::info!("stopped");
-    Ok(Exit::Done)
+    context.out.line(format!("Control  {control}"));
 }

@@ -92,6 +92,9 @@ pub(super) fn pause(context: &Context, paused: bool) -> Outcome {
     let state = StateFolder::locate()?;
     let registration = Registration::required(&state)?;
     let mut in_force = InForce::required(&state, registration.server_id)?;
+    if in_force.held.paused && !paused {
+        in_force.held.resumed = Some(Timestamp::now());
+    }
     in_force.held.paused = paused;
     in_force.held.save(&state)?;
     show(context, &in_force)

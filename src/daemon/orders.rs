@@ -1,0 +1,147 @@
+//! What the queue can hold, and how each of it is carried out.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use lockstone_actors::{CancelToken, Tuning};
+use lockstone_proto::ids::{JobId, PointId};
+use lockstone_proto::job::{JobKind, JobState};
+use serde::{Deserialize, Serialize};
+
+use super::Daemon;
+use super::events::Event;
+use crate::agent::access::right::registered;
+use crate::agent::environment::Environment;
+use crate::agent::held_policy::InForce;
+use crate::agent::housekeeping::keep_house;
+use crate::agent::jobs::backup::Backup;
+use crate::agent::jobs::backup::order::{BackupOrder, run_due};
+use crate::agent::jobs::perform::perform_as;
+use crate::agent::jobs::settle::settle;
+use crate::agent::notices::{Notice, Notices};
+use crate::agent::state::job_records;
+use crate::failure::{Exit, Failure};
+
+/// What the queue can hold.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "do", rename_all = "kebab-case")]
+pub(crate) enum Order {
+    /// The backup of the policy's items for the run of the schedule that was due at this time.
+    Scheduled { at: Timestamp },
+    /// The backup of the policy's items on demand.
+    OnDemand,
+    /// What is to be done once a day.
+    Housekeeping,
+}
+
+impl Order {
+    /// The kind of its job. `None` if it is no job and has no record.
+    pub(super) fn kind(&self) -> Option<JobKind> {
+        match self {
+            Order::Scheduled { .. } | Order::OnDemand => Some(JobKind::Backup),
+            Order::Housekeeping => None,
+        }
+    }
+}
+
+/// What became of an order.
+#[derive(Debug)]
+pub(super) enum Outcome {
+    /// It is done, and how the job ended is in its record.
+    Done { state: JobState, point: Option<PointId> },
+    /// It did not begin, and never will.
+    Failed(Failure),
+    /// There is nothing to do (any more).
+    Needless(&'static str),
+    /// It could not begin yet.
+    Later(Failure),
+}
+
+/// Carries an order out.
+pub(super) async fn carry_out(daemon: Arc<Daemon>, order: Order, job: JobId, cancel: CancelToken) -> Outcome {
+    let notices = Arc::new(Heard {
+        daemon: Arc::clone(&daemon),
+        job,
+    });
+    let environment = daemon.environment.for_job(cancel, notices);
+    let outcome = match order {
+        Order::Scheduled { at } => scheduled(&daemon, &environment, job, at).await,
+        Order::OnDemand => backup(&daemon, &environment, job, None).await,
+        Order::Housekeeping => house(&environment).await,
+    };
+    outcome.unwrap_or_else(|failure| match failure.exit {
+        Exit::Busy => Outcome::Later(failure),
+        _ => Outcome::Failed(failure),
+    })
+}
+
+async fn scheduled(
+    daemon: &Daemon,
+    environment: &Environment,
+    job: JobId,
+    at: Timestamp,
+) -> Result<Outcome, Failure> {
+    let earlier = job_records::all(&daemon.state)?;
+    let same_run = earlier.into_iter().filter(|record| record.scheduled == Some(at));
+    let interrupted = same_run.filter(|record| record.was_interrupted()).collect();
+    match settle(environment, &daemon.state, interrupted).await {
+        Ok(false) => backup(daemon, environment, job, Some(at)).await,
+        Ok(true) => Ok(Outcome::Needless("an interrupted backup of this run had been committed")),
+        // Whether the run is done already is not known before the vault can be read.
+        Err(failure) => Ok(Outcome::Later(failure)),
+    }
+}
+
+/// The backup of the policy's items. `at`: the run of the schedule that it does.
+async fn backup(
+    daemon: &Daemon,
+    environment: &Environment,
+    job: JobId,
+    at: Option<Timestamp>,
+) -> Result<Outcome, Failure> {
+    let (state, registration) = registered()?;
+    let in_force = InForce::required(&state, registration.server_id)?;
+    if in_force.held.paused && at.is_some() {
+        return Ok(Outcome::Needless("the policy is paused"));
+    }
+    let run = match at.map(|at| run_due(&in_force, at)) {
+        Some(Err(_)) => return Ok(Outcome::Needless("the schedule has no such run any more")),
+        Some(Ok(run)) => Some(run),
+        None => None,
+    };
+    let order = BackupOrder::of_policy(&in_force, run, Tuning::default())?;
+    let backup = Backup::prepare(environment, order)?;
+    let finished = perform_as(environment, backup, job, &daemon.live).await?;
+    Ok(Outcome::Done {
+        state: finished.ending.state,
+        point: finished.ending.point,
+    })
+}
+
+async fn house(environment: &Environment) -> Result<Outcome, Failure> {
+    let forgotten = keep_house(environment).await?;
+    tracing::info!(forgotten = forgotten.len(), "kept house");
+    Ok(Outcome::Needless("kept house"))
+}
+
+/// What a job of the daemon has to say goes to the log, and to whoever follows.
+struct Heard {
+    daemon: Arc<Daemon>,
+    job: JobId,
+}
+
+impl Notices for Heard {
+    fn give(&self, notice: Notice) {
+        let (severity, text) = match notice {
+            Notice::Note(text) => ("note", text),
+            Notice::Warning(text) => ("warning", text),
+        };
+        if severity == "warning" {
+            tracing::warn!(job = %self.job, "{text}");
+        } else {
+            tracing::info!(job = %self.job, "{text}");
+        }
+        let job = self.job;
+        self.daemon.events.tell(Event::Notice { job, severity, text });
+    }
+}

@@ -1,0 +1,355 @@
+//! The queue: one job at a time. A job that another process of this server runs is waited for, too.
+//!
+//! What waits has a record in the state folder, so a daemon that starts again finds it.
+
+use std::collections::VecDeque;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use actix::prelude::{
+    Actor, ActorContext, ActorFutureExt, AsyncContext, Context, Handler, Message, MessageResult, Recipient,
+    ResponseFuture, WrapFuture,
+};
+use futures::FutureExt;
+use lockstone_actors::CancelToken;
+use lockstone_proto::ids::JobId;
+use lockstone_proto::job::{JobKind, JobState};
+use tokio::sync::oneshot;
+
+use super::Daemon;
+use super::events::Event;
+use super::orders::{Order, Outcome, carry_out};
+use super::systemd;
+use crate::agent::ids::new_job_id;
+use crate::agent::state::job_records::{self, JobRecord, interruption};
+use crate::agent::state::lock;
+use crate::failure::Failure;
+
+/// How often a job that could not begin is tried again.
+const RETRY_PAUSE: Duration = Duration::from_secs(2);
+
+/// The longest pause between two tries, where the vault is away.
+const LONGEST_PAUSE: Duration = Duration::from_secs(600);
+
+/// The queue.
+pub(super) struct Queue {
+    daemon: Arc<Daemon>,
+    waiting: VecDeque<Waiting>,
+    running: Option<Running>,
+    /// Told when a job has ended.
+    listeners: Vec<Recipient<JobEnded>>,
+    /// Told when nothing runs any more. Set when the daemon stops.
+    stop: Option<oneshot::Sender<()>>,
+}
+
+#[derive(Debug, Clone)]
+struct Waiting {
+    job: JobId,
+    order: Order,
+    /// How often it could not begin.
+    tries: u32,
+    /// Not before this.
+    next_try: Instant,
+}
+
+#[derive(Debug)]
+struct Running {
+    waiting: Waiting,
+    cancel: CancelToken,
+}
+
+/// A job has ended.
+#[derive(Debug, Clone, Copy, Message)]
+#[rtype(result = "()")]
+pub(super) struct JobEnded;
+
+/// Tell this actor when a job has ended.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(super) struct Listen(pub(super) Recipient<JobEnded>);
+
+/// Do this when nothing else runs. Answers with the id of its job.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<JobId, Failure>")]
+pub(super) struct Submit(pub(super) Order);
+
+/// Cancel this job. Answers whether it ran or waited.
+#[derive(Debug, Message)]
+#[rtype(result = "bool")]
+pub(super) struct Cancel(pub(super) JobId);
+
+/// The jobs that run or wait, in their order.
+#[derive(Debug, Message)]
+#[rtype(result = "Vec<JobId>")]
+pub(super) struct Jobs;
+
+/// End what runs, and begin nothing more. Answers when nothing runs.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(super) struct Stop;
+
+impl Queue {
+    /// A queue with what waited when the last daemon ended.
+    pub(super) fn new(daemon: Arc<Daemon>) -> Result<Queue, Failure> {
+        let mut waiting: Vec<Waiting> = Vec::new();
+        // The records are newest first.
+        for mut record in job_records::all(&daemon.state)?.into_iter().rev().filter(JobRecord::waits) {
+            match record.order.clone().map(serde_json::from_value) {
+                Some(Ok(order)) => waiting.push(Waiting::new(record.job, order)),
+                _ => {
+                    record.end(JobState::Failed, Some(&interruption()));
+                    record.save(&daemon.state)?;
+                }
+            }
+        }
+        Ok(Queue {
+            daemon,
+            waiting: waiting.into(),
+            running: None,
+            listeners: Vec::new(),
+            stop: None,
+        })
+    }
+
+    /// Begins the first job that can begin.
+    fn look(&mut self, ctx: &mut Context<Self>) {
+        if self.running.is_some() || self.stop.is_some() {
+            return;
+        }
+        let now = Instant::now();
+        let Some(place) = self.waiting.iter().position(|waiting| waiting.next_try <= now) else {
+            return;
+        };
+        // A command that only reads is soon done, and the job waits for it.
+        if let Ok(Some(holder)) = lock::holder(&self.daemon.state)
+            && holder.kind != lock::Purpose::Read
+        {
+            return;
+        }
+        let Some(waiting) = self.waiting.remove(place) else { return };
+        let cancel = CancelToken::new();
+        let job = carry_out(
+            Arc::clone(&self.daemon),
+            waiting.order.clone(),
+            waiting.job,
+            cancel.clone(),
+        );
+        if let Some(kind) = waiting.order.kind() {
+            self.daemon.events.tell(Event::Began { job: waiting.job, kind });
+            systemd::status(&format!("{kind} {} runs", waiting.job));
+        }
+        self.running = Some(Running { waiting, cancel });
+        let task = self.daemon.environment.runtime.spawn(AssertUnwindSafe(job).catch_unwind());
+        let ended = task.into_actor(self).map(|ended, queue, ctx| {
+            let outcome = ended.ok().and_then(Result::ok).unwrap_or_else(|| {
+                let message = "the job stopped at a defect of the program";
+                Outcome::Failed(Failure::failed("internal", message, "please report it with the log"))
+            });
+            queue.ended(outcome);
+            queue.look(ctx);
+        });
+        ctx.spawn(ended);
+    }
+
+    fn ended(&mut self, outcome: Outcome) {
+        let Some(Running { mut waiting, cancel }) = self.running.take() else {
+            return;
+        };
+        self.daemon.live.end();
+        lockstone_host::process::trim_memory();
+        let stopping = self.stop.is_some();
+        match outcome {
+            Outcome::Later(failure) if !cancel.is_cancelled() && !stopping => {
+                let pause = RETRY_PAUSE * 2_u32.saturating_pow(waiting.tries.min(16));
+                tracing::info!(job = %waiting.job, "waits: {}", failure.message);
+                waiting.tries += 1;
+                waiting.next_try = Instant::now() + pause.min(LONGEST_PAUSE);
+                self.waiting.push_front(waiting);
+            }
+            // It waits for the next start.
+            Outcome::Later(_) if stopping => {}
+            Outcome::Later(failure) => self.close(&waiting, JobState::Cancelled, Some(&failure)),
+            Outcome::Failed(failure) => {
+                tracing::error!(job = %waiting.job, "{failure}");
+                self.close(&waiting, JobState::Failed, Some(&failure));
+            }
+            Outcome::Needless(why) => {
+                tracing::info!(job = %waiting.job, "{why}");
+                self.forget(&waiting);
+            }
+            Outcome::Done { state, point } => {
+                tracing::info!(job = %waiting.job, %state, "ended");
+                let (job, kind) = (waiting.job, waiting.order.kind().unwrap_or(JobKind::Unspecified));
+                if stopping && state == JobState::Cancelled {
+                    self.note_interruption(job);
+                }
+                self.daemon.events.tell(Event::Ended {
+                    job,
+                    kind,
+                    status: state,
+                    point,
+                });
+            }
+        }
+        for listener in &self.listeners {
+            listener.do_send(JobEnded);
+        }
+        if let Some(stop) = self.stop.take() {
+            let _ = stop.send(());
+        }
+    }
+
+    /// Ends the record of a job that did not begin.
+    fn close(&self, waiting: &Waiting, state: JobState, failure: Option<&Failure>) {
+        let Some(kind) = waiting.order.kind() else { return };
+        if let Some(mut record) = job_records::one(&self.daemon.state, waiting.job).filter(JobRecord::waits) {
+            record.end(state, failure);
+            self.save(&record);
+        }
+        self.daemon.events.tell(Event::Ended {
+            job: waiting.job,
+            kind,
+            status: state,
+            point: None,
+        });
+    }
+
+    /// Removes the record of a job that is not needed any more.
+    fn forget(&self, waiting: &Waiting) {
+        let state = &self.daemon.state;
+        if job_records::one(state, waiting.job).is_some_and(|record| record.waits())
+            && let Err(error) = job_records::remove(state, waiting.job)
+        {
+            tracing::warn!("{error:#}");
+        }
+    }
+
+    /// The daemon stopped this job; nobody cancelled it. So it goes on after the next start.
+    fn note_interruption(&self, job: JobId) {
+        if let Some(mut record) = job_records::one(&self.daemon.state, job) {
+            record.interrupted();
+            self.save(&record);
+        }
+    }
+
+    fn save(&self, record: &JobRecord) {
+        if let Err(error) = record.save(&self.daemon.state) {
+            tracing::warn!("the job's record was not written: {error:#}");
+        }
+    }
+
+    /// The job of the same kind that waits or runs already: a run that is due while another one waits joins it.
+    fn same(&self, order: &Order) -> Option<JobId> {
+        let is_same = |waiting: &&Waiting| std::mem::discriminant(&waiting.order) == std::mem::discriminant(order);
+        match order {
+            Order::Scheduled { .. } | Order::Housekeeping => {
+                let running = self.running.as_ref().map(|running| &running.waiting);
+                let same_run = running.filter(|waiting| waiting.order == *order);
+                self.waiting
+                    .iter()
+                    .find(is_same)
+                    .or(same_run)
+                    .map(|waiting| waiting.job)
+            }
+            Order::OnDemand => None,
+        }
+    }
+}
+
+impl Waiting {
+    fn new(job: JobId, order: Order) -> Waiting {
+        Waiting {
+            job,
+            order,
+            tries: 0,
+            next_try: Instant::now(),
+        }
+    }
+}
+
+impl Actor for Queue {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        ctx.run_interval(Duration::from_secs(1), Queue::look);
+        self.look(ctx);
+    }
+}
+
+impl Handler<Listen> for Queue {
+    type Result = ();
+
+    fn handle(&mut self, Listen(listener): Listen, _ctx: &mut Self::Context) {
+        self.listeners.push(listener);
+    }
+}
+
+impl Handler<Submit> for Queue {
+    type Result = Result<JobId, Failure>;
+
+    fn handle(&mut self, Submit(order): Submit, ctx: &mut Self::Context) -> Self::Result {
+        if let Some(job) = self.same(&order) {
+            return Ok(job);
+        }
+        let job = new_job_id()?;
+        if let Some(kind) = order.kind() {
+            let said = serde_json::to_value(&order).map_err(anyhow::Error::from)?;
+            let mut record = JobRecord::waiting(job, kind, said);
+            if let Order::Scheduled { at } = order {
+                record.scheduled = Some(at);
+            }
+            record.save(&self.daemon.state)?;
+            self.daemon.events.tell(Event::Queued { job });
+        }
+        self.waiting.push_back(Waiting::new(job, order));
+        self.look(ctx);
+        Ok(job)
+    }
+}
+
+impl Handler<Cancel> for Queue {
+    type Result = bool;
+
+    fn handle(&mut self, Cancel(job): Cancel, _ctx: &mut Self::Context) -> bool {
+        if let Some(running) = self.running.as_ref().filter(|running| running.waiting.job == job) {
+            running.cancel.cancel();
+            return true;
+        }
+        let Some(place) = self.waiting.iter().position(|waiting| waiting.job == job) else {
+            return false;
+        };
+        if let Some(waiting) = self.waiting.remove(place) {
+            self.close(&waiting, JobState::Cancelled, None);
+        }
+        true
+    }
+}
+
+impl Handler<Jobs> for Queue {
+    type Result = MessageResult<Jobs>;
+
+    fn handle(&mut self, _: Jobs, _ctx: &mut Self::Context) -> Self::Result {
+        let running = self.running.iter().map(|running| &running.waiting);
+        MessageResult(running.chain(&self.waiting).map(|waiting| waiting.job).collect())
+    }
+}
+
+impl Handler<Stop> for Queue {
+    type Result = ResponseFuture<()>;
+
+    fn handle(&mut self, _: Stop, ctx: &mut Self::Context) -> Self::Result {
+        let (stop, stopped) = oneshot::channel();
+        match &self.running {
+            Some(running) => {
+                running.cancel.cancel();
+                self.stop = Some(stop);
+            }
+            None => ctx.stop(),
+        }
+        Box::pin(async move {
+            // An error means that nothing ran.
+            let _ = stopped.await;
+        })
+    }
+}
