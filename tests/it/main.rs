@@ -7,6 +7,7 @@ mod bad_input;
 mod bench;
 mod bench_throttle;
 mod cli;
+mod daemon;
 mod damage;
 mod deaf_readers;
 mod demo;

@@ -12,6 +12,8 @@ pub enum DamageKind {
     Registration,
     /// A job record.
     Job,
+    /// A server's policy.
+    Policy,
     /// A key slot.
     Slot,
     /// A log entry.
@@ -34,6 +36,7 @@ impl DamageKind {
             Self::Descriptor => "descriptor",
             Self::Registration => "registration",
             Self::Job => "job",
+            Self::Policy => "policy",
             Self::Slot => "slot",
             Self::Log => "log",
             Self::Segment => "segment",

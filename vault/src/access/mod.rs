@@ -5,6 +5,7 @@ pub mod descriptor;
 mod error;
 pub(crate) mod features;
 pub mod job_records;
+pub mod policy_records;
 pub mod registration;
 
 pub use error::CredentialsError;

@@ -8,7 +8,8 @@
 //!         ├─ "lockstone v1 page ends"       where tree pages end
 //!         ├─ "lockstone v1 packs"    ─ "lockstone v1 pack key"    (‖ pack id)    ─ "lockstone v1 pack commitment"
 //!         ├─ "lockstone v1 segments" ─ "lockstone v1 segment key" (‖ segment id) ─ "lockstone v1 segment commitment"
-//!         └─ "lockstone v1 log"      ─ "lockstone v1 log body"    (‖ position ‖ session nonce)
+//!         ├─ "lockstone v1 log"      ─ "lockstone v1 log body"    (‖ position ‖ session nonce)
+//!         └─ "lockstone v1 policies" ─ "lockstone v1 policy text" (‖ generation ‖ nonce)
 //! ```
 //!
 //! Promise: keys are wiped from memory when dropped and never appear in `Debug` output.
@@ -75,6 +76,7 @@ pub struct Keys {
     segments: [u8; 32],
     /// Derives the key of each log entry's body; see `log`.
     pub(crate) log: [u8; 32],
+    policies: [u8; 32],
 }
 
 impl Keys {
@@ -91,6 +93,7 @@ impl Keys {
             packs: subkey("lockstone v1 packs"),
             segments: subkey("lockstone v1 segments"),
             log: subkey("lockstone v1 log"),
+            policies: subkey("lockstone v1 policies"),
         }
     }
 
@@ -161,9 +164,18 @@ impl Keys {
         )
     }
 
+    /// The key of a policy's text. `nonce` is new for each one.
+    pub(crate) fn policy_key(&self, generation: u64, nonce: &[u8; 16]) -> Zeroizing<[u8; 32]> {
+        let mut material = Zeroizing::new([0; 32 + 8 + 16]);
+        material[..32].copy_from_slice(&self.policies);
+        material[32..40].copy_from_slice(&generation.to_le_bytes());
+        material[40..].copy_from_slice(nonce);
+        Zeroizing::new(blake3::derive_key("lockstone v1 policy text", material.as_slice()))
+    }
+
     /// Every subkey by its name in `docs/vectors.json`.
     #[cfg(any(test, feature = "testing"))]
-    pub(crate) fn named(&self) -> [(&'static str, &[u8; 32]); 7] {
+    pub(crate) fn named(&self) -> [(&'static str, &[u8; 32]); 8] {
         [
             ("data_chunk_id", &self.data_id),
             ("tree_chunk_id", &self.tree_id),
@@ -172,6 +184,7 @@ impl Keys {
             ("packs", &self.packs),
             ("segments", &self.segments),
             ("log", &self.log),
+            ("policies", &self.policies),
         ]
     }
 }

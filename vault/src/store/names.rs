@@ -17,6 +17,24 @@ pub fn registration(server: ServerId) -> String {
     format!("{SERVERS}/{server}/registration")
 }
 
+/// The folder of a server's policies.
+#[must_use]
+pub fn policies(server: ServerId) -> String {
+    format!("{SERVERS}/{server}/policy")
+}
+
+/// A policy: 16 hex digits.
+#[must_use]
+pub fn policy(server: ServerId, generation: u64) -> String {
+    format!("{SERVERS}/{server}/policy/{generation:016x}")
+}
+
+/// The generation in the last part of a policy's name. `None` if it is not one.
+#[must_use]
+pub fn generation(path: &str) -> Option<u64> {
+    log_position(path)
+}
+
 /// The folder of a server's job records.
 #[must_use]
 pub fn jobs_of(server: ServerId) -> String {
