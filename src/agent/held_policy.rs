@@ -95,8 +95,15 @@ impl HeldPolicy {
         Ok((held.server_id == server_id).then_some(held))
     }
 
-    /// The policy that follows `before`, not yet saved.
-    pub(crate) fn next(server_id: ServerId, before: Option<&HeldPolicy>, text: String, now: Timestamp) -> HeldPolicy {
+    /// The policy that follows `before`, not yet saved. Its generation comes after `known`, too: the newest that the vault
+    /// has.
+    pub(crate) fn next(
+        server_id: ServerId,
+        before: Option<&HeldPolicy>,
+        known: u64,
+        text: String,
+        now: Timestamp,
+    ) -> HeldPolicy {
         let same_slots = |before: &&HeldPolicy| match (before.read(), parse(&text, &TimeZone::system())) {
             (Ok(old), Ok(new)) => old.has_same_slots(&new),
             _ => false,
@@ -105,13 +112,22 @@ impl HeldPolicy {
         HeldPolicy {
             version: VERSION,
             server_id,
-            generation: before.map_or(0, |before| before.generation) + 1,
+            generation: before.map_or(0, |before| before.generation).max(known) + 1,
             set_at: now,
             since,
             paused: before.is_some_and(|before| before.paused),
             resumed: before.and_then(|before| before.resumed),
             text,
         }
+    }
+
+    /// Pauses it, or goes on.
+    pub(crate) fn pause(&mut self, paused: bool, now: Timestamp) {
+        if self.paused && !paused {
+            self.resumed = Some(now);
+        }
+        self.paused = paused;
+        self.generation += 1;
     }
 
     fn read(&self) -> Result<Policy, Vec<PolicyError>> {

@@ -16,3 +16,4 @@ pub(crate) mod retention;
 pub(crate) mod settings;
 pub(crate) mod sources;
 pub(crate) mod state;
+pub(crate) mod vault_policy;

@@ -2,6 +2,7 @@
 //! generation. A server whose state folder was lost, set back or copied has another policy than the vault, and says so
 //! at each backup until the policy is set again.
 
+use jiff::tz::TimeZone;
 use lockstone_vault::access::policy_records::{NewPolicy, ServerPolicy, newest_policy, write_policy};
 
 use super::access::session::Session;
@@ -96,7 +97,7 @@ pub(crate) async fn bring(
         generation: held.generation,
         set: held.set_at,
         paused: held.paused,
-        open: &policy::open_part(&held.text),
+        open: &policy::open_part(&held.text, &TimeZone::system()),
         text: &held.text,
     };
     write_policy(session.vault.store(), session.domain.keys(), key, &new).await?;

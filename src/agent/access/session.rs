@@ -177,6 +177,11 @@ impl Session {
         })
     }
 
+    /// The registration of the server whose backups are meant; `None` if it could not be read.
+    pub(crate) fn registered(&self) -> Option<&Server> {
+        self.servers.get(self.server)
+    }
+
     /// The key this machine signs with; `None` if the vault is opened by credentials.
     pub(crate) fn key(&self) -> Option<&SigningKey> {
         self.key.as_ref()

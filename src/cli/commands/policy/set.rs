@@ -6,13 +6,14 @@ use jiff::Timestamp;
 use lockstone_proto::ids::PointId;
 
 use super::show::show;
-use crate::agent::access::right::registered;
+use crate::agent::access::right::{Access, registered};
 use crate::agent::access::session::Session;
 use crate::agent::held_policy::{HeldPolicy, InForce};
 use crate::agent::retention;
 use crate::agent::settings::throttle::ThrottleSettings;
 use crate::agent::state::folder::StateFolder;
 use crate::agent::state::registration::Registration;
+use crate::agent::vault_policy;
 use crate::cli::context::Context;
 use crate::cli::output::Outcome;
 use crate::failure::Failure;
@@ -31,12 +32,16 @@ pub(super) fn run(context: &Context, args: &SetArgs) -> Outcome {
     let (state, registration) = registered()?;
     let (text, _) = super::read(&args.file)?;
     let before = HeldPolicy::load(&state, registration.server_id)?;
-    let held = HeldPolicy::next(registration.server_id, before.as_ref(), text, Timestamp::now());
-    let in_force = InForce::of(held)?;
-    let throttle = throttle(&in_force)?;
-    match points_over(context, &state, &registration, &in_force) {
-        Ok(over) if over.is_empty() => {}
-        Ok(over) => say_over(context, &over, in_force.held.paused),
+    let now = Timestamp::now();
+    // What is wrong with the policy is said before the vault is asked.
+    let next = |known, text| InForce::of(HeldPolicy::next(registration.server_id, before.as_ref(), known, text, now));
+    let checked = next(0, text.clone())?;
+    let throttle = throttle(&checked)?;
+    let vault = context.block_on(Vault::ask(context, &state, &registration, &checked));
+    let in_force = next(vault.as_ref().map_or(0, |vault| vault.generation), text)?;
+    match &vault {
+        Ok(vault) if vault.over.is_empty() => {}
+        Ok(vault) => say_over(context, &vault.over, in_force.held.paused),
         Err(failure) => context.out.warn(format!(
             "it is not known which recovery points this change deletes: {}",
             failure.message
@@ -46,7 +51,56 @@ pub(super) fn run(context: &Context, args: &SetArgs) -> Outcome {
         throttle.save(&state)?;
     }
     in_force.held.save(&state)?;
+    tell_vault(context, vault.map(|vault| vault.session), &in_force);
     show(context, &in_force)
+}
+
+/// What the vault says to a new policy.
+struct Vault {
+    session: Session,
+    /// The newest generation that it has of this server.
+    generation: u64,
+    /// The points whose time is over by the new policy.
+    over: Vec<PointId>,
+}
+
+impl Vault {
+    async fn ask(
+        context: &Context,
+        state: &StateFolder,
+        registration: &Registration,
+        new: &InForce,
+    ) -> Result<Vault, Failure> {
+        let environment = &context.environment;
+        let session = Session::open(environment, state, registration).await?;
+        let view = session.view(environment).await?;
+        let over = retention::over(&session, &view, new, Timestamp::now());
+        let generation = vault_policy::generation(environment, &session).await?;
+        Ok(Vault {
+            session,
+            generation,
+            over,
+        })
+    }
+}
+
+/// Writes the policy to the vault. If that is not possible now, the next backup does it.
+fn tell_vault(context: &Context, session: Result<Session, Failure>, in_force: &InForce) {
+    let written = session.and_then(|session| {
+        let held = Some(&in_force.held);
+        context.block_on(vault_policy::bring(&context.environment, &session, held))
+    });
+    match written {
+        Ok(step) => {
+            if let Some(warning) = step.warning() {
+                context.out.warn(warning);
+            }
+        }
+        Err(failure) => context.out.warn(format!(
+            "the vault does not have this policy yet, the next backup writes it there: {}",
+            failure.message
+        )),
+    }
 }
 
 /// The limits that the policy sets, if it sets some.
@@ -59,20 +113,6 @@ fn throttle(in_force: &InForce) -> Result<Option<ThrottleSettings>, Failure> {
         Ok(_) => Ok(Some(throttle)),
         Err(why) => Err(Failure::usage(format!("bandwidth: {why}"), "")),
     }
-}
-
-/// The points whose time is over by the new policy.
-fn points_over(
-    context: &Context,
-    state: &StateFolder,
-    registration: &Registration,
-    in_force: &InForce,
-) -> Result<Vec<PointId>, Failure> {
-    context.block_on(async {
-        let session = Session::open(&context.environment, state, registration).await?;
-        let view = session.view(&context.environment).await?;
-        Ok(retention::over(&session, &view, in_force, Timestamp::now()))
-    })
 }
 
 fn say_over(context: &Context, over: &[PointId], paused: bool) {
@@ -89,13 +129,13 @@ fn say_over(context: &Context, over: &[PointId], paused: bool) {
 
 /// Pauses the policy, or goes on.
 pub(super) fn pause(context: &Context, paused: bool) -> Outcome {
-    let state = StateFolder::locate()?;
-    let registration = Registration::required(&state)?;
+    let (state, registration) = registered()?;
     let mut in_force = InForce::required(&state, registration.server_id)?;
-    if in_force.held.paused && !paused {
-        in_force.held.resumed = Some(Timestamp::now());
+    if in_force.held.paused != paused {
+        in_force.held.pause(paused, Timestamp::now());
+        in_force.held.save(&state)?;
+        let session = Session::to_read(&context.environment, &Access::Own);
+        tell_vault(context, context.block_on(session), &in_force);
     }
-    in_force.held.paused = paused;
-    in_force.held.save(&state)?;
     show(context, &in_force)
 }
