@@ -34,6 +34,11 @@ pub(crate) trait Job {
 
     fn tuning(&self) -> Tuning;
 
+    /// Nothing is written, neither here nor in the vault: not even records of the job.
+    fn is_dry_run(&self) -> bool {
+        false
+    }
+
     /// What the job's record says it was asked to do.
     fn request_for_record(&self) -> Map<String, Value>;
 
@@ -104,7 +109,7 @@ async fn perform_as<J: Job>(
     observer: &dyn JobObserver,
 ) -> Result<Finished<J::Report>, Failure> {
     let new = JobRecord::start(id, J::KIND, job.request_for_record());
-    let run = JobRun::begin(environment, observer, job.state(), new).await?;
+    let run = JobRun::begin(environment, observer, job.state(), new, job.is_dry_run()).await?;
     let finished = match job.before(environment, id).await {
         Ok(()) => run_pipeline(environment, &mut job, id, observer, run).await,
         Err(failure) => Err(run.fail(failure).await),

@@ -31,6 +31,8 @@ pub(super) struct JobRun<'e> {
     observer: &'e dyn JobObserver,
     state: StateFolder,
     record: JobRecord,
+    /// No record is written.
+    is_dry: bool,
     /// The records of the jobs before it, without their reports.
     earlier: Vec<JobRecord>,
     /// Those of them that were found to be interrupted. The operator still sees them run.
@@ -46,6 +48,7 @@ impl<'e> JobRun<'e> {
         observer: &'e dyn JobObserver,
         state: &StateFolder,
         record: JobRecord,
+        is_dry: bool,
     ) -> Result<JobRun<'e>, Failure> {
         let lock = JobLock::take(state, record.job, Purpose::Job(record.kind)).await?;
         observer.begins(record.kind, record.job);
@@ -58,12 +61,15 @@ impl<'e> JobRun<'e> {
         if let Err(error) = lockstone_host::process::raise_open_files() {
             tracing::debug!(%error, "the limit of open files stays as it is");
         }
-        record.save(state)?;
+        if !is_dry {
+            record.save(state)?;
+        }
         Ok(JobRun {
             environment,
             observer,
             state: state.clone(),
             record,
+            is_dry,
             earlier,
             interrupted,
             lock,
@@ -72,14 +78,19 @@ impl<'e> JobRun<'e> {
 
     /// The vault is open: tells the operator and the observer. If the operator's record cannot be written, warns.
     pub(super) async fn announce(&self, session: &Session, progress: &Arc<Progress>) {
-        self.tell_operator(session, None).await;
-        self.close_interrupted(session).await;
+        if !self.is_dry {
+            self.tell_operator(session, None).await;
+            self.close_interrupted(session).await;
+        }
         let cache = session.domain.index().folder();
         self.observer.runs(self.record.kind, cache, progress);
     }
 
     /// Writes down how the job ended, here and for the operator. If a record cannot be written, warns: the job is done.
     pub(super) async fn end(mut self, session: Option<&Session>, ending: &Ending) {
+        if self.is_dry {
+            return;
+        }
         self.record.end(ending.state, ending.failure.as_ref());
         self.record.point = ending.point;
         if let Value::Object(members) = &ending.document {

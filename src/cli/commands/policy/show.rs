@@ -89,7 +89,7 @@ fn document(held: &HeldPolicy, policy: &Policy, next_run: Option<Timestamp>) -> 
 fn item(item: &Item) -> ItemDocument {
     let (path, name, command) = match &item.source {
         Source::Path(path) => (Some(path.display().to_string()), None, None),
-        Source::Command { name, command } => (None, Some(name.clone()), Some(command.clone())),
+        Source::Command { name, command, .. } => (None, Some(name.clone()), Some(command.clone())),
     };
     ItemDocument {
         path,
