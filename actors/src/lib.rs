@@ -29,7 +29,9 @@ mod tuning;
 /// The target of the spans that say which job and stage a log line is about. A log filter must always let it through.
 pub const SPANS: &str = "lockstone::spans";
 
-pub use backup::{BackupReport, BackupRequest, LeftOut, backup};
+pub use backup::{
+    BackupReport, BackupRequest, BackupSource, FileChange, LeftOut, OnFile, Producer, Production, SourceFrom, backup,
+};
 pub use check::{CheckReport, CheckRequest, check};
 pub use flow::{CancelToken, Fault};
 pub use job::{JobContext, JobError, JobStatus, Warning};

@@ -43,6 +43,12 @@ counters! {
     sockets,
     /// Folders marked as caches, of which only the tag is kept.
     caches,
+    /// Bytes of the files that a dry run would read.
+    bytes_to_read,
+    /// Folders of which only a marker is kept.
+    marked,
+    /// Files that were left out for their size.
+    too_large,
     /// Mount points that were not entered.
     other_file_systems,
     /// Views into the kernel, which are kept as empty folders.

@@ -5,6 +5,7 @@
 //! On the way into a backup: [`volumes`] → [`snapshot`] → [`walk`] → [`read`] → [`chunk`], with [`metadata`] for
 //! everything but the content. On the way back: [`write`](mod@write).
 
+pub mod boundaries;
 pub mod chunk;
 mod folder;
 pub mod metadata;

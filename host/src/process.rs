@@ -80,6 +80,13 @@ pub fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
 
+/// The user and the group that this process acts as: files that it makes belong to them.
+#[must_use]
+pub fn user() -> (u32, u32) {
+    let (user, group) = (rustix::process::geteuid(), rustix::process::getegid());
+    (user.as_raw(), group.as_raw())
+}
+
 /// A class of the I/O scheduler with its level (`ioprio_set(2)`). A scheduler without priorities ignores it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum IoPriority {

@@ -1,6 +1,8 @@
-//! The file systems that are mounted on this server, from `/proc/self/mountinfo`. The `volumes` command shows them.
-//! Snapshots use them to find the mount of a source and the mounts below it, and the walk asks whether a file system is
-//! a view into the kernel.
+//! The file systems that are mounted on this server, from `/proc/self/mountinfo`. The agent decides by them what can be a
+//! source. Snapshots use them to find the mount of a source and the mounts below it, and the walk asks whether a file
+//! system is a view into the kernel.
+
+pub mod devices;
 
 use std::ffi::OsString;
 use std::io;
@@ -104,26 +106,13 @@ pub(crate) fn magic_of(handle: BorrowedFd<'_>) -> io::Result<u32> {
     Ok(magic)
 }
 
-/// A mounted file system, as the `volumes` command shows it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Volume {
-    /// The folder that it is mounted on.
-    pub mount: PathBuf,
-    /// The device, or the word that `mountinfo` has in place of one.
-    pub device: String,
-    /// The type of file system, as `mountinfo` names it.
-    pub fs: String,
-    /// Whether it can be a source.
-    pub eligible: bool,
-    /// Why it can be a source and how it is read, or why it cannot: in words.
-    pub reason: String,
-}
-
 /// A line of `mountinfo`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mount {
     /// The kernel's number of the mount, the one that `statx` returns as mount id.
     pub id: u64,
+    /// Major and minor number of the device, as in `8:1`.
+    pub number: String,
     /// The folder within the file system that is mounted here: `/` for the whole of it.
     pub root: PathBuf,
     /// The folder that it is mounted on.
@@ -150,44 +139,6 @@ impl Mount {
     }
 }
 
-/// The volumes of this server, in the order of their mount points. A mount hidden by a later one on the same mount
-/// point is left out.
-///
-/// # Errors
-/// `/proc/self/mountinfo` cannot be read.
-pub fn volumes() -> io::Result<Vec<Volume>> {
-    let mut volumes: Vec<Volume> = mounts()?.into_iter().map(describe).collect();
-    // Later mounts cover earlier ones at the same point.
-    volumes.reverse();
-    volumes.sort_by(|a, b| a.mount.cmp(&b.mount));
-    volumes.dedup_by(|a, b| a.mount == b.mount);
-    Ok(volumes)
-}
-
-fn describe(mount: Mount) -> Volume {
-    let (eligible, reason) = if mount.is_pseudo() {
-        (
-            false,
-            "a view into the kernel: nothing there can be restored".to_owned(),
-        )
-    } else if mount.is_memory() {
-        (true, "in memory, gone when the server restarts; read live".to_owned())
-    } else if mount.fs == "btrfs" && !mount.read_only {
-        (true, "can be frozen by a snapshot".to_owned())
-    } else if mount.read_only {
-        (true, "read-only; read as it is".to_owned())
-    } else {
-        (true, "read live".to_owned())
-    };
-    Volume {
-        mount: mount.point,
-        device: mount.device,
-        fs: mount.fs,
-        eligible,
-        reason,
-    }
-}
-
 /// The mounts that this process sees, in the kernel's order.
 ///
 /// # Errors
@@ -205,7 +156,8 @@ fn parse(text: &[u8]) -> Vec<Mount> {
 fn parse_line(line: &[u8]) -> Option<Mount> {
     let mut fields = line.split(|&byte| byte == b' ');
     let id = std::str::from_utf8(fields.next()?).ok()?.parse().ok()?;
-    let root = path(fields.nth(2)?);
+    let number = text(fields.nth(1)?);
+    let root = path(fields.next()?);
     let point = path(fields.next()?);
     let options = fields.next()?;
     fields.find(|&field| field == b"-")?;
@@ -215,6 +167,7 @@ fn parse_line(line: &[u8]) -> Option<Mount> {
     let is_read_only = |options: &[u8]| options.split(|&byte| byte == b',').any(|option| option == b"ro");
     Some(Mount {
         id,
+        number,
         root,
         point,
         fs,
@@ -258,7 +211,10 @@ fn text(field: &[u8]) -> String {
 }
 
 /// The mount through which `path` is reached.
-pub(crate) fn mount_of<'a>(mounts: &'a [Mount], path: &Path) -> io::Result<Option<&'a Mount>> {
+///
+/// # Errors
+/// There is nothing at the path.
+pub fn mount_of<'a>(mounts: &'a [Mount], path: &Path) -> io::Result<Option<&'a Mount>> {
     let stat = Stat::at(rustix::fs::CWD, path)?;
     Ok(if stat.mount_id == 0 {
         // A kernel before 5.8 does not say: take the longest mount point above the path, and the last of equal ones.
@@ -284,17 +240,16 @@ mod tests {
         assert_eq!(mounts.len(), 3);
         assert_eq!(mounts[0].point, Path::new("/mnt a\nb"));
         assert_eq!(mounts[0].root, Path::new("/mnt1"));
+        assert_eq!(mounts[0].number, "98:0");
         assert_eq!(mounts[0].device, "/dev/ro\\ot");
         assert!(!mounts[0].read_only && mounts[2].read_only);
         assert!(mounts[1].is_pseudo() && !mounts[0].is_pseudo());
     }
 
     #[test]
-    fn the_root_file_system_is_a_volume_and_proc_is_no_source() {
-        let volumes = volumes().unwrap();
-        assert!(volumes.iter().any(|v| v.mount == Path::new("/")));
-        assert!(volumes.iter().any(|v| v.mount == Path::new("/proc") && !v.eligible));
+    fn a_path_belongs_to_its_mount() {
         let mounts = mounts().unwrap();
         assert_eq!(mount_of(&mounts, Path::new("/proc/self")).unwrap().unwrap().fs, "proc");
+        assert!(mount_of(&mounts, Path::new("/no such")).is_err());
     }
 }

@@ -14,6 +14,9 @@ use crate::agent::state::folder::StateFolder;
 use crate::failure::{Exit, Failure};
 use crate::policy::{Policy, PolicyError, parse};
 
+/// The code of the failure of a server without a policy.
+pub(crate) const NO_POLICY: &str = "no-policy";
+
 /// The layout of `policy.json`.
 const VERSION: u32 = 1;
 
@@ -50,13 +53,23 @@ impl InForce {
         HeldPolicy::load(state, server_id)?.map(InForce::of).transpose()
     }
 
-    /// The policy; the failure `no-policy` if there is none.
+    /// The policy; the failure [`NO_POLICY`] if there is none.
     pub(crate) fn required(state: &StateFolder, server_id: ServerId) -> Result<InForce, Failure> {
         InForce::load(state, server_id)?.ok_or_else(|| {
             let hint = "write one with `lockstone policy init --file policy.toml`, then `lockstone policy set --file \
                         policy.toml`";
-            Failure::new(Exit::Failed, "no-policy", "this server has no policy", hint)
+            Failure::new(Exit::Failed, NO_POLICY, "this server has no policy", hint)
         })
+    }
+
+    /// When the next backup of the schedule is due. `None` without a schedule, or if the policy is paused.
+    pub(crate) fn next_run(&self) -> Option<Timestamp> {
+        let next = self
+            .policy
+            .schedule
+            .next(Timestamp::now())
+            .filter(|_| !self.held.paused);
+        next.map(|run| run.at)
     }
 
     /// Reads what the policy says. It was right when it was set. It is not now if a time zone is gone from this
@@ -119,6 +132,11 @@ impl HeldPolicy {
             resumed: before.and_then(|before| before.resumed),
             text,
         }
+    }
+
+    /// Since when runs of the schedule can be missed.
+    pub(crate) fn counts_from(&self) -> Timestamp {
+        self.since.max(self.resumed.unwrap_or(Timestamp::MIN))
     }
 
     /// Pauses it, or goes on.

@@ -4,6 +4,7 @@
 //! process: what the agent has to say goes out as notices, reports and failures.
 
 pub(crate) mod access;
+pub(crate) mod alerts;
 pub(crate) mod environment;
 pub(crate) mod excludes;
 pub(crate) mod held_policy;
@@ -12,8 +13,11 @@ pub(crate) mod housekeeping;
 pub(crate) mod ids;
 pub(crate) mod jobs;
 pub(crate) mod notices;
+pub(crate) mod programs;
 pub(crate) mod retention;
 pub(crate) mod settings;
 pub(crate) mod sources;
 pub(crate) mod state;
+pub(crate) mod system_state;
 pub(crate) mod vault_policy;
+pub(crate) mod volumes;

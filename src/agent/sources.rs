@@ -7,7 +7,7 @@
 use std::fs;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::FileTypeExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Component, Path, PathBuf};
 
 use lockstone_proto::limits::LOG_ENTRY_MAX;
@@ -25,8 +25,23 @@ const SOURCES_MAX_BYTES: usize = LOG_ENTRY_MAX as usize / 2;
 pub(crate) struct Sources {
     /// Absolute paths in byte order, none within another.
     pub(crate) paths: Vec<PathBuf>,
+    /// For each of them, which of the named paths it is.
+    pub(crate) named: Vec<usize>,
+    /// The named paths that lie within others, or are others.
+    pub(crate) nested: Vec<Nested>,
     /// What deserves a look: path and message.
     pub(crate) warnings: Vec<(PathBuf, String)>,
+}
+
+/// A named path within another one.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Nested {
+    /// Its absolute path.
+    pub(crate) path: PathBuf,
+    /// Which of the named paths it is.
+    pub(crate) inner: usize,
+    /// Which of the named paths it lies in.
+    pub(crate) outer: usize,
 }
 
 /// Resolves the paths that a person named.
@@ -36,13 +51,14 @@ pub(crate) struct Sources {
 pub(crate) fn resolve(named: &[PathBuf]) -> Result<Sources, Failure> {
     let mut sources = Sources::default();
     let mut missing = Vec::new();
-    for path in named {
+    let mut found = Vec::new();
+    for (index, path) in named.iter().enumerate() {
         match resolve_one(path) {
             Ok(resolved) => {
                 if let Some(message) = doubt(&resolved)? {
                     sources.warnings.push((resolved.clone(), message));
                 }
-                sources.paths.push(resolved);
+                found.push((resolved, index));
             }
             Err(error) => missing.push(format!("{}: {error}", render::name(path.as_os_str().as_bytes()))),
         }
@@ -54,7 +70,8 @@ pub(crate) fn resolve(named: &[PathBuf]) -> Result<Sources, Failure> {
             "nothing was backed up; correct the paths, or leave these out",
         ));
     }
-    collapse(&mut sources.paths);
+    sources.nested = collapse(&mut found);
+    (sources.paths, sources.named) = found.into_iter().unzip();
     let bytes: usize = sources.paths.iter().map(|path| path.as_os_str().len()).sum();
     if sources.paths.len() > SOURCES_MAX || bytes > SOURCES_MAX_BYTES {
         return Err(Failure::usage(
@@ -177,18 +194,36 @@ fn doubt(path: &Path) -> Result<Option<String>, Failure> {
     Ok(Some(message))
 }
 
-/// Puts the paths in byte order, and removes those that are within another.
-fn collapse(paths: &mut Vec<PathBuf>) {
+/// Puts the paths in byte order, and takes out those that are within another. Each has its index among the named paths.
+fn collapse(paths: &mut Vec<(PathBuf, usize)>) -> Vec<Nested> {
     paths.sort();
-    let mut kept: Vec<PathBuf> = Vec::with_capacity(paths.len());
-    for path in paths.drain(..) {
+    let mut kept: Vec<(PathBuf, usize)> = Vec::with_capacity(paths.len());
+    let mut nested = Vec::new();
+    for (path, inner) in paths.drain(..) {
         // Paths compare by components, so what lies within a folder comes directly after it.
-        if !kept.last().is_some_and(|last| path.starts_with(last)) {
-            kept.push(path);
+        match kept.last() {
+            Some((last, outer)) if path.starts_with(last) => nested.push(Nested {
+                path,
+                inner,
+                outer: *outer,
+            }),
+            _ => kept.push((path, inner)),
         }
     }
-    kept.sort_by(|a, b| a.as_os_str().as_bytes().cmp(b.as_os_str().as_bytes()));
+    kept.sort_by(|(a, _), (b, _)| a.as_os_str().as_bytes().cmp(b.as_os_str().as_bytes()));
     *paths = kept;
+    nested
+}
+
+/// Whether a path is on the same file system as another one.
+pub(crate) fn is_on_file_system_of(path: &Path, other: &Path) -> bool {
+    let device = |path: &Path| fs::symlink_metadata(path).map(|found| found.dev());
+    matches!((device(path), device(other)), (Ok(one), Ok(two)) if one == two)
+}
+
+/// Whether a path is on another file system than the folder above it.
+pub(crate) fn is_mount_point(path: &Path) -> bool {
+    path.parent().is_some_and(|above| !is_on_file_system_of(path, above))
 }
 
 #[cfg(test)]
@@ -198,9 +233,14 @@ mod tests {
 
     #[test]
     fn a_source_within_another_is_not_backed_up_twice() {
-        let mut paths: Vec<PathBuf> = ["/a/b", "/a", "/a-b", "/a/b/c", "/b", "/a"].map(PathBuf::from).to_vec();
-        collapse(&mut paths);
+        let named = ["/a/b", "/a", "/a-b", "/a/b/c", "/b", "/a"].map(PathBuf::from);
+        let mut paths: Vec<(PathBuf, usize)> = named.into_iter().zip(0..).collect();
+        let nested = collapse(&mut paths);
+        let (paths, indexes): (Vec<PathBuf>, Vec<usize>) = paths.into_iter().unzip();
         assert_eq!(paths, ["/a", "/a-b", "/b"].map(PathBuf::from));
+        assert_eq!(indexes, [1, 2, 4]);
+        let nested: Vec<(usize, usize)> = nested.iter().map(|nested| (nested.inner, nested.outer)).collect();
+        assert_eq!(nested, [(5, 1), (0, 1), (3, 1)]);
     }
 
     #[test]

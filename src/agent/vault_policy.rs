@@ -3,11 +3,14 @@
 //! at each backup until the policy is set again.
 
 use jiff::tz::TimeZone;
-use lockstone_vault::access::policy_records::{NewPolicy, ServerPolicy, newest_policy, write_policy};
+use lockstone_vault::access::policy_records::{FoundPolicies, NewPolicy, ServerPolicy, newest_policy, write_policy};
 
+use super::access::right::Access;
 use super::access::session::Session;
 use super::environment::Environment;
-use super::held_policy::HeldPolicy;
+use super::held_policy::{HeldPolicy, InForce, NO_POLICY};
+use super::state::folder::StateFolder;
+use super::state::registration::Registration;
 use crate::failure::{Exit, Failure};
 use crate::policy;
 
@@ -45,23 +48,22 @@ impl Step {
     }
 }
 
-/// The newest policy of this server in the vault. Warns about damaged ones.
-async fn known(environment: &Environment, session: &Session) -> Result<Option<ServerPolicy>, Failure> {
+/// What the vault has of this server's policies. Warns about damaged ones.
+async fn known(environment: &Environment, session: &Session) -> Result<FoundPolicies, Failure> {
     // Without its registration the server's signature cannot be checked. That damage is said elsewhere.
     let Some(server) = session.registered() else {
-        return Ok(None);
+        return Ok(FoundPolicies::default());
     };
-    let (known, damage) = newest_policy(session.vault.store(), session.vault.id(), server).await?;
-    for damage in &damage {
+    let found = newest_policy(session.vault.store(), session.vault.id(), server).await?;
+    for damage in &found.damage {
         environment.notices.damaged(damage);
     }
-    Ok(known)
+    Ok(found)
 }
 
-/// The generation of the newest policy that the vault has of this server; 0 if it has none.
+/// The highest generation that is taken in the vault; 0 if none is.
 pub(crate) async fn generation(environment: &Environment, session: &Session) -> Result<u64, Failure> {
-    let known = known(environment, session).await?;
-    Ok(known.as_ref().map_or(0, ServerPolicy::generation))
+    Ok(known(environment, session).await?.highest)
 }
 
 /// How this server's policy stands to the one in the vault.
@@ -70,7 +72,7 @@ pub(crate) async fn step(
     session: &Session,
     held: Option<&HeldPolicy>,
 ) -> Result<Step, Failure> {
-    let known = known(environment, session).await?;
+    let known = known(environment, session).await?.newest;
     let same_text = match (held, &known) {
         (Some(held), Some(known)) => {
             let text = known.text(session.domain.keys());
@@ -105,8 +107,33 @@ pub(crate) async fn bring(
     step(environment, session, Some(held)).await
 }
 
+/// The policy in force, for a backup of its items. If there is none, the vault is asked whether it knows of one.
+pub(crate) async fn required(
+    environment: &Environment,
+    state: &StateFolder,
+    registration: &Registration,
+) -> Result<InForce, Failure> {
+    let failure = match InForce::required(state, registration.server_id) {
+        Ok(in_force) => return Ok(in_force),
+        Err(failure) => failure,
+    };
+    if failure.code != NO_POLICY {
+        return Err(failure);
+    }
+    let session = Session::to_read(environment, &Access::Own).await;
+    let known = match session {
+        Ok(session) => generation(environment, &session).await,
+        Err(failure) => Err(failure),
+    };
+    Err(match known {
+        Ok(known @ 1..) => lost(known),
+        // That the vault cannot be asked is not what keeps this backup from being made.
+        Ok(_) | Err(_) => failure,
+    })
+}
+
 /// The failure of a backup of the policy's items on a server that has no policy although the vault has one.
-pub(crate) fn lost(vault: u64) -> Failure {
+fn lost(vault: u64) -> Failure {
     let message = format!(
         "backups are not configured for this server as the vault knows it: the vault has policy {vault}, this server has \
          none"

@@ -4,8 +4,8 @@
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use super::commands::{
-    agent, backup, bench, cache, check, completions, demo, jobs, man, passphrase, points, policy, register, restore,
-    throttle, unregister, vault,
+    agent, alerts, backup, bench, cache, check, completions, demo, jobs, man, passphrase, points, policy, register,
+    restore, throttle, unregister, vault,
 };
 use super::global::Global;
 
@@ -64,6 +64,9 @@ pub(crate) enum Command {
     /// Jobs of this server
     #[command(subcommand)]
     Jobs(jobs::JobsCommand),
+    /// What somebody should have heard of
+    #[command(subcommand)]
+    Alerts(alerts::AlertsCommand),
     /// The passphrase of this server's backups
     #[command(subcommand)]
     Passphrase(passphrase::PassphraseCommand),
@@ -76,7 +79,7 @@ pub(crate) enum Command {
     /// How fast the agent may send and fetch, and when
     #[command(subcommand)]
     Throttle(throttle::ThrottleCommand),
-    /// The daemon: gives metrics and the jobs of this server (schedule and console come with a later version)
+    /// The daemon: runs the policy's schedule, and gives metrics and the jobs of this server
     Agent(agent::AgentArgs),
     /// Volumes of this server, and whether they can be backed up
     Volumes,

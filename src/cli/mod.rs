@@ -27,7 +27,7 @@ use tracing::Level;
 use crate::failure::Failure;
 use args::{Cli, Command};
 use commands::{
-    agent, backup, bench, cache, check, completions, demo, jobs, man, metrics_page, passphrase, points, policy,
+    agent, alerts, backup, bench, cache, check, completions, demo, jobs, man, metrics_page, passphrase, points, policy,
     register, restore, status, throttle, unregister, vault, volumes,
 };
 use context::Context;
@@ -91,6 +91,7 @@ fn run_command(cli: Cli, out: Output) -> Outcome {
         Command::Points(command) => points::run(&context, command),
         Command::Restore(args) => restore::run(&context, args),
         Command::Check(args) => check::run(&context, &args),
+        Command::Alerts(command) => alerts::run(&context, &command),
         Command::Jobs(command) => jobs::run(&context, command),
         Command::Passphrase(command) => passphrase::run(&context, command),
         Command::Policy(command) => policy::run(&context, command),

@@ -68,7 +68,9 @@ pub(super) fn due(
 /// they say nothing about this one.
 fn is_done(run: &Run, tried: &[Tried], now: Timestamp) -> bool {
     let settled = tried.iter().filter(|tried| tried.settled);
-    settled.into_iter().any(|tried| run.at <= tried.at && (tried.at == run.at || tried.at <= now))
+    settled
+        .into_iter()
+        .any(|tried| run.at <= tried.at && (tried.at == run.at || tried.at <= now))
 }
 
 /// By how much a run begins later than it is due: always the same for the same run of the same server, so that a

@@ -18,7 +18,11 @@ pub(crate) enum Event {
     /// A job has begun.
     Began { job: JobId, kind: JobKind },
     /// A job has something to say.
-    Notice { job: JobId, severity: &'static str, text: String },
+    Notice {
+        job: JobId,
+        severity: &'static str,
+        text: String,
+    },
     /// A job has ended.
     Ended {
         job: JobId,

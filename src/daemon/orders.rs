@@ -12,14 +12,13 @@ use super::Daemon;
 use super::events::Event;
 use crate::agent::access::right::registered;
 use crate::agent::environment::Environment;
-use crate::agent::held_policy::InForce;
 use crate::agent::housekeeping::keep_house;
-use crate::agent::jobs::backup::Backup;
-use crate::agent::jobs::backup::order::{BackupOrder, run_due};
+use crate::agent::jobs::backup::{Backup, BackupOrder, run_due};
 use crate::agent::jobs::perform::perform_as;
 use crate::agent::jobs::settle::settle;
 use crate::agent::notices::{Notice, Notices};
 use crate::agent::state::job_records;
+use crate::agent::vault_policy;
 use crate::failure::{Exit, Failure};
 
 /// What the queue can hold.
@@ -75,18 +74,15 @@ pub(super) async fn carry_out(daemon: Arc<Daemon>, order: Order, job: JobId, can
     })
 }
 
-async fn scheduled(
-    daemon: &Daemon,
-    environment: &Environment,
-    job: JobId,
-    at: Timestamp,
-) -> Result<Outcome, Failure> {
+async fn scheduled(daemon: &Daemon, environment: &Environment, job: JobId, at: Timestamp) -> Result<Outcome, Failure> {
     let earlier = job_records::all(&daemon.state)?;
     let same_run = earlier.into_iter().filter(|record| record.scheduled == Some(at));
     let interrupted = same_run.filter(|record| record.was_interrupted()).collect();
     match settle(environment, &daemon.state, interrupted).await {
         Ok(false) => backup(daemon, environment, job, Some(at)).await,
-        Ok(true) => Ok(Outcome::Needless("an interrupted backup of this run had been committed")),
+        Ok(true) => Ok(Outcome::Needless(
+            "an interrupted backup of this run had been committed",
+        )),
         // Whether the run is done already is not known before the vault can be read.
         Err(failure) => Ok(Outcome::Later(failure)),
     }
@@ -100,7 +96,7 @@ async fn backup(
     at: Option<Timestamp>,
 ) -> Result<Outcome, Failure> {
     let (state, registration) = registered()?;
-    let in_force = InForce::required(&state, registration.server_id)?;
+    let in_force = vault_policy::required(environment, &state, &registration).await?;
     if in_force.held.paused && at.is_some() {
         return Ok(Outcome::Needless("the policy is paused"));
     }

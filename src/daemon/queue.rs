@@ -39,7 +39,9 @@ pub(super) struct Queue {
     running: Option<Running>,
     /// Told when a job has ended.
     listeners: Vec<Recipient<JobEnded>>,
-    /// Told when nothing runs any more. Set when the daemon stops.
+    /// The daemon stops: nothing more begins.
+    is_stopping: bool,
+    /// Told when nothing runs any more.
     stop: Option<oneshot::Sender<()>>,
 }
 
@@ -94,7 +96,11 @@ impl Queue {
     pub(super) fn new(daemon: Arc<Daemon>) -> Result<Queue, Failure> {
         let mut waiting: Vec<Waiting> = Vec::new();
         // The records are newest first.
-        for mut record in job_records::all(&daemon.state)?.into_iter().rev().filter(JobRecord::waits) {
+        for mut record in job_records::all(&daemon.state)?
+            .into_iter()
+            .rev()
+            .filter(JobRecord::waits)
+        {
             match record.order.clone().map(serde_json::from_value) {
                 Some(Ok(order)) => waiting.push(Waiting::new(record.job, order)),
                 _ => {
@@ -108,13 +114,14 @@ impl Queue {
             waiting: waiting.into(),
             running: None,
             listeners: Vec::new(),
+            is_stopping: false,
             stop: None,
         })
     }
 
     /// Begins the first job that can begin.
     fn look(&mut self, ctx: &mut Context<Self>) {
-        if self.running.is_some() || self.stop.is_some() {
+        if self.running.is_some() || self.is_stopping {
             return;
         }
         let now = Instant::now();
@@ -127,7 +134,9 @@ impl Queue {
         {
             return;
         }
-        let Some(waiting) = self.waiting.remove(place) else { return };
+        let Some(waiting) = self.waiting.remove(place) else {
+            return;
+        };
         let cancel = CancelToken::new();
         let job = carry_out(
             Arc::clone(&self.daemon),
@@ -140,7 +149,11 @@ impl Queue {
             systemd::status(&format!("{kind} {} runs", waiting.job));
         }
         self.running = Some(Running { waiting, cancel });
-        let task = self.daemon.environment.runtime.spawn(AssertUnwindSafe(job).catch_unwind());
+        let task = self
+            .daemon
+            .environment
+            .runtime
+            .spawn(AssertUnwindSafe(job).catch_unwind());
         let ended = task.into_actor(self).map(|ended, queue, ctx| {
             let outcome = ended.ok().and_then(Result::ok).unwrap_or_else(|| {
                 let message = "the job stopped at a defect of the program";
@@ -158,9 +171,8 @@ impl Queue {
         };
         self.daemon.live.end();
         lockstone_host::process::trim_memory();
-        let stopping = self.stop.is_some();
         match outcome {
-            Outcome::Later(failure) if !cancel.is_cancelled() && !stopping => {
+            Outcome::Later(failure) if !cancel.is_cancelled() && !self.is_stopping => {
                 let pause = RETRY_PAUSE * 2_u32.saturating_pow(waiting.tries.min(16));
                 tracing::info!(job = %waiting.job, "waits: {}", failure.message);
                 waiting.tries += 1;
@@ -168,7 +180,7 @@ impl Queue {
                 self.waiting.push_front(waiting);
             }
             // It waits for the next start.
-            Outcome::Later(_) if stopping => {}
+            Outcome::Later(_) if self.is_stopping => {}
             Outcome::Later(failure) => self.close(&waiting, JobState::Cancelled, Some(&failure)),
             Outcome::Failed(failure) => {
                 tracing::error!(job = %waiting.job, "{failure}");
@@ -181,7 +193,7 @@ impl Queue {
             Outcome::Done { state, point } => {
                 tracing::info!(job = %waiting.job, %state, "ended");
                 let (job, kind) = (waiting.job, waiting.order.kind().unwrap_or(JobKind::Unspecified));
-                if stopping && state == JobState::Cancelled {
+                if self.is_stopping && state == JobState::Cancelled {
                     self.note_interruption(job);
                 }
                 self.daemon.events.tell(Event::Ended {
@@ -192,11 +204,13 @@ impl Queue {
                 });
             }
         }
-        for listener in &self.listeners {
-            listener.do_send(JobEnded);
-        }
         if let Some(stop) = self.stop.take() {
             let _ = stop.send(());
+        }
+        if !self.is_stopping {
+            for listener in &self.listeners {
+                listener.do_send(JobEnded);
+            }
         }
     }
 
@@ -289,6 +303,9 @@ impl Handler<Submit> for Queue {
     type Result = Result<JobId, Failure>;
 
     fn handle(&mut self, Submit(order): Submit, ctx: &mut Self::Context) -> Self::Result {
+        if self.is_stopping {
+            return Err(Failure::failed("stopping", "the agent is stopping", ""));
+        }
         if let Some(job) = self.same(&order) {
             return Ok(job);
         }
@@ -340,6 +357,7 @@ impl Handler<Stop> for Queue {
 
     fn handle(&mut self, _: Stop, ctx: &mut Self::Context) -> Self::Result {
         let (stop, stopped) = oneshot::channel();
+        self.is_stopping = true;
         match &self.running {
             Some(running) => {
                 running.cancel.cancel();

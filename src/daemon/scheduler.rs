@@ -6,8 +6,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use actix::prelude::{Actor, Addr, AsyncContext, Context, Handler};
-use jiff::Timestamp;
+use actix::prelude::{Actor, ActorFutureExt, Addr, AsyncContext, Context, Handler, WrapFuture};
+use jiff::{SignedDuration, Timestamp};
 
 use super::Daemon;
 use super::agenda::{self, Due, Tried, Watch};
@@ -15,10 +15,12 @@ use super::events::Event;
 use super::orders::Order;
 use super::queue::{JobEnded, Listen, Queue, Submit};
 use super::systemd;
+use crate::agent::alerts;
 use crate::agent::held_policy::InForce;
 use crate::agent::state::job_records;
 use crate::agent::state::registration::Registration;
 use crate::failure::Failure;
+use crate::policy::Occasion;
 use crate::text::render;
 
 /// How often the clock is looked at.
@@ -30,6 +32,12 @@ const CLOCK_STEP: Duration = Duration::from_secs(5);
 
 /// The answer is worked out again at least so often.
 const LONGEST_WAIT: Duration = Duration::from_secs(3600);
+
+/// A run that begins later than this has been missed. The longest random delay comes on top.
+const LATE: SignedDuration = SignedDuration::from_hours(2);
+
+/// After this time a run that the queue could not take is given to it again.
+const TRY_AGAIN: Duration = Duration::from_secs(60);
 
 /// The scheduler.
 pub(super) struct Scheduler {
@@ -67,7 +75,7 @@ impl Scheduler {
         }
     }
 
-    fn tick(&mut self, _ctx: &mut Context<Self>) {
+    fn tick(&mut self, ctx: &mut Context<Self>) {
         self.tell_systemd();
         let now = Timestamp::now();
         let clock_was_set = self.clock_was_set(now);
@@ -81,7 +89,7 @@ impl Scheduler {
         }
         (self.policy_written, self.reloads) = (written, reloads);
         if changed || clock_was_set || now >= self.next_look {
-            self.look(now);
+            self.look(now, ctx);
         }
     }
 
@@ -94,13 +102,19 @@ impl Scheduler {
     }
 
     /// Works out what has to be done now.
-    fn look(&mut self, now: Timestamp) {
+    fn look(&mut self, now: Timestamp, ctx: &mut Context<Self>) {
         let latest = now.checked_add(LONGEST_WAIT).unwrap_or(Timestamp::MAX);
         self.next_look = latest;
         match self.due(now) {
             Ok(Some(Due::Run(run))) => {
                 tracing::info!(at = %run.at, "a backup is due");
-                self.queue.do_send(Submit(Order::Scheduled { at: run.at }));
+                if now.duration_since(run.at) > LATE && self.missed.replace(run.at) != Some(run.at) {
+                    let at = render::local_time(run.at.as_second());
+                    self.alert(format!(
+                        "the backup that was due at {at} is late: it is made up for now"
+                    ));
+                }
+                self.submit(run.at, ctx);
             }
             Ok(Some(Due::Wait(until))) => {
                 self.next_look = until.unwrap_or(latest).min(latest);
@@ -109,7 +123,10 @@ impl Scheduler {
             }
             Ok(Some(Due::Missed(run))) => {
                 if self.missed.replace(run.at) != Some(run.at) {
-                    tracing::warn!(at = %run.at, "this run was missed, and the policy says not to make up for it");
+                    let at = render::local_time(run.at.as_second());
+                    self.alert(format!(
+                        "the backup that was due at {at} was missed: the agent did not run"
+                    ));
                 }
                 let next = self.next(now).ok().flatten();
                 self.next_look = next.unwrap_or(latest).min(latest);
@@ -117,6 +134,28 @@ impl Scheduler {
             Ok(None) => systemd::status("no scheduled backups"),
             Err(failure) => tracing::error!("{failure}"),
         }
+    }
+
+    /// Raises an alert about a missed run.
+    fn alert(&self, message: String) {
+        tracing::warn!("{message}");
+        let daemon = Arc::clone(&self.daemon);
+        self.daemon.environment.runtime.spawn(async move {
+            alerts::raise(&daemon.environment, &daemon.state, Occasion::Missed, message, None).await;
+        });
+    }
+
+    /// Gives a run to the queue. If that fails, such as on a full disk, it is tried again soon.
+    fn submit(&mut self, at: Timestamp, ctx: &mut Context<Self>) {
+        let sent = self.queue.send(Submit(Order::Scheduled { at })).into_actor(self);
+        let answered = sent.map(|answer, scheduler, _| {
+            if let Ok(Err(failure)) = answer {
+                tracing::error!("{failure}");
+                let soon = Timestamp::now().checked_add(TRY_AGAIN);
+                scheduler.next_look = soon.unwrap_or(scheduler.next_look).min(scheduler.next_look);
+            }
+        });
+        ctx.spawn(answered);
     }
 
     /// What has to be done now. `None` if there is no policy, or if it is paused.
@@ -136,7 +175,7 @@ impl Scheduler {
             })
             .collect();
         let watch = Watch {
-            since: in_force.held.since.max(in_force.held.resumed.unwrap_or(Timestamp::MIN)),
+            since: in_force.held.counts_from(),
             from: self.watches_from,
         };
         let server = *in_force.held.server_id.as_bytes();
@@ -181,7 +220,7 @@ impl Actor for Scheduler {
 impl Handler<JobEnded> for Scheduler {
     type Result = ();
 
-    fn handle(&mut self, _: JobEnded, _ctx: &mut Self::Context) {
-        self.look(Timestamp::now());
+    fn handle(&mut self, _: JobEnded, ctx: &mut Self::Context) {
+        self.look(Timestamp::now(), ctx);
     }
 }

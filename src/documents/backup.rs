@@ -36,6 +36,8 @@ pub(crate) struct BackupDocument {
     restarts: u32,
     /// Expired recovery points that the policy deleted after this backup.
     points_forgotten: Vec<PointId>,
+    /// Nothing was read, stored or committed: the files were only compared with the last recovery point.
+    dry_run: bool,
     warnings_total: u64,
     /// The first warnings.
     warnings: Vec<WarningDocument>,
@@ -48,6 +50,10 @@ pub(crate) struct BackupDocument {
 struct ExcludedDocument {
     patterns: Vec<PatternDocument>,
     cache_folders: u64,
+    /// Folders with an entry of `--exclude-if-present`.
+    marked_folders: u64,
+    /// Files above `--exclude-larger-than`.
+    larger_files: u64,
     other_file_systems: u64,
     kernel_views: u64,
 }
@@ -68,6 +74,8 @@ impl From<&LeftOut> for ExcludedDocument {
         ExcludedDocument {
             patterns: patterns.collect(),
             cache_folders: left_out.caches,
+            marked_folders: left_out.marked,
+            larger_files: left_out.too_large,
             other_file_systems: left_out.other_file_systems,
             kernel_views: left_out.kernel_views,
         }
@@ -81,6 +89,7 @@ impl BackupDocument {
         status: JobState,
         error: Option<ErrorDocument>,
         forgotten: &[PointId],
+        dry_run: bool,
     ) -> Self {
         BackupDocument {
             job,
@@ -107,6 +116,7 @@ impl BackupDocument {
             throttled_seconds: report.throttled.as_secs_f64(),
             restarts: report.restarts,
             points_forgotten: forgotten.to_vec(),
+            dry_run,
             warnings_total: report.warnings_total,
             warnings: report.warnings.iter().map(WarningDocument::from).collect(),
             error,

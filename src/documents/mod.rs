@@ -1,6 +1,7 @@
 //! The documents that `--json` prints, and that records of jobs keep: one struct for each kind of answer.
 
 pub(crate) mod agent;
+pub(crate) mod alerts;
 pub(crate) mod backup;
 pub(crate) mod cache;
 pub(crate) mod check;

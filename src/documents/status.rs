@@ -1,5 +1,6 @@
 //! The document of `status`.
 
+use jiff::Timestamp;
 use lockstone_proto::ids::{DomainId, JobId, PointId, ServerId, VaultId};
 use lockstone_proto::vault::PointStatus;
 use lockstone_vault::log::Point;
@@ -22,8 +23,12 @@ pub(crate) struct StatusDocument {
     pub(crate) warnings: Vec<String>,
     /// The newest recovery point; null if there is none.
     pub(crate) last_point: Option<LastPoint>,
-    /// When the next backup is due. Null in this version, which has no schedule.
-    pub(crate) next_run: Option<String>,
+    /// Whether the policy is paused.
+    pub(crate) paused: bool,
+    /// When the next backup of the schedule is due. Null without a schedule, or if the policy is paused.
+    pub(crate) next_run: Option<Timestamp>,
+    /// Whether the daemon runs, which starts the backups of the schedule.
+    pub(crate) agent_runs: bool,
 }
 
 /// What only a registered server has.
@@ -66,7 +71,7 @@ mod tests {
             json!(StatusDocument::default()),
             json!({
                 "registered": false, "server": null, "vault": null, "warnings": [], "last_point": null,
-                "next_run": null,
+                "paused": false, "next_run": null, "agent_runs": false,
             })
         );
     }

@@ -1,11 +1,6 @@
 //! The document of `volumes`.
 
-use std::os::unix::ffi::OsStrExt;
-
-use lockstone_host::volumes::Volume;
 use serde::Serialize;
-
-use super::common::lossy;
 
 /// The answer of `volumes`.
 #[derive(Debug, Clone, Serialize)]
@@ -13,25 +8,15 @@ pub(crate) struct VolumesDocument {
     pub(crate) volumes: Vec<VolumeDocument>,
 }
 
-/// A mounted file system.
+/// A file system: one that is mounted, or one that is configured and is not.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct VolumeDocument {
-    mount: String,
-    device: String,
-    fs: String,
-    eligible: bool,
+    pub(crate) mount: String,
+    pub(crate) device: String,
+    pub(crate) fs: String,
+    pub(crate) eligible: bool,
     /// Why it can be a source, or why not.
-    reason: String,
-}
-
-impl From<&Volume> for VolumeDocument {
-    fn from(volume: &Volume) -> VolumeDocument {
-        VolumeDocument {
-            mount: lossy(volume.mount.as_os_str().as_bytes()),
-            device: volume.device.clone(),
-            fs: volume.fs.clone(),
-            eligible: volume.eligible,
-            reason: volume.reason.clone(),
-        }
-    }
+    pub(crate) reason: String,
+    /// It is empty after a restart.
+    pub(crate) temporary: bool,
 }

@@ -12,8 +12,10 @@ mod preview;
 mod retention;
 mod schedule;
 
-pub(crate) use self::file::{Bandwidth, EXAMPLE, Hooks, Item, Occasion, Policy, PolicyError, Source, parse};
-pub(crate) use self::open::{open_part, schedule_of};
+pub(crate) use self::file::{
+    Bandwidth, EXAMPLE, Hooks, Item, Mail, Notify, Occasion, Policy, PolicyError, Source, parse,
+};
+pub(crate) use self::open::open_part;
 pub(crate) use self::preview::{Preview, preview};
 pub(crate) use self::retention::{Expiry, Kept, Ledger, Made, Tag, Tier, plan};
 pub(crate) use self::schedule::{Run, Schedule};

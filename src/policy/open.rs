@@ -3,9 +3,6 @@
 
 use jiff::tz::TimeZone;
 
-use super::file::parse;
-use super::schedule::Schedule;
-
 /// The members of a policy that are open.
 const OPEN: [&str; 3] = ["short_retention", "schedule", "retention"];
 
@@ -15,25 +12,24 @@ pub(crate) fn open_part(text: &str, machine: &TimeZone) -> String {
     let Ok(mut table) = toml::from_str::<toml::Table>(text) else {
         return String::new();
     };
-    table.retain(|name, _| OPEN.contains(&name.as_str()));
+    table.retain(|name, _| OPEN.iter().any(|open| *open == name));
     if let (Some(toml::Value::Table(schedule)), Some(zone)) = (table.get_mut("schedule"), machine.iana_name()) {
         schedule.entry("time_zone").or_insert_with(|| zone.into());
     }
     toml::to_string(&table).unwrap_or_default()
 }
 
-/// The schedule of an open part. `None` if it is none that this program understands.
-pub(crate) fn schedule_of(open: &str) -> Option<Schedule> {
-    // A policy has to protect something.
-    let policy = parse(&format!("system_state = true\n{open}"), &TimeZone::UTC).ok()?;
-    Some(policy.schedule)
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
-    use crate::policy::EXAMPLE;
+    use crate::policy::{EXAMPLE, Schedule, parse};
+
+    /// As the operator reads it: a policy has to protect something.
+    fn schedule_of(open: &str) -> Option<Schedule> {
+        let policy = parse(&format!("system_state = true\n{open}"), &TimeZone::UTC).ok()?;
+        Some(policy.schedule)
+    }
 
     #[test]
     fn the_open_part_has_the_schedule_and_names_no_path() {

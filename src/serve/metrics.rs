@@ -14,6 +14,7 @@ use lockstone_proto::ids::JobId;
 use lockstone_proto::job::{JobKind, JobState};
 use serde::Serialize;
 
+use super::outlook::Outlook;
 use super::records::{RecordedJob, Records};
 use crate::agent::jobs::live::Live;
 use crate::agent::state::files::write_atomically;
@@ -39,6 +40,7 @@ enum Scope {
     Server {
         state: StateFolder,
         records: Mutex<Records>,
+        outlook: Mutex<Outlook>,
         /// The job that this process runs.
         live: Live,
     },
@@ -66,7 +68,12 @@ impl Page {
         let (state, live) = (state.clone(), live.clone());
         Page {
             metrics: Arc::clone(metrics),
-            scope: Scope::Server { state, records, live },
+            scope: Scope::Server {
+                state,
+                records,
+                outlook: Mutex::default(),
+                live,
+            },
         }
     }
 
@@ -102,11 +109,17 @@ impl Page {
                     set_cache_space(&self.metrics, &opened.cache_folder);
                 }
             }
-            Scope::Server { state, records, .. } => {
+            Scope::Server {
+                state,
+                records,
+                outlook,
+                ..
+            } => {
                 lock(records).read(&self.metrics);
                 match Registration::load(state) {
                     Ok(Some(registration)) => {
                         set_cache_space(&self.metrics, &registration.cache_folder(state));
+                        lock(outlook).show(&self.metrics, state, &registration);
                     }
                     Ok(None) => {}
                     Err(error) => tracing::warn!("{error:#}"),
@@ -132,10 +145,12 @@ impl Page {
                     let here = running.as_ref().filter(|running| running.job == job)?;
                     Some(JobProgress::of(&here.opened.as_ref()?.1))
                 };
-                let entry = |job: RecordedJob| JobEntry::Recorded(WithProgress {
-                    progress: progress(job.job),
-                    job,
-                });
+                let entry = |job: RecordedJob| {
+                    JobEntry::Recorded(WithProgress {
+                        progress: progress(job.job),
+                        job,
+                    })
+                };
                 records.newest().into_iter().map(entry).collect()
             }
         };
@@ -208,9 +223,9 @@ impl JobProgress {
     }
 }
 
-/// Locks the records. If a thread panicked while it held the lock, the records are only read again.
-fn lock(records: &Mutex<Records>) -> MutexGuard<'_, Records> {
-    records.lock().unwrap_or_else(PoisonError::into_inner)
+/// Locks what was read from the state folder. If a thread panicked while it held the lock, it is only read again.
+fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Sets the free and total space of the file system of the cache folder, which need not exist yet.

@@ -64,7 +64,11 @@ fn until_idle(lab: &Lab) {
 fn until_running(lab: &Lab) -> String {
     until("a job runs", || {
         let running = jobs(lab).into_iter().find(|job| job["status"] == "Running")?;
-        let stored = lab.objects().iter().filter(|path| path.to_string_lossy().contains("/packs/")).count();
+        let stored = lab
+            .objects()
+            .iter()
+            .filter(|path| path.to_string_lossy().contains("/packs/"))
+            .count();
         (stored > 0).then(|| running["job"].as_str().unwrap().to_owned())
     })
 }
@@ -220,7 +224,9 @@ fn killed(times: u64) {
     let mut state = 0x9e37_79b9_7f4a_7c15_u64;
     for _ in 0..times {
         let (mut daemon, _) = agent(&lab);
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
         std::thread::sleep(std::time::Duration::from_millis(state >> 54));
         daemon.end_by(Signal::KILL);
     }

@@ -2,6 +2,7 @@
 //! promise. No test decides anything by waiting for a time to pass.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
+mod alerts;
 mod backup_restore;
 mod bad_input;
 mod bench;
@@ -44,4 +45,5 @@ mod stores;
 mod support;
 mod throttle;
 mod tour;
+mod vault_policy;
 mod whole_system;

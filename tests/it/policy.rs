@@ -108,7 +108,8 @@ fn a_policy_is_set_shown_paused_and_resumed() {
     lab.run(["policy".as_ref(), "set".as_ref(), "--file".as_ref(), bad.as_os_str()])
         .exits(2)
         .says("bandwidth");
-    assert_eq!(lab.run(["policy", "show", "--json"]).exits(0).json()["generation"], 2);
+    // A pause and its end are changes, too.
+    assert_eq!(lab.run(["policy", "show", "--json"]).exits(0).json()["generation"], 4);
     set(&lab, &usual(&lab, "[bandwidth]\nupload = \"20MiB/s\"\n"));
     // Without the vault it is set all the same, and what it deletes is not known.
     let (vault, away) = (lab.vault(), lab.path("away"));
@@ -155,17 +156,53 @@ fn a_backup_without_paths_does_what_the_policy_says() {
     lab.run(["backup", "--scheduled", "2026-01-01T02:00:01Z"])
         .exits(2)
         .says("no run of the schedule");
-    // Options of items hold, and where items differ in them nothing is done.
+    // Options of items hold for each item by itself.
     let other = lab.path("other");
     tree::plain(&other);
+    for source in [&other, &lab.source()] {
+        file(
+            &source.join("cache/CACHEDIR.TAG"),
+            b"Signature: 8a477f597d28d172789f06886806bc55",
+        );
+        file(&source.join("cache/content"), b"cached");
+    }
     let item = |more: &str| format!("[[item]]\npath = \"{}\"\n{more}", other.display());
-    let policy = usual(&lab, &item("one_file_system = true\n"));
+    let policy = usual(
+        &lab,
+        &item("include_caches = true\none_file_system = true\nsnapshot = \"off\"\n"),
+    );
     set(&lab, &policy);
-    lab.run(["backup"])
-        .exits(1)
-        .says("the items of the policy differ in one_file_system");
+    assert_eq!(lab.run(["backup", "--json"]).exits(0).json()["status"], "Completed");
+    let found = lab
+        .run(["points", "find", "content", "--point", "latest", "--json"])
+        .exits(0)
+        .json();
+    let found: Vec<&str> = found["matches"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter_map(|one| one["path"].as_str())
+        .collect();
+    assert_eq!(found, [other.join("cache/content").to_str().unwrap()]);
+    // Items that overlap must agree.
+    let inner = format!(
+        "[[item]]\npath = \"{}\"\nsnapshot = \"off\"\n",
+        lab.source().join("cache").display()
+    );
+    set(&lab, &usual(&lab, &inner));
+    lab.run(["backup"]).exits(2).says("and their options differ");
     set(&lab, &usual(&lab, &item("")));
     assert_eq!(lab.run(["backup", "--json"]).exits(0).json()["status"], "Completed");
+    // Some of the items are no tier's backup, so they have the tag of a backup on demand alone.
+    let some = ["backup", "--json", "--item", other.to_str().unwrap()];
+    lab.run(some).exits(0);
+    let points = lab.run(["points", "list", "--json"]).exits(0).json();
+    let last = points["points"].as_array().unwrap().last().unwrap();
+    assert_eq!(last["sources"], serde_json::json!([other]));
+    assert_eq!(last["tags"], serde_json::json!(["on-demand"]));
+    lab.run(["backup", "--item", "/no/such/item"])
+        .exits(2)
+        .says("the policy has no item /no/such/item");
     // A hook that must not fail stops the backup before it begins, and the other one runs all the same.
     set(
         &lab,

@@ -9,6 +9,7 @@
 //! After a cancel, or a fault in another stage, it still writes a last checkpoint of what is durable already, if the
 //! store answers at once. The next run then need not send that again.
 
+use std::os::unix::ffi::OsStrExt;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
@@ -33,6 +34,10 @@ const SEGMENT_TRIES: u32 = 3;
 pub(super) struct Bookkeeper {
     context: BackupContext,
     inbox: Receiver<PackUploaded>,
+}
+
+fn bytes_of<'a>(paths: impl Iterator<Item = &'a [u8]>) -> Vec<Bytes> {
+    paths.map(Bytes::copy_from_slice).collect()
 }
 
 /// Uploaded packs that are in no log entry yet.
@@ -169,7 +174,7 @@ impl Bookkeeper {
                 .map(|id| Bytes::copy_from_slice(id.as_bytes()))
                 .collect(),
             root: root.map_or_else(Bytes::new, |id| Bytes::copy_from_slice(id.as_bytes())),
-            sources: base.sources.iter().map(|path| Bytes::copy_from_slice(path)).collect(),
+            sources: bytes_of(base.sources.iter().map(|path| &path[..])),
             index_position: base.index_position,
             parents: base
                 .parents
@@ -178,6 +183,14 @@ impl Bookkeeper {
                 .collect(),
             warnings,
             root_folder: Some(base.root_folder.clone()),
+            allowed_volumes: bytes_of(
+                job.request
+                    .allowed_volumes
+                    .iter()
+                    .map(|path| path.as_os_str().as_bytes()),
+            ),
+            temporary: bytes_of(base.temporary.iter().map(|path| &path[..])),
+            made: bytes_of(base.made.iter().map(|path| &path[..])),
         };
         let commit = job.domain.commit(summary, body, &pending.packs, Timestamp::now());
         // A cancelled job does not wait for a store that is away. The point may be there after all.

@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use lockstone_host::metadata::OwnerNames;
 use lockstone_host::settle::Moment;
-use lockstone_host::snapshot::{Frozen, SnapshotMode};
+use lockstone_host::snapshot::Frozen;
 use lockstone_host::walk::Rules;
 use lockstone_proto::ids::{ChunkId, JobId, PointId};
 use lockstone_proto::vault::{Consistency, Entry};
@@ -19,13 +19,26 @@ use parking_lot::Mutex;
 use super::claims::Claims;
 use super::hasher::hard_links::HardLinks;
 use super::lane::PerLane;
+use super::source::BackupSource;
 use super::window::Window;
 use crate::engine::Engine;
 use crate::flow::{Budget, CancelToken, Fault, Stop};
 use crate::job::{JobContext, Warning, Warnings};
 use crate::metrics::Metrics;
-use crate::progress::Progress;
+use crate::progress::{Progress, add};
 use crate::tuning::Tuning;
+
+/// How a file differs from the last recovery point.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FileChange {
+    /// The last recovery point does not have it.
+    New,
+    /// The last recovery point has another one of this path.
+    Changed,
+}
+
+/// Hears of a file: how it differs, and its path.
+pub type OnFile = Arc<dyn Fn(FileChange, &[u8]) + Send + Sync>;
 
 /// What to back up, and how to describe the recovery point.
 pub struct BackupRequest {
@@ -34,12 +47,16 @@ pub struct BackupRequest {
     /// The id of the recovery point that the job makes. Chosen by the caller, who can tell after a crash whether the
     /// point was committed. Whichever generation commits, it commits this point.
     pub point: PointId,
-    /// Absolute paths without symlinks in them. None lies within another.
-    pub sources: Vec<PathBuf>,
-    /// What is left out.
+    /// None lies within another.
+    pub sources: Vec<BackupSource>,
+    /// The rules whose patterns are counted. The rules of the sources share their patterns with these.
     pub rules: Rules,
-    /// Whether the source is frozen before it is read.
-    pub snapshot: SnapshotMode,
+    /// Nothing is read, stored or committed: the files are only compared with the last recovery point, and counted.
+    pub dry_run: bool,
+    /// Hears of each new or changed file, on the thread that met it.
+    pub on_file: Option<OnFile>,
+    /// Mount points of volumes that are backed up although they are not eligible. The recovery point names them.
+    pub allowed_volumes: Vec<PathBuf>,
     /// The agent's state folder. Records of snapshots are kept there.
     pub state_dir: PathBuf,
     /// Read every file, even if it looks unchanged.
@@ -105,6 +122,20 @@ impl BackupJob {
         Ok(())
     }
 
+    /// Counts a file that is in the recovery point that is made: as changed if the last one knows its path, else as new.
+    pub(super) fn count(&self, known: bool, path: impl FnOnce() -> Vec<u8>) {
+        let counters = &self.progress.counters;
+        let (counter, change) = if known {
+            (&counters.files_changed, FileChange::Changed)
+        } else {
+            (&counters.files_new, FileChange::New)
+        };
+        add(counter, 1);
+        if let Some(on_file) = &self.request.on_file {
+            on_file(change, &path());
+        }
+    }
+
     /// When the job began, by this server's clock.
     pub(super) fn started_at(&self) -> Moment {
         (self.started.as_secs().cast_signed(), self.started.subsec_nanos())
@@ -120,6 +151,10 @@ pub(super) struct Base {
     pub(super) parents: Vec<PointId>,
     /// The paths of the sources, as requested.
     pub(super) sources: Vec<Vec<u8>>,
+    /// Those of them on temporary storage.
+    pub(super) temporary: Vec<Vec<u8>>,
+    /// Those of them whose content was made for the backup.
+    pub(super) made: Vec<Vec<u8>>,
     /// How the weakest of the sources was read.
     pub(super) consistency: Consistency,
     /// The attributes of `/`.

@@ -13,8 +13,9 @@ use lockstone_proto::vault::{ChunkKind, Entry, PackEntry};
 use lockstone_vault::buffers::Pooled;
 use lockstone_vault::tree::NewPage;
 
+use super::job::BackupJob;
+use super::source::Producer;
 use crate::flow::{Permit, Weigh};
-use crate::progress::{Counters, add};
 
 /// A file that has to be read, because the last recovery point does not have it as it is now.
 pub(crate) struct FileTask {
@@ -31,13 +32,8 @@ pub(crate) struct FileTask {
 
 impl FileTask {
     /// Counts a file that is in the recovery point that is made: as new, or as changed.
-    pub(crate) fn count(&self, counters: &Counters) {
-        let counter = if self.known {
-            &counters.files_changed
-        } else {
-            &counters.files_new
-        };
-        add(counter, 1);
+    pub(super) fn count(&self, job: &BackupJob) {
+        job.count(self.known, || self.folder.join(&self.name));
     }
 }
 
@@ -68,8 +64,26 @@ impl FileClock {
     }
 }
 
-/// Enumerator → Hasher: small files that fill a buffer together, or one larger file.
+/// Small files that fill a buffer together, or one larger file.
 pub(crate) type ReadBatch = Vec<FileTask>;
+
+/// A file whose content a producer gives.
+pub(crate) struct ProducedTask {
+    /// Its path in the recovery point.
+    pub(crate) path: Vec<u8>,
+    /// The entry, without content.
+    pub(crate) entry: Box<Entry>,
+    /// What the last recovery point has under this path.
+    pub(crate) old: Option<Entry>,
+    pub(crate) producer: Arc<dyn Producer>,
+    pub(crate) slot: u64,
+}
+
+/// Enumerator → Hasher: what is to be read.
+pub(crate) enum ToRead {
+    Files(ReadBatch),
+    Produced(Box<ProducedTask>),
+}
 
 /// One step of the walk, in walk order.
 pub(crate) enum Walked {
@@ -181,9 +195,12 @@ pub(crate) struct PackUploaded {
 
 impl Weigh for Vec<FrozenSource> {}
 
-impl Weigh for ReadBatch {
+impl Weigh for ToRead {
     fn weight(&self) -> u64 {
-        self.iter().map(|task| task.stat.size).sum()
+        match self {
+            Self::Files(batch) => batch.iter().map(|task| task.stat.size).sum(),
+            Self::Produced(_) => 0,
+        }
     }
 }
 

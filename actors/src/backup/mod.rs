@@ -16,6 +16,7 @@ mod bookkeeper;
 mod cataloguer;
 mod claims;
 mod dedup;
+mod dry_run;
 mod enumerator;
 mod hasher;
 mod job;
@@ -25,6 +26,7 @@ mod messages;
 mod report;
 mod sealer;
 mod snapshotter;
+mod source;
 mod uploader;
 mod window;
 
@@ -48,8 +50,9 @@ use crate::job::JobContext;
 use crate::progress::get;
 use crate::supervisor::{self, Pipeline};
 
-pub use self::job::BackupRequest;
+pub use self::job::{BackupRequest, FileChange, OnFile};
 pub use self::report::{BackupReport, LeftOut};
+pub use self::source::{BackupSource, Producer, Production, SourceFrom};
 
 /// Runs a backup to its end. Blocks, so call it from a plain thread.
 #[must_use]
@@ -98,6 +101,9 @@ impl Backup {
 impl Pipeline for Backup {
     fn assemble(&mut self, number: u32, cancel: &CancelToken) -> Vec<StageSpec> {
         let context = &self.begin(number, cancel);
+        if self.job.request.dry_run {
+            return dry_run::assemble(context, cancel);
+        }
         let tuning = &self.job.tuning;
         // One more than the pool has threads, so that the next frame is at hand when a thread is free.
         let sealers = tuning.threads + 1;

@@ -20,6 +20,10 @@ pub struct LeftOut {
     pub patterns: Vec<(String, u64)>,
     /// Folders marked by a `CACHEDIR.TAG`.
     pub caches: u64,
+    /// Folders that have an entry with one of the names that mark folders to leave out.
+    pub marked: u64,
+    /// Files above the greatest size.
+    pub too_large: u64,
     /// Mount points that were not entered.
     pub other_file_systems: u64,
     /// Views into the kernel.
@@ -52,6 +56,8 @@ pub struct BackupReport {
     pub bytes_scanned: u64,
     /// Bytes read from files.
     pub bytes_read: u64,
+    /// In a dry run, bytes of the files that a backup would read.
+    pub bytes_to_read: u64,
     /// Bytes that the vault did not have.
     pub bytes_new: u64,
     /// Bytes added to the vault: packs and segments, sealed.
@@ -105,6 +111,7 @@ impl BackupReport {
             dirs: get(&counters.folders),
             bytes_scanned: get(&counters.bytes_seen),
             bytes_read: get(&totals.bytes_read),
+            bytes_to_read: get(&counters.bytes_to_read),
             bytes_new: get(&totals.bytes_new),
             bytes_stored: get(&totals.bytes_stored),
             chunks_new: get(&totals.chunks_new),
@@ -113,6 +120,8 @@ impl BackupReport {
             left_out: LeftOut {
                 patterns: job.request.rules.counts(),
                 caches: get(&counters.caches),
+                marked: get(&counters.marked),
+                too_large: get(&counters.too_large),
                 other_file_systems: get(&counters.other_file_systems),
                 kernel_views: get(&counters.kernel_views),
             },

@@ -37,6 +37,8 @@ impl Kind {
 pub enum ExportedBy {
     /// A process that runs a job (`--metrics-listen`, `--metrics-textfile`).
     Job,
+    /// The agent alone.
+    Agent,
     /// A process that runs a job, and the agent, which takes the figures from the records of this server's jobs.
     Both,
 }
@@ -47,6 +49,7 @@ impl ExportedBy {
     pub fn words(self) -> &'static str {
         match self {
             Self::Job => "job",
+            Self::Agent => "agent",
             Self::Both => "job, agent",
         }
     }
@@ -137,6 +140,9 @@ const DIRECTION: Label = Label {
     name: "direction",
     values: &["up", "down"],
 };
+
+/// What alerts are about.
+const ALERT_KINDS: &[&str] = &["failure", "warnings", "deletion", "missed", "cache", "success"];
 
 /// Declares the metrics: a constant for each, for the code, and all of them in order, for the registry and the page.
 macro_rules! metrics {
@@ -253,6 +259,16 @@ metrics! {
         [Label { name: "tag", values: &["on-demand", "daily", "weekly", "monthly", "yearly", OTHER] }]
         "Recovery points of this server that are not deleted, by tag, as the last job saw them. A point with \
          several tags counts for each of them.";
+    NEWEST_OF_TAG = Gauge Both "lockstone_tag_newest_point_timestamp_seconds"
+        [Label { name: "tag", values: &["on-demand", "daily", "weekly", "monthly", "yearly", OTHER] }]
+        "When the backup of the newest recovery point of this server with this tag began, seconds since the epoch, as \
+         the last job saw it.";
+    NEXT_RUN = Gauge Agent "lockstone_next_run_timestamp_seconds" []
+        "When the next backup of the schedule is due, seconds since the epoch. 0: none is.";
+    ALERTS = Gauge Agent "lockstone_alerts" [Label { name: "kind", values: ALERT_KINDS }]
+        "Alerts of the last 24 hours, by kind.";
+    LAST_ALERT = Gauge Agent "lockstone_last_alert_timestamp_seconds" [Label { name: "kind", values: ALERT_KINDS }]
+        "When the last alert of the kind was raised, seconds since the epoch.";
     NEWEST_POINT = Gauge Both "lockstone_newest_point_timestamp_seconds" []
         "When the backup of this server's newest recovery point began, seconds since the epoch.";
     NEWEST_POINT_AGE = Gauge Both "lockstone_newest_point_age_seconds" []

@@ -285,6 +285,25 @@ impl Metrics {
         }
     }
 
+    /// Sets when the newest recovery point with each tag was begun, seconds since the epoch.
+    pub fn newest_by_tag(&self, by_tag: &BTreeMap<String, f64>) {
+        for (tag, began) in by_tag {
+            self.families.set(&list::NEWEST_OF_TAG, &[tag], *began);
+        }
+    }
+
+    /// Sets when the next backup of the schedule is due, seconds since the epoch.
+    pub fn next_run(&self, at: Option<f64>) {
+        self.families.set(&list::NEXT_RUN, &[], at.unwrap_or(0.0));
+    }
+
+    /// Sets what is known of the alerts of a kind: how many there were in the last day, and when the last one was,
+    /// seconds since the epoch.
+    pub fn alerts(&self, kind: &str, lately: u64, last: f64) {
+        self.families.set(&list::ALERTS, &[kind], float(lately));
+        self.families.set(&list::LAST_ALERT, &[kind], last);
+    }
+
     /// If operations wait for a store that failed: how long until the first of them is given up.
     #[must_use]
     pub fn store_waits(&self) -> Option<Duration> {

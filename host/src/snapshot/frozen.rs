@@ -26,9 +26,15 @@ impl FrozenSource {
     #[must_use]
     pub fn live(source: impl Into<PathBuf>) -> Self {
         let source = source.into();
+        Self::elsewhere(source.clone(), source)
+    }
+
+    /// A source that is not frozen, and whose content is in another folder.
+    #[must_use]
+    pub fn elsewhere(source: impl Into<PathBuf>, read_from: impl Into<PathBuf>) -> Self {
         Self {
-            read_from: source.clone(),
-            source,
+            read_from: read_from.into(),
+            source: source.into(),
             consistency: Consistency::Live,
             devices: Vec::new(),
             inside: Vec::new(),

@@ -14,12 +14,14 @@ mod registry;
 #[cfg(test)]
 mod tests;
 
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 pub use self::btrfs::SNAPSHOT_FOLDER_PREFIX;
 pub use self::frozen::{Frozen, FrozenSource};
 pub(crate) use self::leftovers::is_recorded;
 pub use self::provider::{Consistency, Inside, Leftover, Part, Provider, SnapshotError};
+use crate::boundaries::Boundaries;
 use crate::stat::Stat;
 use crate::volumes::{Mount, mount_of, mounts};
 
@@ -35,29 +37,45 @@ pub enum SnapshotMode {
     Require,
 }
 
-/// Freezes sources, given as absolute paths without symbolic links. Records of what must be removed later are kept in
-/// `<state_dir>/snapshots`. With `one_file_system`, mounts below a source are not part of it.
+/// A source that is to be frozen.
+#[derive(Debug, Clone)]
+pub struct ToFreeze {
+    /// Its absolute path, without symbolic links.
+    pub source: PathBuf,
+    /// Whether it is frozen.
+    pub mode: SnapshotMode,
+    /// Which of the mounts below it belong to it.
+    pub boundaries: Boundaries,
+}
+
+impl ToFreeze {
+    /// A source with everything that is mounted below it.
+    #[must_use]
+    pub fn new(source: impl Into<PathBuf>, mode: SnapshotMode) -> Self {
+        Self {
+            source: source.into(),
+            mode,
+            boundaries: Boundaries::default(),
+        }
+    }
+}
+
+/// Freezes sources. Records of what must be removed later are kept in `<state_dir>/snapshots`.
 ///
 /// # Errors
-/// A source does not exist, or it cannot be frozen and the mode is [`SnapshotMode::Require`]. Nothing is left behind.
-pub fn freeze(
-    mode: SnapshotMode,
-    sources: &[PathBuf],
-    state_dir: &Path,
-    one_file_system: bool,
-) -> Result<Frozen, SnapshotError> {
+/// A source does not exist, or it cannot be frozen and its mode is [`SnapshotMode::Require`]. Nothing is left behind.
+pub fn freeze(sources: &[ToFreeze], state_dir: &Path) -> Result<Frozen, SnapshotError> {
     // Without /proc, as in a chroot, the mounts are not known. Sources are then read live.
     let (mounts, unknown) = match mounts() {
         Ok(mounts) => (mounts, None),
         Err(error) => (Vec::new(), Some(format!("/proc/self/mountinfo: {error}"))),
     };
     let mut freezer = Freezer {
-        mode,
-        one_file_system,
         mounts: &mounts,
-        providers: match mode {
-            SnapshotMode::Off => Vec::new(),
-            SnapshotMode::Auto | SnapshotMode::Require => registry::providers(state_dir),
+        providers: if sources.iter().all(|source| source.mode == SnapshotMode::Off) {
+            Vec::new()
+        } else {
+            registry::providers(state_dir)
         },
         records: leftovers::folder(state_dir),
         notes: Vec::new(),
@@ -83,8 +101,6 @@ pub fn cleanup_leftovers(state_dir: &Path) -> Vec<String> {
 
 /// Freezes the sources of one run, one after another.
 struct Freezer<'a> {
-    mode: SnapshotMode,
-    one_file_system: bool,
     mounts: &'a [Mount],
     providers: Vec<Box<dyn Provider>>,
     records: PathBuf,
@@ -95,13 +111,14 @@ struct Freezer<'a> {
 }
 
 impl Freezer<'_> {
-    fn source(&mut self, source: &Path) -> Result<FrozenSource, SnapshotError> {
+    fn source(&mut self, asked: &ToFreeze) -> Result<FrozenSource, SnapshotError> {
+        let source = &*asked.source;
         let gone = |error| SnapshotError::Source {
             path: source.to_owned(),
             error,
         };
         let mount = mount_of(self.mounts, source).map_err(gone)?.cloned();
-        let first = self.part(source, mount.as_ref())?;
+        let first = self.part(source, mount.as_ref(), asked.mode)?;
         let mut frozen = FrozenSource {
             source: source.to_owned(),
             read_from: first.read_from,
@@ -110,12 +127,13 @@ impl Freezer<'_> {
             inside: first.inside,
             records: Some(self.records.clone()),
         };
-        if self.one_file_system && frozen.consistency == Consistency::Live {
+        let boundaries = &asked.boundaries;
+        if boundaries.one_file_system && boundaries.entered.is_empty() && frozen.consistency == Consistency::Live {
             return Ok(frozen);
         }
         let mut below = Vec::new();
         for mount in self.mounts_below(source) {
-            let part = self.part_below(&mount, &mut frozen.consistency)?;
+            let part = self.part_below(&mount, asked, &mut frozen.consistency)?;
             below.push((mount.point, part));
         }
         if frozen.read_from == frozen.source && below.iter().all(|(_, part)| part.is_live()) {
@@ -134,18 +152,18 @@ impl Freezer<'_> {
     }
 
     /// The part on a mount below a source. A part on a disk that is read live makes the whole source live.
-    fn part_below(&mut self, mount: &Mount, source: &mut Consistency) -> Result<Part, SnapshotError> {
-        if mount.is_pseudo() || self.one_file_system {
+    fn part_below(&mut self, mount: &Mount, asked: &ToFreeze, source: &mut Consistency) -> Result<Part, SnapshotError> {
+        if mount.is_pseudo() || asked.boundaries.leave_out(mount.point.as_os_str().as_bytes()) {
             return Ok(Part::live(&mount.point));
         }
         if mount.is_memory() {
-            if self.mode != SnapshotMode::Off {
+            if asked.mode != SnapshotMode::Off {
                 self.notes
                     .push(format!("{} is read live: it is in memory", mount.point.display()));
             }
             return Ok(Part::live(&mount.point));
         }
-        let part = self.part(&mount.point, Some(mount))?;
+        let part = self.part(&mount.point, Some(mount), asked.mode)?;
         if part.is_live() {
             *source = Consistency::Live;
         }
@@ -153,8 +171,8 @@ impl Freezer<'_> {
     }
 
     /// Freezes a part by the first provider that can, or reads it live if the mode allows that.
-    fn part(&mut self, path: &Path, mount: Option<&Mount>) -> Result<Part, SnapshotError> {
-        if self.mode == SnapshotMode::Off {
+    fn part(&mut self, path: &Path, mount: Option<&Mount>, mode: SnapshotMode) -> Result<Part, SnapshotError> {
+        if mode == SnapshotMode::Off {
             return Ok(Part::live(path));
         }
         let mut reason = match &self.unknown {
@@ -171,7 +189,7 @@ impl Freezer<'_> {
                 Err(why) => reason = why,
             }
         }
-        if self.mode == SnapshotMode::Require {
+        if mode == SnapshotMode::Require {
             return Err(SnapshotError::NotPossible {
                 path: path.to_owned(),
                 reason,

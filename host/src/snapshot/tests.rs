@@ -17,6 +17,10 @@ struct Lab {
     top: tempfile::TempDir,
 }
 
+fn all(mode: SnapshotMode, sources: &[PathBuf]) -> Vec<ToFreeze> {
+    sources.iter().map(|source| ToFreeze::new(source, mode)).collect()
+}
+
 fn subvolume(path: &Path) {
     run("btrfs", &["subvolume".as_ref(), "create".as_ref(), path.as_os_str()]);
 }
@@ -62,7 +66,7 @@ impl Lab {
     }
 
     fn freeze(&self, source: &Path) -> Frozen {
-        freeze(SnapshotMode::Require, &[source.to_owned()], &self.state, false).unwrap()
+        freeze(&[ToFreeze::new(source, SnapshotMode::Require)], &self.state).unwrap()
     }
 
     fn hidden(&self) -> usize {
@@ -151,7 +155,7 @@ fn a_source_below_the_top_or_a_single_file_is_frozen_too() {
     let before = std::fs::metadata(&lab.at).unwrap().mtime_nsec();
     let sources = ["home/a", "home/a/b", "folder/ro"].map(|name| lab.at.join(name));
     let live = sources.clone().map(|source| content(&FrozenSource::live(source)));
-    let mut frozen = freeze(SnapshotMode::Require, &sources, &lab.state, false).unwrap();
+    let mut frozen = freeze(&all(SnapshotMode::Require, &sources), &lab.state).unwrap();
     std::fs::write(lab.at.join("home/a/b"), b"changed since").unwrap();
     std::fs::write(lab.at.join("home/a/deep/g"), b"changed since").unwrap();
     for (source, live) in frozen.sources().iter().zip(live) {
@@ -274,7 +278,7 @@ fn what_is_mounted_below_is_read_live_and_said() {
         walk(rules).into_iter().filter(|line| !left_out(line)).collect()
     };
     assert_eq!(walk(&rules), all);
-    rules.one_file_system = true;
+    rules.boundaries.one_file_system = true;
     let one = [
         "btrfs OtherFileSystem",
         "f",
@@ -295,16 +299,16 @@ fn what_cannot_be_frozen_is_read_live_or_refused() {
     let sources = [top.path().to_owned()];
     let state = top.path().join("state");
     for (mode, notes) in [(SnapshotMode::Auto, 1), (SnapshotMode::Off, 0)] {
-        let frozen = freeze(mode, &sources, &state, false).unwrap();
+        let frozen = freeze(&all(mode, &sources), &state).unwrap();
         assert_eq!(
             (frozen.sources()[0].consistency, frozen.notes().len()),
             (Consistency::Live, notes)
         );
         assert_eq!(frozen.sources()[0].read_from, sources[0]);
     }
-    let refused = freeze(SnapshotMode::Require, &sources, &state, false).err().unwrap();
+    let refused = freeze(&all(SnapshotMode::Require, &sources), &state).err().unwrap();
     assert!(matches!(refused, SnapshotError::NotPossible { .. }), "{refused}");
-    let gone = freeze(SnapshotMode::Auto, &[top.path().join("gone")], &state, false)
+    let gone = freeze(&all(SnapshotMode::Auto, &[top.path().join("gone")]), &state)
         .err()
         .unwrap();
     assert!(matches!(gone, SnapshotError::Source { .. }), "{gone}");

@@ -58,6 +58,10 @@ pub enum SkipReason {
     PseudoFileSystem,
     /// The folder has a valid `CACHEDIR.TAG`; only the tag is kept.
     CacheDir,
+    /// The folder has an entry of [`Rules::markers`](super::Rules::markers); only that is kept.
+    Marked,
+    /// The file is larger than [`Rules::max_size`](super::Rules::max_size).
+    TooLarge,
     /// It holds snapshots that this program took, in this run or another one that has the same state folder.
     Snapshots,
     /// A restore is writing it, or was killed while it wrote it.

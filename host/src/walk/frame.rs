@@ -24,8 +24,8 @@ pub(super) struct Frame {
     pub(super) listing: Listing,
     /// What to report before the folder's entries.
     pub(super) notice: Option<Notice>,
-    /// The folder is a tagged cache: only the tag is kept.
-    pub(super) tag_only: bool,
+    /// Only this entry of the folder is kept: the index of its name in `Walker::wanted`.
+    pub(super) only: Option<u8>,
     /// Length of the folder's path in `Walker::path`.
     pub(super) path_len: usize,
 }

@@ -34,6 +34,7 @@ use rustix::fs::CWD;
 pub use self::event::{SkipReason, WalkEvent};
 use self::frame::{Frame, Listing, Notice};
 use self::names::{Hint, Names};
+pub use self::rules::MAX_MARKERS;
 pub use self::rules::{BadGlob, Pattern, Rules};
 use self::rules::{CACHE_TAG, has_cache_tag};
 use self::source::{Places, Start};
@@ -59,6 +60,8 @@ pub struct Walker {
     /// The folders on the way down, the source first.
     frames: Vec<Frame>,
     names: Names,
+    /// The names that decide about the folder that they are in: that of a cache tag, and the markers of the rules.
+    wanted: Vec<Vec<u8>>,
     /// The absolute path in the source of the entry that the walk looks at.
     path: Vec<u8>,
 }
@@ -80,6 +83,9 @@ impl Walker {
             places,
             frames: Vec::new(),
             names: Names::new(),
+            wanted: std::iter::once(CACHE_TAG.to_vec())
+                .chain(rules.markers.iter().take(MAX_MARKERS).cloned())
+                .collect(),
             path,
         })
     }
@@ -121,7 +127,7 @@ impl Walker {
                 Listing::Unread
             },
             notice,
-            tag_only: false,
+            only: None,
             path_len: self.path.len(),
         });
         if let Some(above) = self.frames.len().checked_sub(MAX_OPEN + 1)
@@ -143,7 +149,7 @@ impl Walker {
         };
         let after = (!is_first).then(|| self.names.get(self.names.len() - 1).0.to_vec());
         self.names.truncate(frame.mark);
-        let batch = self.names.read(folder.handle(), after.as_deref(), CACHE_TAG);
+        let batch = self.names.read(folder.handle(), after.as_deref(), &self.wanted);
         frame.next = frame.mark.index;
         frame.listing = if batch.more && self.names.len() > frame.next {
             Listing::Partial
@@ -151,10 +157,17 @@ impl Walker {
             Listing::Done
         };
         frame.notice = batch.error.map(Notice::Problem);
-        if is_first && batch.has_wanted && self.rules.honour_cachedir_tag && top > 0 {
+        if !is_first || batch.found == 0 {
+            return;
+        }
+        let marker = batch.found & !1;
+        if marker != 0 {
+            frame.only = u8::try_from(marker.trailing_zeros()).ok();
+            frame.notice = Some(Notice::Skipped(SkipReason::Marked));
+        } else if self.rules.honour_cachedir_tag && top > 0 {
             // A tag that cannot be read does not count; the reader reports it.
             if has_cache_tag(&folder, &frame.stat).unwrap_or(false) {
-                frame.tag_only = true;
+                frame.only = Some(0);
                 frame.notice = Some(Notice::Skipped(SkipReason::CacheDir));
             }
         }
@@ -228,7 +241,7 @@ impl Walker {
     fn look(&mut self, top: usize, at: usize) -> Option<WalkEvent> {
         let (name, hint) = self.names.get(at);
         let frame = &self.frames[top];
-        if frame.tag_only && name != CACHE_TAG {
+        if frame.only.is_some_and(|only| self.wanted[usize::from(only)] != name) {
             return None;
         }
         self.path.truncate(frame.path_len);
@@ -272,10 +285,12 @@ impl Walker {
         }
         let skipped = if stat.kind() == EntryKind::Unspecified {
             Some(SkipReason::Socket)
-        } else if self.rules.one_file_system && is_mounted_on(&stat, &frame.stat) {
+        } else if is_mounted_on(&stat, &frame.stat) && self.rules.boundaries.leave_out(&self.path) {
             Some(SkipReason::OtherFileSystem)
         } else if is_temporary(name) {
             Some(SkipReason::Unfinished)
+        } else if self.rules.is_too_large(&stat) {
+            Some(SkipReason::TooLarge)
         } else {
             None
         };
@@ -354,7 +369,7 @@ impl Walker {
         if is_pseudo_file_system(handle.as_fd())? {
             return Ok((handle, Some(Notice::Skipped(SkipReason::PseudoFileSystem))));
         }
-        if self.rules.one_file_system && is_mount {
+        if is_mount && self.rules.boundaries.leave_out(&self.path) {
             return Ok((handle, Some(Notice::Skipped(SkipReason::OtherFileSystem))));
         }
         let (handle, denied) = open_folder(handle.as_fd(), c".")?;

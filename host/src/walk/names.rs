@@ -53,8 +53,8 @@ pub(super) struct Names {
 pub(super) struct Batch {
     /// Names after the last one of this batch are still to be read.
     pub(super) more: bool,
-    /// The folder has the wanted name.
-    pub(super) has_wanted: bool,
+    /// Which of the wanted names the folder has: bit `n` for the name with index `n`.
+    pub(super) found: u32,
     /// Why the listing ended early, if it did.
     pub(super) error: Option<io::Error>,
 }
@@ -94,9 +94,9 @@ impl Names {
         (slice(&self.bytes, name), name.hint)
     }
 
-    /// Reads a folder's names onto the top of the stack: those after `after`, in order, as many as fit. Looks for
-    /// `wanted` among all names of the folder.
-    pub(super) fn read(&mut self, folder: BorrowedFd<'_>, after: Option<&[u8]>, wanted: &[u8]) -> Batch {
+    /// Reads a folder's names onto the top of the stack: those after `after`, in order, as many as fit. Looks for the
+    /// `wanted` names, at most 32, among all names of the folder.
+    pub(super) fn read(&mut self, folder: BorrowedFd<'_>, after: Option<&[u8]>, wanted: &[Vec<u8>]) -> Batch {
         let mut batch = Batch::default();
         if after.is_some()
             && let Err(error) = seek(folder, SeekFrom::Start(0))
@@ -121,7 +121,9 @@ impl Names {
             if name == b"." || name == b".." {
                 continue;
             }
-            batch.has_wanted |= name == wanted;
+            for (at, wanted) in wanted.iter().enumerate() {
+                batch.found |= u32::from(name == wanted) << at;
+            }
             if after.is_some_and(|after| name <= after) {
                 continue;
             }
@@ -208,13 +210,13 @@ mod tests {
             let mut names = Names::with_limits(limits.0, limits.1);
             let mut found: Vec<Vec<u8>> = Vec::new();
             // Other names are on the stack already.
-            names.read(handle.as_fd(), Some(b"fffffff"), b"");
+            names.read(handle.as_fd(), Some(b"fffffff"), &[]);
             seek(&handle, SeekFrom::Start(0)).unwrap();
             let mark = names.mark();
             loop {
                 let after = found.last().cloned();
-                let batch = names.read(handle.as_fd(), after.as_deref(), &expected[999]);
-                assert!(batch.error.is_none() && batch.has_wanted);
+                let batch = names.read(handle.as_fd(), after.as_deref(), std::slice::from_ref(&expected[999]));
+                assert!(batch.error.is_none() && batch.found == 1);
                 found.extend((mark.index..names.len()).map(|at| names.get(at).0.to_vec()));
                 names.truncate(mark);
                 if !batch.more {

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use ignore::Match;
 use ignore::gitignore::{Gitignore, GitignoreBuilder, Glob};
 
+use crate::boundaries::Boundaries;
 use crate::folder::Folder;
 use crate::read::OpenedFile;
 use crate::stat::Stat;
@@ -55,12 +56,18 @@ struct Patterns {
 #[derive(Debug, Clone)]
 pub struct Rules {
     patterns: Arc<Patterns>,
-    /// Do not enter other file systems: their mount points are kept as empty folders.
-    pub one_file_system: bool,
+    /// Which of the file systems mounted below the source are entered. The mount points of the others are kept as empty
+    /// folders.
+    pub boundaries: Boundaries,
     /// Keep only the tag of a folder with a valid `CACHEDIR.TAG` (<https://bford.info/cachedir/>), if root or the
     /// folder's owner owns the tag. The source itself is exempt: a user who names a cache as a source wants its
     /// content.
     pub honour_cachedir_tag: bool,
+    /// Of a folder that has an entry with one of these names, only that entry is kept. At most [`MAX_MARKERS`] are
+    /// looked for.
+    pub markers: Vec<Vec<u8>>,
+    /// Files of more bytes are left out.
+    pub max_size: Option<u64>,
     /// Folders that are left out in any case: the path, and device and inode if the folder exists.
     folders: Vec<(PathBuf, Option<(u64, u64)>)>,
 }
@@ -73,8 +80,10 @@ impl Default for Rules {
                 by_text: HashMap::new(),
                 counts: Vec::new(),
             }),
-            one_file_system: false,
+            boundaries: Boundaries::default(),
             honour_cachedir_tag: true,
+            markers: Vec::new(),
+            max_size: None,
             folders: Vec::new(),
         }
     }
@@ -140,6 +149,11 @@ impl Rules {
         self.folders.push((folder, identity));
     }
 
+    /// Whether a file is left out for its size.
+    pub(super) fn is_too_large(&self, stat: &Stat) -> bool {
+        self.max_size.is_some_and(|most| stat.is_file() && stat.size > most)
+    }
+
     pub(super) fn have_globs(&self) -> bool {
         !self.patterns.globs.is_empty()
     }
@@ -200,6 +214,9 @@ impl Rules {
         self.folders.iter().any(|(folder, _)| source.starts_with(folder))
     }
 }
+
+/// The most names of [`Rules::markers`].
+pub const MAX_MARKERS: usize = 31;
 
 /// The name of a cache tag. A valid one begins with [`CACHE_SIGNATURE`].
 pub(super) const CACHE_TAG: &[u8] = b"CACHEDIR.TAG";

@@ -148,6 +148,9 @@ impl Start {
         if stat.file_type() == FileType::Socket {
             return skipped(SkipReason::Socket);
         }
+        if rules.is_too_large(&stat) {
+            return skipped(SkipReason::TooLarge);
+        }
         Ok(Self::Entry(WalkEvent::Entry { folder, name, stat }))
     }
 }

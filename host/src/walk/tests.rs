@@ -203,7 +203,7 @@ fn views_into_the_kernel_are_empty_folders_and_other_file_systems_where_asked() 
         lines(top.path(), &rules).join("|"),
         format!("enter |entry /f|enter /other|entry /other/g|leave|{proc_line}")
     );
-    rules.one_file_system = true;
+    rules.boundaries.one_file_system = true;
     assert_eq!(
         lines(top.path(), &rules).join("|"),
         format!("enter |entry /f|enter /other|skipped /other OtherFileSystem|leave|{proc_line}")
@@ -490,6 +490,6 @@ fn a_file_of_another_file_system_is_left_out_with_one_file_system() {
     let _mounted = Mounted(at);
     let mut rules = Rules::default();
     assert!(lines(top.path(), &rules).contains(&"entry /f".to_owned()));
-    rules.one_file_system = true;
+    rules.boundaries.one_file_system = true;
     assert!(lines(top.path(), &rules).contains(&"skipped /f OtherFileSystem".to_owned()));
 }

@@ -27,9 +27,14 @@ pub(super) async fn send(mail: Option<&Mail>, alert: &Alert) -> Result<(), Strin
 
 fn message(mail: &Mail, alert: &Alert) -> Result<Message, String> {
     let address = |text: &str| text.parse::<Mailbox>().map_err(|error| format!("{text}: {error}"));
-    let Alert { kind, server, message, .. } = alert;
+    let Alert {
+        kind, server, message, ..
+    } = alert;
     let first = message.lines().next().unwrap_or_default();
-    let body = format!("{message}\n\nServer  {server}\nKind    {kind}\nTime    {}\n", alert.time);
+    let body = format!(
+        "{message}\n\nServer  {server}\nKind    {kind}\nTime    {}\n",
+        alert.time
+    );
     Message::builder()
         .from(address(&mail.from)?)
         .to(address(&mail.to)?)
@@ -42,7 +47,10 @@ fn message(mail: &Mail, alert: &Alert) -> Result<Message, String> {
 fn server(url: &str) -> Result<(String, u16), String> {
     let parsed = reqwest::Url::parse(url).map_err(|error| format!("{url}: {error}"))?;
     match (parsed.scheme(), parsed.host_str()) {
-        ("smtp", Some(host)) => Ok((host.trim_matches(['[', ']']).to_owned(), parsed.port().unwrap_or(SMTP_PORT))),
+        ("smtp", Some(host)) => Ok((
+            host.trim_matches(['[', ']']).to_owned(),
+            parsed.port().unwrap_or(SMTP_PORT),
+        )),
         _ => Err(format!("{url}: a mail server is written smtp://HOST:PORT")),
     }
 }
@@ -73,7 +81,10 @@ mod tests {
         };
         let text = String::from_utf8(message(&mail, &alert).unwrap().formatted()).unwrap();
         assert!(text.contains("To: ops@example.org"), "{text}");
-        assert!(text.contains("Subject: [lockstone] web1: the backup failed: the store is away"), "{text}");
+        assert!(
+            text.contains("Subject: [lockstone] web1: the backup failed: the store is away"),
+            "{text}"
+        );
         let bad = Mail {
             to: "nobody".to_owned(),
             ..mail

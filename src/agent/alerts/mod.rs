@@ -143,7 +143,10 @@ pub(crate) async fn after_job(
 
 /// What is to be said of a job that has ended. Nothing of one that was cancelled, or that found another one running.
 fn of_job(kind: JobKind, job: JobId, ended: Result<&Ending, &Failure>) -> Option<(Occasion, String)> {
-    let (short, failure) = (&job.hex()[..8], ended.err().or(ended.ok().and_then(|ending| ending.failure.as_ref())));
+    let (short, failure) = (
+        &job.hex()[..8],
+        ended.err().or(ended.ok().and_then(|ending| ending.failure.as_ref())),
+    );
     if let Some(failure) = failure {
         let is_silent = matches!(failure.exit, Exit::Cancelled | Exit::Busy);
         let message = format!("the {kind} {short} failed: {}", failure.message);

@@ -1,31 +1,36 @@
 //! A backup: from an order to a recovery point.
 
-pub(crate) mod order;
+mod order;
+mod plan;
+mod produced;
 
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use jiff::Timestamp;
 use lockstone_actors::{BackupReport, BackupRequest, JobContext, Tuning, Warning};
 use lockstone_host::snapshot::cleanup_leftovers;
-use lockstone_host::walk::Rules;
 use lockstone_proto::ids::{JobId, PointId};
 use lockstone_proto::job::{JobKind, JobState};
 use serde_json::{Map, Value};
 
-pub(crate) use self::order::{BackupOrder, PolicyBackup, run_due};
+use self::order::OrderedSource;
+pub(crate) use self::order::{BackupOrder, PolicyBackup, What, run_due};
+use self::plan::{Plan, plan};
 use super::ending::{Ending, Figures, value_of};
 use super::perform::Job;
 use crate::agent::access::right::registered;
 use crate::agent::access::session::Session;
 use crate::agent::environment::Environment;
+use crate::agent::held_policy::HeldPolicy;
 use crate::agent::hooks;
 use crate::agent::ids::random;
 use crate::agent::retention;
-use crate::agent::sources::{self, Sources};
 use crate::agent::state::folder::StateFolder;
 use crate::agent::state::job_records::{JobRecord, request_for};
 use crate::agent::state::registration::Registration;
+use crate::agent::system_state;
+use crate::agent::vault_policy;
 use crate::documents::backup::BackupDocument;
 use crate::failure::Failure;
 use crate::policy::{Hooks, Tag};
@@ -42,8 +47,7 @@ pub(crate) struct Backup {
     forgotten: Vec<PointId>,
     state: StateFolder,
     registration: Registration,
-    sources: Sources,
-    rules: Rules,
+    plan: Plan,
 }
 
 impl Backup {
@@ -54,26 +58,40 @@ impl Backup {
             let message = format!("a label is one line of up to {MAX_LABEL_LEN} bytes");
             return Err(Failure::usage(message, ""));
         }
-        let sources = sources::resolve(&order.paths)?;
-        let rules = rules(environment, &order, &state, &registration, &sources)?;
+        order.check_tags()?;
+        let plan = plan(environment, &order, &state, &registration)?;
+        for note in &plan.notes {
+            environment.notices.warn(note.clone());
+        }
         Ok(Backup {
             order,
             point: PointId(random()?),
             forgotten: Vec::new(),
             state,
             registration,
-            sources,
-            rules,
+            plan,
         })
     }
 
+    /// The programs around it. A dry run has none.
     fn hooks(&self) -> Option<&Hooks> {
-        self.order.policy.as_ref().map(|by| &by.in_force.policy.hooks)
+        let policy = self.order.policy.as_ref().filter(|_| !self.order.dry_run);
+        policy.map(|by| &by.in_force.policy.hooks)
     }
 
-    /// The retention tags of the recovery point that begins now.
+    /// The tags of the recovery point that begins now: those of the retention, and the user's own.
     async fn tags(&self, environment: &Environment, session: &Session) -> Result<Vec<String>, Failure> {
-        let Some(PolicyBackup { in_force, run }) = &self.order.policy else {
+        let mut tags = self.retention_tags(environment, session).await?;
+        for tag in &self.order.tags {
+            if !tags.contains(tag) {
+                tags.push(tag.clone());
+            }
+        }
+        Ok(tags)
+    }
+
+    async fn retention_tags(&self, environment: &Environment, session: &Session) -> Result<Vec<String>, Failure> {
+        let Some(by @ PolicyBackup { is_whole: true, .. }) = &self.order.policy else {
             return Ok(vec![Tag::OnDemand.to_string()]);
         };
         let view = session.view(environment).await?;
@@ -82,44 +100,56 @@ impl Backup {
         Ok(retention::tags(
             session,
             &view,
-            in_force,
+            &by.in_force,
             now,
-            run.as_ref(),
+            by.run.as_ref(),
             keeps_itself,
         ))
     }
 
-    /// What is backed up: absolute paths, none within another.
-    pub(crate) fn sources(&self) -> &[PathBuf] {
-        &self.sources.paths
+    /// Writes the policy to the vault if the vault does not have it. Returns a warning if the vault has another one.
+    async fn out_of_step(&self, environment: &Environment, session: &Session) -> Option<Warning> {
+        if self.order.dry_run {
+            return None;
+        }
+        let held = HeldPolicy::load(&self.state, self.registration.server_id).map_err(Failure::from);
+        let stands = match held {
+            Ok(held) => vault_policy::bring(environment, session, held.as_ref()).await,
+            Err(failure) => Err(failure),
+        };
+        match stands {
+            Ok(step) => step.warning().map(|message| Warning {
+                path: Vec::new(),
+                message,
+            }),
+            Err(failure) => {
+                let why = failure.message;
+                let message = format!("it is not known whether the vault has this server's policy: {why}");
+                environment.notices.warn(message);
+                None
+            }
+        }
     }
-}
 
-/// What is left out: what the order says, and this program's own folders.
-fn rules(
-    environment: &Environment,
-    order: &BackupOrder,
-    state: &StateFolder,
-    registration: &Registration,
-    sources: &Sources,
-) -> Result<Rules, Failure> {
-    let mut rules = Rules::new(&order.exclude).map_err(|error| {
-        let hint = "globs are written as in a .gitignore, such as '*.tmp' or '**/node_modules'";
-        Failure::usage(error.to_string(), hint)
-    })?;
-    rules.one_file_system = order.one_file_system;
-    rules.honour_cachedir_tag = !order.include_caches;
-    let cache = registration.cache_folder(state);
-    let vault = environment.store(&registration.vault_url)?;
-    let mut own: Vec<(&str, &Path)> = vec![("the state folder", state.root()), ("the cache folder", &cache)];
-    if let Some(vault) = vault.local_root() {
-        own.insert(0, ("the vault", vault));
+    /// What is backed up: absolute paths, none within another.
+    pub(crate) fn sources(&self) -> Vec<PathBuf> {
+        self.plan.sources.iter().map(|source| source.path.clone()).collect()
     }
-    // The walk warns about each of these folders when it comes to it.
-    for folder in sources::keep_out(&sources.paths, &own)? {
-        rules.exclude_folder(folder);
+
+    /// Writes what describes the system into the state folder, if it is to be backed up.
+    async fn write_system_state(&self, environment: &Environment) -> Result<(), Failure> {
+        let is_asked = |source: &OrderedSource| source.what == What::SystemState;
+        if !self.order.sources.iter().any(is_asked) || self.order.dry_run {
+            return Ok(());
+        }
+        let (root, cancel) = (self.state.root().to_owned(), environment.cancel.clone());
+        let written = tokio::task::spawn_blocking(move || system_state::write(&root, &cancel)).await;
+        let notes = written.map_err(|error| Failure::failed("internal", error.to_string(), ""))??;
+        for note in notes {
+            environment.notices.note(note);
+        }
+        Ok(())
     }
-    Ok(rules)
 }
 
 impl Job for Backup {
@@ -135,8 +165,12 @@ impl Job for Backup {
         self.order.tuning.clone()
     }
 
+    fn is_dry_run(&self) -> bool {
+        self.order.dry_run
+    }
+
     fn request_for_record(&self) -> Map<String, Value> {
-        request_for(&self.sources.paths)
+        request_for(&self.sources())
     }
 
     fn note_in(&self, record: &mut JobRecord) {
@@ -147,7 +181,7 @@ impl Job for Backup {
 
     async fn before(&mut self, environment: &Environment, job: JobId) -> Result<(), Failure> {
         if let Some(hooks) = self.hooks()
-            && let Some(warning) = hooks::before(hooks, job).await?
+            && let Some(warning) = hooks::before(hooks, job, &environment.cancel).await?
         {
             environment.notices.warn(warning);
         }
@@ -168,19 +202,24 @@ impl Job for Backup {
         for note in cleanup_leftovers(self.state.root()) {
             environment.notices.note(note);
         }
+        self.write_system_state(environment).await?;
         let session = Session::open(environment, &self.state, &self.registration).await?;
+        let mut warnings: Vec<Warning> = self.plan.warnings.iter().map(warning).collect();
+        warnings.extend(self.out_of_step(environment, &session).await);
         let request = BackupRequest {
             job,
             point: self.point,
-            sources: self.sources.paths.clone(),
-            rules: self.rules.clone(),
-            snapshot: self.order.snapshot,
+            sources: self.plan.sources.clone(),
+            rules: self.plan.rules.clone(),
+            dry_run: self.order.dry_run,
+            on_file: self.order.on_file.clone(),
+            allowed_volumes: self.plan.allowed_volumes.clone(),
             state_dir: self.state.root().to_owned(),
             full: self.order.full,
             label: self.order.label.clone(),
             tags: self.tags(environment, &session).await?,
             expires_s: self.order.expires_s,
-            warnings: self.sources.warnings.iter().map(warning).collect(),
+            warnings,
         };
         Ok((session, request))
     }
@@ -214,7 +253,14 @@ impl Job for Backup {
         Ending {
             state,
             point: report.point,
-            document: value_of(&BackupDocument::new(job, report, state, error, &self.forgotten)),
+            document: value_of(&BackupDocument::new(
+                job,
+                report,
+                state,
+                error,
+                &self.forgotten,
+                self.order.dry_run,
+            )),
             figures: Figures {
                 files: report.files_new + report.files_changed + report.files_unchanged,
                 bytes: report.bytes_scanned,

@@ -72,6 +72,12 @@ pub(crate) fn ended(record: &JobRecord, written: SystemTime) -> EndedJob {
 /// Shows what a job knew of the vault.
 pub(crate) fn show_seen(metrics: &Metrics, seen: &Seen) {
     metrics.points(&seen.points);
+    #[allow(clippy::cast_precision_loss, reason = "Prometheus counts in doubles")]
+    let by_tag = seen
+        .newest_by_tag
+        .iter()
+        .map(|(tag, at)| (tag.clone(), at.as_second() as f64));
+    metrics.newest_by_tag(&by_tag.collect());
     metrics.index_size(seen.index_chunks, seen.index_bytes);
     if let Some(packs) = seen.distrusted_packs {
         metrics.distrusted_packs(packs);

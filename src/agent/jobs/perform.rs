@@ -13,6 +13,7 @@ use super::ending::Ending;
 use super::observer::JobObserver;
 use super::run::JobRun;
 use crate::agent::access::session::Session;
+use crate::agent::alerts;
 use crate::agent::environment::Environment;
 use crate::agent::ids::new_job_id;
 use crate::agent::state::folder::StateFolder;
@@ -33,6 +34,11 @@ pub(crate) trait Job {
     fn state(&self) -> &StateFolder;
 
     fn tuning(&self) -> Tuning;
+
+    /// Nothing is written, neither here nor in the vault: not even records of the job.
+    fn is_dry_run(&self) -> bool {
+        false
+    }
 
     /// What the job's record says it was asked to do.
     fn request_for_record(&self) -> Map<String, Value>;
@@ -117,13 +123,16 @@ async fn from_lock_to_end<J: Job>(
 ) -> Result<Finished<J::Report>, Failure> {
     let mut new = JobRecord::start(id, J::KIND, job.request_for_record());
     job.note_in(&mut new);
-    let run = JobRun::begin(environment, observer, job.state(), new).await?;
+    let run = JobRun::begin(environment, observer, job.state(), new, job.is_dry_run()).await?;
     let finished = match job.before(environment, id).await {
         Ok(()) => run_pipeline(environment, &mut job, id, observer, run).await,
         Err(failure) => Err(run.fail(failure).await),
     };
-    let ending = finished.as_ref().ok().map(|finished| &finished.ending);
-    job.after(environment, id, ending).await;
+    let ending = finished.as_ref().map(|finished| &finished.ending);
+    job.after(environment, id, ending.ok()).await;
+    if !job.is_dry_run() {
+        alerts::after_job(environment, job.state(), J::KIND, id, ending).await;
+    }
     finished
 }
 
@@ -134,6 +143,8 @@ async fn run_pipeline<J: Job>(
     observer: &dyn JobObserver,
     run: JobRun<'_>,
 ) -> Result<Finished<J::Report>, Failure> {
+    // Dropped after the session, because the next job needs the cache folder.
+    let _lock = run.lock();
     // A store that does not answer must not keep a cancelled job.
     let opened = tokio::select! {
         opened = job.open(environment, id) => opened,

@@ -31,12 +31,13 @@ pub(super) struct JobRun<'e> {
     observer: &'e dyn JobObserver,
     state: StateFolder,
     record: JobRecord,
+    /// No record is written.
+    is_dry: bool,
     /// The records of the jobs before it, without their reports.
     earlier: Vec<JobRecord>,
     /// Those of them that were found to be interrupted. The operator still sees them run.
     interrupted: Vec<JobId>,
-    #[expect(dead_code, reason = "held until the job ends")]
-    lock: JobLock,
+    lock: Arc<JobLock>,
 }
 
 impl<'e> JobRun<'e> {
@@ -46,6 +47,7 @@ impl<'e> JobRun<'e> {
         observer: &'e dyn JobObserver,
         state: &StateFolder,
         record: JobRecord,
+        is_dry: bool,
     ) -> Result<JobRun<'e>, Failure> {
         let lock = JobLock::take(state, record.job, Purpose::Job(record.kind)).await?;
         observer.begins(record.kind, record.job);
@@ -58,28 +60,41 @@ impl<'e> JobRun<'e> {
         if let Err(error) = lockstone_host::process::raise_open_files() {
             tracing::debug!(%error, "the limit of open files stays as it is");
         }
-        record.save(state)?;
+        if !is_dry {
+            record.save(state)?;
+        }
         Ok(JobRun {
             environment,
             observer,
             state: state.clone(),
             record,
+            is_dry,
             earlier,
             interrupted,
-            lock,
+            lock: Arc::new(lock),
         })
+    }
+
+    /// The lock. Who has it held until the session is closed lets no other job come to the cache folder before.
+    pub(super) fn lock(&self) -> Arc<JobLock> {
+        Arc::clone(&self.lock)
     }
 
     /// The vault is open: tells the operator and the observer. If the operator's record cannot be written, warns.
     pub(super) async fn announce(&self, session: &Session, progress: &Arc<Progress>) {
-        self.tell_operator(session, None).await;
-        self.close_interrupted(session).await;
+        if !self.is_dry {
+            self.tell_operator(session, None).await;
+            self.close_interrupted(session).await;
+        }
         let cache = session.domain.index().folder();
         self.observer.runs(self.record.kind, cache, progress);
     }
 
     /// Writes down how the job ended, here and for the operator. If a record cannot be written, warns: the job is done.
     pub(super) async fn end(mut self, session: Option<&Session>, ending: &Ending) {
+        if self.is_dry {
+            return;
+        }
         self.record.end(ending.state, ending.failure.as_ref());
         self.record.point = ending.point;
         if let Value::Object(members) = &ending.document {
@@ -200,6 +215,10 @@ fn seen(session: &Session) -> Option<Seen> {
         let started = Timestamp::from_second(point.summary.started_s).ok();
         let started = started.filter(|started| *started <= Timestamp::now());
         seen.newest_point = seen.newest_point.max(started);
+        for (tag, started) in point.summary.tags.iter().zip(started.into_iter().cycle()) {
+            let newest = seen.newest_by_tag.entry(tag.clone()).or_insert(started);
+            *newest = started.max(*newest);
+        }
     }
     let index = session.domain.index();
     (seen.index_chunks, seen.index_bytes) = index.size();

@@ -6,6 +6,7 @@
 //! operator/<vault id>.key an operator's signing key, on the machine where a vault was created (0600)
 //! cache/                  can be rebuilt: index, tree pages, journal (`cache move` puts it elsewhere)
 //! jobs/<job id>.json      this server's own job records
+//! alerts/                 this server's alerts, one file each
 //! snapshots/              which snapshots exist, so that those of a crashed run are removed
 //! store.json              the object store's settings, for a process without such an environment (0600)
 //! policy.json             the policy in force, with the text of its file (`policy set`)
@@ -104,6 +105,11 @@ impl StateFolder {
 
     pub(crate) fn job(&self, job: JobId) -> PathBuf {
         self.jobs().join(format!("{job}.json"))
+    }
+
+    /// The alerts of this server.
+    pub(crate) fn alerts(&self) -> PathBuf {
+        self.root.join("alerts")
     }
 
     pub(crate) fn snapshots(&self) -> PathBuf {

@@ -79,6 +79,9 @@ pub(crate) struct Seen {
     /// out. Earlier versions wrote seconds, as `newest_point_s`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) newest_point: Option<Timestamp>,
+    /// When the newest of them with each tag was begun. Earlier versions did not write it.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) newest_by_tag: BTreeMap<String, Timestamp>,
     /// Chunks in the index.
     pub(crate) index_chunks: u64,
     /// The index's bytes on disk.

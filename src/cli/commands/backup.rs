@@ -1,21 +1,21 @@
 //! `lockstone backup PATH…`: from the paths a person named to a recovery point.
 
+mod left_out;
 mod summary;
+mod what;
 
-use std::path::PathBuf;
+use std::sync::Arc;
 
 use clap::{Args, ValueEnum};
 use jiff::Timestamp;
-use lockstone_actors::Tuning;
+use lockstone_actors::FileChange;
 use lockstone_host::snapshot::SnapshotMode;
-use lockstone_host::walk::Pattern;
 use lockstone_proto::job::JobState;
 use tracing::Level;
 
-use crate::agent::access::right::registered;
-use crate::agent::excludes;
-use crate::agent::held_policy::InForce;
-use crate::agent::jobs::backup::{Backup, BackupOrder, run_due};
+use self::left_out::LeftOutArgs;
+use self::what::{WhatArgs, ordered};
+use crate::agent::jobs::backup::Backup;
 use crate::cli::context::Context;
 use crate::cli::job::{self, exit_of, show_warnings};
 use crate::cli::log::say;
@@ -23,35 +23,30 @@ use crate::cli::metrics_export::MetricsArgs;
 use crate::cli::output::Outcome;
 use crate::cli::tuning::TuningArgs;
 use crate::failure::Failure;
-use crate::text::units;
+use crate::text::{render, units};
 
 /// Options of `backup`.
 #[derive(Debug, Args)]
 pub(crate) struct BackupArgs {
-    /// Files and folders to back up; without any, the items of the policy
-    #[arg(value_name = "PATH")]
-    pub(crate) paths: Vec<PathBuf>,
-    /// Do the run of the schedule that was due at this time (RFC 3339), as the scheduler does it
-    #[arg(long, value_name = "TIME", conflicts_with_all = ["paths", "retain_until"])]
-    pub(crate) scheduled: Option<Timestamp>,
-    /// Leave out what matches this glob, written as in a .gitignore (repeatable)
-    #[arg(short, long, value_name = "GLOB")]
-    pub(crate) exclude: Vec<String>,
-    /// Leave out what matches the globs in this file, one a line (repeatable)
-    #[arg(long, value_name = "FILE")]
-    pub(crate) exclude_from: Vec<PathBuf>,
-    /// Back up the content of folders marked by a CACHEDIR.TAG, too
-    #[arg(long)]
-    pub(crate) include_caches: bool,
-    /// Stay on the file system of each source
-    #[arg(short = 'x', long)]
-    pub(crate) one_file_system: bool,
+    #[command(flatten)]
+    pub(crate) what: WhatArgs,
+    #[command(flatten)]
+    pub(crate) left_out: LeftOutArgs,
     /// Keep the recovery point until this date (2027-01-31, or RFC 3339); until it is deleted otherwise
     #[arg(long, value_name = "DATE", value_parser = units::moment)]
     pub(crate) retain_until: Option<i64>,
     /// A note to find the recovery point by; the operator can read it
     #[arg(long, default_value = "", hide_default_value = true)]
     pub(crate) label: String,
+    /// A word of your own to find the recovery point by (repeatable); the operator can read it
+    #[arg(long = "tag", value_name = "TAG")]
+    pub(crate) tags: Vec<String>,
+    /// Only compare the files with the last recovery point and count them: nothing is read or stored
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Print a line for each new or changed file on stderr
+    #[arg(short, long)]
+    pub(crate) verbose: bool,
     /// Read every file, also those that look unchanged
     #[arg(long)]
     pub(crate) full: bool,
@@ -89,24 +84,25 @@ pub(crate) fn run(context: &Context, args: BackupArgs) -> Outcome {
     let tuning = args.tuning.tuning()?;
     args.tuning.lower_priority()?;
     context.environment.follow_throttle(args.tuning.throttle_overrides())?;
-    let (excluded, expires_s) = (patterns(&args)?, expiry(args.retain_until)?);
-    let mut order = if args.paths.is_empty() {
-        by_policy(args.scheduled, tuning)?
-    } else {
-        BackupOrder::of_paths(args.paths, tuning)
-    };
-    order.exclude.extend(excluded);
-    order.expires_s = expires_s;
+    let expires_s = expiry(args.retain_until)?;
+    let mut order = ordered(context, &args.what, tuning)?;
+    args.left_out.apply(&mut order)?;
     if args.snapshot != Snapshot::Auto {
-        order.snapshot = args.snapshot.into();
+        for source in &mut order.sources {
+            source.options.snapshot = args.snapshot.into();
+        }
     }
-    order.include_caches |= args.include_caches;
-    order.one_file_system |= args.one_file_system;
+    order.expires_s = expires_s;
     order.label = args.label;
+    order.tags = args.tags;
     order.full = args.full;
-    let full = args.full;
+    order.dry_run = args.dry_run;
+    if args.verbose && !context.out.quiet {
+        order.on_file = Some(Arc::new(show_file));
+    }
+    let (full, dry_run) = (args.full, args.dry_run);
     let backup = Backup::prepare(&context.environment, order)?;
-    let sources = backup.sources().to_vec();
+    let sources = backup.sources();
     let finished = job::run(context, &args.metrics, backup)?;
     let (report, ending) = (&finished.report, &finished.ending);
     show_warnings(context, &report.warnings, report.warnings_total);
@@ -124,7 +120,11 @@ pub(crate) fn run(context: &Context, args: BackupArgs) -> Outcome {
                     &format!("warning: the exclude pattern \"{pattern}\" matched nothing"),
                 );
             }
-            summary::show(&context.out, report, &sources, &finished.vault_url, full);
+            if dry_run {
+                summary::show_dry_run(&context.out, report, &sources, full);
+            } else {
+                summary::show(&context.out, report, &sources, &finished.vault_url, full);
+            }
         }
         (_, Some(failure)) => say(Level::ERROR, &failure.to_string()),
         (_, None) => {}
@@ -132,12 +132,13 @@ pub(crate) fn run(context: &Context, args: BackupArgs) -> Outcome {
     Ok(exit_of(ending))
 }
 
-/// The order that the policy gives.
-fn by_policy(scheduled: Option<Timestamp>, tuning: Tuning) -> Result<BackupOrder, Failure> {
-    let (state, registration) = registered()?;
-    let in_force = InForce::required(&state, registration.server_id)?;
-    let run = scheduled.map(|at| run_due(&in_force, at)).transpose()?;
-    BackupOrder::of_policy(&in_force, run, tuning)
+/// The line of `--verbose` about a file.
+fn show_file(change: FileChange, path: &[u8]) {
+    let word = match change {
+        FileChange::New => "new",
+        FileChange::Changed => "changed",
+    };
+    say(Level::INFO, &format!("{word:<8}{}", render::name(path)));
 }
 
 /// When the recovery point expires, seconds since the epoch; 0: never.
@@ -150,20 +151,6 @@ fn expiry(retain_until: Option<i64>) -> Result<i64, Failure> {
         Some(until) => Ok(until),
         None => Ok(0),
     }
-}
-
-/// The patterns of `--exclude` and those in the files of `--exclude-from`.
-fn patterns(args: &BackupArgs) -> Result<Vec<Pattern>, Failure> {
-    let from = excludes::Place::here();
-    let mut patterns: Vec<Pattern> = args.exclude.iter().map(|text| from.option(text)).collect();
-    for file in &args.exclude_from {
-        let text = std::fs::read_to_string(file).map_err(|error| {
-            let message = format!("cannot read {}: {error}", file.display());
-            Failure::usage(message, "--exclude-from wants a file of globs")
-        })?;
-        patterns.extend(from.file(&text));
-    }
-    Ok(patterns)
 }
 
 #[cfg(test)]

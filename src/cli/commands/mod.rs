@@ -2,6 +2,7 @@
 //! agent, and shows the outcome: text for people, or one document for scripts, and an exit code.
 
 pub(crate) mod agent;
+pub(crate) mod alerts;
 pub(crate) mod backup;
 pub(crate) mod bench;
 pub(crate) mod cache;

@@ -1,18 +1,21 @@
 //! `lockstone status`: whether this server is registered, and whether its backups are as they should be.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use lockstone_proto::job::{JobKind, JobState};
 use lockstone_vault::VaultError;
 use lockstone_vault::log::Point;
 
 use crate::agent::access::right::Access;
 use crate::agent::access::session::Session;
+use crate::agent::held_policy::{HeldPolicy, InForce};
 use crate::agent::state::clones;
 use crate::agent::state::folder::StateFolder;
 use crate::agent::state::job_records::{self, JobRecord};
 use crate::agent::state::registration::Registration;
+use crate::agent::vault_policy;
 use crate::cli::context::Context;
 use crate::cli::output::Outcome;
+use crate::daemon::control::client::Client;
 use crate::documents::status::{LastPoint, RegistrationIds, StatusDocument};
 use crate::failure::{Exit, Failure};
 use crate::text::point::short;
@@ -56,6 +59,10 @@ fn show(context: &Context, state: &StateFolder, registration: Registration) -> O
         }
     };
     warnings.extend(last_backup_failed(&jobs));
+    let policy = InForce::load(state, registration.server_id)?;
+    let agent_runs = context.block_on(Client::find(state)).is_some();
+    let next_run = policy.as_ref().and_then(InForce::next_run);
+    warnings.extend(missed_run(policy.as_ref(), &jobs, agent_runs));
     let running = jobs.iter().find(|job| job.runs());
     let last_line = match &last_point {
         Some(point) => {
@@ -83,6 +90,7 @@ fn show(context: &Context, state: &StateFolder, registration: Registration) -> O
     ));
     out.line(format!("Cache       {}", registration.cache_folder(state).display()));
     out.line(format!("Last point  {last_line}"));
+    out.line(format!("Policy      {}", policy_line(policy.as_ref(), next_run)));
     if let Some(job) = running {
         out.line(format!("Running     {} {}", job.kind, job.job));
     }
@@ -106,9 +114,42 @@ fn show(context: &Context, state: &StateFolder, registration: Registration) -> O
         }),
         warnings,
         last_point: last_point.as_ref().map(LastPoint::from),
-        next_run: None,
+        paused: policy.is_some_and(|policy| policy.held.paused),
+        next_run,
+        agent_runs,
     });
     Ok(exit)
+}
+
+/// The policy, for people.
+fn policy_line(policy: Option<&InForce>, next_run: Option<Timestamp>) -> String {
+    let Some(policy) = policy else {
+        return "none: see `lockstone policy init`".to_owned();
+    };
+    let generation = policy.held.generation;
+    match next_run {
+        Some(at) => format!("{generation}, next backup {}", render::local_time(at.as_second())),
+        None if policy.held.paused => format!("{generation}, paused"),
+        None => format!("{generation}, on demand only"),
+    }
+}
+
+/// A warning if the newest run of the schedule that was due an hour ago was not done.
+fn missed_run(policy: Option<&InForce>, jobs: &[JobRecord], agent_runs: bool) -> Option<String> {
+    let policy = policy.filter(|policy| !policy.held.paused)?;
+    let now = Timestamp::now();
+    let an_hour_ago = now.checked_sub(SignedDuration::from_hours(1)).ok()?;
+    let run = policy.policy.schedule.latest(policy.held.counts_from(), an_hour_ago)?;
+    let mut tried = jobs.iter().filter_map(|job| job.scheduled);
+    if tried.any(|at| at >= run.at && at <= now) {
+        return None;
+    }
+    let at = render::local_time(run.at.as_second());
+    Some(if agent_runs {
+        format!("the backup that was due at {at} has not begun")
+    } else {
+        format!("the backup that was due at {at} was not made: the agent does not run, see `lockstone agent --help`")
+    })
 }
 
 /// The newest point, and a warning for each kind of damage to the vault that is known.
@@ -135,6 +176,9 @@ async fn newest_point(context: &Context, jobs: &[JobRecord]) -> Result<(Option<P
         ));
     }
     damage.extend(clones::warning(&view.points, session.server, jobs));
+    let held = HeldPolicy::load(&StateFolder::locate()?, session.server)?;
+    let stands = vault_policy::step(&context.environment, &session, held.as_ref()).await?;
+    damage.extend(stands.warning());
     Ok((session.latest(&view).cloned(), damage))
 }
 

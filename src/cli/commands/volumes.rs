@@ -3,8 +3,8 @@
 use std::os::unix::ffi::OsStrExt;
 
 use anyhow::Context as _;
-use lockstone_host::volumes::{Volume, volumes};
 
+use crate::agent::volumes::{Volume, list};
 use crate::cli::context::Context;
 use crate::cli::output::Outcome;
 use crate::documents::volumes::{VolumeDocument, VolumesDocument};
@@ -12,21 +12,32 @@ use crate::failure::Exit;
 use crate::text::render;
 
 pub(crate) fn run(context: &Context) -> Outcome {
-    let volumes = volumes().context("cannot list the volumes")?;
+    let volumes = list().context("cannot list the volumes")?;
     context.out.document(&VolumesDocument {
-        volumes: volumes.iter().map(VolumeDocument::from).collect(),
+        volumes: volumes.iter().map(document).collect(),
     });
     let row = |volume: &Volume| {
         vec![
             render::name(volume.mount.as_os_str().as_bytes()),
             render::name(volume.device.as_bytes()),
             volume.fs.clone(),
-            if volume.eligible { "yes" } else { "no" }.to_owned(),
-            volume.reason.clone(),
+            if volume.verdict.eligible { "yes" } else { "no" }.to_owned(),
+            volume.verdict.reason.clone(),
         ]
     };
     let rows: Vec<Vec<String>> = volumes.iter().map(row).collect();
     let head = ["MOUNT", "DEVICE", "FS", "ELIGIBLE", "WHY"];
     context.out.text(&render::table(&head, &rows, &[]));
     Ok(Exit::Done)
+}
+
+fn document(volume: &Volume) -> VolumeDocument {
+    VolumeDocument {
+        mount: volume.mount.display().to_string(),
+        device: volume.device.clone(),
+        fs: volume.fs.clone(),
+        eligible: volume.verdict.eligible,
+        reason: volume.verdict.reason.clone(),
+        temporary: volume.verdict.temporary,
+    }
 }

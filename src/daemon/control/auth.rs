@@ -26,7 +26,10 @@ impl Listener for Trusted {
             let (stream, address) = Listener::accept(&mut self.0).await;
             match stream.peer_cred() {
                 Ok(peer) if is_trusted(peer.uid()) => return (stream, address),
-                Ok(peer) => tracing::warn!(user = peer.uid(), "a user without the right to it asked the control socket"),
+                Ok(peer) => tracing::warn!(
+                    user = peer.uid(),
+                    "a user without the right to it asked the control socket"
+                ),
                 Err(error) => tracing::warn!(%error, "it is not known who asked the control socket"),
             }
         }

@@ -27,6 +27,8 @@ pub(crate) struct Policy {
     pub(crate) exclude: Vec<String>,
     /// Whether the system state is protected, too.
     pub(crate) system_state: bool,
+    /// Mount points of volumes that are backed up although they are not eligible.
+    pub(crate) allow_volume: Vec<PathBuf>,
     /// The limits of the line, as typed.
     pub(crate) bandwidth: Option<Bandwidth>,
     /// What is backed up.
@@ -86,6 +88,8 @@ pub(crate) enum Source {
         name: String,
         /// The program and its arguments.
         command: Vec<String>,
+        /// Whether the backup fails if the program does.
+        required: bool,
     },
 }
 
@@ -110,6 +114,8 @@ pub(crate) struct Hooks {
     pub(crate) after: Vec<String>,
     /// Whether the backup fails if `before` does.
     pub(crate) before_required: bool,
+    /// For how long each of them may run.
+    pub(crate) timeout: Duration,
 }
 
 /// Who hears of what.
@@ -221,6 +227,9 @@ fn place(text: &str, at: usize, message: String) -> PolicyError {
     }
 }
 
+/// For how long a hook may run if the policy does not say it: a database may take a while to stop.
+const HOOK_TIMEOUT: Duration = Duration::from_secs(60 * 60);
+
 const NO_WEEKDAY: &str = "a day of the week is one of mon, tue, wed, thu, fri, sat, sun";
 
 /// A check under way: the text, and what was found wrong so far.
@@ -250,6 +259,7 @@ impl Check<'_> {
                 Retention { tiers: Vec::new() }
             }
         };
+        let timeout = self.hook_timeout(raw.hooks.as_ref().and_then(|hooks| hooks.timeout.as_ref()));
         let mut command = |command: &Option<At<Vec<String>>>| {
             let command = command.as_ref()?;
             if command.get_ref().first().is_none_or(String::is_empty) {
@@ -262,6 +272,7 @@ impl Check<'_> {
             before: hooks.and_then(|hooks| command(&hooks.before)).unwrap_or_default(),
             after: hooks.and_then(|hooks| command(&hooks.after)).unwrap_or_default(),
             before_required: hooks.is_none_or(|hooks| hooks.before_required),
+            timeout,
         };
         let notify = raw.notify.as_ref();
         let notify = Notify {
@@ -273,6 +284,7 @@ impl Check<'_> {
         Policy {
             exclude: raw.exclude.clone(),
             system_state: raw.system_state,
+            allow_volume: raw.allow_volume.iter().map(|mount| self.absolute(mount)).collect(),
             bandwidth: raw.bandwidth.as_ref().map(|bandwidth| bandwidth.get_ref().clone()),
             items,
             schedule,
@@ -286,12 +298,7 @@ impl Check<'_> {
     fn item(&mut self, raw: &At<RawItem>) -> Option<Item> {
         let item = raw.get_ref();
         let source = match (&item.path, &item.name, &item.command) {
-            (Some(path), None, None) => {
-                if !path.get_ref().starts_with('/') {
-                    self.wrong(path, "the path is not absolute: it must begin with /");
-                }
-                Source::Path(PathBuf::from(path.get_ref()))
-            }
+            (Some(path), None, None) => Source::Path(self.absolute(path)),
             (None, Some(name), Some(command)) => {
                 let bad = |name: &str| name.is_empty() || name == "." || name == ".." || name.contains(['/', '\0']);
                 if bad(name.get_ref()) {
@@ -303,6 +310,7 @@ impl Check<'_> {
                 Source::Command {
                     name: name.get_ref().clone(),
                     command: command.get_ref().clone(),
+                    required: item.required.as_ref().is_none_or(|required| *required.get_ref()),
                 }
             }
             _ => {
@@ -310,6 +318,9 @@ impl Check<'_> {
                 return None;
             }
         };
+        if let (Source::Path(_), Some(required)) = (&source, &item.required) {
+            self.wrong(required, "required is for items with a command");
+        }
         if let Some(snapshot) = &item.snapshot
             && !["auto", "off", "require"].contains(&snapshot.get_ref().as_str())
         {
@@ -322,6 +333,25 @@ impl Check<'_> {
             snapshot: item.snapshot.as_ref().map(|snapshot| snapshot.get_ref().clone()),
             include_caches: item.include_caches,
         })
+    }
+
+    fn absolute(&mut self, path: &At<String>) -> PathBuf {
+        if !path.get_ref().starts_with('/') {
+            self.wrong(path, "the path is not absolute: it must begin with /");
+        }
+        PathBuf::from(path.get_ref())
+    }
+
+    fn hook_timeout(&mut self, raw: Option<&At<String>>) -> Duration {
+        let Some(raw) = raw else { return HOOK_TIMEOUT };
+        let parsed = raw.get_ref().parse::<SignedDuration>().ok();
+        match parsed.and_then(|timeout| Duration::try_from(timeout).ok()) {
+            Some(timeout) if timeout > Duration::ZERO => timeout,
+            _ => {
+                self.wrong(raw, "timeout is a time such as \"90s\" or \"1h\"");
+                HOOK_TIMEOUT
+            }
+        }
     }
 
     fn schedule(&mut self, raw: Option<&RawSchedule>, machine: &TimeZone) -> Schedule {

@@ -14,6 +14,8 @@ pub(super) struct RawPolicy {
     #[serde(default)]
     pub(super) system_state: bool,
     #[serde(default)]
+    pub(super) allow_volume: Vec<At<String>>,
+    #[serde(default)]
     pub(super) short_retention: bool,
     pub(super) bandwidth: Option<At<super::Bandwidth>>,
     #[serde(default)]
@@ -37,6 +39,7 @@ pub(super) struct RawItem {
     pub(super) snapshot: Option<At<String>>,
     #[serde(default)]
     pub(super) include_caches: bool,
+    pub(super) required: Option<At<bool>>,
 }
 
 #[derive(Deserialize)]
@@ -128,6 +131,7 @@ pub(super) struct RawHooks {
     pub(super) after: Option<At<Vec<String>>>,
     #[serde(default = "yes")]
     pub(super) before_required: bool,
+    pub(super) timeout: Option<At<String>>,
 }
 
 #[derive(Deserialize)]

@@ -103,7 +103,8 @@ fn everything_is_read() {
         policy.items[0].source,
         Source::Command {
             name: "db.sql".to_owned(),
-            command
+            command,
+            required: true,
         }
     );
 }
@@ -152,6 +153,8 @@ fn each_rule_is_kept() {
         ),
         ("[hooks]\nbefore = []", "the command is empty"),
         ("[hooks]\nbefor = [\"x\"]", "unknown field"),
+        ("[hooks]\ntimeout = \"0s\"", "timeout is a time"),
+        ("[[item]]\npath = \"/x\"\nrequired = true", "for items with a command"),
         ("[notify]\nwebhook = \"ftp://x\"", "https://"),
         ("[notify]\non = [\"failures\"]", "list of failure"),
         (

@@ -87,6 +87,17 @@ impl ServerPolicy {
     }
 }
 
+/// What a vault has of a server's policies.
+#[derive(Debug, Clone, Default)]
+pub struct FoundPolicies {
+    /// The newest one that can be read.
+    pub newest: Option<ServerPolicy>,
+    /// The highest number that is taken, by whatever; 0 if none is.
+    pub highest: u64,
+    /// The damaged ones that are newer than the newest.
+    pub damage: Vec<Damage>,
+}
+
 /// Signs and writes a policy. Returns false if there is another one with this number.
 pub async fn write_policy(
     store: &Store,
@@ -139,18 +150,17 @@ fn aad(record: &PolicyRecord) -> Vec<u8> {
     open.encode_to_vec()
 }
 
-/// The newest policy of a server that can be read, and the damaged ones that are newer.
-pub async fn newest_policy(
-    store: &Store,
-    vault: VaultId,
-    server: &Server,
-) -> Result<(Option<ServerPolicy>, Vec<Damage>), VaultError> {
+/// The newest policy of a server.
+pub async fn newest_policy(store: &Store, vault: VaultId, server: &Server) -> Result<FoundPolicies, VaultError> {
     let mut numbers: Vec<u64> = Vec::new();
     for listed in store.list_all(&names::policies(server.id)).await? {
         numbers.extend(names::generation(&listed.path));
     }
     numbers.sort_unstable();
-    let mut damage = Vec::new();
+    let mut found = FoundPolicies {
+        highest: numbers.last().copied().unwrap_or(0),
+        ..FoundPolicies::default()
+    };
     for generation in numbers.into_iter().rev() {
         let name = names::policy(server.id, generation);
         let read = match store.get(&name, RECORD_MAX).await {
@@ -159,11 +169,14 @@ pub async fn newest_policy(
             Err(error) => return Err(error.into()),
         };
         match read {
-            Ok(record) => return Ok((Some(ServerPolicy { record }), damage)),
-            Err(why) => damage.push(Damage::new(DamageKind::Policy, name, why)),
+            Ok(record) => {
+                found.newest = Some(ServerPolicy { record });
+                break;
+            }
+            Err(why) => found.damage.push(Damage::new(DamageKind::Policy, name, why)),
         }
     }
-    Ok((None, damage))
+    Ok(found)
 }
 
 fn verify(vault: VaultId, server: &Server, generation: u64, object: &[u8]) -> Result<PolicyRecord, &'static str> {
@@ -225,7 +238,10 @@ mod tests {
         assert!(!object.windows(6).any(|part| part == b"secret"));
         let record = verify(new().vault, &server, 3, &object).unwrap();
         let policy = ServerPolicy { record };
-        assert_eq!((policy.open(), policy.generation(), policy.paused()), (new().open, 3, false));
+        assert_eq!(
+            (policy.open(), policy.generation(), policy.paused()),
+            (new().open, 3, false)
+        );
         assert_eq!(policy.text(&keys(7)).unwrap(), new().text);
         assert_eq!(policy.text(&keys(8)), None);
         // Another place, another server, another vault, a flipped bit, a part.

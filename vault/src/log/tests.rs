@@ -94,6 +94,7 @@ fn commit(point: u8) -> Body {
         parents: vec![vec![8; 16].into()],
         warnings: 3,
         root_folder: None,
+        ..CommitBody::default()
     };
     Body::Commit(Box::new(summary(point)), Box::new(body))
 }

@@ -157,6 +157,7 @@ impl Lab {
             parents: Vec::new(),
             warnings: 0,
             root_folder: None,
+            ..CommitBody::default()
         };
         block_on(domain.commit(summary(point), body, &[], now())).unwrap()
     }

@@ -61,7 +61,7 @@ pub fn fixed_other_slots(master: &MasterKey, domain: DomainId) -> (KeySlot, (Key
 
 /// Every subkey of a domain, by its name in the vectors.
 #[must_use]
-pub fn subkeys(keys: &Keys) -> [(&'static str, &[u8; 32]); 7] {
+pub fn subkeys(keys: &Keys) -> [(&'static str, &[u8; 32]); 8] {
     keys.named()
 }
 

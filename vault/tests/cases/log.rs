@@ -68,6 +68,7 @@ pub(crate) fn commit() -> CommitBody {
             mode: 0o755,
             ..Entry::default()
         }),
+        ..CommitBody::default()
     }
 }
 

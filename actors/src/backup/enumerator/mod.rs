@@ -7,6 +7,8 @@
 
 mod emptiness;
 mod file_systems;
+mod left_out;
+mod made;
 mod parents;
 mod place;
 mod previous_point;
@@ -21,7 +23,7 @@ use lockstone_host::metadata::{CaptureFrom, capture};
 use lockstone_host::process::open_files_limit;
 use lockstone_host::settle;
 use lockstone_host::snapshot::FrozenSource;
-use lockstone_host::walk::{Folder, SkipReason, Stat, WalkEvent, Walker};
+use lockstone_host::walk::{Folder, Stat, WalkEvent, Walker};
 use lockstone_proto::limits::{CHUNK_MIN, FRAME_TARGET};
 use lockstone_proto::vault::{Consistency, Entry, EntryKind};
 
@@ -30,7 +32,8 @@ use self::place::{Level, Place, Source, SourceTally, components, is_same, looks_
 use self::previous_point::{OldFolder, resolve};
 use super::job::BackupContext;
 use super::journal::Journal;
-use super::messages::{Catalogue, FileClock, FileTask, ReadBatch, Walked};
+use super::messages::{Catalogue, FileClock, FileTask, ReadBatch, ToRead, Walked};
+use super::source::SourceFrom;
 use crate::flow::{Body, Fault, Receiver, Sender, Stop, fault_point};
 use crate::progress::add;
 
@@ -42,7 +45,7 @@ const MAX_FILES: usize = 256;
 pub(super) struct Enumerator {
     context: BackupContext,
     inbox: Receiver<Vec<FrozenSource>>,
-    hasher: Sender<ReadBatch>,
+    hasher: Sender<ToRead>,
     cataloguer: Sender<Catalogue>,
     /// How many folders a batch may hold open.
     max_folders: usize,
@@ -115,7 +118,7 @@ impl Enumerator {
     pub(super) fn new(
         context: &BackupContext,
         inbox: Receiver<Vec<FrozenSource>>,
-        (hasher, cataloguer): (Sender<ReadBatch>, Sender<Catalogue>),
+        (hasher, cataloguer): (Sender<ToRead>, Sender<Catalogue>),
     ) -> Self {
         Self {
             context: context.clone(),
@@ -131,10 +134,8 @@ impl Enumerator {
         let mut rest = sources;
         while let Some(first) = rest.first() {
             let Some(name) = components(&first.path).nth(depth) else {
-                // The source is this folder itself, that is `/`.
-                self.source(first, walk, false)?;
-                rest = &rest[1..];
-                continue;
+                // The source is this folder itself, that is `/`. What is made for the backup lies beside its entries.
+                return self.source(first, &rest[1..], walk);
             };
             let group = rest
                 .iter()
@@ -145,13 +146,20 @@ impl Enumerator {
             if let [source] = now
                 && components(&source.path).nth(depth + 1).is_none()
             {
-                self.source(source, walk, true)?;
+                match &source.asked.from {
+                    SourceFrom::Producer(producer) => self.produced(source, producer, walk)?,
+                    SourceFrom::Path(_) | SourceFrom::Made(_) => self.source(source, &[], walk)?,
+                }
                 continue;
             }
             let path = folder.join(os_path(name));
-            let old = now.iter().find_map(|source| source.old.as_ref());
-            let old = old.and_then(|old| resolve(&self.context.job, &old.point, &os_bytes(&path)));
-            let mut entry = self.above(&path, old.as_ref(), &mut walk.file_systems)?;
+            let mut entry = if now.iter().all(|source| source.asked.from.is_made()) {
+                self.made_entry(EntryKind::Folder)
+            } else {
+                let old = now.iter().find_map(|source| source.old.as_ref());
+                let old = old.and_then(|old| resolve(&self.context.job, &old.point, &os_bytes(&path)));
+                self.above(&path, old.as_ref(), &mut walk.file_systems)?
+            };
             entry.name = Bytes::copy_from_slice(name);
             entry.implied = true;
             walk.steps.push(Walked::Enter(Box::new(entry)));
@@ -184,17 +192,17 @@ impl Enumerator {
         Ok(entry)
     }
 
-    /// Walks one source. `named`: the source's own entry is part of the tree. This is so for all sources except `/`.
-    fn source(&self, source: &Source, walk: &mut Walk, named: bool) -> Result<(), Stop> {
-        let job = &self.context.job;
-        let walker = Walker::new(&source.frozen, &job.request.rules).map_err(|error| {
+    /// Walks one source. `beside`: sources that are put among the entries of the source `/`, in their order.
+    fn source(&self, source: &Source, beside: &[Source], walk: &mut Walk) -> Result<(), Stop> {
+        let walker = Walker::new(&source.frozen, &source.asked.rules).map_err(|error| {
             Fault::permanent(format!("{}: {error}", source.frozen.source.display()))
                 .hint("the source must exist and be readable when the backup begins")
         })?;
         let above = source.frozen.source.parent().unwrap_or(Path::new("/"));
         let mut place = Place {
             source,
-            named,
+            beside,
+            named: source.path != b"/",
             device_above: Folder::open(above).map_or(0, |(_, stat)| stat.device),
             folders: Vec::new(),
             seen: (0, 0),
@@ -209,7 +217,8 @@ impl Enumerator {
             }
             Ok(())
         })?;
-        self.judge(&place);
+        self.implied(Path::new("/"), place.beside, 0, walk)?;
+        self.judge(&place)?;
         walk.kept += place.tally.kept;
         Ok(())
     }
@@ -233,6 +242,9 @@ impl Enumerator {
 
     fn step(&self, event: WalkEvent, place: &mut Place<'_>, walk: &mut Walk) -> Result<(), Stop> {
         let job = &self.context.job;
+        if !place.beside.is_empty() {
+            self.put_beside(&event, place, walk)?;
+        }
         match event {
             WalkEvent::Enter { name, mut stat, folder } => {
                 let old = place.old(&name).filter(|old| old.kind() == EntryKind::Folder);
@@ -299,46 +311,6 @@ impl Enumerator {
         Ok(())
     }
 
-    fn skipped(&self, path: Vec<u8>, what: SkipReason, place: &mut Place<'_>) {
-        let job = &self.context.job;
-        let is_source = path == place.source.path;
-        place.tally.is_left_out |= is_source;
-        match what {
-            SkipReason::Socket => {
-                add(&job.progress.counters.sockets, 1);
-                if is_source {
-                    job.warnings.add(path, "is a socket: there is nothing in it to back up");
-                }
-            }
-            SkipReason::PseudoFileSystem => {
-                add(&job.progress.counters.kernel_views, 1);
-                if is_source {
-                    job.warnings
-                        .add(path, "is a view into the kernel: nothing in it is backed up");
-                }
-            }
-            // The rules count what each pattern leaves out.
-            SkipReason::Excluded | SkipReason::Snapshots => {}
-            SkipReason::OtherFileSystem => add(&job.progress.counters.other_file_systems, 1),
-            SkipReason::CacheDir => add(&job.progress.counters.caches, 1),
-            SkipReason::Unfinished => {
-                let message = "left out: an unfinished file of a restore; the next restore into its folder removes it";
-                job.warnings.add(path, message);
-            }
-            SkipReason::Forbidden => {
-                use std::os::unix::ffi::OsStrExt;
-                // Every backup of `/` meets the agent's own state folder. This needs no warning.
-                let own = job.request.state_dir.as_os_str().as_bytes();
-                if path
-                    .strip_prefix(own)
-                    .is_none_or(|rest| !rest.is_empty() && !rest.starts_with(b"/"))
-                {
-                    job.warnings.add(path, "left out: it is a vault, or Lockstone's own");
-                }
-            }
-        }
-    }
-
     fn folder(&self, folder: &Arc<Folder>, name: &[u8], stat: &Stat) -> Result<Entry, Stop> {
         let job = &self.context.job;
         let mut problems = Vec::new();
@@ -377,14 +349,14 @@ impl Enumerator {
             }
         }
         if !is_file {
-            file.count(counters);
+            file.count(&self.context.job);
             return self.special(&file, walk);
         }
         if let Some(journal) = &mut walk.journal
             && let Some(done) = self.journaled(journal, &file)?
         {
             add(&counters.files_resumed, 1);
-            file.count(counters);
+            file.count(&self.context.job);
             self.taken_over(done, size, walk);
             return Ok(());
         }
@@ -482,7 +454,7 @@ impl Enumerator {
         }
         walk.batch_bytes = 0;
         walk.batch_folders = 0;
-        self.hasher.send(std::mem::take(&mut walk.batch))
+        self.hasher.send(ToRead::Files(std::mem::take(&mut walk.batch)))
     }
 
     /// Sends what was collected. Files go first: the steps may wait for room that only these files can make.

@@ -27,14 +27,17 @@ impl Enumerator {
     ) -> Result<Vec<Source>, Stop> {
         let job = &self.context.job;
         let mut parents: Vec<PointId> = Vec::new();
-        let weakest = if frozen.iter().all(|source| source.consistency == Consistency::Snapshot) {
+        let requested = &job.request.sources;
+        let mut of_server = requested.iter().zip(&frozen).filter(|(asked, _)| !asked.from.is_made());
+        let weakest = if of_server.all(|(_, frozen)| frozen.consistency == Consistency::Snapshot) {
             Consistency::Snapshot
         } else {
             Consistency::Live
         };
-        let mut sources: Vec<Source> = frozen
-            .into_iter()
-            .map(|frozen| {
+        let mut sources: Vec<Source> = requested
+            .iter()
+            .zip(frozen)
+            .map(|(asked, frozen)| {
                 let path = os_bytes(&frozen.source);
                 let old = if job.request.full {
                     None
@@ -47,7 +50,12 @@ impl Enumerator {
                     }
                     source
                 });
-                Source { frozen, path, old }
+                Source {
+                    asked: asked.clone(),
+                    frozen,
+                    path,
+                    old,
+                }
             })
             .collect();
         sources.sort_by(|a, b| components(&a.path).cmp(components(&b.path)));
@@ -58,6 +66,8 @@ impl Enumerator {
             index_position: view.head.n,
             parents,
             sources: sources.iter().map(|source| source.path.clone()).collect(),
+            temporary: paths_of(&sources, |source| source.asked.temporary),
+            made: paths_of(&sources, |source| source.asked.from.is_made()),
             consistency: weakest,
             root_folder: self.above(Path::new("/"), old.as_ref(), file_systems)?,
         };
@@ -97,6 +107,12 @@ impl Enumerator {
         let server = self.context.job.domain.server();
         view.alive().rev().filter(move |point| Some(point.server) == server)
     }
+}
+
+/// The paths of the sources of which this holds.
+fn paths_of(sources: &[Source], holds: impl Fn(&Source) -> bool) -> Vec<Vec<u8>> {
+    let those = sources.iter().filter(|source| holds(source));
+    those.map(|source| source.path.clone()).collect()
 }
 
 /// Whether a source of the point lies in this one.

@@ -8,9 +8,11 @@ use lockstone_host::walk::Stat;
 use lockstone_proto::vault::{Entry, EntryKind};
 
 use super::previous_point::{OldFolder, OldPoint};
+use crate::backup::source::BackupSource;
 
 /// A source, and what the last recovery point has of it.
 pub(super) struct Source {
+    pub(super) asked: BackupSource,
     pub(super) frozen: FrozenSource,
     pub(super) path: Vec<u8>,
     pub(super) old: Option<OldSource>,
@@ -27,7 +29,9 @@ pub(super) struct OldSource {
 /// Where the walk of a source is.
 pub(super) struct Place<'a> {
     pub(super) source: &'a Source,
-    /// Whether the source's own entry is in the tree.
+    /// Sources that are still to be put among its entries.
+    pub(super) beside: &'a [Source],
+    /// Whether the source's own entry is in the tree. This is so for all sources except `/`.
     pub(super) named: bool,
     /// The `st_dev` of the folder above the source.
     pub(super) device_above: u64,

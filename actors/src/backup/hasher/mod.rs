@@ -5,7 +5,9 @@
 //! file is read one buffer after another. A file that changes while it is read is read once more; if it changes again,
 //! a warning says so. The permit for a buffer is taken before anything is read into it.
 
+mod content;
 pub(super) mod hard_links;
+mod produced;
 
 use std::ops::Range;
 use std::os::fd::AsFd;
@@ -19,12 +21,12 @@ use lockstone_proto::ids::ChunkId;
 use lockstone_proto::limits::{CHUNK_MAX, CHUNK_MIN};
 use lockstone_proto::vault::{ChunkKind, Content, Entry};
 use lockstone_vault::buffers::Pooled;
-use lockstone_vault::tree::NewPage;
 use lockstone_vault::tree::content::ContentWriter;
 use rayon::prelude::*;
 
+use self::content::{Listed, cut_all};
 use super::job::BackupContext;
-use super::messages::{Buffer, Catalogue, Chunk, ChunkBatch, FileRead, FileTask, Held, ReadBatch};
+use super::messages::{Buffer, Catalogue, Chunk, ChunkBatch, FileRead, FileTask, Held, ToRead};
 use crate::flow::{Body, EntryError, Permit, Receiver, Sender, Stop, fault_point};
 use crate::progress::add;
 
@@ -42,7 +44,7 @@ const SHORTER: &str = "is shorter than its file system says; what could be read 
 
 pub(super) struct Hasher {
     context: BackupContext,
-    inbox: Receiver<ReadBatch>,
+    inbox: Receiver<ToRead>,
     cataloguer: Sender<Catalogue>,
     dedup: Sender<ChunkBatch>,
 }
@@ -58,6 +60,14 @@ impl Body for Hasher {
     fn run(self) -> Result<(), Stop> {
         let chunker = Chunker::new(&self.context.job.domain.keys().chunker_table());
         while let Some(batch) = self.inbox.recv()? {
+            let batch = match batch {
+                ToRead::Files(batch) => batch,
+                ToRead::Produced(task) => {
+                    let read = self.produced(*task, &chunker)?;
+                    self.cataloguer.send(Catalogue::Read(vec![read]))?;
+                    continue;
+                }
+            };
             let mut small = Vec::with_capacity(batch.len());
             let mut done = Vec::with_capacity(batch.len());
             for task in batch {
@@ -79,7 +89,7 @@ impl Body for Hasher {
 impl Hasher {
     pub(super) fn new(
         context: &BackupContext,
-        inbox: Receiver<ReadBatch>,
+        inbox: Receiver<ToRead>,
         (cataloguer, dedup): (Sender<Catalogue>, Sender<ChunkBatch>),
     ) -> Self {
         Self {
@@ -349,43 +359,12 @@ impl Hasher {
             buffer.truncate(used);
             permit.shrink_to(used as u64);
             at += used as u64;
-            add(&job.progress.totals.bytes_read, used as u64);
-            add(&job.progress.counters.bytes_done, used as u64);
-            if !cuts.is_empty() {
-                let (keys, bytes) = (job.domain.keys(), &*buffer);
-                let chunks: Vec<Chunk> = job.engine.compute(|| {
-                    cuts.into_par_iter()
-                        .map(|range| Chunk {
-                            id: keys.chunk_id(ChunkKind::Data, &bytes[range.clone()]),
-                            range,
-                        })
-                        .collect()
-                });
-                for chunk in &chunks {
-                    let len = u32::try_from(chunk.range.len()).unwrap_or(u32::MAX);
-                    into.content.chunk(&chunk.id, len, into.lists).map_err(Stop::from)?;
-                }
-                self.dedup.send(ChunkBatch {
-                    buffer: Arc::new(Buffer {
-                        bytes: Held::Pooled(buffer),
-                        permit,
-                    }),
-                    chunks,
-                })?;
-            }
+            self.send_cuts(buffer, permit, cuts, into)?;
             if shrank {
                 break;
             }
         }
         Ok(at)
-    }
-
-    fn send_lists(&self, lists: &mut Vec<NewPage>) -> Result<(), Stop> {
-        if lists.is_empty() {
-            Ok(())
-        } else {
-            self.cataloguer.send(Catalogue::Lists(std::mem::take(lists)))
-        }
     }
 
     fn capture(&self, task: &FileTask, file: &OpenedFile) -> std::io::Result<Box<Entry>> {
@@ -408,9 +387,8 @@ impl Hasher {
     }
 
     fn finished(&self, task: FileTask, entry: Box<Entry>) -> FileRead {
-        let counters = &self.context.job.progress.counters;
-        add(&counters.files_done, 1);
-        task.count(counters);
+        add(&self.context.job.progress.counters.files_done, 1);
+        task.count(&self.context.job);
         FileRead {
             slot: task.slot,
             folder: (!entry.unsettled).then(|| Arc::clone(task.folder.path())),
@@ -456,27 +434,4 @@ struct LargeRead {
     changed: bool,
     /// There was less to read than the file's size.
     short: bool,
-}
-
-/// A file's content list as it grows, and the pages of it that are full.
-struct Listed<'a> {
-    content: &'a mut ContentWriter,
-    lists: &'a mut Vec<NewPage>,
-}
-
-/// The chunks at the front of `bytes`. More bytes are needed to cut what is behind the last one, unless these are the
-/// last.
-fn cut_all(chunker: &Chunker, bytes: &[u8], last: bool) -> Vec<Range<usize>> {
-    let mut cuts = Vec::with_capacity(bytes.len() / CHUNK_MAX + 1);
-    let mut at = 0;
-    while at < bytes.len() {
-        match chunker.cut(&bytes[at..], last) {
-            Some(len) => {
-                cuts.push(at..at + len);
-                at += len;
-            }
-            None => break,
-        }
-    }
-    cuts
 }

@@ -14,13 +14,33 @@ use crate::text::render;
 /// More patterns than this are counted together.
 const SHOWN_PATTERNS: usize = 6;
 
-pub(super) fn show(out: &Output, report: &BackupReport, sources: &[PathBuf], vault_url: &str, full: bool) {
-    let Some(point) = report.point else { return };
-    let what: Vec<String> = sources
+/// What a backup would do.
+pub(super) fn show_dry_run(out: &Output, report: &BackupReport, sources: &[PathBuf], full: bool) {
+    out.line(format!("Would back up {}", names(sources)));
+    out.line(files_line(report, full));
+    out.line(format!(
+        "  size     {}, of which {} are new or changed",
+        render::bytes(report.bytes_scanned),
+        render::bytes(report.bytes_to_read)
+    ));
+    let left_out = left_out(report);
+    if !left_out.is_empty() {
+        out.line(format!("  left out {}", left_out.join(", ")));
+    }
+    out.line("Nothing was stored".to_owned());
+}
+
+fn names(sources: &[PathBuf]) -> String {
+    let names: Vec<String> = sources
         .iter()
         .map(|source| render::name(source.as_os_str().as_bytes()))
         .collect();
-    out.line(format!("Backed up {} to {vault_url}", what.join(", ")));
+    names.join(", ")
+}
+
+pub(super) fn show(out: &Output, report: &BackupReport, sources: &[PathBuf], vault_url: &str, full: bool) {
+    let Some(point) = report.point else { return };
+    out.line(format!("Backed up {} to {vault_url}", names(sources)));
     out.line(files_line(report, full));
     if report.files_resumed > 0 {
         let resumed = render::counted(report.files_resumed, "file was", "files were");
@@ -99,6 +119,8 @@ fn left_out(report: &BackupReport) -> Vec<String> {
     }
     let kinds = [
         (left_out.caches, "cache folder", "cache folders"),
+        (left_out.marked, "marked folder", "marked folders"),
+        (left_out.too_large, "larger file", "larger files"),
         (left_out.other_file_systems, "other file system", "other file systems"),
         (left_out.kernel_views, "view into the kernel", "views into the kernel"),
         (report.sockets_skipped, "socket", "sockets"),

@@ -42,6 +42,7 @@ fn examples(page: &str) -> &'static [Example] {
                 "lockstone register --credentials web2.vaultcredentials --join-domain web1",
             ),
         ],
+        "lockstone-alerts" | "lockstone-alerts-list" => &[("What went wrong lately:", "lockstone alerts list -n 10")],
         "lockstone-unregister" => &[("Forget the registration:", "lockstone unregister")],
         "lockstone-status" => &[("Warn from cron:", "lockstone status --json || mail -s 'backups' root")],
         "lockstone-backup" => &[

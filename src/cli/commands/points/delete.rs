@@ -7,12 +7,15 @@ use lockstone_vault::log::{LogView, Point};
 
 use crate::agent::access::right::registered;
 use crate::agent::access::session::Session;
+use crate::agent::alerts;
 use crate::agent::ids::new_job_id;
+use crate::agent::state::folder::StateFolder;
 use crate::agent::state::lock::{JobLock, Purpose};
 use crate::cli::context::Context;
 use crate::cli::output::Outcome;
 use crate::documents::point::ChangedPointsDocument;
 use crate::failure::{Exit, Failure};
+use crate::policy::Occasion;
 use crate::text::point::short;
 use crate::text::render;
 
@@ -72,6 +75,7 @@ pub(super) fn run(context: &Context, args: &ChooseArgs, choice: Choice) -> Outco
     context.block_on(change(&session, &changed, choice))?;
     show(context, &chosen, &changed, choice);
     if choice == Choice::Delete && !changed.is_empty() {
+        context.block_on(raise(context, &state, &changed));
         let days = session.vault.descriptor().soft_delete_days;
         let until = Timestamp::now().as_second() + i64::from(days) * 86_400;
         let until = render::local_time(until);
@@ -82,6 +86,14 @@ pub(super) fn run(context: &Context, args: &ChooseArgs, choice: Choice) -> Outco
             .line(format!("`lockstone points undelete {ids}` undoes this until {until}."));
     }
     Ok(Exit::Done)
+}
+
+/// Tells whom it concerns that points were deleted.
+async fn raise(context: &Context, state: &StateFolder, points: &[PointId]) {
+    let number = render::counted(points.len() as u64, "recovery point was", "recovery points were");
+    let ids: Vec<String> = points.iter().map(short).collect();
+    let message = format!("{number} deleted: {}", ids.join(" "));
+    alerts::raise(&context.environment, state, Occasion::Deletion, message, None).await;
 }
 
 /// Asks on a terminal whether these points shall be deleted. Without a terminal there is nobody to ask.

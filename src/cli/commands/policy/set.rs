@@ -34,7 +34,15 @@ pub(super) fn run(context: &Context, args: &SetArgs) -> Outcome {
     let before = HeldPolicy::load(&state, registration.server_id)?;
     let now = Timestamp::now();
     // What is wrong with the policy is said before the vault is asked.
-    let next = |known, text| InForce::of(HeldPolicy::next(registration.server_id, before.as_ref(), known, text, now));
+    let next = |known, text| {
+        InForce::of(HeldPolicy::next(
+            registration.server_id,
+            before.as_ref(),
+            known,
+            text,
+            now,
+        ))
+    };
     let checked = next(0, text.clone())?;
     let throttle = throttle(&checked)?;
     let vault = context.block_on(Vault::ask(context, &state, &registration, &checked));

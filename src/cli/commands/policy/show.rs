@@ -26,7 +26,7 @@ pub(super) fn run(context: &Context) -> Outcome {
 /// The policy's document, and a line about what is in force.
 pub(super) fn show(context: &Context, in_force: &InForce) -> Outcome {
     let InForce { held, policy } = in_force;
-    let next = next_run(held, policy);
+    let next = in_force.next_run();
     let generation = held.generation;
     context.out.note(match next {
         _ if held.paused => format!("policy {generation} is paused: no scheduled backups, and nothing is forgotten"),
@@ -38,11 +38,6 @@ pub(super) fn show(context: &Context, in_force: &InForce) -> Outcome {
     }
     context.out.document(&document(held, policy, next));
     Ok(Exit::Done)
-}
-
-fn next_run(held: &HeldPolicy, policy: &Policy) -> Option<Timestamp> {
-    let next = || policy.schedule.next(Timestamp::now());
-    if held.paused { None } else { next().map(|run| run.at) }
 }
 
 fn document(held: &HeldPolicy, policy: &Policy, next_run: Option<Timestamp>) -> PolicyDocument {
@@ -89,7 +84,7 @@ fn document(held: &HeldPolicy, policy: &Policy, next_run: Option<Timestamp>) -> 
 fn item(item: &Item) -> ItemDocument {
     let (path, name, command) = match &item.source {
         Source::Path(path) => (Some(path.display().to_string()), None, None),
-        Source::Command { name, command } => (None, Some(name.clone()), Some(command.clone())),
+        Source::Command { name, command, .. } => (None, Some(name.clone()), Some(command.clone())),
     };
     ItemDocument {
         path,
