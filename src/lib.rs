@@ -1,7 +1,8 @@
 //! Lockstone's agent: a command line, and what one server knows and does.
 //!
 //! `cli` turns what a person typed into orders. `agent` opens the vault and runs jobs with the pipelines of
-//! `lockstone_actors`. `daemon` runs them by a schedule. `serve` shows their metrics over HTTP. The program has one entry, [`run`].
+//! `lockstone_actors`. `daemon` runs them by a schedule. `serve` shows their metrics over HTTP. The program has one
+//! entry, [`run`].
 
 #![warn(clippy::print_stdout, clippy::print_stderr)]
 

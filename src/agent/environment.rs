@@ -63,8 +63,8 @@ impl Environment {
         }
     }
 
-    /// The environment of one job of a process that runs several, and counts them by their records. It has a throttle of
-    /// its own, which ends with it.
+    /// The environment of one job of a process that runs several, and counts them by their records. It has a throttle
+    /// of its own, which ends with it.
     pub(crate) fn for_job(&self, cancel: CancelToken, notices: Arc<dyn Notices>) -> Environment {
         Environment {
             runtime: self.runtime.clone(),

@@ -108,8 +108,8 @@ impl HeldPolicy {
         Ok((held.server_id == server_id).then_some(held))
     }
 
-    /// The policy that follows `before`, not yet saved. Its generation comes after `known`, too: the newest that the vault
-    /// has.
+    /// The policy that follows `before`, not yet saved. Its generation comes after `known`, too: the newest that the
+    /// vault has.
     pub(crate) fn next(
         server_id: ServerId,
         before: Option<&HeldPolicy>,

@@ -1,6 +1,6 @@
-//! The policy as the vault knows it. Each change of this server's policy is written to the vault, signed, under the next
-//! generation. A server whose state folder was lost, set back or copied has another policy than the vault, and says so
-//! at each backup until the policy is set again.
+//! The policy as the vault knows it. Each change of this server's policy is written to the vault, signed, under the
+//! next generation. A server whose state folder was lost, set back or copied has another policy than the vault, and
+//! says so at each backup until the policy is set again.
 
 use jiff::tz::TimeZone;
 use lockstone_vault::access::policy_records::{FoundPolicies, NewPolicy, ServerPolicy, newest_policy, write_policy};

@@ -1,7 +1,7 @@
 //! One daemon for each state folder, and its control socket.
 //!
-//! The lock is an flock on `agent.lock`, so it ends with the process in whatever way that ends. Who holds it may replace
-//! a socket that a killed daemon left.
+//! The lock is an flock on `agent.lock`, so it ends with the process in whatever way that ends. Who holds it may
+//! replace a socket that a killed daemon left.
 
 use std::fs::{File, OpenOptions, Permissions};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};

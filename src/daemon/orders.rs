@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::Daemon;
 use super::events::Event;
 use crate::agent::access::right::registered;
+use crate::agent::alerts;
 use crate::agent::environment::Environment;
 use crate::agent::housekeeping::keep_house;
 use crate::agent::jobs::backup::{Backup, BackupOrder, run_due};
@@ -68,10 +69,17 @@ pub(super) async fn carry_out(daemon: Arc<Daemon>, order: Order, job: JobId, can
         Order::OnDemand => backup(&daemon, &environment, job, None).await,
         Order::Housekeeping => house(&environment).await,
     };
-    outcome.unwrap_or_else(|failure| match failure.exit {
+    let outcome = outcome.unwrap_or_else(|failure| match failure.exit {
         Exit::Busy => Outcome::Later(failure),
         _ => Outcome::Failed(failure),
-    })
+    });
+    if let Outcome::Failed(failure) = &outcome
+        && job_records::one(&daemon.state, job).is_none_or(|record| record.waits())
+    {
+        // A job that began has raised its alert itself.
+        alerts::not_begun(&environment, failure).await;
+    }
+    outcome
 }
 
 async fn scheduled(daemon: &Daemon, environment: &Environment, job: JobId, at: Timestamp) -> Result<Outcome, Failure> {

@@ -14,7 +14,8 @@ use crate::support::running::{agent, large};
 use crate::support::tree::{self, file};
 use crate::support::web::{Started, control, until};
 
-/// Puts a policy in force that has been so for two days. So its newest run is due, and the daemon has to make up for it.
+/// Puts a policy in force that has been so for two days. So its newest run is due, and the daemon has to make up for
+/// it.
 fn overdue(lab: &Lab, more: &str) {
     let text = format!(
         "[[item]]\npath = \"{}\"\n[schedule]\ntime_zone = \"UTC\"\ntimes = [\"02:00\", \"14:00\"]\n[retention]\n\

@@ -186,7 +186,8 @@ fn an_address_that_cannot_be_had_is_said_and_keeps_no_job_from_running() {
             .says("the metrics of this job are not served: cannot listen on")
             .says("--metrics-listen");
     }
-    lab.run(["agent", "--metrics-listen", &taken])
+    lab.register("other", "other", &[]).exits(0);
+    lab.run_in("other", ["agent", "--metrics-listen", &taken])
         .exits(1)
         .says("cannot listen on");
     lab.backup_with(&["--metrics-listen", "here"])

@@ -141,6 +141,13 @@ pub(crate) async fn after_job(
     }
 }
 
+/// Raises the alert of a backup of the policy that could not begin. It has no record.
+pub(crate) async fn not_begun(environment: &Environment, failure: &Failure) {
+    let Ok(state) = StateFolder::locate() else { return };
+    let message = format!("a backup of the policy could not begin: {}", failure.message);
+    raise(environment, &state, Occasion::Failure, message, None).await;
+}
+
 /// What is to be said of a job that has ended. Nothing of one that was cancelled, or that found another one running.
 fn of_job(kind: JobKind, job: JobId, ended: Result<&Ending, &Failure>) -> Option<(Occasion, String)> {
     let (short, failure) = (

@@ -15,6 +15,7 @@ use tracing::Level;
 
 use self::left_out::LeftOutArgs;
 use self::what::{WhatArgs, ordered};
+use crate::agent::alerts;
 use crate::agent::jobs::backup::Backup;
 use crate::cli::context::Context;
 use crate::cli::job::{self, exit_of, show_warnings};
@@ -101,7 +102,16 @@ pub(crate) fn run(context: &Context, args: BackupArgs) -> Outcome {
         order.on_file = Some(Arc::new(show_file));
     }
     let (full, dry_run) = (args.full, args.dry_run);
-    let backup = Backup::prepare(&context.environment, order)?;
+    let is_by_policy = order.policy.is_some();
+    let backup = match Backup::prepare(&context.environment, order) {
+        Ok(backup) => backup,
+        Err(failure) => {
+            if is_by_policy {
+                context.block_on(alerts::not_begun(&context.environment, &failure));
+            }
+            return Err(failure);
+        }
+    };
     let sources = backup.sources();
     let finished = job::run(context, &args.metrics, backup)?;
     let (report, ending) = (&finished.report, &finished.ending);
