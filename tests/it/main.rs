@@ -41,6 +41,7 @@ mod store_faults;
 mod store_input;
 mod stores;
 mod support;
+mod taken;
 mod throttle;
 mod tour;
 mod whole_system;

@@ -6,6 +6,7 @@
 //! operator/<vault id>.key an operator's signing key, on the machine where a vault was created (0600)
 //! cache/                  can be rebuilt: index, tree pages, journal (`cache move` puts it elsewhere)
 //! jobs/<job id>.json      this server's own job records
+//! system-state/           what describes the system, as the last backup with it wrote it
 //! snapshots/              which snapshots exist, so that those of a crashed run are removed
 //! store.json              the object store's settings, for a process without such an environment (0600)
 //! policy.json             the policy in force, with the text of its file (`policy set`)
