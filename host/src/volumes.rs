@@ -1,5 +1,5 @@
-//! The file systems that are mounted on this server, from `/proc/self/mountinfo`. The agent decides by them what can be a
-//! source. Snapshots use them to find the mount of a source and the mounts below it, and the walk asks whether a file
+//! The file systems that are mounted on this server, from `/proc/self/mountinfo`. The agent decides by them what can be
+//! a source. Snapshots use them to find the mount of a source and the mounts below it, and the walk asks whether a file
 //! system is a view into the kernel.
 
 pub mod devices;

@@ -183,7 +183,7 @@ fn doubt(path: &Path) -> Result<Option<String>, Failure> {
                 "{} leads to a pipe, a socket or a device, whose data cannot be backed up",
                 render::name(path.as_os_str().as_bytes())
             ),
-            "write the data to a file first, and back up that file",
+            "pipe the data into `lockstone backup --stdin NAME`, or write it to a file first",
         ));
     };
     let mut message = format!("is a symlink, and is backed up as one; to back up the {what}, name ");

@@ -252,11 +252,14 @@ impl Volumes {
         if one_file_system {
             return Ok(survey);
         }
-        let below = self
-            .mounts
-            .iter()
-            .filter(|mount| mount.point != source && mount.point.starts_with(source));
-        for mount in below {
+        let own = mount.id;
+        for (at, mount) in self.mounts.iter().enumerate() {
+            let is_below = mount.id != own && mount.point != source && mount.point.starts_with(source);
+            // A later mount on the same folder hides this one.
+            let is_hidden = || self.mounts[at + 1..].iter().any(|later| later.point == mount.point);
+            if !is_below || is_hidden() {
+                continue;
+            }
             let verdict = self.judge(mount);
             if verdict.eligible || mount.is_pseudo() {
                 continue;

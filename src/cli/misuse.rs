@@ -28,7 +28,26 @@ const FOREIGN: &[(&str, &str)] = &[
     ("ls", "`lockstone points ls POINT`"),
     ("find", "`lockstone points find GLOB`"),
     ("diff", "`lockstone points diff OLD NEW`"),
-    ("forget", "`lockstone points delete POINT`"),
+    (
+        "forget",
+        "`lockstone points delete POINT`; a policy (`lockstone policy init`) does it by itself",
+    ),
+    ("prune", "a policy deletes what has expired: `lockstone policy init`"),
+    ("compact", "a policy deletes what has expired: `lockstone policy init`"),
+    (
+        "unlock",
+        "there is nothing to do: a lock ends with the process that holds it",
+    ),
+    ("rewrite", "`lockstone backup --exclude GLOB` for the next points"),
+    ("tag", "`lockstone backup --tag TAG`"),
+    ("copy", "`lockstone vault create URL --secondary URL`"),
+    ("cat", "`lockstone points ls POINT`"),
+    ("serve", "`lockstone agent`"),
+    (
+        "break-lock",
+        "there is nothing to do: a lock ends with the process that holds it",
+    ),
+    ("rename", "`lockstone backup --label LABEL`"),
     ("delete", "`lockstone points delete POINT`"),
     (
         "create",
@@ -46,6 +65,74 @@ const FOREIGN: &[(&str, &str)] = &[
     ("info", "`lockstone status`, and `lockstone points list`"),
     ("stats", "`lockstone points list`"),
 ];
+
+/// Options of other backup programs, and what does the same here.
+const FOREIGN_OPTIONS: &[(&str, &str)] = &[
+    ("--exclude-file", "`--exclude-from FILE`"),
+    ("--iexclude", "`--exclude GLOB`, in which `[Aa]` matches both cases"),
+    (
+        "--exclude-caches",
+        "caches are left out unless `--include-caches` is given",
+    ),
+    ("--patterns-from", "`--exclude-from FILE`"),
+    ("--files-from-verbatim", "`--files-from FILE`"),
+    (
+        "--files-from-raw",
+        "`--files-from FILE`, whose paths may end in zero bytes",
+    ),
+    ("--paths-from-stdin", "`--files-from -`"),
+    ("--stdin-filename", "`--stdin NAME`"),
+    ("--stdin-name", "`--stdin NAME`"),
+    (
+        "--stdin-from-command",
+        "an item of the policy can have a name and a command: `lockstone policy init`",
+    ),
+    (
+        "--content-from-command",
+        "an item of the policy can have a name and a command: `lockstone policy init`",
+    ),
+    ("--force", "`--full`"),
+    ("--host", "`lockstone register --server-name NAME`"),
+    ("--comment", "`--label LABEL`"),
+    ("--list", "`--verbose`"),
+    (
+        "--keep-daily",
+        "the policy says for how long points are kept: `lockstone policy init`",
+    ),
+    (
+        "--keep-weekly",
+        "the policy says for how long points are kept: `lockstone policy init`",
+    ),
+    (
+        "--keep-monthly",
+        "the policy says for how long points are kept: `lockstone policy init`",
+    ),
+    (
+        "--limit-upload",
+        "`--upload-limit RATE`, or `lockstone throttle set --upload RATE`",
+    ),
+];
+
+/// The hint that leads to what does the same here.
+fn advice(ours: &str) -> String {
+    if ours.starts_with('`') {
+        format!("use {ours}")
+    } else {
+        ours.to_owned()
+    }
+}
+
+/// What does here what an option of another backup program does.
+fn foreign_option(error: &clap::Error) -> Option<(&str, &'static str)> {
+    let (ErrorKind::UnknownArgument, Some(ContextValue::String(asked))) =
+        (error.kind(), error.get(ContextKind::InvalidArg))
+    else {
+        return None;
+    };
+    let word = asked.split('=').next().unwrap_or(asked);
+    let known = FOREIGN_OPTIONS.iter().find(|(option, _)| *option == word);
+    known.map(|(_, ours)| (word, *ours))
+}
 
 /// What does here what a command of another backup program does.
 fn foreign_word(error: &clap::Error) -> Option<(&str, &'static str)> {
@@ -104,10 +191,9 @@ pub(super) fn explain(error: &clap::Error) -> Exit {
         let hint = "`--target DIR` restores below a folder, `--original` to where the files were";
         out.failure(&Failure::usage("it is not said where to restore to", hint));
     } else if let Some((asked, ours)) = foreign_word(error).filter(|(asked, _)| is_first_word(asked)) {
-        out.failure(&Failure::usage(
-            format!("there is no command `{asked}`"),
-            format!("use {ours}"),
-        ));
+        out.failure(&Failure::usage(format!("there is no command `{asked}`"), advice(ours)));
+    } else if let Some((asked, ours)) = foreign_option(error) {
+        out.failure(&Failure::usage(format!("there is no option `{asked}`"), advice(ours)));
     } else if let Some(asked) = asked_too_early {
         let message = format!("{asked} is not in this version ({})", env!("CARGO_PKG_VERSION"));
         out.failure(&Failure::usage(message, "see `lockstone help` for what is"));
@@ -197,6 +283,13 @@ mod tests {
         }
         let error = Cli::try_parse_from(["lockstone", "bakcup"]).unwrap_err();
         assert_eq!(foreign_word(&error), None);
+        for (option, _) in FOREIGN_OPTIONS {
+            let with_value = format!("{option}=x");
+            let error = Cli::try_parse_from(["lockstone", "backup", "/", &with_value]).unwrap_err();
+            assert!(foreign_option(&error).is_some(), "{option}: {error}");
+        }
+        let error = Cli::try_parse_from(["lockstone", "backup", "--odd"]).unwrap_err();
+        assert_eq!(foreign_option(&error), None);
     }
 
     #[test]

@@ -66,6 +66,15 @@ pub(crate) struct PointDocument {
     /// For each source its exact bytes in base64, or null if it is UTF-8; absent if all are.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     sources_bytes: Vec<Option<String>>,
+    /// Those of the sources that were made for the backup: what programs printed, the system state. Absent if none was.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    made: Vec<String>,
+    /// Those of the sources that were on temporary storage; absent if none was.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    temporary: Vec<String>,
+    /// Volumes that were backed up although they are not eligible; absent if there are none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    allowed_volumes: Vec<String>,
     /// How many warnings its backup had.
     warnings: u64,
 }
@@ -84,6 +93,9 @@ impl PointDocument {
             summary,
             sources: point.body.sources.iter().map(|source| lossy(source)).collect(),
             sources_bytes: exact_of(point.body.sources.iter().map(|source| &source[..])),
+            made: point.body.made.iter().map(|path| lossy(path)).collect(),
+            temporary: point.body.temporary.iter().map(|path| lossy(path)).collect(),
+            allowed_volumes: point.body.allowed_volumes.iter().map(|path| lossy(path)).collect(),
             warnings: point.body.warnings,
         }
     }

@@ -43,6 +43,7 @@ mod store_faults;
 mod store_input;
 mod stores;
 mod support;
+mod taken;
 mod throttle;
 mod tour;
 mod vault_policy;

@@ -48,7 +48,7 @@ impl Body for Counter {
             match message {
                 ToRead::Files(batch) => {
                     for task in batch {
-                        task.count(job);
+                        job.count_read(&task);
                         add(&counters.files_done, 1);
                         add(&counters.bytes_to_read, task.stat.size);
                     }

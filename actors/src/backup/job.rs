@@ -19,6 +19,7 @@ use parking_lot::Mutex;
 use super::claims::Claims;
 use super::hasher::hard_links::HardLinks;
 use super::lane::PerLane;
+use super::messages::FileTask;
 use super::source::BackupSource;
 use super::window::Window;
 use crate::engine::Engine;
@@ -122,7 +123,12 @@ impl BackupJob {
         Ok(())
     }
 
-    /// Counts a file that is in the recovery point that is made: as changed if the last one knows its path, else as new.
+    /// Counts a file that is read and is in the recovery point that is made.
+    pub(super) fn count_read(&self, task: &FileTask) {
+        self.count(task.known, || task.folder.join(&task.name));
+    }
+
+    /// Counts a file that is in the recovery point that is made: as changed if the last one knows its path, or as new.
     pub(super) fn count(&self, known: bool, path: impl FnOnce() -> Vec<u8>) {
         let counters = &self.progress.counters;
         let (counter, change) = if known {

@@ -13,7 +13,6 @@ use lockstone_proto::vault::{ChunkKind, Entry, PackEntry};
 use lockstone_vault::buffers::Pooled;
 use lockstone_vault::tree::NewPage;
 
-use super::job::BackupJob;
 use super::source::Producer;
 use crate::flow::{Permit, Weigh};
 
@@ -28,13 +27,6 @@ pub(crate) struct FileTask {
     pub(crate) clock: FileClock,
     /// The slot in the walk where the Cataloguer waits for it.
     pub(crate) slot: u64,
-}
-
-impl FileTask {
-    /// Counts a file that is in the recovery point that is made: as new, or as changed.
-    pub(super) fn count(&self, job: &BackupJob) {
-        job.count(self.known, || self.folder.join(&self.name));
-    }
 }
 
 /// What is known about the clock that makes an entry's times, from before the entry is read.

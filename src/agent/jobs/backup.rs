@@ -14,7 +14,6 @@ use lockstone_proto::ids::{JobId, PointId};
 use lockstone_proto::job::{JobKind, JobState};
 use serde_json::{Map, Value};
 
-use self::order::OrderedSource;
 pub(crate) use self::order::{BackupOrder, PolicyBackup, What, run_due};
 use self::plan::{Plan, plan};
 use super::ending::{Ending, Figures, value_of};
@@ -138,14 +137,17 @@ impl Backup {
 
     /// Writes what describes the system into the state folder, if it is to be backed up.
     async fn write_system_state(&self, environment: &Environment) -> Result<(), Failure> {
-        let is_asked = |source: &OrderedSource| source.what == What::SystemState;
-        if !self.order.sources.iter().any(is_asked) || self.order.dry_run {
+        let package_check = self.order.sources.iter().find_map(|source| match source.what {
+            What::SystemState { package_check } => Some(package_check),
+            _ => None,
+        });
+        let Some(package_check) = package_check.filter(|_| !self.order.dry_run) else {
             return Ok(());
-        }
+        };
         let (root, cancel) = (self.state.root().to_owned(), environment.cancel.clone());
-        let written = tokio::task::spawn_blocking(move || system_state::write(&root, &cancel)).await;
-        let notes = written.map_err(|error| Failure::failed("internal", error.to_string(), ""))??;
-        for note in notes {
+        let written = tokio::task::spawn_blocking(move || system_state::write(&root, package_check, &cancel)).await;
+        let note = written.map_err(|error| Failure::failed("internal", error.to_string(), ""))??;
+        if let Some(note) = note {
             environment.notices.note(note);
         }
         Ok(())

@@ -1,6 +1,8 @@
 //! A restore: files of a recovery point, back to where they were or to another place.
 
-use std::path::PathBuf;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
 
 use lockstone_actors::{Conflict, JobContext, RestoreReport, RestoreRequest, RestoreTo, Tuning};
 use lockstone_proto::ids::{JobId, PointId};
@@ -17,6 +19,7 @@ use crate::agent::environment::Environment;
 use crate::agent::sources::keep_target_out;
 use crate::agent::state::folder::StateFolder;
 use crate::agent::state::job_records::request_for;
+use crate::agent::volumes::is_temporary;
 use crate::documents::restore::RestoreDocument;
 use crate::failure::{Exit, Failure};
 use crate::text::point::short;
@@ -72,6 +75,10 @@ impl Restore {
             // All paths are found before anything is written.
             paths.push(find_path(session, &point, path).await?.0);
         }
+        if self.order.to == RestoreTo::Original {
+            paths = with_original_place(environment, &point, paths)?;
+        }
+        self.warn_of_temporary_target(environment, &point);
         if let RestoreTo::Folder(folder) = &self.order.to {
             let mut own = vec![("the state folder", self.state.root())];
             own.extend(session.vault.store().local_root().map(|vault| ("the vault", vault)));
@@ -85,6 +92,61 @@ impl Restore {
         }
         Ok((point, paths))
     }
+}
+
+impl Restore {
+    /// Warns if data from temporary storage is restored to temporary storage: it would be lost again.
+    fn warn_of_temporary_target(&self, environment: &Environment, point: &Point) {
+        let is_lost = |source: &[u8]| match &self.order.to {
+            RestoreTo::Folder(folder) => is_temporary(folder),
+            RestoreTo::Original => is_temporary(Path::new(OsStr::from_bytes(source))),
+        };
+        if let Some(source) = point.body.temporary.iter().find(|source| is_lost(source)) {
+            environment.notices.warn(format!(
+                "{} was on temporary storage, and is restored to temporary storage: it is gone after a restart",
+                render::name(source)
+            ));
+        }
+    }
+}
+
+/// The paths of a restore to the original place, which what was made for the backup does not have: what programs
+/// printed, and the system state.
+fn with_original_place(environment: &Environment, point: &Point, paths: Vec<Vec<u8>>) -> Result<Vec<Vec<u8>>, Failure> {
+    let as_path = |bytes: &[u8]| PathBuf::from(OsStr::from_bytes(bytes));
+    let made: Vec<PathBuf> = point.body.made.iter().map(|path| as_path(path)).collect();
+    if made.is_empty() {
+        return Ok(paths);
+    }
+    let is_made = |path: &[u8]| made.iter().any(|made| *made == as_path(path));
+    let is_whole = paths.is_empty();
+    let paths: Vec<Vec<u8>> = if is_whole {
+        let sources = point.body.sources.iter().filter(|source| !is_made(source));
+        sources.map(|source| source.to_vec()).collect()
+    } else {
+        paths
+    };
+    let touches = |path: &Vec<u8>| {
+        let path = as_path(path);
+        made.iter()
+            .find(|made| made.starts_with(&path) || path.starts_with(made))
+    };
+    if let Some(made) = paths
+        .iter()
+        .find_map(touches)
+        .or(made.first().filter(|_| paths.is_empty()))
+    {
+        let message = format!("{} was made for the backup, and has no original place", made.display());
+        let hint = "`--target DIR` restores it below a folder; name other paths to restore them to their place";
+        return Err(Failure::failed("target", message, hint));
+    }
+    if is_whole {
+        environment.notices.warn(format!(
+            "{} has no original place and is not restored; `--target DIR` restores it below a folder",
+            render::name(made[0].as_os_str().as_bytes())
+        ));
+    }
+    Ok(paths)
 }
 
 impl Job for Restore {

@@ -7,6 +7,7 @@
 //! cache/                  can be rebuilt: index, tree pages, journal (`cache move` puts it elsewhere)
 //! jobs/<job id>.json      this server's own job records
 //! alerts/                 this server's alerts, one file each
+//! system-state/           what describes the system, as the last backup with it wrote it
 //! snapshots/              which snapshots exist, so that those of a crashed run are removed
 //! store.json              the object store's settings, for a process without such an environment (0600)
 //! policy.json             the policy in force, with the text of its file (`policy set`)

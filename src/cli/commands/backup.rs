@@ -6,22 +6,21 @@ mod what;
 
 use std::sync::Arc;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use jiff::Timestamp;
 use lockstone_actors::FileChange;
-use lockstone_host::snapshot::SnapshotMode;
 use lockstone_proto::job::JobState;
 use tracing::Level;
 
 use self::left_out::LeftOutArgs;
-use self::what::{WhatArgs, ordered};
 use crate::agent::alerts;
+use self::what::{Snapshot, WhatArgs, ordered};
 use crate::agent::jobs::backup::Backup;
 use crate::cli::context::Context;
 use crate::cli::job::{self, exit_of, show_warnings};
 use crate::cli::log::say;
 use crate::cli::metrics_export::MetricsArgs;
-use crate::cli::output::Outcome;
+use crate::cli::output::{Outcome, stderr_is_terminal};
 use crate::cli::tuning::TuningArgs;
 use crate::failure::Failure;
 use crate::text::{render, units};
@@ -58,27 +57,6 @@ pub(crate) struct BackupArgs {
     pub(crate) metrics: MetricsArgs,
     #[command(flatten)]
     pub(crate) tuning: TuningArgs,
-}
-
-/// Whether the sources are frozen.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Snapshot {
-    /// Where it can be done
-    Auto,
-    /// Never
-    Off,
-    /// Or fail
-    Require,
-}
-
-impl From<Snapshot> for SnapshotMode {
-    fn from(snapshot: Snapshot) -> SnapshotMode {
-        match snapshot {
-            Snapshot::Auto => SnapshotMode::Auto,
-            Snapshot::Off => SnapshotMode::Off,
-            Snapshot::Require => SnapshotMode::Require,
-        }
-    }
 }
 
 pub(crate) fn run(context: &Context, args: BackupArgs) -> Outcome {
@@ -148,7 +126,9 @@ fn show_file(change: FileChange, path: &[u8]) {
         FileChange::New => "new",
         FileChange::Changed => "changed",
     };
-    say(Level::INFO, &format!("{word:<8}{}", render::name(path)));
+    // On a terminal the line takes the place of the progress display, which is drawn again.
+    let clear = if stderr_is_terminal() { "\r\x1b[K" } else { "" };
+    say(Level::INFO, &format!("{clear}{word:<8}{}", render::name(path)));
 }
 
 /// When the recovery point expires, seconds since the epoch; 0: never.

@@ -27,6 +27,8 @@ pub(crate) struct Policy {
     pub(crate) exclude: Vec<String>,
     /// Whether the system state is protected, too.
     pub(crate) system_state: bool,
+    /// Whether the files of all packages are checked for it.
+    pub(crate) package_check: bool,
     /// Mount points of volumes that are backed up although they are not eligible.
     pub(crate) allow_volume: Vec<PathBuf>,
     /// The limits of the line, as typed.
@@ -284,6 +286,7 @@ impl Check<'_> {
         Policy {
             exclude: raw.exclude.clone(),
             system_state: raw.system_state,
+            package_check: raw.package_check,
             allow_volume: raw.allow_volume.iter().map(|mount| self.absolute(mount)).collect(),
             bandwidth: raw.bandwidth.as_ref().map(|bandwidth| bandwidth.get_ref().clone()),
             items,

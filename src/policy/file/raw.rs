@@ -15,6 +15,8 @@ pub(super) struct RawPolicy {
     pub(super) system_state: bool,
     #[serde(default)]
     pub(super) allow_volume: Vec<At<String>>,
+    #[serde(default = "yes")]
+    pub(super) package_check: bool,
     #[serde(default)]
     pub(super) short_retention: bool,
     pub(super) bandwidth: Option<At<super::Bandwidth>>,

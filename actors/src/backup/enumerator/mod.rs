@@ -349,14 +349,14 @@ impl Enumerator {
             }
         }
         if !is_file {
-            file.count(&self.context.job);
+            self.context.job.count_read(&file);
             return self.special(&file, walk);
         }
         if let Some(journal) = &mut walk.journal
             && let Some(done) = self.journaled(journal, &file)?
         {
             add(&counters.files_resumed, 1);
-            file.count(&self.context.job);
+            self.context.job.count_read(&file);
             self.taken_over(done, size, walk);
             return Ok(());
         }

@@ -28,8 +28,10 @@ impl Enumerator {
         let job = &self.context.job;
         let mut parents: Vec<PointId> = Vec::new();
         let requested = &job.request.sources;
-        let mut of_server = requested.iter().zip(&frozen).filter(|(asked, _)| !asked.from.is_made());
-        let weakest = if of_server.all(|(_, frozen)| frozen.consistency == Consistency::Snapshot) {
+        let of_server = requested.iter().zip(&frozen).filter(|(asked, _)| !asked.from.is_made());
+        let mut of_server = of_server.map(|(_, frozen)| frozen.consistency).peekable();
+        let is_frozen = of_server.peek().is_some() && of_server.all(|how| how == Consistency::Snapshot);
+        let weakest = if is_frozen {
             Consistency::Snapshot
         } else {
             Consistency::Live

@@ -388,7 +388,7 @@ impl Hasher {
 
     fn finished(&self, task: FileTask, entry: Box<Entry>) -> FileRead {
         add(&self.context.job.progress.counters.files_done, 1);
-        task.count(&self.context.job);
+        self.context.job.count_read(&task);
         FileRead {
             slot: task.slot,
             folder: (!entry.unsettled).then(|| Arc::clone(task.folder.path())),

@@ -16,8 +16,8 @@ use crate::policy::{Item, Run, Source, Tag};
 const SYSTEM_STATE: &str = "system state";
 /// The longest name of a tag, in bytes.
 const MAX_TAG_LEN: usize = 64;
-/// The most tags of a recovery point.
-const MAX_TAGS: usize = 32;
+/// The most tags of one's own. A recovery point has at most 32, and those of the retention need room.
+const MAX_TAGS: usize = 24;
 
 /// What to back up, and how.
 #[derive(Clone)]
@@ -68,7 +68,10 @@ pub(crate) enum What {
     /// What comes from standard input, as one file of this name.
     Stdin(String),
     /// What describes the system.
-    SystemState,
+    SystemState {
+        /// Whether the files of all packages are compared with what was installed.
+        package_check: bool,
+    },
 }
 
 /// How a file or folder is read.
@@ -127,7 +130,9 @@ impl BackupOrder {
             order.add_item(item);
         }
         if policy.system_state {
-            order.add(What::SystemState);
+            order.add(What::SystemState {
+                package_check: policy.package_check,
+            });
         }
         order.policy = Some(PolicyBackup {
             in_force: in_force.clone(),
@@ -234,7 +239,7 @@ impl What {
         match self {
             What::Path(path) => path.components().eq(Path::new(named).components()),
             What::Command { name, .. } | What::Stdin(name) => name == named,
-            What::SystemState => named == SYSTEM_STATE,
+            What::SystemState { .. } => named == SYSTEM_STATE,
         }
     }
 
@@ -242,7 +247,7 @@ impl What {
         match self {
             What::Path(path) => path.display().to_string(),
             What::Command { name, .. } | What::Stdin(name) => name.clone(),
-            What::SystemState => format!("\"{SYSTEM_STATE}\""),
+            What::SystemState { .. } => format!("\"{SYSTEM_STATE}\""),
         }
     }
 }
@@ -285,13 +290,13 @@ mod tests {
         ] {
             assert!(check(&[bad]).is_err(), "{bad}");
         }
-        assert!(check(&["x"; 33]).is_err());
+        assert!(check(&["x"; 25]).is_err());
     }
 
     #[test]
     fn an_item_is_known_by_its_path_or_name() {
         let mut order = BackupOrder::of_paths(vec!["/srv".into(), "/home".into()], Tuning::default());
-        order.add(What::SystemState);
+        order.add(What::SystemState { package_check: false });
         let failure = order.keep_items(&["/srv/x".to_owned()]).unwrap_err();
         assert!(
             failure.hint.contains("/home") && failure.hint.contains("system state"),

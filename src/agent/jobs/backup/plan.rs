@@ -85,6 +85,12 @@ pub(super) fn plan(
             temporary,
         });
     }
+    for nested in &resolved.nested {
+        // What was named must be eligible, also where it is backed up as a part of another source.
+        let survey = volumes.survey(&nested.path, true)?;
+        plan.allowed_volumes.extend(survey.allowed);
+        plan.notes.extend(survey.note);
+    }
     plan.allowed_volumes.sort();
     plan.allowed_volumes.dedup();
     let made = made(order, state)?;
@@ -103,7 +109,7 @@ fn paths_of(order: &BackupOrder) -> (Vec<PathBuf>, Vec<(SourceOptions, bool)>) {
                 paths.push(path.clone());
                 options.push((source.options, false));
             }
-            What::SystemState => {
+            What::SystemState { .. } => {
                 for folder in system_state::FOLDERS
                     .iter()
                     .map(Path::new)
@@ -119,8 +125,8 @@ fn paths_of(order: &BackupOrder) -> (Vec<PathBuf>, Vec<(SourceOptions, bool)>) {
     (paths, options)
 }
 
-/// What becomes of paths that lie in others: they are backed up once, with the options of both. Returns the mount points
-/// that a source enters although it stays on its file system, because they were named, too.
+/// What becomes of paths that lie in others: they are backed up once, with the options of both. Returns the mount
+/// points that a source enters although it stays on its file system, because they were named, too.
 fn nested(
     resolved: &Sources,
     named: &[PathBuf],
@@ -219,7 +225,7 @@ fn made(order: &BackupOrder, state: &StateFolder) -> Result<Vec<BackupSource>, F
                 let producer: Arc<dyn Producer> = Arc::new(FromStdin::default());
                 (Path::new(STDIN).join(file_name(name)?), SourceFrom::Producer(producer))
             }
-            What::SystemState => {
+            What::SystemState { .. } => {
                 let written = SourceFrom::Made(system_state::folder(state.root()));
                 (PathBuf::from(system_state::PATH), written)
             }

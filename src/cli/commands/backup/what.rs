@@ -5,9 +5,10 @@ use std::io::{IsTerminal, Read};
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use jiff::Timestamp;
 use lockstone_actors::Tuning;
+use lockstone_host::snapshot::SnapshotMode;
 
 use crate::agent::access::right::registered;
 use crate::agent::jobs::backup::{BackupOrder, What, run_due};
@@ -30,6 +31,9 @@ pub(crate) struct WhatArgs {
     /// Back up what describes the system, with `/etc` and `/boot`, as `/system state` of the recovery point
     #[arg(long)]
     pub(crate) system_state: bool,
+    /// With `--system-state`: do not check the files of all packages
+    #[arg(long, requires = "system_state")]
+    pub(crate) no_package_check: bool,
     /// Only this item of the policy: its path, or the name of a command's file (repeatable)
     #[arg(long, value_name = "PATH-OR-NAME", conflicts_with_all = ["paths", "files_from", "stdin", "system_state"])]
     pub(crate) item: Vec<String>,
@@ -37,6 +41,27 @@ pub(crate) struct WhatArgs {
     #[arg(long, value_name = "TIME",
           conflicts_with_all = ["paths", "files_from", "stdin", "system_state", "item", "retain_until", "dry_run"])]
     pub(crate) scheduled: Option<Timestamp>,
+}
+
+/// Whether the sources are frozen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Snapshot {
+    /// Where it can be done
+    Auto,
+    /// Never
+    Off,
+    /// Or fail
+    Require,
+}
+
+impl From<Snapshot> for SnapshotMode {
+    fn from(snapshot: Snapshot) -> SnapshotMode {
+        match snapshot {
+            Snapshot::Auto => SnapshotMode::Auto,
+            Snapshot::Off => SnapshotMode::Off,
+            Snapshot::Require => SnapshotMode::Require,
+        }
+    }
 }
 
 /// The order of what was named, or of the policy if nothing was.
@@ -62,7 +87,9 @@ pub(super) fn ordered(context: &Context, args: &WhatArgs, tuning: Tuning) -> Res
         order.add(What::Stdin(name.clone()));
     }
     if args.system_state {
-        order.add(What::SystemState);
+        order.add(What::SystemState {
+            package_check: !args.no_package_check,
+        });
     }
     if order.sources.is_empty() {
         return Err(Failure::usage("the file of `--files-from` names no path", ""));
