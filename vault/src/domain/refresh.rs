@@ -182,6 +182,7 @@ impl Domain {
             points: state.summed.points().to_vec(),
             damage,
             log_damaged: state.is_damaged(),
+            behind: state.chain.skipped().iter().map(|at| damage_of(self.id, at)).collect(),
             last_collected: state.summed.last_collected(),
         };
         Ok(self.set_view(view))
