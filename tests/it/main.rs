@@ -23,6 +23,7 @@ mod large_index;
 mod logs;
 mod metrics;
 mod odd_places;
+mod one_bad_object;
 mod other_machine;
 mod points;
 mod policy;

@@ -466,7 +466,7 @@ def open_credentials(data):
     what, label = "credentials", "LOCKSTONE VAULT CREDENTIALS"
     lines = [line.strip() for line in data.decode().splitlines()]
     begin, end = f"-----BEGIN {label}-----", f"-----END {label}-----"
-    require(begin in lines and end in lines[lines.index(begin) :], f"{what}: a line that begins or ends them is missing")
+    require(begin in lines and end in lines[lines.index(begin) :], f"{what}: it has no line that begins or ends it")
     start = lines.index(begin) + 1
     try:
         encoded = base64.b64decode("".join(lines[start : lines.index(end, start)]), validate=True)
