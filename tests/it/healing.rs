@@ -4,7 +4,9 @@ use std::fs;
 use std::path::PathBuf;
 
 use crate::support::lab::{Lab, flip, noise};
+use crate::support::running::agent;
 use crate::support::tree::{assert_same, file};
+use crate::support::web::{page, until, value};
 
 /// A vault with a point of ten files in one folder.
 fn backed_up() -> Lab {
@@ -70,4 +72,28 @@ fn a_backup_stores_again_what_a_check_found_lost() {
         assert!(report["harmless"].to_string().contains("/packs/"), "{report}");
         lab.run(["status", "--json"]).exits(0);
     }
+}
+
+#[test]
+fn the_agents_metric_counts_damaged_packs_until_they_are_healed() {
+    let lab = backed_up();
+    let (_agent, address) = agent(&lab);
+    let counts = |wanted: f64| {
+        until("the agent has read the last job's record", || {
+            let found = value(&page(&address, "/metrics"), "lockstone_vault_distrusted_packs");
+            (found == Some(wanted)).then_some(())
+        });
+    };
+    counts(0.0);
+    for pack in objects(&lab, "/packs/") {
+        fs::remove_file(pack).unwrap();
+    }
+    lab.run(["check"]).exits(6);
+    counts(2.0);
+    // The backup stores everything again, but the first point still needs a page that only the lost pack had.
+    lab.backup_with(&[]);
+    let points = lab.run(["points", "list", "--json"]).json();
+    eprintln!("{points}");
+    lab.run(["check", "--json"]).exits(0);
+    counts(0.0);
 }

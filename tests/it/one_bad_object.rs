@@ -8,11 +8,11 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use serde_json::Value;
 
 use crate::support::lab::{Lab, Ran, finish, noise, replace};
+use crate::support::strace::{failing_to_open, strace_works};
 use crate::support::tree::{assert_same, file};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -122,7 +122,7 @@ impl Bench {
         let mut command = self.lab.command("two");
         command.args(args);
         if let Some((object, errno)) = failing {
-            command = under_strace(&command, object, errno);
+            command = failing_to_open(&command, &[object], errno);
         }
         finish(command)
     }
@@ -143,38 +143,6 @@ fn is_machine_slot(lab: &Lab, slot: &Path) -> bool {
     let opens = finish(command).code == Some(0);
     fs::write(slot, whole).unwrap();
     !opens
-}
-
-/// The same command, with an error of the system on one file.
-fn under_strace(command: &Command, object: &Path, errno: &str) -> Command {
-    let mut traced = Command::new("strace");
-    traced.args(["-f", "-qq", "--seccomp-bpf", "-o", "/dev/null", "-e", "trace=openat"]);
-    traced.arg("-e").arg(format!("inject=openat:error={errno}"));
-    traced.arg("-P").arg(object);
-    traced.arg(command.get_program()).args(command.get_args()).env_clear();
-    for (name, value) in command.get_envs() {
-        if let Some(value) = value {
-            traced.env(name, value);
-        }
-    }
-    traced.current_dir(command.get_current_dir().unwrap());
-    traced
-}
-
-/// Whether strace can make a file fail here.
-fn strace_works() -> bool {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("file");
-    fs::write(&path, "there").unwrap();
-    let mut cat = Command::new("cat");
-    cat.arg(&path).env("PATH", std::env::var_os("PATH").unwrap_or_default());
-    cat.current_dir(folder.path());
-    let ran = under_strace(&cat, &path, "EIO").output();
-    let works = ran.is_ok_and(|ran| String::from_utf8_lossy(&ran.stderr).contains("Input/output error"));
-    if !works {
-        eprintln!("SKIPPED: EIO and EACCES need strace (and the right to use it)");
-    }
-    works
 }
 
 /// One row of the table with one fault: list, restore, check and backup, in this order, and the object put back.

@@ -260,7 +260,7 @@ impl Domain {
 
     fn set_back(&self, state: &mut State, n: u64, found: String) {
         state.rolled_back = Some((n, found.clone()));
-        state.damaged(damage_at(self.id, n, found));
+        state.damaged(damage_at(self.id, n, format!("the vault was set back: {found}")));
     }
 
     /// Reads the entries after the head. `beyond_gaps`: look for entries after a missing one, which costs a listing.

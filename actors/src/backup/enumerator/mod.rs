@@ -7,6 +7,7 @@
 
 mod emptiness;
 mod file_systems;
+mod log;
 mod parents;
 mod place;
 mod previous_point;
@@ -24,7 +25,6 @@ use lockstone_host::snapshot::FrozenSource;
 use lockstone_host::walk::{Folder, SkipReason, Stat, WalkEvent, Walker};
 use lockstone_proto::limits::{CHUNK_MIN, FRAME_TARGET};
 use lockstone_proto::vault::{Consistency, Entry, EntryKind};
-use lockstone_vault::damage::Damage;
 
 use self::file_systems::FileSystems;
 use self::place::{Level, Place, Source, SourceTally, components, is_same, looks_same, os_bytes, os_path};
@@ -66,9 +66,6 @@ struct Walk {
     doubtful: bool,
 }
 
-/// Nobody who knew better wrote behind it, so all machines will pass over it.
-const LOST_FOR_ALL: &str = "; if it held a recovery point, that point is lost";
-
 impl Body for Enumerator {
     fn run(self) -> Result<(), Stop> {
         let Some(frozen) = self.inbox.recv()? else {
@@ -76,25 +73,10 @@ impl Body for Enumerator {
         };
         let job = &self.context.job;
         job.progress.set_phase("reading the index");
-        let refresh = job.domain.refresh();
-        let view = job.engine.run_cancellable(&self.context.generation.cancel, refresh)??;
+        let view = self.read_log()?;
         let mut file_systems = FileSystems::default();
         let sources = self.prepare(frozen, &view, &mut file_systems)?;
         job.progress.set_phase("backing up");
-        if view.log_damaged {
-            // A lost entry may have condemned packs, which may be deleted by now.
-            let look = job.domain.distrust_missing();
-            job.engine.run_cancellable(&self.context.generation.cancel, look)??;
-        }
-        for unknown in &view.behind {
-            let Damage { object, reason, .. } = unknown;
-            job.warnings.add(
-                "",
-                format!("{object} counts as no log entry from now on: {reason}{LOST_FOR_ALL}"),
-            );
-        }
-        let compare = job.domain.verify_foreign();
-        job.engine.run_cancellable(&self.context.generation.cancel, compare)??;
         let journal = Journal::open(job.domain.index())?.filter(|_| !job.request.full);
         let mut walk = Walk {
             steps: Vec::new(),
