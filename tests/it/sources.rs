@@ -8,7 +8,7 @@ use std::process::Command;
 use serde_json::Value;
 
 use crate::support::lab::{Lab, Ran, finish, root_or_skip};
-use crate::support::strace::{failing_to_open, strace_works};
+use crate::support::strace::{failing_to_read, strace_works};
 use crate::support::tree::file;
 
 fn backup(lab: &Lab, paths: &[&Path]) -> Ran {
@@ -236,7 +236,7 @@ fn files_that_cannot_be_read_are_in_no_figure_but_the_warnings() {
     for round in 0..2 {
         let mut command = lab.command("home");
         command.args(["backup", "--json"]).arg(lab.source());
-        let report = finish(failing_to_open(&command, &unreadable, "EACCES")).exits(3).json();
+        let report = finish(failing_to_read(&command, &unreadable, "EIO")).exits(3).json();
         let outcome = if round == 0 { "files_new" } else { "files_unchanged" };
         assert_eq!(
             (number(&report, outcome), number(&report, "warnings_total")),

@@ -15,6 +15,7 @@ use crate::agent::access::right::registered;
 use crate::agent::excludes;
 use crate::agent::held_policy::InForce;
 use crate::agent::jobs::backup::{Backup, BackupOrder, PolicyBackup};
+use crate::agent::state::files::read_text;
 use crate::cli::context::Context;
 use crate::cli::job::{self, exit_of, show_warnings};
 use crate::cli::log::say;
@@ -191,7 +192,7 @@ fn run_at(in_force: &InForce, at: Timestamp) -> Result<Run, Failure> {
     run.ok_or_else(|| {
         Failure::usage(
             format!("no run of the schedule is due at {at}"),
-            "see `lockstone policy preview`",
+            "`lockstone policy preview` shows when runs are due",
         )
     })
 }
@@ -213,9 +214,9 @@ fn patterns(args: &BackupArgs) -> Result<Vec<Pattern>, Failure> {
     let from = excludes::Place::here();
     let mut patterns: Vec<Pattern> = args.exclude.iter().map(|text| from.option(text)).collect();
     for file in &args.exclude_from {
-        let text = std::fs::read_to_string(file).map_err(|error| {
+        let text = read_text(file).map_err(|error| {
             let message = format!("cannot read {}: {error}", file.display());
-            Failure::usage(message, "--exclude-from wants a file of globs")
+            Failure::usage(message, "`--exclude-from` wants a file of globs, one a line")
         })?;
         patterns.extend(from.file(&text));
     }

@@ -4,12 +4,21 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-/// The same command. Whenever it opens one of these files, the system answers with this error.
+/// The same command. Whenever it opens one of these files by its path, the system answers with this error.
 pub(crate) fn failing_to_open(command: &Command, files: &[&Path], errno: &str) -> Command {
+    failing(command, "openat", files, errno)
+}
+
+/// The same command. Whenever it reads one of these files, the system answers with this error.
+pub(crate) fn failing_to_read(command: &Command, files: &[&Path], errno: &str) -> Command {
+    failing(command, "read,pread64", files, errno)
+}
+
+fn failing(command: &Command, calls: &str, files: &[&Path], errno: &str) -> Command {
     let mut traced = Command::new("strace");
     traced.args(["-f", "-qq", "--seccomp-bpf", "-o", "/dev/null"]);
-    traced.args(["-e", "trace=openat,openat2"]);
-    traced.arg("-e").arg(format!("inject=openat,openat2:error={errno}"));
+    traced.arg("-e").arg(format!("trace={calls}"));
+    traced.arg("-e").arg(format!("inject={calls}:error={errno}"));
     for file in files {
         traced.arg("-P").arg(file);
     }

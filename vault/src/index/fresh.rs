@@ -1,6 +1,6 @@
-//! Whether a chunk that is added has a place already. The first place is put, and only a further one is merged. A lookup
-//! of a merged value costs RocksDB several allocations and a call back into this program, and a flush or a compaction
-//! of it costs the same; and nearly all chunks have one place.
+//! Whether a chunk that is added has a place already. The first place is put, and only a further one is merged. A
+//! lookup of a merged value costs RocksDB several allocations and a call back into this program, and so does a flush or
+//! a compaction of it. Nearly all chunks have one place.
 
 use rocksdb::{ColumnFamily, DB, ReadOptions};
 

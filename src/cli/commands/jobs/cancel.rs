@@ -11,7 +11,11 @@ pub(super) fn run(context: &Context, state: &StateFolder, id: &str) -> Outcome {
     let job = job_records::find(state, id)?;
     let Some(holder) = lock::holder(state)?.filter(|holder| holder.job == job.job) else {
         let message = format!("job {} does not run: it is {}", job.job, job.state);
-        return Err(Failure::failed("not-running", message, "see `lockstone jobs list`"));
+        return Err(Failure::failed(
+            "not-running",
+            message,
+            "`lockstone jobs list` shows the jobs",
+        ));
     };
     lock::cancel(&holder)?;
     context.out.document(&CancelledJobDocument {

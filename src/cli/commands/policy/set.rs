@@ -30,7 +30,11 @@ pub(crate) struct SetArgs {
 pub(super) fn run(context: &Context, args: &SetArgs) -> Outcome {
     let (state, registration) = registered()?;
     let (text, _) = super::read(&args.file)?;
-    let before = HeldPolicy::load(&state, registration.server_id)?;
+    let _lock = HeldPolicy::lock(&state)?;
+    let (before, damaged) = HeldPolicy::load_to_replace(&state, registration.server_id)?;
+    if let Some(damaged) = damaged {
+        context.out.warn(format!("{damaged:#}; the new policy replaces it"));
+    }
     let held = HeldPolicy::next(registration.server_id, before.as_ref(), text, Timestamp::now());
     let in_force = InForce::of(held)?;
     let throttle = throttle(&in_force)?;
@@ -57,7 +61,10 @@ fn throttle(in_force: &InForce) -> Result<Option<ThrottleSettings>, Failure> {
     let throttle = ThrottleSettings::of(bandwidth, in_force.policy.schedule.zone.iana_name());
     match throttle.plan() {
         Ok(_) => Ok(Some(throttle)),
-        Err(why) => Err(Failure::usage(format!("bandwidth: {why}"), "")),
+        Err(why) => {
+            let hint = "`lockstone policy init` prints an example with every key";
+            Err(Failure::usage(format!("bandwidth: {why}"), hint))
+        }
     }
 }
 
@@ -91,6 +98,7 @@ fn say_over(context: &Context, over: &[PointId], paused: bool) {
 pub(super) fn pause(context: &Context, paused: bool) -> Outcome {
     let state = StateFolder::locate()?;
     let registration = Registration::required(&state)?;
+    let _lock = HeldPolicy::lock(&state)?;
     let mut in_force = InForce::required(&state, registration.server_id)?;
     in_force.held.paused = paused;
     in_force.held.save(&state)?;
