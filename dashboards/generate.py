@@ -227,6 +227,13 @@ VAULT = [
     panel("Cache folder's file system, free", "percentunit", ("instance:lockstone_cache_free:ratio{}", "{{instance}}")),
     panel("Recovery points", "short", by("tag", "lockstone_points{}")),
     panel("Newest point", "dateTimeFromNow", (NEWEST, "{{instance}}"), kind="stat"),
+    panel(
+        "Damaged or missing packs",
+        "short",
+        by("instance", "lockstone_vault_distrusted_packs{}"),
+        about="Found by this server, and not stored again yet. The next backup heals what the files still have.",
+        **ZERO_IS_GOOD,
+    ),
 ]
 
 # The title, what it is about, the panels, and whether it shows the last hour instead of the last week.

@@ -131,6 +131,11 @@ impl From<anyhow::Error> for Failure {
                 let hint = "run it as the user who owns the folder, or point LOCKSTONE_HOME to a folder of your own";
                 Failure::failed("failed", message, hint)
             }
+            _ if error.chain().any(|cause| cause.is::<serde_json::Error>()) => {
+                let hint = "that file is damaged: put it back from a copy, or move it away and run the command again, \
+                            which says how to go on";
+                Failure::failed("failed", message, hint)
+            }
             _ => Failure::failed("failed", message, ""),
         }
     }

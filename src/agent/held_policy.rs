@@ -3,10 +3,14 @@
 //! The file is replaced whole, so text, generation and pause always belong together. The policy belongs to a server: a
 //! machine that registers as another one begins without a policy.
 
+use std::fs::File;
+use std::os::unix::fs::OpenOptionsExt;
+
 use anyhow::{Context, bail};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use lockstone_proto::ids::ServerId;
+use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 
 use crate::agent::state::files::write_atomically;
@@ -106,6 +110,31 @@ impl HeldPolicy {
             );
         }
         Ok((held.server_id == server_id).then_some(held))
+    }
+
+    /// The policy of this server that a new one replaces. If its file is damaged: none, and why. A file of a newer
+    /// version of this program is an error, as in `load`.
+    pub(crate) fn load_to_replace(
+        state: &StateFolder,
+        server_id: ServerId,
+    ) -> anyhow::Result<(Option<HeldPolicy>, Option<anyhow::Error>)> {
+        match HeldPolicy::load(state, server_id) {
+            Ok(held) => Ok((held, None)),
+            Err(error) if error.downcast_ref::<serde_json::Error>().is_some() => Ok((None, Some(error))),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Held while a policy is changed, so that two changes at once come one after the other, each with a generation of
+    /// its own.
+    pub(crate) fn lock(state: &StateFolder) -> anyhow::Result<File> {
+        let path = state.policy().with_extension("lock");
+        let failed = || format!("cannot lock {}", path.display());
+        let mut options = File::options();
+        let file = options.create(true).truncate(false).write(true).mode(0o600).open(&path);
+        let file = file.with_context(failed)?;
+        flock(&file, FlockOperation::LockExclusive).with_context(failed)?;
+        Ok(file)
     }
 
     /// The policy that follows `before`, not yet saved. Its generation comes after `known`, too: the newest that the

@@ -103,6 +103,10 @@ impl Prompt {
         std::io::stdin()
             .read_line(&mut answer)
             .map_err(|error| Failure::failed("failed", format!("cannot read the answer: {error}"), ""))?;
+        if !answer.ends_with('\n') {
+            // The input ended (^D). What comes next begins on a line of its own.
+            write_text("\n");
+        }
         Ok(matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes"))
     }
 
@@ -155,6 +159,11 @@ impl Prompt {
         match rpassword::prompt_password(prompt) {
             Ok(text) => Ok(Zeroizing::new(text)),
             Err(error) if error.kind() == std::io::ErrorKind::Interrupted => Err(Failure::cancelled()),
+            Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => {
+                // The input ended (^D) before the line did.
+                write_text("\n");
+                Err(Failure::cancelled())
+            }
             Err(error) => Err(Failure::failed(
                 "failed",
                 format!("cannot ask for the passphrase: {error}"),

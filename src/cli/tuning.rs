@@ -97,7 +97,10 @@ impl TuningArgs {
             let least = Tuning::minimal().budget_bytes;
             if budget < least {
                 let least = least >> 20;
-                return Err(Failure::usage(format!("--memory-budget is at least {least}MiB"), ""));
+                return Err(Failure::usage(
+                    format!("--memory-budget is at least {least}MiB"),
+                    "give more, or leave it away",
+                ));
             }
             tuning.budget_bytes = budget;
         }

@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 
 use super::open;
 use crate::agent::environment::Environment;
-use crate::agent::state::files::write_atomically;
+use crate::agent::state::files::{read_text, write_atomically};
 use crate::agent::state::folder::StateFolder;
 use crate::failure::Failure;
 
@@ -71,7 +71,7 @@ pub(crate) async fn issue(environment: &Environment, wanted: &Wanted<'_>) -> Res
 
 fn operator_key(state: &StateFolder, vault: VaultId) -> Result<OperatorKey, Failure> {
     let file = state.operator_key(vault);
-    let text = std::fs::read_to_string(&file).map(Zeroizing::new).map_err(|error| {
+    let text = read_text(&file).map(Zeroizing::new).map_err(|error| {
         let message = format!(
             "cannot read the operator's key of this vault, {}: {error}",
             file.display()

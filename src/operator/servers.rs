@@ -32,7 +32,7 @@ impl<'a> Selection<'a> {
             Some(name) if !is_known(name) => Err(Failure::failed(
                 "no-such-server",
                 format!("this vault has no server {name:?}"),
-                "see `lockstone vault servers`",
+                "`lockstone vault servers URL` lists them",
             )),
             _ => Ok(Selection { servers, only }),
         }

@@ -4,7 +4,9 @@ use std::fs;
 use std::path::PathBuf;
 
 use crate::support::lab::{Lab, flip, noise};
+use crate::support::running::agent;
 use crate::support::tree::{assert_same, file};
+use crate::support::web::{page, until, value};
 
 /// A vault with a point of ten files in one folder.
 fn backed_up() -> Lab {
@@ -70,4 +72,26 @@ fn a_backup_stores_again_what_a_check_found_lost() {
         assert!(report["harmless"].to_string().contains("/packs/"), "{report}");
         lab.run(["status", "--json"]).exits(0);
     }
+}
+
+#[test]
+fn the_agents_metric_counts_damaged_packs_until_they_are_healed() {
+    let lab = backed_up();
+    let (_agent, address) = agent(&lab);
+    let counts = |wanted: f64| {
+        until("the agent has read the last job's record", || {
+            let found = value(&page(&address, "/metrics"), "lockstone_vault_distrusted_packs");
+            (found == Some(wanted)).then_some(())
+        });
+    };
+    counts(0.0);
+    let packs = objects(&lab, "/packs/");
+    let content = packs.iter().max_by_key(|path| fs::metadata(path).unwrap().len());
+    fs::remove_file(content.unwrap()).unwrap();
+    lab.run(["check"]).exits(6);
+    counts(1.0);
+    lab.backup_with(&[]);
+    // That no point needs the lost pack any more is known when every point was walked.
+    lab.run(["check"]).exits(0);
+    counts(0.0);
 }

@@ -75,6 +75,19 @@ fn a_read_only_state_folder_can_still_be_read_from() {
 }
 
 #[test]
+fn points_are_listed_although_the_disk_of_the_cache_is_full() {
+    let lab = lab();
+    let script = "mkdir full; mount -t tmpfs -o size=4m,mode=700 none full; cp -a home/. full/; \
+                  cat /dev/zero >full/fill 2>/dev/null || true; export LOCKSTONE_HOME=$PWD/full; \
+                  \"$LOCKSTONE\" points list";
+    let Some(ran) = in_own_mounts(&lab, script) else {
+        return;
+    };
+    let ran = ran.exits(0).says("reading without");
+    assert!(ran.stdout.contains("Completed"), "{}", ran.stdout);
+}
+
+#[test]
 fn a_full_state_folder_is_told_apart_from_a_full_vault() {
     let lab = lab();
     let full = "mkdir full; mount -t tmpfs -o size=256k,mode=700 none full; cp home/agent.json home/machine.key full/; \
@@ -134,6 +147,29 @@ fn a_copied_state_folder_is_noticed_by_both() {
         let warnings = status["warnings"].to_string();
         assert!(warnings.contains("another copy"), "{home}: {warnings}");
     }
+}
+
+#[test]
+fn a_damaged_registration_is_said_and_the_way_out_leads_on() {
+    let lab = lab();
+    let path = lab.path("home/agent.json");
+    for content in ["", "garbage", "{}"] {
+        fs::write(&path, content).unwrap();
+        for args in [
+            &["backup", "source"][..],
+            &["points", "list"],
+            &["policy", "show"],
+            &["unregister"],
+        ] {
+            lab.run(args).exits(1).says("agent.json").says("move it away");
+        }
+    }
+    fs::rename(&path, lab.path("damaged")).unwrap();
+    lab.run(["points", "list"]).exits(8).says("`lockstone register");
+    lab.register("home", "server", &[]).exits(0);
+    lab.backup();
+    let points = lab.run(["points", "list", "--json"]).exits(0).json();
+    assert_eq!(points["points"].as_array().unwrap().len(), 2, "{points}");
 }
 
 #[test]

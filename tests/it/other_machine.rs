@@ -267,3 +267,24 @@ fn a_second_server_of_the_same_name_hides_no_backups() {
     codes.sort_unstable();
     assert_eq!(codes, [Some(0), Some(5)]);
 }
+
+#[test]
+fn of_two_registrations_at_once_one_counts() {
+    let lab = Lab::empty();
+    lab.create_vault();
+    let lab = std::sync::Arc::new(lab);
+    let running: Vec<_> = (0..4)
+        .map(|_| {
+            let lab = std::sync::Arc::clone(&lab);
+            std::thread::spawn(move || lab.register("home", "server", &["--new-domain"]).code)
+        })
+        .collect();
+    let mut codes: Vec<_> = running.into_iter().map(|one| one.join().unwrap()).collect();
+    codes.sort_unstable();
+    // Those that found the lock taken for too long, or the server registered.
+    assert_eq!(codes.iter().filter(|code| **code == Some(0)).count(), 1, "{codes:?}");
+    assert!(codes.iter().all(|code| matches!(code, Some(0 | 7 | 8))), "{codes:?}");
+    crate::support::tree::file(&lab.source().join("file"), b"content");
+    lab.backup();
+    lab.check_clean();
+}

@@ -1,8 +1,10 @@
 //! A policy says what is backed up, when, and for how long it is kept; the program does that and shows it.
 
+use std::fs;
+
 use serde_json::Value;
 
-use crate::support::lab::Lab;
+use crate::support::lab::{Lab, finish};
 use crate::support::tree::{self, file};
 
 /// Writes a policy file beside the lab's folders.
@@ -246,4 +248,59 @@ fn a_backup_by_the_policy_deletes_what_has_had_its_time() {
     assert_eq!(done["points_forgotten"], serde_json::json!([first["id"]]));
     assert!(first["deleted"].is_string(), "{first}");
     lab.run(["points", "undelete", first["id"].as_str().unwrap()]).exits(0);
+}
+
+#[test]
+fn policies_that_are_set_at_once_come_one_after_the_other() {
+    let lab = Lab::new();
+    let path = write(&lab, &usual(&lab, ""));
+    let running: Vec<_> = (0..8)
+        .map(|_| {
+            let mut command = lab.command("home");
+            command.args(["policy", "set", "--json", "--file"]).arg(&path);
+            std::thread::spawn(move || finish(command).exits(0).json()["generation"].as_u64().unwrap())
+        })
+        .collect();
+    let mut generations: Vec<u64> = running.into_iter().map(|one| one.join().unwrap()).collect();
+    generations.sort_unstable();
+    assert_eq!(generations, [1, 2, 3, 4, 5, 6, 7, 8]);
+}
+
+#[test]
+fn odd_policy_files_are_read_or_refused_with_words() {
+    let lab = Lab::new();
+    let good = usual(&lab, "");
+    let set = |content: &[u8]| {
+        let path = lab.path("policy.toml");
+        fs::write(&path, content).unwrap();
+        lab.run(["policy", "set", "--file", path.to_str().unwrap()])
+    };
+    set(good.replace('\n', "\r\n").as_bytes()).exits(0);
+    set(&[b"\xef\xbb\xbf", good.as_bytes()].concat()).exits(0);
+    set(&[good.as_bytes(), b"# \xe9\n"].concat())
+        .exits(2)
+        .says("not text in UTF-8");
+    set(b"").exits(2).says("nothing is protected");
+    let long = [good.as_bytes(), &vec![b'#'; 8 << 20]].concat();
+    set(&long).exits(2).says("longer than 4 MiB");
+    for (path, words) in [
+        ("/dev/zero", "longer than 4 MiB"),
+        ("/", "directory"),
+        ("/no/such/file", "No such file"),
+    ] {
+        lab.run(["policy", "set", "--file", path]).exits(2).says(words);
+    }
+    let source = lab.source();
+    let args = ["backup", source.to_str().unwrap(), "--exclude-from", "/dev/zero"];
+    lab.run(args).exits(2).says("longer than 4 MiB");
+
+    // A damaged policy can be replaced, and until then nothing goes by half of it.
+    let held = lab.path("home/policy.json");
+    for content in ["", "{", "garbage", "{}"] {
+        fs::write(&held, content).unwrap();
+        lab.run(["policy", "show"]).exits(1).says("policy.json");
+        lab.run(["backup"]).exits(1).says("policy.json");
+        set(good.as_bytes()).exits(0).says("the new policy replaces it");
+        lab.run(["policy", "show"]).exits(0);
+    }
 }

@@ -2,12 +2,13 @@
 
 use std::fs;
 use std::os::unix::fs::symlink;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::Value;
 
-use crate::support::lab::{Lab, Ran, root_or_skip};
+use crate::support::lab::{Lab, Ran, finish, root_or_skip};
+use crate::support::strace::{failing_to_read, strace_works};
 use crate::support::tree::file;
 
 fn backup(lab: &Lab, paths: &[&Path]) -> Ran {
@@ -219,4 +220,34 @@ fn a_file_system_that_moved_is_not_read_again_and_one_that_is_gone_is_missed() {
     }
     let report = backup(&lab, &[&at]).exits(3).json();
     assert!(report.to_string().contains("is not mounted now"), "{report}");
+}
+
+#[test]
+fn files_that_cannot_be_read_are_in_no_figure_but_the_warnings() {
+    if !strace_works() {
+        return;
+    }
+    let lab = Lab::new();
+    let files: Vec<PathBuf> = (0..10).map(|number| lab.source().join(format!("{number}"))).collect();
+    for path in &files {
+        file(path, &[7; 1000]);
+    }
+    let unreadable: Vec<&Path> = files[..3].iter().map(PathBuf::as_path).collect();
+    for round in 0..2 {
+        let mut command = lab.command("home");
+        command.args(["backup", "--json"]).arg(lab.source());
+        let report = finish(failing_to_read(&command, &unreadable, "EIO")).exits(3).json();
+        let outcome = if round == 0 { "files_new" } else { "files_unchanged" };
+        assert_eq!(
+            (number(&report, outcome), number(&report, "warnings_total")),
+            (7, 3),
+            "{report}"
+        );
+        let others =
+            number(&report, "files_new") + number(&report, "files_unchanged") + number(&report, "files_changed");
+        assert_eq!(others, 7, "{report}");
+        let points = lab.run(["points", "list", "--json"]).exits(0).json();
+        assert_eq!(points["points"][round]["files"], 7, "{points}");
+        assert_eq!(points["points"][round]["bytes"], 7000, "{points}");
+    }
 }

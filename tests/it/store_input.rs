@@ -120,3 +120,59 @@ fn wrong_keys_and_a_missing_container_of_azure_are_named() {
     lab.set("AZURE_STORAGE_ACCOUNT_KEY", "no base64!");
     lab.run(["vault", "create", &url]).exits(1).says("cannot be opened");
 }
+
+#[test]
+fn no_message_shows_the_seams_between_the_program_and_its_libraries() {
+    let Some(server) = servers::moto() else { return };
+    let proxy = Proxy::new(&server.endpoint);
+    let lab = s3_at(&proxy.endpoint);
+    lab.create_vault();
+    let mut said = Vec::new();
+    for (name, value) in [
+        ("AWS_ENDPOINT_URL", "127.0.0.1:9000"),
+        ("AWS_ENDPOINT_URL", "://"),
+        ("AWS_ENDPOINT_URL", "http://127.0.0.1:99999"),
+        ("AWS_ENDPOINT_URL", "ftp://127.0.0.1"),
+        ("AWS_ENDPOINT_URL", "http://127.0.0.1:1"),
+        ("AWS_REGION", "two words"),
+        ("AWS_REGION", ""),
+        ("AWS_ACCESS_KEY_ID", ""),
+        ("AWS_CHECKSUM_ALGORITHM", "crc7"),
+        ("HTTP_PROXY", "not an address"),
+        ("SSL_CERT_FILE", "/no/such/file"),
+    ] {
+        let mut lab = s3_at(&proxy.endpoint);
+        lab.set(name, value);
+        let ran = lab.run(["vault", "servers", "s3://vaults/input", "--store-patience", "1s"]);
+        said.push((format!("{name}={value}"), ran.stderr));
+    }
+    for fault in [
+        Fault::Refuse(400, "InvalidArgument"),
+        Fault::Refuse(404, "NoSuchBucket"),
+        Fault::Refuse(418, ""),
+        Fault::Refuse(501, "NotImplemented"),
+        Fault::Refuse(503, "SlowDown"),
+    ] {
+        proxy.set(fault);
+        let ran = lab.run(["vault", "servers", "s3://vaults/input", "--store-patience", "1s"]);
+        assert_ne!(ran.code, Some(0), "{fault:?}");
+        said.push((format!("{fault:?}"), ran.stderr));
+    }
+    for (what, text) in said {
+        for seam in [
+            ": :",
+            "error: :",
+            "error: error",
+            "Generic ",
+            "[store]",
+            "''",
+            "\"\"",
+            "Some(",
+            "reqwest",
+        ] {
+            assert!(!text.contains(seam), "{what}: {seam:?} in {text}");
+        }
+        let errors = text.lines().filter(|line| line.starts_with("error: ")).count();
+        assert!(errors <= 1 && !text.contains("panicked"), "{what}: {text}");
+    }
+}

@@ -3,6 +3,7 @@
 Functions of bytes; no files here.
 """
 
+import base64
 import json
 import re
 import struct
@@ -14,7 +15,7 @@ import zstandard
 from argon2.low_level import Type, hash_secret_raw
 from blake3 import blake3
 from cryptography.exceptions import InvalidSignature, InvalidTag
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 import proto
@@ -432,7 +433,7 @@ def is_time(text):
     return bool(fits) and bool(datetime.fromisoformat(fits[1]))
 
 
-# ---- 11. Registrations ---------------------------------------------------------------------------------------------
+# ---- 11. Registrations and credentials -----------------------------------------------------------------------------
 
 
 def open_registration(data, operator, vault_id, server_id, domain):
@@ -458,3 +459,48 @@ def open_registration(data, operator, vault_id, server_id, domain):
     fits = (registration["server_id"], registration["domain_id"], admission["region"]) == (server_id, domain, 1)
     require(fits, f"{what}: it is another server's or domain's")
     return registration["signing_key"], registration["name"]
+
+
+def open_credentials(data):
+    """The operator's public key and the admission of a credentials file."""
+    what, label = "credentials", "LOCKSTONE VAULT CREDENTIALS"
+    lines = [line.strip() for line in data.decode().splitlines()]
+    begin, end = f"-----BEGIN {label}-----", f"-----END {label}-----"
+    require(begin in lines and end in lines[lines.index(begin) :], f"{what}: it has no line that begins or ends it")
+    start = lines.index(begin) + 1
+    try:
+        encoded = base64.b64decode("".join(lines[start : lines.index(end, start)]), validate=True)
+    except ValueError as error:
+        raise Damaged(f"{what}: {error}") from None
+    record = message(proto.CREDENTIALS, encoded, what)
+    require(record["admission"] and len(record["operator_key"]) == 32, f"{what}: nobody admitted them")
+    admitted = record["admission"]["admission"]
+    signature = record["admission"]["signature"]
+    verify(record["operator_key"], signature, b"lockstone v1 admission\0" + admitted, what)
+    admission = message(proto.ADMISSION, admitted, what)
+    ids = (len(admission["vault_id"]), len(admission["credential_id"]))
+    known = (admission["version"], *ids) == (1, 16, 16) and admission["region"] in (1, 2)
+    require(known, f"{what}: an unknown version or region, or an id of another length")
+    require(len(record["admission_secret"]) == 32, f"{what}: a secret of another length")
+    secret = Ed25519PrivateKey.from_private_bytes(record["admission_secret"])
+    require(secret.public_key().public_bytes_raw() == admission["admission_key"], f"{what}: the secret of another key")
+    return record["operator_key"], admission
+
+
+# ---- 12. Job records -----------------------------------------------------------------------------------------------
+
+
+def open_job_record(data, vault_id, server_id, server_key, job_id, number):
+    """The record in the object jobs/<server>/<job>/<number>."""
+    what = f"record {number} of job {job_id.hex()}"
+    signed = message(proto.SIGNED_JOB_RECORD, data, what)
+    verify(server_key, signed["signature"], b"lockstone v1 job\0" + signed["record"], what)
+    record = message(proto.JOB_RECORD, signed["record"], what)
+    names = ("version", "vault_id", "server_id", "job_id", "number")
+    found = tuple(record[name] for name in names)
+    require(found == (1, vault_id, server_id, job_id, number), f"{what}: it belongs elsewhere")
+    require(record["kind"] in (1, 2, 3) and record["state"] <= 6, f"{what}: an unknown kind or state")
+    require(len(record["point_id"]) in (0, 16), f"{what}: a point of another length")
+    times = (record["started_s"], record["ended_s"])
+    require(all(-377705023201 <= time <= 253402207200 for time in times), f"{what}: an impossible time")
+    return record

@@ -255,6 +255,32 @@ SIGNED_REGISTRATION = {
     3: ("admission_signature", "b"),
     4: ("server_signature", "b"),
 }
+CREDENTIALS = {
+    1: ("url", "t"),
+    2: ("operator_key", "b"),
+    3: ("admission", SIGNED_ADMISSION),
+    4: ("admission_secret", "b"),
+    5: ("secondary_url", "t"),
+}
+JOB_RECORD = {
+    1: ("version", "w"),
+    2: ("vault_id", "b"),
+    3: ("server_id", "b"),
+    4: ("job_id", "b"),
+    5: ("number", "w"),
+    6: ("kind", "w"),
+    7: ("state", "w"),
+    8: ("started_s", "s"),
+    9: ("ended_s", "s"),
+    10: ("files", "u"),
+    11: ("bytes", "u"),
+    12: ("stored_bytes", "u"),
+    13: ("warnings", "u"),
+    14: ("restarts", "w"),
+    15: ("point_id", "b"),
+    16: ("error_code", "t"),
+}
+SIGNED_JOB_RECORD = {1: ("record", "b"), 2: ("signature", "b")}
 # Messages without room for other fields.
 CLOSED = [
     KEY_SLOT,
@@ -265,4 +291,7 @@ CLOSED = [
     SIGNED_ADMISSION,
     REGISTRATION,
     SIGNED_REGISTRATION,
+    CREDENTIALS,
+    JOB_RECORD,
+    SIGNED_JOB_RECORD,
 ]

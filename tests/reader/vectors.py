@@ -15,7 +15,9 @@ from core import (
     file_parts,
     keyed,
     message,
+    open_credentials,
     open_descriptor,
+    open_job_record,
     open_registration,
     open_segment,
     open_slot,
@@ -206,6 +208,11 @@ def check_case(table, keys, case, raw):
     elif what == "registration":
         operator, vault, server = (bytes.fromhex(table[name]) for name in ("operator_key", "vault_id", "server_id"))
         open_registration(raw, operator, vault, server, keys.domain)
+    elif what == "job record":
+        vault, server, key = (bytes.fromhex(table[name]) for name in ("vault_id", "server_id", "server_key"))
+        open_job_record(raw, vault, server, key, ident, case["number"])
+    elif what == "credentials":
+        open_credentials(raw)
     elif what == "descriptor":
         assert open_descriptor(raw)[2] == case["writable"], f"{what}: {case['why']}"
     else:

@@ -8,10 +8,10 @@
 use bytes::{Buf, Bytes};
 use lockstone_proto::limits::IGNORABLE_FROM;
 use lockstone_proto::vault::{
-    CommitBody, CondemnBody, Content, FoldBody, PackDirectory, Page, RepackBody, Segment, SegmentsBody,
+    CommitBody, CondemnBody, Content, FoldBody, PackDirectory, PackEntry, Page, RepackBody, SegmentsBody,
 };
 use prost::Message;
-use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, encode_key, encode_varint, skip_field};
+use prost::encoding::{WireType, decode_key, decode_varint, encode_key, encode_varint};
 
 use crate::bounds::Malformed;
 
@@ -24,7 +24,6 @@ static ENTRY: Shape = Shape(&[(17, &FLAT), (21, &CONTENT)]);
 static PAGE: Shape = Shape(&[(2, &ENTRY), (3, &FLAT)]);
 static DIRECTORY: Shape = Shape(&[(1, &FLAT)]);
 static PACK_ENTRY: Shape = Shape(&[(4, &DIRECTORY)]);
-static SEGMENT: Shape = Shape(&[(1, &PACK_ENTRY)]);
 static COMMIT: Shape = Shape(&[(7, &ENTRY)]);
 static FOLD_POINT: Shape = Shape(&[(2, &COMMIT)]);
 static FOLD: Shape = Shape(&[(3, &FOLD_POINT)]);
@@ -46,7 +45,7 @@ macro_rules! shapes {
 }
 
 shapes! {
-    Page: PAGE, Content: CONTENT, PackDirectory: DIRECTORY, Segment: SEGMENT, SegmentsBody: FLAT, CommitBody: COMMIT,
+    Page: PAGE, Content: CONTENT, PackDirectory: DIRECTORY, PackEntry: PACK_ENTRY, SegmentsBody: FLAT, CommitBody: COMMIT,
     CondemnBody: FLAT, RepackBody: FLAT, FoldBody: FOLD,
 }
 
@@ -62,6 +61,60 @@ pub(crate) fn decode<M: Canonical>(raw: Bytes) -> Result<M, Malformed> {
     }
 }
 
+/// Decodes a message that only lists others, in field 1. `decode` would refuse the same ones. It would encode the whole
+/// list again to compare it; here each part is compared by itself, so that a long list takes little more memory.
+pub(crate) fn decode_list<P: Canonical>(raw: &Bytes) -> Result<Vec<P>, Malformed> {
+    let (mut parts, mut last, mut rest) = (Vec::new(), 0, raw.as_ref());
+    while rest.has_remaining() {
+        let start = rest;
+        let (number, wire) = decode_key(&mut rest)?;
+        if number < last {
+            return Err(Malformed);
+        }
+        last = number;
+        let (field, behind) = split_field(start, (number, wire), rest)?;
+        if number == 1 && wire == WireType::LengthDelimited {
+            parts.push(decode(raw.slice_ref(field))?);
+        } else if number < IGNORABLE_FROM {
+            return Err(Malformed);
+        }
+        rest = behind;
+    }
+    Ok(parts)
+}
+
+/// The content of a field (of a varint: nothing), and what comes behind the field. `start` begins at the field's key,
+/// `rest` behind the key. Key, length and varint must be as short as they can be. Groups are no part of the format.
+fn split_field<'a>(
+    start: &[u8],
+    (number, wire): (u32, WireType),
+    mut rest: &'a [u8],
+) -> Result<(&'a [u8], &'a [u8]), Malformed> {
+    let mut head = Vec::with_capacity(16);
+    encode_key(number, wire, &mut head);
+    let len = match wire {
+        WireType::Varint => {
+            encode_varint(decode_varint(&mut rest)?, &mut head);
+            0
+        }
+        WireType::LengthDelimited => {
+            let len = decode_varint(&mut rest)?;
+            encode_varint(len, &mut head);
+            len
+        }
+        WireType::SixtyFourBit => 8,
+        WireType::ThirtyTwoBit => 4,
+        WireType::StartGroup | WireType::EndGroup => return Err(Malformed),
+    };
+    if start[..start.len() - rest.len()] != head {
+        return Err(Malformed);
+    }
+    usize::try_from(len)
+        .ok()
+        .and_then(|len| rest.split_at_checked(len))
+        .ok_or(Malformed)
+}
+
 /// The encoded message without the fields that may be ignored, also in the messages within it.
 fn known_fields(shape: &Shape, mut message: &[u8]) -> Result<Vec<u8>, Malformed> {
     let (mut known, mut last) = (Vec::with_capacity(message.len()), 0);
@@ -73,25 +126,18 @@ fn known_fields(shape: &Shape, mut message: &[u8]) -> Result<Vec<u8>, Malformed>
             return Err(Malformed);
         }
         last = number;
+        let (field, behind) = split_field(start, (number, wire), message)?;
         if let Some((_, inner)) = inner
             && wire == WireType::LengthDelimited
         {
-            let len = decode_varint(&mut message)?;
-            let (field, rest) = usize::try_from(len)
-                .ok()
-                .and_then(|len| message.split_at_checked(len))
-                .ok_or(Malformed)?;
             let field = known_fields(inner, field)?;
             encode_key(number, wire, &mut known);
             encode_varint(field.len() as u64, &mut known);
             known.extend_from_slice(&field);
-            message = rest;
-        } else {
-            skip_field(wire, number, &mut message, DecodeContext::default())?;
-            if number < IGNORABLE_FROM {
-                known.extend_from_slice(&start[..start.len() - message.len()]);
-            }
+        } else if number < IGNORABLE_FROM {
+            known.extend_from_slice(&start[..start.len() - behind.len()]);
         }
+        message = behind;
     }
     Ok(known)
 }
@@ -100,7 +146,7 @@ fn known_fields(shape: &Shape, mut message: &[u8]) -> Result<Vec<u8>, Malformed>
 #[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
-    use lockstone_proto::vault::{Entry, Hole};
+    use lockstone_proto::vault::{Entry, Hole, Segment};
 
     fn page() -> Page {
         let content = Content {
@@ -166,5 +212,69 @@ mod tests {
         encode_key(3, WireType::Varint, &mut entry);
         encode_varint(1, &mut entry);
         assert!(read::<Page>(&wrap(&entry)).is_err());
+    }
+
+    #[test]
+    fn keys_and_lengths_are_as_short_as_they_can_be() {
+        let entry = page().entries[0].encode_to_vec();
+        let len = u8::try_from(entry.len()).unwrap();
+        assert!(len < 0x80 && read::<Page>(&[&[0x12, len], &entry[..]].concat()).is_ok());
+        for head in [&[0x12, len | 0x80, 0][..], &[0x92, 0, len]] {
+            let page = [head, &entry[..]].concat();
+            assert!(read::<Page>(&page).is_err());
+            // Also where the message has a field that is skipped.
+            let mut longer = page.clone();
+            encode_key(IGNORABLE_FROM, WireType::Varint, &mut longer);
+            encode_varint(5, &mut longer);
+            assert!(read::<Page>(&longer).is_err());
+        }
+        // The same of a field that is skipped: 128, a varint and bytes. A group is no field.
+        let raw = page().encode_to_vec();
+        let with = |field: &[u8]| read::<Page>(&[&raw[..], field].concat());
+        for field in [
+            &[0x80, 8, 5][..],
+            &[0x82, 8, 1, b'x'],
+            &[0x81, 8, 1, 2, 3, 4, 5, 6, 7, 8],
+        ] {
+            assert_eq!(with(field), Ok(page()));
+        }
+        for field in [
+            &[0x80, 0x88, 0, 5][..],
+            &[0x80, 8, 0x85, 0],
+            &[0x82, 8, 0x81, 0, b'x'],
+            &[0x82, 8, 2, b'x'],
+            &[0x83, 8, 0x84, 8],
+        ] {
+            assert!(with(field).is_err());
+        }
+    }
+
+    #[test]
+    fn a_list_is_read_part_by_part_with_the_same_rules() {
+        let pack = |len| PackEntry {
+            pack_id: Bytes::from_static(&[7; 32]),
+            kind: 1,
+            len,
+            directory: Some(PackDirectory::default()),
+        };
+        let packs = vec![pack(1), pack(300)];
+        let raw = Segment { packs: packs.clone() }.encode_to_vec();
+        let read = |raw: &[u8]| decode_list::<PackEntry>(&Bytes::copy_from_slice(raw));
+        assert_eq!(read(&raw), Ok(packs.clone()));
+        assert_eq!(read(&[]), Ok(Vec::new()));
+        let mut longer = raw.clone();
+        encode_key(IGNORABLE_FROM, WireType::Varint, &mut longer);
+        encode_varint(5, &mut longer);
+        assert_eq!(read(&longer), Ok(packs));
+        // A part behind a field that is skipped; a field that must be known; a part that is cut off; a length and a
+        // key with a needless byte; a part that breaks the rules itself; a part that is no message.
+        assert!(read(&[&longer[..], &raw].concat()).is_err());
+        assert!(read(&[&raw[..], &[0x10, 1]].concat()).is_err());
+        assert!(read(&raw[..raw.len() - 1]).is_err());
+        let first = usize::from(raw[1]);
+        assert!(read(&[&[0x0a, raw[1] | 0x80, 0], &raw[2..2 + first]].concat()).is_err());
+        assert!(read(&[&[0x8a, 0, raw[1]], &raw[2..2 + first]].concat()).is_err());
+        assert!(read(&[0x0a, 2, 0x10, 0]).is_err());
+        assert!(read(&[0x08, 1]).is_err());
     }
 }

@@ -243,8 +243,9 @@ impl VaultError {
                     .to_owned()
             }
             Self::RolledBack { .. } => {
-                "if the vault was put back from a copy on purpose, register this server anew; otherwise entries were \
-                 removed: look at the vault before anything is written to it"
+                "if the vault was put back from a copy on purpose, run `lockstone unregister`, then `lockstone \
+                 register` with the same name and passphrase; otherwise somebody removed entries: find out who, \
+                 before anything is written to the vault"
                     .to_owned()
             }
             Self::WrongPassphrase => "give the passphrase with which this domain was registered".to_owned(),

@@ -14,7 +14,7 @@ pub use crate::access::registration::VaultPin;
 use crate::access::registration::{NewServer, Servers, register};
 use crate::damage::{Damage, DamageKind};
 use crate::error::VaultError;
-use crate::log::{PointOverview, read};
+use crate::log::{PointOverview, overview};
 use crate::store::probe::{PROBES, ProbeReport, probe};
 use crate::store::{Created, Store, names};
 
@@ -257,7 +257,7 @@ impl Vault {
     /// The recovery points of a domain as the operator sees them, oldest first, and what is damaged.
     pub async fn points(&self, domain: DomainId) -> Result<(Vec<PointOverview>, Vec<Damage>), VaultError> {
         let (servers, _) = self.servers().await?;
-        read::overview(&self.store, &self.pin(), domain, servers).await
+        overview::overview(&self.store, &self.pin(), domain, servers).await
     }
 }
 

@@ -7,11 +7,12 @@ use lockstone_vault::access::credentials::VaultCredentials;
 use lockstone_vault::vault::Vault;
 
 use crate::agent::environment::Environment;
+use crate::agent::state::files::read_text;
 use crate::failure::Failure;
 
 /// Reads a credentials file. Fails with exit 5 if it holds no credentials.
 pub(crate) fn read_credentials(file: &Path) -> Result<VaultCredentials, Failure> {
-    let text = std::fs::read_to_string(file).map_err(|error| {
+    let text = read_text(file).map_err(|error| {
         let message = format!("cannot read the credentials {}: {error}", file.display());
         let hint = "the operator makes them with `lockstone vault credentials`";
         Failure::failed("credentials", message, hint)

@@ -18,8 +18,10 @@ pub(crate) fn root(point: &Point) -> Result<Option<ChunkId>, Failure> {
         return Ok(None);
     }
     let id = ChunkId::try_from(&point.body.root[..]);
-    id.map(Some)
-        .map_err(|error| Failure::new(Exit::Damaged, "damaged", format!("a tree is damaged: {error}"), ""))
+    id.map(Some).map_err(|error| {
+        let hint = "run `lockstone check --read-data` to see what is damaged";
+        Failure::new(Exit::Damaged, "damaged", format!("a tree is damaged: {error}"), hint)
+    })
 }
 
 /// The path with the symlinks above it resolved on this machine, as a backup does with its sources. `None` if there is
@@ -48,6 +50,6 @@ pub(crate) async fn find_path(
         }
     }
     let message = format!("{} is not in recovery point {}", path.display(), short(&point.id));
-    let hint = "see `lockstone points ls` for what is";
+    let hint = "`lockstone points ls POINT` shows what is";
     Err(Failure::failed("no-such-path", message, hint))
 }

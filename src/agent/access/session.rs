@@ -83,13 +83,19 @@ impl Session {
         }
         let (state, registration) = registered()?;
         let note = match JobLock::take_to_read(&state, new_job_id()?)? {
-            ToRead::Free(lock) => {
-                let session = Session::open(environment, &state, &registration).await?;
-                return Ok(Session {
-                    lock: Some(lock),
-                    ..session
-                });
-            }
+            ToRead::Free(lock) => match Session::open(environment, &state, &registration).await {
+                Ok(session) => {
+                    return Ok(Session {
+                        lock: Some(lock),
+                        ..session
+                    });
+                }
+                Err(failure) if failure.code == "shortage" => {
+                    "the cache folder cannot be used now, as its disk is full or this machine is short of something: \
+                     reading without it, which may take longer"
+                }
+                Err(failure) => return Err(failure),
+            },
             ToRead::Held => "a job runs: reading without the cache folder, which may take longer",
             ToRead::NotWritable => {
                 "the state folder is full or read-only: reading without the cache folder, which may take longer"
@@ -243,7 +249,11 @@ impl Session {
         let found = if word == "latest" {
             self.latest(view).ok_or_else(|| {
                 let message = format!("{} has no recovery point", self.name);
-                Failure::failed("no-such-point", message, "see `lockstone points list`")
+                Failure::failed(
+                    "no-such-point",
+                    message,
+                    "`lockstone backup` makes one; `lockstone points list` shows those of all servers",
+                )
             })
         } else {
             points::resolve(view, word, None).map_err(Failure::from)
@@ -254,7 +264,7 @@ impl Session {
                 failure
                     .message
                     .push_str("; the log is damaged, so there may be points that cannot be seen");
-                "see what `lockstone check` says".clone_into(&mut failure.hint);
+                "`lockstone check` names what is damaged".clone_into(&mut failure.hint);
             }
             failure
         })

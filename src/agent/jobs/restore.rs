@@ -87,7 +87,7 @@ impl Restore {
         if let (RestoreTo::Folder(folder), false) = (&self.order.to, self.order.dry_run) {
             std::fs::create_dir_all(folder).map_err(|error| {
                 let message = format!("cannot make {}: {error}", folder.display());
-                Failure::failed("target", message, "name another --target")
+                Failure::failed("target", message, "name another `--target`")
             })?;
         }
         Ok((point, paths))

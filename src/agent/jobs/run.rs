@@ -159,7 +159,10 @@ impl<'e> JobRun<'e> {
         };
         let written = tokio::select! {
             written = write_operators_record(session, &self.record, ending) => written,
-            () = given_up => Err(Failure::failed("unreachable", "the store did not answer in time", "")),
+            () = given_up => {
+                let hint = "check the store and the network, then run the same command again";
+                Err(Failure::failed("unreachable", "the store did not answer in time", hint))
+            }
         };
         if let Err(error) = written {
             let warning = format!("the job's record for the operator was not written: {error}");

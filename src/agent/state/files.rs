@@ -2,7 +2,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
-use std::io::Write;
+use std::io::{Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
@@ -59,6 +59,22 @@ fn new_file(folder: &Path, name: &OsStr, mode: u32) -> std::io::Result<(PathBuf,
     }
 }
 
+/// The most bytes of a text that a user wrote: a policy, patterns, credentials.
+const TEXT_MAX: u64 = 4 << 20;
+
+/// Reads a text that a user wrote. A file that is much too long is refused before it fills the memory: it may be a
+/// device, or another file than was meant.
+pub(crate) fn read_text(path: &Path) -> std::io::Result<String> {
+    let mut bytes = Vec::new();
+    File::open(path)?.take(TEXT_MAX + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > TEXT_MAX {
+        let message = format!("it is longer than {} MiB", TEXT_MAX >> 20);
+        return Err(std::io::Error::new(std::io::ErrorKind::InvalidData, message));
+    }
+    let not_text = |_| std::io::Error::new(std::io::ErrorKind::InvalidData, "it is not text in UTF-8");
+    String::from_utf8(bytes).map_err(not_text)
+}
+
 /// Makes the names in a folder durable.
 fn sync_folder(folder: &Path) -> std::io::Result<()> {
     File::open(folder)?.sync_all()
@@ -109,6 +125,24 @@ mod tests {
         write_atomically(&folder.path().join("key"), b"new", 0o600).unwrap();
         assert_eq!(fs::read(&victim).unwrap(), b"keep");
         assert_eq!(fs::read(folder.path().join("key")).unwrap(), b"new");
+    }
+
+    #[test]
+    fn a_text_is_bounded_and_in_utf_8() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("text");
+        let read = |content: &[u8]| {
+            fs::write(&path, content).unwrap();
+            read_text(&path).map_err(|error| error.to_string())
+        };
+        assert_eq!(read("é\r\n".as_bytes()), Ok("é\r\n".to_owned()));
+        assert_eq!(read(b"\xe9"), Err("it is not text in UTF-8".to_owned()));
+        assert!(read(&vec![b'#'; TEXT_MAX as usize]).is_ok());
+        assert_eq!(
+            read(&vec![b'#'; TEXT_MAX as usize + 1]),
+            Err("it is longer than 4 MiB".to_owned())
+        );
+        assert!(read_text(Path::new("/dev/zero")).is_err());
     }
 
     #[test]

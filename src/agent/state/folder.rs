@@ -11,6 +11,7 @@
 //! snapshots/              which snapshots exist, so that those of a crashed run are removed
 //! store.json              the object store's settings, for a process without such an environment (0600)
 //! policy.json             the policy in force, with the text of its file (`policy set`)
+//! policy.lock             held while the policy is changed
 //! throttle.json           the throttle's limits and windows (`throttle set`)
 //! log.pin                 the highest log entry ever seen: shows that a vault went back, even without the cache
 //! lock                    held while a job runs; says which

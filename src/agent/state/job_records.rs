@@ -268,7 +268,7 @@ pub(crate) fn find(state: &StateFolder, id: &str) -> Result<JobRecord, Failure> 
         (None, _) => Err(Failure::failed(
             "no-such-job",
             format!("no job {id:?} on this server"),
-            "see `lockstone jobs list`",
+            "`lockstone jobs list` shows the jobs",
         )),
     }
 }

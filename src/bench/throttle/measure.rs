@@ -271,7 +271,7 @@ fn no_bytes() -> Failure {
     Failure::failed(
         "no-bytes",
         message,
-        "see with `lockstone vault servers URL` whether the store answers",
+        "`lockstone vault servers URL` shows whether the store answers",
     )
 }
 

@@ -13,8 +13,8 @@ use lockstone_proto::job::JobState;
 use tracing::Level;
 
 use self::left_out::LeftOutArgs;
-use crate::agent::alerts;
 use self::what::{Snapshot, WhatArgs, ordered};
+use crate::agent::alerts;
 use crate::agent::jobs::backup::Backup;
 use crate::cli::context::Context;
 use crate::cli::job::{self, exit_of, show_warnings};

@@ -123,5 +123,10 @@ fn conflict(on_conflict: Option<OnConflict>, to: &RestoreTo) -> Conflict {
 }
 
 fn absolute(target: &Path) -> Result<PathBuf, Failure> {
-    std::path::absolute(target).map_err(|error| Failure::usage(format!("--target {}: {error}", target.display()), ""))
+    std::path::absolute(target).map_err(|error| {
+        Failure::usage(
+            format!("--target {}: {error}", target.display()),
+            "name a folder that is there, or that can be made",
+        )
+    })
 }

@@ -43,6 +43,8 @@ pub(crate) enum Fault {
     GarblePacksOnce,
     /// Every request that deletes is answered with this status and this S3 error code.
     RefuseDelete(u16, &'static str),
+    /// The store's clock shows so many seconds more than this machine's.
+    Clock(i64),
 }
 
 #[derive(Debug)]
@@ -169,7 +171,7 @@ async fn pass(State(inner): State<Arc<Inner>>, request: Request) -> Response<Bod
     let lists = uri.contains("list-type=2") || uri.contains("comp=list");
     let harm = match fault {
         Fault::None | Fault::StaleListings => false,
-        Fault::Delay(_) | Fault::Refuse(..) => true,
+        Fault::Delay(_) | Fault::Refuse(..) | Fault::Clock(_) => true,
         Fault::Flaky(_) => inner.turn(10),
         Fault::Answer(_) => inner.turn(3),
         Fault::CutDownload => parts.method == Method::GET && inner.turn(3),
@@ -226,6 +228,12 @@ async fn pass(State(inner): State<Arc<Inner>>, request: Request) -> Response<Bod
     let (status, headers, body) = inner.forward(&parts.method, &uri, parts.headers, body).await;
     if harm && fault == Fault::DropReply {
         hang_up();
+    }
+    let mut headers = headers;
+    if let Fault::Clock(ahead) = fault {
+        let shows = jiff::Timestamp::now() + jiff::SignedDuration::from_secs(ahead);
+        let date = jiff::fmt::rfc2822::DateTimePrinter::new().timestamp_to_rfc9110_string(&shows);
+        headers.insert(header::DATE, date.unwrap().parse().unwrap());
     }
     if lists && fault == Fault::StaleListings {
         let now = (status, headers.clone(), body.clone());

@@ -4,5 +4,6 @@ pub(crate) mod fault_proxy;
 pub(crate) mod lab;
 pub(crate) mod running;
 pub(crate) mod servers;
+pub(crate) mod strace;
 pub(crate) mod tree;
 pub(crate) mod web;

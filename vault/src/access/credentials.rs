@@ -227,6 +227,9 @@ impl VaultCredentials {
         };
         let bytes = armor::read(CREDENTIALS_LABEL, text).map_err(malformed)?;
         let record = Credentials::decode(bytes.as_slice()).map_err(|_| malformed("it cannot be decoded"))?;
+        if *Zeroizing::new(record.encode_to_vec()) != *bytes {
+            return Err(malformed("it is not encoded as the format wants it"));
+        }
         Self::from_record(record)
     }
 

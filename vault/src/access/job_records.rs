@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use ed25519_dalek::{Signature, Signer as _, SigningKey};
-use lockstone_proto::ids::{JobId, ServerId, VaultId};
+use jiff::Timestamp;
+use lockstone_proto::ids::{JobId, PointId, ServerId, VaultId};
 use lockstone_proto::job::{JobKind, JobRecord, JobState, SignedJobRecord};
 use lockstone_proto::limits::{FORMAT_VERSION, RECORD_MAX};
 use prost::Message;
@@ -21,9 +22,12 @@ const CONTEXT: &[u8] = b"lockstone v1 job\0";
 /// Signs and writes a job record. Its ids must be ids of their kinds; `number` is 0 when the job starts, 1 when it
 /// ends. Writing the same record again changes nothing: the first one stays.
 pub async fn write_job(store: &Store, record: &JobRecord, key: &SigningKey) -> Result<(), VaultError> {
-    let bad = |_| VaultError::damaged(DamageKind::Job, "a new job record", "its ids are no ids");
-    let server = ServerId::try_from(record.server_id.as_ref()).map_err(bad)?;
-    let job = JobId::try_from(record.job_id.as_ref()).map_err(bad)?;
+    let bad = |why| VaultError::damaged(DamageKind::Job, "a new job record", why);
+    let no_id = |_| bad("its ids are no ids");
+    let server = ServerId::try_from(record.server_id.as_ref()).map_err(no_id)?;
+    let job = JobId::try_from(record.job_id.as_ref()).map_err(no_id)?;
+    // Nothing is written that a reader would refuse.
+    check_content(record).map_err(bad)?;
     let encoded = Bytes::from(record.encode_to_vec());
     let signature = Bytes::copy_from_slice(&key.sign(&[CONTEXT, &encoded].concat()).to_bytes());
     let object = SignedJobRecord {
@@ -35,7 +39,31 @@ pub async fn write_job(store: &Store, record: &JobRecord, key: &SigningKey) -> R
     Ok(())
 }
 
-fn verify(vault: VaultId, server: &Server, job: JobId, number: u32, object: &[u8]) -> Result<JobRecord, &'static str> {
+/// Checks what a record says about its job: kind, state, point and times.
+fn check_content(record: &JobRecord) -> Result<(), &'static str> {
+    if record.kind() == JobKind::Unspecified || JobState::try_from(record.state).is_err() {
+        return Err("its kind or state is unknown to this program");
+    }
+    if !record.point_id.is_empty() && record.point_id.len() != PointId::LEN {
+        return Err("its recovery point is not an id");
+    }
+    if [record.started_s, record.ended_s]
+        .iter()
+        .any(|time| Timestamp::from_second(*time).is_err())
+    {
+        return Err("its times are impossible");
+    }
+    Ok(())
+}
+
+/// The record in the object `jobs/<server>/<job>/<number>`.
+pub(crate) fn verify(
+    vault: VaultId,
+    server: &Server,
+    job: JobId,
+    number: u32,
+    object: &[u8],
+) -> Result<JobRecord, &'static str> {
     let signed = SignedJobRecord::decode(object).map_err(|_| "it cannot be decoded")?;
     let signature = Signature::from_slice(&signed.signature).map_err(|_| "its signature has the wrong length")?;
     server
@@ -52,9 +80,7 @@ fn verify(vault: VaultId, server: &Server, job: JobId, number: u32, object: &[u8
     if record.encode_to_vec() != signed.record {
         return Err("it is not encoded as the format wants it");
     }
-    if record.kind() == JobKind::Unspecified || JobState::try_from(record.state).is_err() {
-        return Err("its kind or state is unknown to this program");
-    }
+    check_content(&record)?;
     let here = record.vault_id == vault.as_ref()
         && record.server_id == server.id.as_ref()
         && record.job_id == job.as_ref()
@@ -149,6 +175,25 @@ mod tests {
         assert_eq!(changed(&|it| it.kind = 0), unknown);
         assert_eq!(changed(&|it| it.kind = 4), unknown);
         assert_eq!(changed(&|it| it.state = 7), unknown);
+        assert!(changed(&|it| it.point_id = vec![6; 16].into()).is_ok());
+        for len in [1, 15, 17, 32] {
+            let point = changed(&|it| it.point_id = vec![6; len].into());
+            assert_eq!(point, Err("its recovery point is not an id"));
+        }
+        for time in [i64::MIN, i64::MAX] {
+            assert_eq!(changed(&|it| it.started_s = time), Err("its times are impossible"));
+            assert_eq!(changed(&|it| it.ended_s = time), Err("its times are impossible"));
+        }
+        for len in [0, 15, 17] {
+            assert_eq!(
+                changed(&|it| it.job_id = vec![5; len].into()),
+                Err("it belongs elsewhere")
+            );
+            assert_eq!(
+                changed(&|it| it.server_id = vec![1; len].into()),
+                Err("it belongs elsewhere")
+            );
+        }
         assert!(changed(&|it| it.version = 2).is_err());
         assert!(changed(&|it| it.number = 1).is_err());
         let field = [&record.encode_to_vec()[..], &[0x80, 0x08, 1]].concat();

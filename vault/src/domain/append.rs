@@ -143,6 +143,12 @@ impl Domain {
         }
     }
 
+    /// Fails with `RolledBack` if the vault was set back, as far as the last reading of the log shows. A backup asks
+    /// before it reads any file: no entry of it would be written.
+    pub async fn refuse_if_set_back(&self) -> Result<(), VaultError> {
+        refuse_set_back(&*self.state.lock().await)
+    }
+
     /// Creates the entry after the end of the log. `None` if another server was first.
     async fn create(
         &self,

@@ -54,7 +54,8 @@ fn junk_at_the_end_is_passed_over_and_the_next_entry_accounts_for_it() {
     put(&lab, head + 1, b"junk");
     put(&lab, head + 2, b"more junk");
     // It might have been an entry, as long as nobody accounts for it.
-    assert!(block_on(one.refresh()).unwrap().log_damaged);
+    let view = block_on(one.refresh()).unwrap();
+    assert!(view.log_damaged && view.behind.len() == 2);
     lab.backup(&one, 3, &file(3));
     lab.backup(&two, 4, &file(4));
     for (cache, view) in [
@@ -65,6 +66,7 @@ fn junk_at_the_end_is_passed_over_and_the_next_entry_accounts_for_it() {
         ("fresh", fresh_view(&lab, "fresh")),
     ] {
         assert_eq!(points(&view), [1, 2, 3, 4], "{cache}");
+        assert!(view.behind.is_empty(), "{cache}");
         assert!(
             !view.log_damaged && view.damage.is_empty(),
             "{cache}: {:?}",
@@ -118,6 +120,13 @@ fn an_entry_of_a_server_of_another_domain_is_no_entry() {
     let view = fresh_view(&lab, "fresh");
     assert_eq!(points(&view), [1, 2, 3]);
     assert!(view.damage.is_empty() && view.point(&id(1)).unwrap().forgotten.is_none());
+    // The operator, who cannot see that its body does not open, is told by the entry behind it.
+    let (overview, damage) = block_on(lab.vault.points(lab.domain)).unwrap();
+    assert_eq!(
+        overview.iter().map(|point| point.id.0[0]).collect::<Vec<_>>(),
+        [1, 2, 3]
+    );
+    assert!(damage.is_empty() && overview[0].forgotten.is_none(), "{damage:?}");
 }
 
 /// Harms each entry in turn. With and without a cache the domain goes on, what is whole is read, and what is lost stays
@@ -193,6 +202,13 @@ fn a_lost_registration_stops_no_other_server() {
     let two = lab.open(Some(signer(2)), "cold");
     lab.backup(&two, 3, &file(3));
     assert_eq!(points(&fresh_view(&lab, "fresh")), [1, 2, 3]);
+    let (overview, damage) = block_on(lab.vault.points(lab.domain)).unwrap();
+    assert_eq!(
+        overview.iter().map(|point| point.id.0[0]).collect::<Vec<_>>(),
+        [1, 2, 3]
+    );
+    let entries = two.view().points[0].n;
+    assert_eq!(damage.len() as u64, entries, "{damage:?}");
 }
 
 #[test]

@@ -123,6 +123,7 @@ impl Domain {
             points: Vec::new(),
             damage: Vec::new(),
             log_damaged: false,
+            behind: Vec::new(),
             last_collected: 0,
         };
         let domain = Self {

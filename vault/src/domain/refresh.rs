@@ -182,6 +182,7 @@ impl Domain {
             points: state.summed.points().to_vec(),
             damage,
             log_damaged: state.is_damaged(),
+            behind: state.chain.skipped().iter().map(|at| damage_of(self.id, at)).collect(),
             last_collected: state.summed.last_collected(),
         };
         Ok(self.set_view(view))
@@ -259,7 +260,7 @@ impl Domain {
 
     fn set_back(&self, state: &mut State, n: u64, found: String) {
         state.rolled_back = Some((n, found.clone()));
-        state.damaged(damage_at(self.id, n, found));
+        state.damaged(damage_at(self.id, n, format!("the vault was set back: {found}")));
     }
 
     /// Reads the entries after the head. `beyond_gaps`: look for entries after a missing one, which costs a listing.

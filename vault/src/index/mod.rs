@@ -18,6 +18,7 @@
 
 mod bad_packs;
 mod error;
+mod fresh;
 mod journal;
 mod notes;
 mod open;
@@ -36,6 +37,7 @@ use lockstone_proto::vault::{ChunkKind, PackEntry};
 use rocksdb::{ColumnFamily, DB, Direction, IteratorMode, ReadOptions, WriteBatch, WriteOptions};
 
 use self::bad_packs::BadPacks;
+use self::fresh::Fresh;
 use self::journal::JournalFile;
 use self::pack_cache::PackCache;
 use crate::tree::NewPage;
@@ -235,10 +237,11 @@ impl Index {
         let mut batch = WriteBatch::default();
         let mut number = *next;
         let mut chunks = self.chunks.load(Ordering::Relaxed);
-        let mut fresh = std::collections::HashSet::new();
+        let mut unwritten = std::collections::HashSet::new();
+        let mut fresh = Fresh::new(&self.db, chunk_family);
         for pack in packs {
             let id = PackId::try_from(pack.pack_id.as_ref()).map_err(|_| self.corrupt("a new pack's id"))?;
-            if self.pack_number(&id)?.is_some() || !fresh.insert(id) {
+            if self.pack_number(&id)?.is_some() || !unwritten.insert(id) {
                 continue;
             }
             let frames = pack.directory.as_ref().map_or(&[][..], |directory| &directory.frames);
@@ -246,7 +249,12 @@ impl Index {
             batch.put_cf(pack_family, records::key(b'n', number), value);
             batch.put_cf(pack_family, records::id_key(b'i', id.as_bytes()), number.to_le_bytes());
             for (chunk, place) in records::places(number, frames) {
-                batch.merge_cf(chunk_family, chunk, records::place(place));
+                let place = records::place(place);
+                if fresh.is_new(chunk) {
+                    batch.put_cf(chunk_family, chunk, place);
+                } else {
+                    batch.merge_cf(chunk_family, chunk, place);
+                }
                 chunks += 1;
             }
             if pack.kind() == ChunkKind::Tree {
@@ -264,7 +272,8 @@ impl Index {
             if batch.size_in_bytes() >= BATCH_BYTES {
                 self.write(std::mem::take(&mut batch))?;
                 *next = number;
-                fresh.clear();
+                unwritten.clear();
+                fresh.written();
             }
         }
         for segment in segments {

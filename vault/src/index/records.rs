@@ -53,9 +53,14 @@ pub(super) fn last_place(value: &[u8]) -> Option<ChunkPlace> {
 /// Puts lists of places together, oldest first. Of equal places the last one stays, and of more than `PLACES_MAX` the
 /// newest. So the result is the same however the lists are grouped, which RocksDB needs.
 pub(super) fn join_places<'a>(before: Option<&'a [u8]>, added: impl IntoIterator<Item = &'a [u8]>) -> Vec<u8> {
-    let all: Vec<&[u8]> = before
-        .into_iter()
-        .chain(added)
+    let mut lists = before.into_iter().chain(added);
+    let (first, second) = (lists.next().unwrap_or_default(), lists.next());
+    if second.is_none() && first.len() == PLACE_LEN {
+        return first.to_vec();
+    }
+    let all: Vec<&[u8]> = std::iter::once(first)
+        .chain(second)
+        .chain(lists)
         .flat_map(|list| list.chunks(PLACE_LEN))
         .collect();
     let mut newest: Vec<&[u8]> = Vec::with_capacity(all.len().min(PLACES_MAX));

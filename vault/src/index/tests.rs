@@ -176,6 +176,32 @@ fn a_chunk_is_where_it_was_stored_last() {
 }
 
 #[test]
+fn every_place_of_a_chunk_is_kept_however_it_comes_in() {
+    let folder = tempfile::tempdir().unwrap();
+    // Overlapping runs of chunks: in one batch, in several calls, and after the tables were written and opened again.
+    let runs = [(1, 0), (2, 500), (3, 0), (4, 1900), (5, 500)];
+    let packs = runs.map(|(id, first)| pack(id, ChunkKind::Data, first, 1000));
+    for part in [&packs[..2], &packs[2..3], &packs[3..]] {
+        let (index, _) = open(folder.path());
+        index.add_packs(part, &[]).unwrap();
+    }
+    let (index, _) = open(folder.path());
+    for n in (0..4000).step_by(7) {
+        let has = |first: &u32| (*first..*first + 2000).contains(&n);
+        let wanted: Vec<u32> = (0..5).filter(|at| has(&runs[*at as usize].1)).rev().collect();
+        let found: Vec<u32> = index
+            .places(&chunk(n))
+            .unwrap()
+            .iter()
+            .map(|place| place.pack)
+            .collect();
+        assert_eq!(found, wanted, "chunk {n}");
+        let newest = index.lookup(&[chunk(n)]).unwrap()[0].map(|place| place.pack);
+        assert_eq!(newest, wanted.first().copied(), "chunk {n}");
+    }
+}
+
+#[test]
 fn journal_pages_and_meta_keep_what_they_are_given() {
     let folder = tempfile::tempdir().unwrap();
     let (index, _) = open(folder.path());

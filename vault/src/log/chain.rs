@@ -12,7 +12,7 @@ use super::LogHead;
 
 const VOID: &[u8] = b"lockstone v1 void\0";
 /// The link that a writer names if it cannot read what stands before its entry.
-const UNKNOWN: [u8; 32] = [0; 32];
+pub(super) const UNKNOWN: [u8; 32] = [0; 32];
 
 /// The link of a void object with that hash. `before` is the link of the position before it.
 pub(crate) fn void_link(before: &[u8; 32], hash: &[u8; 32]) -> [u8; 32] {
@@ -77,6 +77,11 @@ impl Skipped {
     /// The hash of the object, of one that can be read.
     pub(crate) fn hash(&self) -> Option<[u8; 32]> {
         self.hash
+    }
+
+    /// Whether there is no object.
+    pub(super) fn is_missing(&self) -> bool {
+        self.missing
     }
 }
 

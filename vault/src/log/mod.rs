@@ -7,7 +7,7 @@
 //! The operator reads the log too, without a passphrase: the summaries of recovery points are signed but not sealed.
 //!
 //! `entry` is the pure part: from bytes to entries and back. `chain` decides which objects count, given that some are
-//! foreign, damaged or missing. `view` sums entries up. `read` gets them from a store and
+//! foreign, damaged or missing. `view` sums entries up, `overview` without keys. `read` gets them from a store and
 //! reports those that are damaged or missing. `pin` notes how far this machine has read. Appending is the task of
 //! `domain`, which also keeps the index in step.
 //!
@@ -21,7 +21,8 @@
 //! * its body opens: AES-256-GCM with nonce 0 under `derive_key("lockstone v1 log body", log subkey ‖ n u64 LE ‖
 //!   nonce)`, with the encoded record without its `sealed` field as AAD.
 //!
-//! The operator, who has no keys, checks everything but the body.
+//! The operator, who has no keys, checks everything but the body. What the next entry names shows whether it opened
+//! (`overview`).
 //!
 //! # Consistency The store decides between two servers that write the same position: only one create succeeds. The
 //! other server reads that entry, validates again, and tries the next position. A listing never decides where the log
@@ -37,6 +38,7 @@
 
 mod chain;
 mod entry;
+pub(crate) mod overview;
 mod pin;
 pub(crate) mod read;
 mod view;
@@ -49,9 +51,10 @@ pub use entry::LogBroken;
 #[cfg(test)]
 pub(crate) use entry::seal_with;
 pub(crate) use entry::{EntryParts, PlainEntry, own_nonce, seal};
+pub use overview::PointOverview;
 pub(crate) use pin::Pin;
 pub(crate) use view::Summed;
-pub use view::{LogView, Point, PointOverview};
+pub use view::{LogView, Point};
 
 /// The most ids of one kind in one entry.
 pub const IDS_MAX: usize = 64 * 1024;

@@ -8,12 +8,8 @@ use futures::{StreamExt, TryStreamExt};
 use lockstone_proto::ids::DomainId;
 use lockstone_proto::limits::LOG_ENTRY_MAX;
 
-use super::view::Overview;
-use super::{Before, Chain, LogBroken, PlainEntry, PointOverview, Skipped};
-use crate::access::features::unknown;
-use crate::access::registration::{Servers, VaultPin};
+use super::Skipped;
 use crate::damage::{Damage, DamageKind};
-use crate::error::VaultError;
 use crate::store::{Store, StoreError, names};
 
 /// How many entries are asked for at the same time, after the first ones were found.
@@ -157,54 +153,4 @@ pub(crate) fn damage_of(domain: DomainId, skipped: &Skipped) -> Damage {
         first,
         format!("{reason}, and so are the entries up to {last:016x}"),
     )
-}
-
-/// The operator's view: all points of a domain, read without its passphrase. Damaged entries are reported and skipped.
-/// The registration of a server that is not known yet is looked for.
-pub(crate) async fn overview(
-    store: &Store,
-    pin: &VaultPin,
-    domain: DomainId,
-    mut servers: Servers,
-) -> Result<(Vec<PointOverview>, Vec<Damage>), VaultError> {
-    let mut walk = LogWalk::new(store, domain, 0, true);
-    let (mut view, mut damage, mut chain) = (Overview::default(), Vec::new(), Chain::default());
-    loop {
-        match walk.step().await? {
-            Step::End => {
-                chain.finish();
-                damage.extend(chain.skipped().iter().map(|skipped| damage_of(domain, skipped)));
-                return Ok((view.into_points(), damage));
-            }
-            Step::Missing(first, last) => chain.skip(Skipped::missing(first, last)),
-            Step::Unreadable(n, reason) => chain.skip(Skipped::unreadable(n, reason)),
-            Step::Object(n, object) => {
-                let mut read = PlainEntry::read(domain, n, &object, Some(&servers));
-                if let Err(LogBroken::UnknownServer(server)) = &read
-                    && servers.look_for(store, pin, *server).await?
-                {
-                    read = PlainEntry::read(domain, n, &object, Some(&servers));
-                }
-                match read {
-                    Ok(entry) => {
-                        if let Some(word) = unknown(&entry.record.needs) {
-                            damage.push(damage_at(domain, n, LogBroken::Needs(word.clone())));
-                        }
-                        match chain.accept(entry.head, &entry.previous) {
-                            Before::Chained(_) => {}
-                            Before::Lost(lost) => {
-                                damage.extend(lost.iter().map(|skipped| damage_of(domain, skipped)));
-                            }
-                            Before::Broken => damage.push(damage_at(domain, n, LogBroken::Chain)),
-                        }
-                        view.add(&entry);
-                    }
-                    Err(why) => match why.newer(domain, n) {
-                        Some(newer) => return Err(newer),
-                        None => chain.skip(Skipped::void(n, &object, why)),
-                    },
-                }
-            }
-        }
-    }
 }

@@ -3,9 +3,9 @@
 use std::collections::HashMap;
 
 use lockstone_proto::ids::{ChunkId, PointId, ServerId};
-use lockstone_proto::vault::{CommitBody, LogKind, PointSummary};
+use lockstone_proto::vault::{CommitBody, PointSummary};
 
-use super::{Body, Entry, LogHead, PlainEntry};
+use super::{Body, Entry, LogHead};
 use crate::damage::Damage;
 
 /// A recovery point.
@@ -35,23 +35,6 @@ impl Point {
     }
 }
 
-/// A recovery point as the operator sees it.
-#[derive(Debug, Clone, PartialEq)]
-pub struct PointOverview {
-    /// Its id.
-    pub id: PointId,
-    /// The log entry that committed it.
-    pub n: u64,
-    /// The server that made it.
-    pub server: ServerId,
-    /// When it was committed, seconds since the epoch.
-    pub time_s: i64,
-    /// All other fields that are not sealed.
-    pub summary: PointSummary,
-    /// When it was deleted, seconds since the epoch.
-    pub forgotten: Option<i64>,
-}
-
 /// The sum of the log as it was last read.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LogView {
@@ -62,8 +45,11 @@ pub struct LogView {
     /// The damage to the log, registrations and segments.
     pub damage: Vec<Damage>,
     /// Whether the log itself is damaged: entries are missing or not valid. Then the view has the points of the entries
-    /// that could be read, and nothing may be appended.
+    /// that could be read.
     pub log_damaged: bool,
+    /// Objects behind the last entry that are none, or cannot be read. The next entry accounts for them. From then on
+    /// they count as no entries, unless a machine knows better.
+    pub behind: Vec<Damage>,
     /// The last entry that condemned or replaced packs; 0 if there is none.
     pub last_collected: u64,
 }
@@ -174,53 +160,5 @@ impl Summed {
         self.forgotten_at
             .get(id)
             .is_some_and(|at| self.collected_after(*at).is_some())
-    }
-}
-
-/// Adds up what the operator sees.
-#[derive(Debug, Default)]
-pub(crate) struct Overview {
-    points: Vec<PointOverview>,
-    places: HashMap<PointId, usize>,
-}
-
-impl Overview {
-    pub(crate) fn add(&mut self, entry: &PlainEntry) {
-        let forgotten = match entry.record.kind() {
-            LogKind::Commit => {
-                let Some(summary) = entry.record.point.clone() else {
-                    return;
-                };
-                let Ok(id) = PointId::try_from(summary.point_id.as_ref()) else {
-                    return;
-                };
-                let (n, server, time_s) = (entry.head.n, entry.server, entry.record.time_s);
-                self.places.entry(id).or_insert_with(|| {
-                    self.points.push(PointOverview {
-                        id,
-                        n,
-                        server,
-                        time_s,
-                        summary,
-                        forgotten: None,
-                    });
-                    self.points.len() - 1
-                });
-                return;
-            }
-            LogKind::Forget => Some(entry.record.time_s),
-            LogKind::Restore => None,
-            _ => return,
-        };
-        for id in &entry.points {
-            if let Some(place) = self.places.get(id) {
-                let point = &mut self.points[*place];
-                point.forgotten = forgotten.and(point.forgotten.or(forgotten));
-            }
-        }
-    }
-
-    pub(crate) fn into_points(self) -> Vec<PointOverview> {
-        self.points
     }
 }

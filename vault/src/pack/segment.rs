@@ -156,13 +156,14 @@ pub fn decode_segment(keys: &Keys, id: SegmentId, object: &[u8]) -> Result<Segme
         index += 1;
         counted
     })
-    .and_then(|()| canonical::decode::<Segment>(raw.clone()).map_err(PackBroken::from))
+    .and_then(|()| canonical::decode_list::<PackEntry>(&raw).map_err(PackBroken::from))
     .map_err(|why: PackBroken| SegmentBroken::Malformed {
         id,
         index: index.saturating_sub(1),
         why,
     })
-    .and_then(|segment| {
+    .and_then(|packs| {
+        let segment = Segment { packs };
         check_segment(id, &segment)?;
         Ok(segment)
     })

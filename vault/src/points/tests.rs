@@ -169,6 +169,7 @@ fn a_point_is_found_by_id_prefix_and_latest() {
         points,
         damage: vec![],
         log_damaged: false,
+        behind: Vec::new(),
         last_collected: 0,
     };
     let (one, two) = (Some(ServerId([1; 16])), Some(ServerId([2; 16])));

@@ -2,12 +2,14 @@
 //! subkeys.
 
 use bytes::Bytes;
-use lockstone_proto::ids::{DomainId, SegmentId};
+use lockstone_proto::ids::{DomainId, JobId, SegmentId, VaultId};
+use lockstone_proto::job::JobRecord;
 use lockstone_proto::limits::FORMAT_VERSION;
 use lockstone_proto::vault::{KeySlot, Segment, SlotKind};
 use zeroize::Zeroizing;
 
 use crate::access::descriptor::Descriptor;
+use crate::access::job_records;
 use crate::access::registration::{Server, Servers};
 use crate::crypto::keys::{Keys, MasterKey, ObjectKey};
 use crate::crypto::seal::SealKey;
@@ -116,6 +118,17 @@ pub fn read_log_entry(
         return Err(LogBroken::Chain);
     }
     plain.open(keys).map(|entry| entry.body)
+}
+
+/// Reads the object `jobs/<server>/<job>/<number>` of that server.
+pub fn read_job_record(
+    vault: VaultId,
+    server: &Server,
+    job: JobId,
+    number: u32,
+    object: &[u8],
+) -> Result<JobRecord, &'static str> {
+    job_records::verify(vault, server, job, number, object)
 }
 
 /// Files that anyone can make, and how: examples of where writers cut.

@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
 mod descriptors;
+mod jobs;
 mod log;
 mod logs;
 mod messages;
@@ -20,6 +21,7 @@ use lockstone_proto::ids::{DomainId, PackId, SegmentId, ServerId, SlotId, VaultI
 use lockstone_proto::vault::Codec;
 use serde_json::{Value, json};
 
+use lockstone_vault::access::credentials::VaultCredentials;
 use lockstone_vault::access::descriptor::Descriptor;
 use lockstone_vault::access::registration::{self, Server};
 use lockstone_vault::crypto::keys::{Keys, MasterKey};
@@ -29,7 +31,7 @@ use lockstone_vault::log::LogBroken;
 use lockstone_vault::pack::PackSeal;
 use lockstone_vault::pack::frame::Decompressor;
 use lockstone_vault::pack::segment::decode_segment;
-use lockstone_vault::testing::vectors::{cut_files, may_write, read_log_entry, walk_log};
+use lockstone_vault::testing::vectors::{cut_files, may_write, read_job_record, read_log_entry, walk_log};
 use lockstone_vault::tree::content::decode_content;
 use lockstone_vault::tree::{check_child, decode_page};
 
@@ -124,6 +126,8 @@ fn build() -> Value {
     log::newer(&mut cases);
     log::bodies(&mut cases);
     registrations::registrations(&mut cases);
+    jobs::records(&mut cases);
+    jobs::files(&mut cases);
     json!({
         "format": 1, "master_key": hex::encode(MASTER), "domain_id": DOMAIN.hex(), "vault_id": VAULT.hex(),
         "server_id": SERVER.hex(), "operator_key": hex::encode(public(1)), "server_key": hex::encode(public(3)),
@@ -174,6 +178,8 @@ fn decided(case: &Value) -> (bool, bool) {
         "pack header" => PackSeal::from_header(&keys, &raw).is_ok(),
         "segment" => decode_segment(&keys, SEGMENT, &raw).is_ok(),
         "registration" => registration::verify(VAULT, &signer(1).verifying_key(), SERVER, &raw).is_ok(),
+        "job record" => read_job_record(VAULT, &server(), jobs::JOB, number("number") as u32, &raw).is_ok(),
+        "credentials" => VaultCredentials::parse(&String::from_utf8(raw).unwrap()).is_ok(),
         "descriptor" => match Descriptor::parse(&raw) {
             Ok(descriptor) => may_write(&descriptor) == case["writable"].as_bool().unwrap(),
             Err(error) => {

@@ -74,6 +74,28 @@ pub(crate) fn pages(cases: &mut Cases) {
         "a field 128 that may be skipped",
         [&good[..], &[0x80, 0x08, 1]].concat(),
     );
+    let heads = [
+        ("the length of an entry", vec![0x12, good[1] | 0x80, 0]),
+        ("the key of an entry", vec![0x92, 0, good[1]]),
+    ];
+    for (what, head) in heads {
+        let long = [&head[..], &good[2..]].concat();
+        add(false, &format!("a needless byte in {what}"), long.clone());
+        let why = format!("a needless byte in {what}, before a field 128");
+        add(false, &why, [&long[..], &[0x80, 0x08, 1]].concat());
+    }
+    for (why, field) in [
+        ("a field 128 whose key has a needless byte", &[0x80, 0x88, 0, 1][..]),
+        ("a field 128 whose number has a needless byte", &[0x80, 0x08, 0x81, 0]),
+        (
+            "a field 128 whose length has a needless byte",
+            &[0x82, 0x08, 0x81, 0, 7],
+        ),
+        ("a field 128 that is a group", &[0x83, 0x08, 0x84, 0x08]),
+        ("a field 129 before a field 128", &[0x88, 0x08, 1, 0x80, 0x08, 1]),
+    ] {
+        add(false, why, [&good[..], field].concat());
+    }
     add(false, "an unknown field 4", [&good[..], &[0x20, 1]].concat());
     add(false, "an unknown field 127", [&good[..], &[0xf8, 0x07, 1]].concat());
     add(false, "level 0 is written out", [&[8, 0], &good[..]].concat());

@@ -8,6 +8,7 @@
 mod emptiness;
 mod file_systems;
 mod left_out;
+mod log;
 mod made;
 mod parents;
 mod place;
@@ -75,18 +76,10 @@ impl Body for Enumerator {
         };
         let job = &self.context.job;
         job.progress.set_phase("reading the index");
-        let refresh = job.domain.refresh();
-        let view = job.engine.run_cancellable(&self.context.generation.cancel, refresh)??;
+        let view = self.read_log()?;
         let mut file_systems = FileSystems::default();
         let sources = self.prepare(frozen, &view, &mut file_systems)?;
         job.progress.set_phase("backing up");
-        if view.log_damaged {
-            // A lost entry may have condemned packs, which may be deleted by now.
-            let look = job.domain.distrust_missing();
-            job.engine.run_cancellable(&self.context.generation.cancel, look)??;
-        }
-        let compare = job.domain.verify_foreign();
-        job.engine.run_cancellable(&self.context.generation.cancel, compare)??;
         let journal = Journal::open(job.domain.index())?.filter(|_| !job.request.full);
         let mut walk = Walk {
             steps: Vec::new(),

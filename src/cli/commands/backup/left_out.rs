@@ -7,6 +7,7 @@ use lockstone_host::walk::Pattern;
 
 use crate::agent::excludes;
 use crate::agent::jobs::backup::BackupOrder;
+use crate::agent::state::files::read_text;
 use crate::failure::Failure;
 use crate::text::units;
 
@@ -59,9 +60,9 @@ impl LeftOutArgs {
         let from = excludes::Place::here();
         let mut patterns: Vec<Pattern> = self.exclude.iter().map(|text| from.option(text)).collect();
         for file in &self.exclude_from {
-            let text = std::fs::read_to_string(file).map_err(|error| {
+            let text = read_text(file).map_err(|error| {
                 let message = format!("cannot read {}: {error}", file.display());
-                Failure::usage(message, "--exclude-from wants a file of globs")
+                Failure::usage(message, "`--exclude-from` wants a file of globs, one a line")
             })?;
             patterns.extend(from.file(&text));
         }

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
+use lockstone_vault::index;
 
 use crate::agent::state::files::private_folder;
 use crate::failure::Failure;
@@ -24,26 +25,10 @@ pub(super) fn new_place(dir: &Path, old: &Path) -> Result<PathBuf, Failure> {
     Ok(new)
 }
 
-/// What lockstone puts into a cache folder.
-const OWN: [&str; 3] = ["index", "index.files", "index.corrupt"];
-
 /// Removes what lockstone put into the folder, and nothing else. The folder itself stays. Returns whether it is empty
 /// now.
 pub(in crate::cli::commands) fn empty(folder: &Path) -> anyhow::Result<bool> {
-    for name in OWN {
-        let path = folder.join(name);
-        let removed = match fs::symlink_metadata(&path) {
-            Ok(found) if found.is_dir() => fs::remove_dir_all(&path),
-            Ok(_) => fs::remove_file(&path),
-            Err(error) => Err(error),
-        };
-        match removed {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                return Err(error).with_context(|| format!("cannot remove {}", path.display()));
-            }
-            _ => {}
-        }
-    }
+    index::destroy(folder).with_context(|| format!("cannot remove the cache in {}", folder.display()))?;
     let Ok(mut entries) = fs::read_dir(folder) else {
         return Ok(true);
     };
@@ -86,8 +71,13 @@ mod tests {
     fn a_file_of_the_user_stays_in_an_emptied_cache_folder() {
         let top = tempfile::tempdir().unwrap();
         fs::create_dir_all(top.path().join("index/deep")).unwrap();
+        // What an unfinished backup leaves is lockstone's, too.
+        fs::write(top.path().join("index.journal"), "half").unwrap();
         fs::write(top.path().join("mine"), "mine").unwrap();
         assert!(!empty(top.path()).unwrap());
-        assert!(top.path().join("mine").exists() && !top.path().join("index").exists());
+        let left = fs::read_dir(top.path())
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name());
+        assert_eq!(left.collect::<Vec<_>>(), ["mine"]);
     }
 }

@@ -17,7 +17,11 @@ pub(super) fn run(context: &Context, state: &StateFolder, id: &str) -> Outcome {
         None => {
             let Some(holder) = lock::holder(state)?.filter(|holder| holder.job == job.job) else {
                 let message = format!("job {} does not run: it is {}", job.job, job.state);
-                return Err(Failure::failed("not-running", message, "see `lockstone jobs list`"));
+                return Err(Failure::failed(
+                    "not-running",
+                    message,
+                    "`lockstone jobs list` shows the jobs",
+                ));
             };
             lock::cancel(&holder)?;
         }

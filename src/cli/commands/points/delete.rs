@@ -55,7 +55,7 @@ pub(super) fn run(context: &Context, args: &ChooseArgs, choice: Choice) -> Outco
         let message = "`latest` is never a deleted point, so it cannot be undeleted";
         return Err(Failure::usage(
             message,
-            "name the point by its id, see `lockstone points list`",
+            "name the point by its id: `lockstone points list` shows it",
         ));
     }
     let (state, registration) = registered()?;

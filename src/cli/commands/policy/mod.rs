@@ -11,6 +11,7 @@ use clap::Subcommand;
 use jiff::tz::TimeZone;
 
 use crate::agent::held_policy::InForce;
+use crate::agent::state::files::read_text;
 use crate::agent::state::folder::StateFolder;
 use crate::agent::state::registration::Registration;
 use crate::cli::context::Context;
@@ -49,7 +50,7 @@ pub(crate) fn run(context: &Context, command: PolicyCommand) -> Outcome {
 /// Reads a policy file. Everything that is wrong with it is said, with line and column.
 fn read(file: &Path) -> Result<(String, Policy), Failure> {
     let shown = file.display();
-    let text = std::fs::read_to_string(file).map_err(|error| {
+    let text = read_text(file).map_err(|error| {
         let message = format!("the policy {shown} cannot be read: {error}");
         Failure::usage(message, "`lockstone policy init` prints an example")
     })?;

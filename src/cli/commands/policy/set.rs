@@ -31,7 +31,11 @@ pub(crate) struct SetArgs {
 pub(super) fn run(context: &Context, args: &SetArgs) -> Outcome {
     let (state, registration) = registered()?;
     let (text, _) = super::read(&args.file)?;
-    let before = HeldPolicy::load(&state, registration.server_id)?;
+    let _lock = HeldPolicy::lock(&state)?;
+    let (before, damaged) = HeldPolicy::load_to_replace(&state, registration.server_id)?;
+    if let Some(damaged) = damaged {
+        context.out.warn(format!("{damaged:#}; the new policy replaces it"));
+    }
     let now = Timestamp::now();
     // What is wrong with the policy is said before the vault is asked.
     let next = |known, text| {
@@ -119,7 +123,10 @@ fn throttle(in_force: &InForce) -> Result<Option<ThrottleSettings>, Failure> {
     let throttle = ThrottleSettings::of(bandwidth, in_force.policy.schedule.zone.iana_name());
     match throttle.plan() {
         Ok(_) => Ok(Some(throttle)),
-        Err(why) => Err(Failure::usage(format!("bandwidth: {why}"), "")),
+        Err(why) => {
+            let hint = "`lockstone policy init` prints an example with every key";
+            Err(Failure::usage(format!("bandwidth: {why}"), hint))
+        }
     }
 }
 
@@ -138,6 +145,7 @@ fn say_over(context: &Context, over: &[PointId], paused: bool) {
 /// Pauses the policy, or goes on.
 pub(super) fn pause(context: &Context, paused: bool) -> Outcome {
     let (state, registration) = registered()?;
+    let _lock = HeldPolicy::lock(&state)?;
     let mut in_force = InForce::required(&state, registration.server_id)?;
     if in_force.held.paused != paused {
         in_force.held.pause(paused, Timestamp::now());

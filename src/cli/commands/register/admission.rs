@@ -124,6 +124,10 @@ impl Admission<'_> {
     ) -> Result<Registration, Failure> {
         state.prepare()?;
         let _lock = JobLock::take(state, new_job_id()?, Purpose::Registration).await?;
+        // Another registration may have come first while this one asked for the passphrase.
+        if let Some(registration) = Registration::load(state)? {
+            return Err(super::already_registered(&registration));
+        }
         let (vault, domain, server) = (self.vault, admitted.domain, ServerId(random()?));
         let key = generate_signing_key().map_err(VaultError::from)?;
         let secret = Zeroizing::new(random()?);
