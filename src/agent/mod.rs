@@ -6,6 +6,7 @@
 pub(crate) mod access;
 pub(crate) mod environment;
 pub(crate) mod excludes;
+pub(crate) mod find;
 pub(crate) mod held_policy;
 pub(crate) mod hooks;
 pub(crate) mod ids;

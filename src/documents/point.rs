@@ -3,7 +3,7 @@
 use lockstone_proto::ids::PointId;
 use lockstone_proto::vault::{Consistency, Entry, EntryKind, PointStatus, PointSummary};
 use lockstone_vault::log::Point;
-use lockstone_vault::points::Change;
+use lockstone_vault::points::{Change, Version};
 use serde::Serialize;
 
 use super::common::{PathDocument, exact, exact_of, lossy};
@@ -190,6 +190,37 @@ impl ChangeDocument {
             path: path.into(),
             change,
             kind,
+        }
+    }
+}
+
+/// A version of a path.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct VersionDocument {
+    /// The first point that has it.
+    point: PointId,
+    /// When that point's backup began.
+    time: String,
+    #[serde(serialize_with = "words::change")]
+    change: Change,
+    #[serde(rename = "type", serialize_with = "words::entry_kind")]
+    kind: EntryKind,
+    /// In bytes; null if the path was removed.
+    size: Option<u64>,
+    /// Null if the path was removed.
+    mtime: Option<String>,
+}
+
+impl VersionDocument {
+    pub(crate) fn new(point: &Point, version: &Version) -> Self {
+        let entry = (version.change != Change::Removed).then_some(&version.entry);
+        VersionDocument {
+            point: point.id,
+            time: render::utc_time(point.summary.started_s, point.summary.started_ns),
+            change: version.change,
+            kind: version.entry.kind(),
+            size: entry.map(|entry| entry.size),
+            mtime: entry.map(|entry| render::utc_time(entry.mtime_s, entry.mtime_ns)),
         }
     }
 }

@@ -17,6 +17,7 @@ use crate::tree::FolderWriter;
 use crate::tree::content::ContentWriter;
 
 mod pages;
+mod search;
 
 /// Tree chunks in memory; counts what is read, and loses what it is told to.
 #[derive(Default)]

@@ -3,6 +3,7 @@
 mod delete;
 mod diff;
 mod find;
+mod history;
 mod list;
 mod ls;
 mod reading;
@@ -24,6 +25,8 @@ pub(crate) enum PointsCommand {
     Diff(diff::DiffArgs),
     /// Find files by name in recovery points
     Find(find::FindArgs),
+    /// The versions of a file or folder over all recovery points of this server
+    History(history::HistoryArgs),
     /// Delete recovery points (can be undone for the vault's soft-delete days)
     Delete(delete::ChooseArgs),
     /// Undo the deletion of recovery points
@@ -36,6 +39,7 @@ pub(crate) fn run(context: &Context, command: PointsCommand) -> Outcome {
         PointsCommand::Ls(args) => ls::run(context, &args),
         PointsCommand::Diff(args) => diff::run(context, &args),
         PointsCommand::Find(args) => find::run(context, &args),
+        PointsCommand::History(args) => history::run(context, &args),
         PointsCommand::Delete(args) => delete::run(context, &args, Choice::Delete),
         PointsCommand::Undelete(args) => delete::run(context, &args, Choice::Undelete),
     }
