@@ -4,6 +4,7 @@
 
 use jiff::Timestamp;
 use lockstone_proto::ids::PointId;
+use lockstone_proto::vault::ForgetReason;
 use lockstone_vault::log::{LogView, Point};
 
 use super::access::session::Session;
@@ -29,17 +30,21 @@ pub(crate) fn tags(
     tags.iter().map(Tag::to_string).collect()
 }
 
-/// Until when a point of this server lives. What was asked for when it was made counts before the policy.
-pub(crate) fn expiry(in_force: &InForce, point: &Point) -> Expiry {
+/// Until when a point of this server lives, and why. What was asked for when it was made counts before the policy.
+pub(crate) fn expiry(in_force: &InForce, point: &Point, now: Timestamp) -> (Expiry, Option<Tag>) {
     let policy = &in_force.policy;
-    kept(point).expiry(&policy.retention, &policy.schedule.zone)
+    let (retention, zone) = (&policy.retention, &policy.schedule.zone);
+    let kept = kept(point, now);
+    let expiry = kept.expiry(retention, zone);
+    let is_why = |tag: &&Tag| retention.end(**tag, kept.at, zone).map(Expiry::At) == Some(expiry);
+    (expiry, kept.tags.iter().filter(is_why).max().copied())
 }
 
 /// This server's points whose time is over.
 pub(crate) fn over(session: &Session, view: &LogView, in_force: &InForce, now: Timestamp) -> Vec<PointId> {
     let policy = &in_force.policy;
     let own: Vec<&Point> = view.alive().filter(|point| session.is_own(point.server)).collect();
-    let points: Vec<Kept> = own.iter().map(|point| kept(point)).collect();
+    let points: Vec<Kept> = own.iter().map(|point| kept(point, now)).collect();
     let plan = plan(&policy.retention, &policy.schedule.zone, &points, now);
     let over = own.iter().zip(plan.forget).filter(|(_, forget)| *forget);
     over.map(|(point, _)| point.id).collect()
@@ -59,7 +64,8 @@ pub(crate) async fn forget(
     let now = Timestamp::now();
     let over = over(session, &view, in_force, now);
     if !over.is_empty() {
-        session.domain.forget(&over, now).await?;
+        let reason = ForgetReason::ByPolicy;
+        session.domain.forget_because(&over, reason, now).await?;
     }
     Ok(over)
 }
@@ -82,7 +88,7 @@ fn made(point: &Point) -> Made {
     }
 }
 
-fn kept(point: &Point) -> Kept {
+fn kept(point: &Point, now: Timestamp) -> Kept {
     let Made { at, mut tags } = made(point);
     let retain_until = match point.summary.expires_s {
         0 => None,
@@ -95,6 +101,6 @@ fn kept(point: &Point) -> Kept {
         at,
         tags,
         retain_until,
-        held: false,
+        held: point.held(now).is_some(),
     }
 }

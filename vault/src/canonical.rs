@@ -8,7 +8,7 @@
 use bytes::{Buf, Bytes};
 use lockstone_proto::limits::IGNORABLE_FROM;
 use lockstone_proto::vault::{
-    CommitBody, CondemnBody, Content, FoldBody, PackDirectory, Page, RepackBody, Segment, SegmentsBody,
+    CommitBody, CondemnBody, Content, FoldBody, ForgetBody, HoldBody, PackDirectory, Page, RepackBody, Segment, SegmentsBody,
 };
 use prost::Message;
 use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, encode_key, encode_varint, skip_field};
@@ -26,7 +26,7 @@ static DIRECTORY: Shape = Shape(&[(1, &FLAT)]);
 static PACK_ENTRY: Shape = Shape(&[(4, &DIRECTORY)]);
 static SEGMENT: Shape = Shape(&[(1, &PACK_ENTRY)]);
 static COMMIT: Shape = Shape(&[(7, &ENTRY)]);
-static FOLD_POINT: Shape = Shape(&[(2, &COMMIT)]);
+static FOLD_POINT: Shape = Shape(&[(2, &COMMIT), (5, &FLAT)]);
 static FOLD: Shape = Shape(&[(3, &FOLD_POINT)]);
 
 /// A message whose encoding is checked when it is decoded.
@@ -47,7 +47,7 @@ macro_rules! shapes {
 
 shapes! {
     Page: PAGE, Content: CONTENT, PackDirectory: DIRECTORY, Segment: SEGMENT, SegmentsBody: FLAT, CommitBody: COMMIT,
-    CondemnBody: FLAT, RepackBody: FLAT, FoldBody: FOLD,
+    CondemnBody: FLAT, RepackBody: FLAT, FoldBody: FOLD, ForgetBody: FLAT, HoldBody: FLAT,
 }
 
 /// Decodes a message and refuses every encoding but the canonical one. Fields that may be ignored are passed over.

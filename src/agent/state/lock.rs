@@ -35,6 +35,8 @@ pub(crate) enum Purpose {
     Cache,
     Delete,
     Undelete,
+    Hold,
+    Release,
     /// Looking at recovery points. A job waits for this a while.
     Read,
     /// What a later version of this program holds it for.
@@ -49,6 +51,8 @@ impl Purpose {
             Purpose::Cache => "cache",
             Purpose::Delete => "delete",
             Purpose::Undelete => "undelete",
+            Purpose::Hold => "hold",
+            Purpose::Release => "release",
             Purpose::Read => "look at the recovery points",
             Purpose::Other(word) => word,
         }
@@ -74,6 +78,8 @@ impl From<String> for Purpose {
             Purpose::Cache,
             Purpose::Delete,
             Purpose::Undelete,
+            Purpose::Hold,
+            Purpose::Release,
             Purpose::Read,
         ];
         let jobs = JobKind::ALL.into_iter().map(Purpose::Job);

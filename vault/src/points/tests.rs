@@ -91,6 +91,8 @@ fn point(id: [u8; 2], n: u64, server: u8, forgotten: bool) -> Point {
         summary: summary(1),
         body: CommitBody::default(),
         forgotten: forgotten.then_some(7),
+        removal: None,
+        hold: None,
     }
 }
 

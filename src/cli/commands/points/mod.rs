@@ -3,7 +3,9 @@
 mod delete;
 mod diff;
 mod find;
+mod filter;
 mod history;
+mod hold;
 mod list;
 mod ls;
 mod reading;
@@ -31,6 +33,10 @@ pub(crate) enum PointsCommand {
     Delete(delete::ChooseArgs),
     /// Undo the deletion of recovery points
     Undelete(delete::ChooseArgs),
+    /// Keep recovery points whatever the policy says, and refuse to delete them
+    Hold(hold::HoldArgs),
+    /// Undo `points hold`
+    Release(hold::ReleaseArgs),
 }
 
 pub(crate) fn run(context: &Context, command: PointsCommand) -> Outcome {
@@ -42,5 +48,7 @@ pub(crate) fn run(context: &Context, command: PointsCommand) -> Outcome {
         PointsCommand::History(args) => history::run(context, &args),
         PointsCommand::Delete(args) => delete::run(context, &args, Choice::Delete),
         PointsCommand::Undelete(args) => delete::run(context, &args, Choice::Undelete),
+        PointsCommand::Hold(args) => hold::hold(context, &args),
+        PointsCommand::Release(args) => hold::release(context, &args),
     }
 }
