@@ -4,6 +4,7 @@
 //! process: what the agent has to say goes out as notices, reports and failures.
 
 pub(crate) mod access;
+pub(crate) mod dump;
 pub(crate) mod environment;
 pub(crate) mod excludes;
 pub(crate) mod find;

@@ -4,7 +4,7 @@
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use super::commands::{
-    agent, backup, bench, cache, check, completions, demo, jobs, man, passphrase, points, policy, register, restore,
+    agent, backup, bench, cache, check, completions, demo, dump, jobs, man, passphrase, points, policy, register, restore,
     throttle, unregister, vault,
 };
 use super::global::Global;
@@ -59,6 +59,8 @@ pub(crate) enum Command {
                             --credentials rescue.vaultcredentials --source-server web1"
     )]
     Restore(restore::RestoreArgs),
+    /// Write a file of a recovery point, or a folder as tar, to stdout
+    Dump(dump::DumpArgs),
     /// Check that what is in the vault can be restored
     Check(check::CheckArgs),
     /// Jobs of this server

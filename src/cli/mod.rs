@@ -27,7 +27,7 @@ use tracing::Level;
 use crate::failure::Failure;
 use args::{Cli, Command};
 use commands::{
-    agent, backup, bench, cache, check, completions, demo, jobs, man, metrics_page, passphrase, points, policy,
+    agent, backup, bench, cache, check, completions, demo, dump, jobs, man, metrics_page, passphrase, points, policy,
     register, restore, status, throttle, unregister, vault, volumes,
 };
 use context::Context;
@@ -90,6 +90,7 @@ fn run_command(cli: Cli, out: Output) -> Outcome {
         Command::Backup(args) => backup::run(&context, args),
         Command::Points(command) => points::run(&context, command),
         Command::Restore(args) => restore::run(&context, args),
+        Command::Dump(args) => dump::run(&context, &args),
         Command::Check(args) => check::run(&context, &args),
         Command::Jobs(command) => jobs::run(&context, command),
         Command::Passphrase(command) => passphrase::run(&context, command),
