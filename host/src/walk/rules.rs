@@ -140,6 +140,12 @@ impl Rules {
         self.folders.push((folder, identity));
     }
 
+    /// Whether the patterns leave this absolute path out. It counts for [`Rules::counts`].
+    #[must_use]
+    pub fn leaves_out(&self, path: &[u8], is_folder: bool) -> bool {
+        self.have_globs() && self.exclude(path, is_folder)
+    }
+
     pub(super) fn have_globs(&self) -> bool {
         !self.patterns.globs.is_empty()
     }

@@ -221,7 +221,7 @@ mod tests {
             inode: 9,
             xattrs: vec![Xattr {
                 name: "user.note".into(),
-                value: vec![0, b'=', b'\n', 255].into(),
+                value: vec![0, b'=', 255].into(),
             }],
             ..Entry::default()
         };

@@ -129,6 +129,20 @@ pub(crate) fn chain(cases: &mut Cases) {
     }
 }
 
+/// Entries that delete and hold points, and say something impossible.
+pub(crate) fn holds(cases: &mut Cases) {
+    let mut add = |why: &str, object: Vec<u8>| refuse(cases, why, &object);
+    add("a Forget with an unknown reason", object(first(3), &[8, 4]));
+    add("a Forget with an unknown field", object(first(3), &[8, 1, 16, 1]));
+    add("a Restore with a body", object(first(4), &[8, 1]));
+    add("a Hold that names no point", object(with(first(8), |it| it.points = vec![]), &hold("why", 0)));
+    add("a Hold without a reason", object(first(8), &hold("", 0)));
+    add("a Hold with a reason of 1,025 bytes", object(first(8), &hold(&"x".repeat(1025), 0)));
+    add("a Hold until after the year 9999", object(first(8), &hold("why", 253_402_207_201)));
+    add("a Release that names no point", object(with(first(9), |it| it.points = vec![]), &[]));
+    add("a Release with a body", object(first(9), &[8, 1]));
+}
+
 fn first(kind: i32) -> LogRecord {
     record(2, [5; 32], kind)
 }
@@ -205,15 +219,6 @@ pub(crate) fn records(cases: &mut Cases) {
         "a Segments entry with a point",
         object(with(first(1), |it| it.point = Some(summary())), &segments()),
     );
-    add("a Forget with an unknown reason", object(first(3), &[8, 4]));
-    add("a Forget with an unknown field", object(first(3), &[8, 1, 16, 1]));
-    add("a Restore with a body", object(first(4), &[8, 1]));
-    add("a Hold that names no point", object(with(first(8), |it| it.points = vec![]), &hold("why", 0)));
-    add("a Hold without a reason", object(first(8), &hold("", 0)));
-    add("a Hold with a reason of 1,025 bytes", object(first(8), &hold(&"x".repeat(1025), 0)));
-    add("a Hold until after the year 9999", object(first(8), &hold("why", 253_402_207_201)));
-    add("a Release that names no point", object(with(first(9), |it| it.points = vec![]), &[]));
-    add("a Release with a body", object(first(9), &[8, 1]));
     add(
         "status 3",
         object(
