@@ -9,7 +9,8 @@ use lockstone_vault::log::{LogView, Point};
 
 use super::access::session::Session;
 use super::environment::Environment;
-use super::held_policy::InForce;
+use super::guard;
+use super::held_policy::{InForce, Protection};
 use crate::failure::Failure;
 use crate::policy::{Expiry, Kept, Ledger, Made, Run, Tag, plan};
 
@@ -32,6 +33,9 @@ pub(crate) fn tags(
 
 /// Until when a point of this server lives, and why. What was asked for when it was made counts before the policy.
 pub(crate) fn expiry(in_force: &InForce, point: &Point, now: Timestamp) -> (Expiry, Option<Tag>) {
+    if in_force.held.protection == Protection::StoppedKeepForEver {
+        return (Expiry::Held, None);
+    }
     let policy = &in_force.policy;
     let (retention, zone) = (&policy.retention, &policy.schedule.zone);
     let kept = kept(point, now);
@@ -50,14 +54,15 @@ pub(crate) fn over(session: &Session, view: &LogView, in_force: &InForce, now: T
     over.map(|(point, _)| point.id).collect()
 }
 
-/// Forgets the points whose time is over, unless the policy is paused. Returns them. They can be brought back for the
+/// Forgets the points whose time is over, unless the policy is paused, or a strange backup waits for somebody to look
+/// (`guard`). Returns them. They can be brought back for the
 /// vault's soft-delete days.
 pub(crate) async fn forget(
     environment: &Environment,
     session: &Session,
     in_force: &InForce,
 ) -> Result<Vec<PointId>, Failure> {
-    if in_force.held.paused {
+    if !in_force.held.forgets() || guard::is_raised(in_force.held.server_id)? {
         return Ok(Vec::new());
     }
     let view = session.view(environment).await?;

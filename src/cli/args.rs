@@ -4,7 +4,7 @@
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use super::commands::{
-    agent, backup, bench, cache, check, completions, demo, dump, jobs, man, passphrase, points, policy, register, restore,
+    agent, backup, bench, cache, check, completions, demo, dump, guard, jobs, man, passphrase, points, policy, protection, register, restore,
     throttle, unregister, vault,
 };
 use super::global::Global;
@@ -72,6 +72,12 @@ pub(crate) enum Command {
     /// What this server backs up by itself, when, and for how long it is kept
     #[command(subcommand)]
     Policy(policy::PolicyCommand),
+    /// Stop the protection of this server, keeping or deleting its recovery points, and begin it again
+    #[command(subcommand)]
+    Protection(protection::ProtectionCommand),
+    /// The alarm about a backup that looks strange
+    #[command(subcommand)]
+    Guard(guard::GuardCommand),
     /// The local cache folder
     #[command(subcommand)]
     Cache(cache::CacheCommand),

@@ -27,8 +27,8 @@ use tracing::Level;
 use crate::failure::Failure;
 use args::{Cli, Command};
 use commands::{
-    agent, backup, bench, cache, check, completions, demo, dump, jobs, man, metrics_page, passphrase, points, policy,
-    register, restore, status, throttle, unregister, vault, volumes,
+    agent, backup, bench, cache, check, completions, demo, dump, guard, jobs, man, metrics_page, passphrase, points, policy,
+    protection, register, restore, status, throttle, unregister, vault, volumes,
 };
 use context::Context;
 use output::{Outcome, Output, Work};
@@ -94,6 +94,8 @@ fn run_command(cli: Cli, out: Output) -> Outcome {
         Command::Check(args) => check::run(&context, &args),
         Command::Jobs(command) => jobs::run(&context, command),
         Command::Passphrase(command) => passphrase::run(&context, command),
+        Command::Protection(command) => protection::run(&context, &command),
+        Command::Guard(command) => guard::run(&context, &command),
         Command::Policy(command) => policy::run(&context, command),
         Command::Cache(command) => cache::run(&context, command),
         Command::Volumes => volumes::run(&context),

@@ -36,6 +36,10 @@ pub(crate) struct BackupDocument {
     restarts: u32,
     /// Expired recovery points that the policy deleted after this backup.
     points_forgotten: Vec<PointId>,
+    /// The most frequent endings of the names of new and changed files.
+    suffixes: Vec<SuffixDocument>,
+    /// What is strange about this backup. While somebody has to look, the policy deletes nothing.
+    guard: Vec<String>,
     warnings_total: u64,
     /// The first warnings.
     warnings: Vec<WarningDocument>,
@@ -50,6 +54,13 @@ struct ExcludedDocument {
     cache_folders: u64,
     other_file_systems: u64,
     kernel_views: u64,
+}
+
+/// How the names of so many files end.
+#[derive(Debug, Clone, Serialize)]
+struct SuffixDocument {
+    suffix: String,
+    files: u64,
 }
 
 /// An exclude pattern as the user gave it, and how many entries it decided about.
@@ -74,7 +85,19 @@ impl From<&LeftOut> for ExcludedDocument {
     }
 }
 
+fn suffix((suffix, files): (String, u64)) -> SuffixDocument {
+    SuffixDocument { suffix, files }
+}
+
 impl BackupDocument {
+    /// With what is strange about the backup.
+    pub(crate) fn with_guard(self, reasons: &[String]) -> Self {
+        BackupDocument {
+            guard: reasons.to_vec(),
+            ..self
+        }
+    }
+
     pub(crate) fn new(
         job: JobId,
         report: &BackupReport,
@@ -107,6 +130,8 @@ impl BackupDocument {
             throttled_seconds: report.throttled.as_secs_f64(),
             restarts: report.restarts,
             points_forgotten: forgotten.to_vec(),
+            suffixes: report.suffixes.iter().cloned().map(suffix).collect(),
+            guard: Vec::new(),
             warnings_total: report.warnings_total,
             warnings: report.warnings.iter().map(WarningDocument::from).collect(),
             error,

@@ -73,8 +73,8 @@ pub(crate) struct PointDocument {
     sources_bytes: Vec<Option<String>>,
     /// How many warnings its backup had.
     warnings: u64,
-    /// Why it is kept until `expires`: the tag that lasts longest, `held`, `date` for a date of its own, or `newest` if
-    /// it lives until a newer one is there. Null if that is not known here.
+    /// Why it is kept until `expires`: the tag that lasts longest, `held`, `date` for a date of its own, `newest` if
+    /// it lives until a newer one is there, or `protection-stopped` if it is kept for ever. Null if that is not known here.
     kept: Option<String>,
     /// Who holds it and why; null if it is not held.
     hold: Option<HoldDocument>,
@@ -123,7 +123,8 @@ impl PointDocument {
                 Expiry::Newer | Expiry::Held => None,
             };
             kept = Some(match (expiry, tag) {
-                (Expiry::Held, _) => "held".to_owned(),
+                (Expiry::Held, _) if held.is_some() => "held".to_owned(),
+                (Expiry::Held, _) => "protection-stopped".to_owned(),
                 (Expiry::Newer, _) => "newest".to_owned(),
                 (Expiry::At(_), Some(tag)) => tag.to_string(),
                 (Expiry::At(_), None) => "date".to_owned(),

@@ -18,6 +18,7 @@ use parking_lot::Mutex;
 
 use super::claims::Claims;
 use super::hasher::hard_links::HardLinks;
+use super::suffixes::Suffixes;
 use super::lane::PerLane;
 use super::window::Window;
 use crate::engine::Engine;
@@ -69,6 +70,8 @@ pub(super) struct BackupJob {
     pub(super) consistency: Mutex<Consistency>,
     pub(super) owner_names: OwnerNames,
     pub(super) hard_links: HardLinks,
+    /// How the names of new and changed files end. Empty where there is no last recovery point.
+    pub(super) suffixes: Suffixes,
     pub(super) pool: Pool,
 }
 
@@ -95,6 +98,7 @@ impl BackupJob {
             consistency: Mutex::new(Consistency::Live),
             owner_names: OwnerNames::default(),
             hard_links: HardLinks::default(),
+            suffixes: Suffixes::default(),
             pool,
         })
     }

@@ -25,6 +25,7 @@ mod messages;
 mod report;
 mod sealer;
 mod snapshotter;
+mod suffixes;
 mod uploader;
 mod window;
 
@@ -84,6 +85,7 @@ impl Backup {
             job.warnings.add(warning.path.clone(), warning.message.clone());
         }
         job.request.rules.forget_counts();
+        job.suffixes.clear();
         let generation = Arc::new(Generation::new(&job.tuning, cancel));
         job.metrics.watch_budget("data", &generation.budgets.data);
         job.metrics.watch_budget("tree", &generation.budgets.tree);

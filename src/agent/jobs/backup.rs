@@ -16,12 +16,13 @@ use super::perform::Job;
 use crate::agent::access::right::registered;
 use crate::agent::access::session::Session;
 use crate::agent::environment::Environment;
+use crate::agent::guard;
 use crate::agent::held_policy::InForce;
 use crate::agent::hooks;
 use crate::agent::retention;
 use crate::agent::sources::{self, Sources};
 use crate::agent::state::folder::StateFolder;
-use crate::agent::state::job_records::request_for;
+use crate::agent::state::job_records::{self, request_for};
 use crate::agent::state::registration::Registration;
 use crate::documents::backup::BackupDocument;
 use crate::failure::Failure;
@@ -64,6 +65,8 @@ pub(crate) struct Backup {
     order: BackupOrder,
     /// The points that the policy forgot after it.
     forgotten: Vec<PointId>,
+    /// What is strange about it.
+    strange: Vec<String>,
     state: StateFolder,
     registration: Registration,
     sources: Sources,
@@ -78,16 +81,37 @@ impl Backup {
             let message = format!("a label is one line of up to {MAX_LABEL_LEN} bytes");
             return Err(Failure::usage(message, ""));
         }
+        if let Some(by) = &order.policy {
+            by.in_force.held.must_make_backups(by.run.is_some())?;
+        }
         let sources = sources::resolve(&order.paths)?;
         let rules = rules(environment, &order, &state, &registration, &sources)?;
         Ok(Backup {
             order,
             forgotten: Vec::new(),
+            strange: Vec::new(),
             state,
             registration,
             sources,
             rules,
         })
+    }
+
+    /// Asks the guard about the backup that was made.
+    fn look(&mut self, environment: &Environment, report: &BackupReport) {
+        let request = request_for(&self.sources.paths);
+        let sources = request.get("sources").cloned().unwrap_or_default();
+        let (server, now) = (self.registration.server_id, Timestamp::now());
+        let looked = job_records::all(&self.state)
+            .and_then(|earlier| guard::look(&self.state, server, report, &sources, &earlier, now));
+        match looked {
+            Ok(Some(alarm)) => {
+                environment.notices.warn(alarm.sentence());
+                self.strange = alarm.reasons;
+            }
+            Ok(None) => {}
+            Err(error) => environment.notices.warn(format!("the guard could not look at this backup: {error:#}")),
+        }
     }
 
     fn hooks(&self) -> Option<&Hooks> {
@@ -206,12 +230,13 @@ impl Job for Backup {
     }
 
     async fn follow_up(&mut self, environment: &Environment, session: &Session, report: &BackupReport) {
-        let Some(PolicyBackup { in_force, .. }) = &self.order.policy else {
-            return;
-        };
         if report.point.is_none() {
             return;
         }
+        self.look(environment, report);
+        let Some(PolicyBackup { in_force, .. }) = &self.order.policy else {
+            return;
+        };
         match retention::forget(environment, session, in_force).await {
             Ok(forgotten) => self.forgotten = forgotten,
             Err(failure) => {
@@ -230,7 +255,7 @@ impl Job for Backup {
         Ending {
             state,
             point: report.point,
-            document: value_of(&BackupDocument::new(job, report, state, error, &self.forgotten)),
+            document: value_of(&BackupDocument::new(job, report, state, error, &self.forgotten).with_guard(&self.strange)),
             figures: Figures {
                 files: report.files_new + report.files_changed + report.files_unchanged,
                 bytes: report.bytes_scanned,

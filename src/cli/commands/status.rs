@@ -1,12 +1,15 @@
 //! `lockstone status`: whether this server is registered, and whether its backups are as they should be.
 
 use jiff::Timestamp;
+use lockstone_proto::ids::ServerId;
 use lockstone_proto::job::{JobKind, JobState};
 use lockstone_vault::VaultError;
 use lockstone_vault::log::Point;
 
 use crate::agent::access::right::Access;
 use crate::agent::access::session::Session;
+use crate::agent::guard::Alarm;
+use crate::agent::held_policy::{HeldPolicy, Protection};
 use crate::agent::state::clones;
 use crate::agent::state::folder::StateFolder;
 use crate::agent::state::job_records::{self, JobRecord};
@@ -56,6 +59,7 @@ fn show(context: &Context, state: &StateFolder, registration: Registration) -> O
         }
     };
     warnings.extend(last_backup_failed(&jobs));
+    warnings.extend(stopped_or_strange(state, registration.server_id));
     let running = jobs.iter().find(|job| job.runs());
     let last_line = match &last_point {
         Some(point) => {
@@ -136,6 +140,15 @@ async fn newest_point(context: &Context, jobs: &[JobRecord]) -> Result<(Option<P
     }
     damage.extend(clones::warning(&view.points, session.server, jobs));
     Ok((session.latest(&view).cloned(), damage))
+}
+
+/// Warnings if protection is stopped, and if a backup looked strange and nobody has looked yet.
+fn stopped_or_strange(state: &StateFolder, server_id: ServerId) -> Vec<String> {
+    let alarm = Alarm::load(state, server_id).ok().flatten();
+    let held = HeldPolicy::load(state, server_id).ok().flatten();
+    let stopped = held.filter(|held| held.protection != Protection::Active);
+    let stopped = stopped.map(|held| held.protection.sentence().to_owned());
+    stopped.into_iter().chain(alarm.map(|alarm| alarm.sentence())).collect()
 }
 
 /// How long ago something was, for people, in brackets; nothing if it lies in the future.

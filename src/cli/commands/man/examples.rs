@@ -144,6 +144,20 @@ fn more(page: &str) -> &'static [Example] {
 
 fn policy(page: &str) -> &'static [Example] {
     match page {
+        "lockstone-protection" | "lockstone-protection-stop" => &[
+            (
+                "No more backups; what is there ages as the policy says:",
+                "lockstone protection stop --keep-data",
+            ),
+            (
+                "Delete all recovery points of this server:",
+                "lockstone protection stop --delete-data",
+            ),
+        ],
+        "lockstone-protection-resume" => &[("Begin again:", "lockstone protection resume")],
+        "lockstone-protection-show" => &[("Is this server protected?", "lockstone protection show")],
+        "lockstone-guard" | "lockstone-guard-show" => &[("Did a backup look strange?", "lockstone guard show")],
+        "lockstone-guard-clear" => &[("Somebody has looked:", "lockstone guard clear")],
         "lockstone-policy" | "lockstone-policy-set" => &[
             (
                 "Write a policy, change it, and put it in force:",

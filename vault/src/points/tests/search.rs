@@ -48,7 +48,7 @@ fn trees(memory: &mut Memory, count: usize) -> Vec<Option<ChunkId>> {
     let mut files: Vec<(String, Vec<u8>)> = Vec::new();
     for n in 0..12 * 12 * 5 {
         let (a, b, c) = (n / 60, n / 5 % 12, n % 5);
-        files.push((format!("/{a:02}/{b:02}/file-{c}"), vec![]));
+        files.push((format!("/{a:02}/{b:02}/file-{c}"), vec![(n % 251) as u8, (n / 251) as u8]));
     }
     let mut change = |n: usize| {
         let len = files.len();
