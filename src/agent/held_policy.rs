@@ -66,7 +66,9 @@ impl Protection {
     pub(crate) fn sentence(self) -> &'static str {
         match self {
             Protection::Active => "this server is protected by its policy",
-            Protection::StoppedKeepAgeing => "protection is stopped; recovery points are kept as long as the policy says",
+            Protection::StoppedKeepAgeing => {
+                "protection is stopped; recovery points are kept as long as the policy says"
+            }
             Protection::StoppedKeepForEver => {
                 "protection is stopped; recovery points are kept until they are deleted by hand"
             }

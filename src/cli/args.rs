@@ -4,8 +4,8 @@
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use super::commands::{
-    agent, backup, bench, cache, check, completions, demo, dump, guard, jobs, man, passphrase, points, policy, protection, register, restore,
-    throttle, unregister, vault,
+    agent, backup, bench, cache, check, completions, demo, dump, guard, jobs, man, passphrase, points, policy,
+    protection, register, restore, throttle, unregister, vault,
 };
 use super::global::Global;
 

@@ -27,8 +27,8 @@ use tracing::Level;
 use crate::failure::Failure;
 use args::{Cli, Command};
 use commands::{
-    agent, backup, bench, cache, check, completions, demo, dump, guard, jobs, man, metrics_page, passphrase, points, policy,
-    protection, register, restore, status, throttle, unregister, vault, volumes,
+    agent, backup, bench, cache, check, completions, demo, dump, guard, jobs, man, metrics_page, passphrase, points,
+    policy, protection, register, restore, status, throttle, unregister, vault, volumes,
 };
 use context::Context;
 use output::{Outcome, Output, Work};

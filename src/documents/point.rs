@@ -114,8 +114,7 @@ impl PointDocument {
     ) -> Self {
         let held = point.held(now);
         let server = name_of(point.server);
-        let mut summary =
-            PointSummaryDocument::new(point.id, &server, &point.summary, point.forgotten, held.is_some());
+        let mut summary = PointSummaryDocument::new(point.id, &server, &point.summary, point.forgotten, held.is_some());
         let mut kept = None;
         if let Some((expiry, tag)) = expiry.filter(|_| point.forgotten.is_none()) {
             summary.expires = match expiry {
@@ -142,11 +141,14 @@ impl PointDocument {
                 since: render::utc_time(hold.since_s, 0),
                 server: name_of(hold.server),
             }),
-            deletion: point.forgotten.zip(point.removal).map(|(at, removal)| DeletionDocument {
-                time: render::utc_time(at, 0),
-                server: name_of(removal.server),
-                reason: forget_word(removal.reason),
-            }),
+            deletion: point
+                .forgotten
+                .zip(point.removal)
+                .map(|(at, removal)| DeletionDocument {
+                    time: render::utc_time(at, 0),
+                    server: name_of(removal.server),
+                    reason: forget_word(removal.reason),
+                }),
         }
     }
 }
@@ -307,7 +309,13 @@ mod tests {
             files: 2,
             ..PointSummary::default()
         };
-        let document = json!(PointSummaryDocument::new(PointId([1; 16]), "web", &summary, None, false));
+        let document = json!(PointSummaryDocument::new(
+            PointId([1; 16]),
+            "web",
+            &summary,
+            None,
+            false
+        ));
         assert_eq!(
             document,
             json!({

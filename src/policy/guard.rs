@@ -139,7 +139,12 @@ mod tests {
     fn a_first_backup_and_a_quiet_one_are_not_strange() {
         assert!(strange(&figures(1_000_000, 0, 0), &[]).is_empty());
         let before = [figures(1000, 0, 0)];
-        for quiet in [figures(0, 0, 1000), figures(0, 499, 501), figures(5000, 10, 900), figures(0, 0, 501)] {
+        for quiet in [
+            figures(0, 0, 1000),
+            figures(0, 499, 501),
+            figures(5000, 10, 900),
+            figures(0, 0, 501),
+        ] {
             assert!(strange(&quiet, &before).is_empty(), "{quiet:?}");
         }
         let few = [figures(99, 0, 0)];
@@ -167,7 +172,10 @@ mod tests {
         assert!(strange(&data(100, 90), &before).is_empty());
         assert!(strange(&data(10, 10), &before).is_empty(), "too little to tell");
         assert!(strange(&data(100, 100), &[data(100, 99)]).is_empty(), "it never did");
-        assert!(strange(&data(100, 100), &[data(1, 0)]).is_empty(), "nothing to compare with");
+        assert!(
+            strange(&data(100, 100), &[data(1, 0)]).is_empty(),
+            "nothing to compare with"
+        );
     }
 
     #[test]
@@ -180,7 +188,14 @@ mod tests {
         // 1,000 of 10,000 files were replaced by files of another name.
         let found = strange(&with(figures(1000, 0, 9000), "locked", 990), &before);
         let suffix = "locked".to_owned();
-        assert_eq!(found, [Strange::Suffix { suffix, files: 990, of: 1000 }]);
+        assert_eq!(
+            found,
+            [Strange::Suffix {
+                suffix,
+                files: 990,
+                of: 1000
+            }]
+        );
         for quiet in [
             with(figures(1000, 0, 10_000), "jpg", 1000),
             with(figures(1000, 0, 9000), "log", 1000),

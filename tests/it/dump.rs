@@ -27,7 +27,10 @@ fn a_file_comes_as_it_is() {
     lab.backup();
     for name in ["large", "empty", "sparse"] {
         let path = lab.source().join(name);
-        assert!(dumped(&lab, path.to_str().unwrap(), 0) == fs::read(&path).unwrap(), "{name}");
+        assert!(
+            dumped(&lab, path.to_str().unwrap(), 0) == fs::read(&path).unwrap(),
+            "{name}"
+        );
     }
     lab.run(["dump", "latest", "link"]).exits(1).says("symlink");
     lab.run(["dump", "latest", "nothing"]).exits(1);
@@ -51,7 +54,14 @@ fn a_folder_comes_as_tar_and_is_the_same_again() {
     let archive = lab.path("all.tar");
     fs::write(&archive, dumped(&lab, lab.source().to_str().unwrap(), 0)).unwrap();
     let untar = Command::new("tar")
-        .args(["--extract", "--preserve-permissions", "--xattrs", "--xattrs-include=*", "--numeric-owner", "-f"])
+        .args([
+            "--extract",
+            "--preserve-permissions",
+            "--xattrs",
+            "--xattrs-include=*",
+            "--numeric-owner",
+            "-f",
+        ])
         .arg(&archive)
         .arg("-C")
         .arg(&out)
@@ -75,7 +85,12 @@ fn another_machine_can_dump() {
     lab.backup();
     let mut command = lab.command("elsewhere");
     let credentials = lab.credentials();
-    let access = ["--credentials", credentials.to_str().unwrap(), "--source-server", "server"];
+    let access = [
+        "--credentials",
+        credentials.to_str().unwrap(),
+        "--source-server",
+        "server",
+    ];
     let path = lab.source().join("a");
     command.args(["dump", "latest", path.to_str().unwrap()]).args(access);
     let output = command.env("LOCKSTONE_PASSPHRASE", PASSPHRASE).output().unwrap();
@@ -100,7 +115,12 @@ fn a_reader_that_leaves_and_a_full_disk_are_no_panic() {
         drop(child.stdout.take());
         let output = child.wait_with_output().unwrap();
         let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert_eq!((output.status.code(), stderr.as_str()), (Some(0), ""), "{}", what.display());
+        assert_eq!(
+            (output.status.code(), stderr.as_str()),
+            (Some(0), ""),
+            "{}",
+            what.display()
+        );
         let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
         let output = lab
             .command("home")

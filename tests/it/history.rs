@@ -43,9 +43,16 @@ fn a_path_has_a_version_for_each_time_it_changed() {
 
     let path = path.to_str().unwrap();
     let found = lab.run(["points", "history", path, "--json"]).exits(0).json();
-    assert_eq!(changes(&found), ["added", "modified", "metadata", "removed", "added"], "{found}");
+    assert_eq!(
+        changes(&found),
+        ["added", "modified", "metadata", "removed", "added"],
+        "{found}"
+    );
     let versions = found["versions"].as_array().unwrap();
-    assert_eq!((&versions[0]["point"], &versions[0]["size"]), (&first.into(), &5.into()));
+    assert_eq!(
+        (&versions[0]["point"], &versions[0]["size"]),
+        (&first.into(), &5.into())
+    );
     assert!(versions[0]["mtime"].is_string() && versions[0]["time"].is_string());
     assert_eq!(versions[3]["point"], removed);
     assert!(versions[3]["size"].is_null() && versions[3]["mtime"].is_null());
@@ -54,14 +61,23 @@ fn a_path_has_a_version_for_each_time_it_changed() {
         .exits(0)
         .json();
     assert_eq!(changes(&folder).first(), Some(&"added"));
-    assert_eq!(changes(&folder).iter().filter(|change| **change == "modified").count(), 4);
+    assert_eq!(
+        changes(&folder).iter().filter(|change| **change == "modified").count(),
+        4
+    );
     let shown = lab.run(["points", "history", "docs/a.txt"]).exits(0).stdout;
     assert_eq!(shown.lines().count(), 5, "{shown}");
-    lab.run(["points", "history", "/no/such/path"]).exits(1).says("no recovery point");
+    lab.run(["points", "history", "/no/such/path"])
+        .exits(1)
+        .says("no recovery point");
     // A point that is deleted does not count.
     lab.run(["points", "delete", &removed]).exits(0);
     let found = lab.run(["points", "history", path, "--json"]).exits(0).json();
-    assert_eq!(changes(&found), ["added", "modified", "metadata", "modified"], "{found}");
+    assert_eq!(
+        changes(&found),
+        ["added", "modified", "metadata", "modified"],
+        "{found}"
+    );
 }
 
 #[test]
@@ -76,7 +92,11 @@ fn a_name_is_found_in_every_point_that_has_it() {
     }
     for pattern in ["wanted", "want*", "w?nted", "/**/many/*/wanted"] {
         let found = lab.run(["points", "find", pattern, "--json"]).exits(0).json();
-        assert_eq!(found["matches"].as_array().unwrap().len(), 1 + 2 + 3 + 4 + 5, "{pattern}");
+        assert_eq!(
+            found["matches"].as_array().unwrap().len(),
+            1 + 2 + 3 + 4 + 5,
+            "{pattern}"
+        );
     }
     let shown = lab.run(["points", "find", "wanted"]).exits(0).stdout;
     assert_eq!(shown.lines().count(), 15 + 5, "a heading for each point: {shown}");
@@ -102,7 +122,9 @@ fn damage_is_told_and_costs_what_it_hit() {
         }
     }
     fs::remove_dir_all(lab.path("home/cache")).unwrap();
-    lab.run(["points", "find", "wanted", "--json"]).exits(6).says("cannot be read");
+    lab.run(["points", "find", "wanted", "--json"])
+        .exits(6)
+        .says("cannot be read");
     let path = lab.source().join("a/wanted");
     lab.run(["points", "history", path.to_str().unwrap()])
         .exits(6)

@@ -6,13 +6,18 @@ use crate::support::lab::{Lab, finish};
 use crate::support::tree::file;
 
 fn points(lab: &Lab, more: &[&str]) -> Vec<Value> {
-    let listed = lab.run([&["points", "list", "--json"][..], more].concat()).exits(0).json();
+    let listed = lab
+        .run([&["points", "list", "--json"][..], more].concat())
+        .exits(0)
+        .json();
     listed["points"].as_array().unwrap().clone()
 }
 
 fn ids(lab: &Lab, more: &[&str]) -> Vec<String> {
     let all = points(lab, more);
-    all.iter().map(|point| point["id"].as_str().unwrap().to_owned()).collect()
+    all.iter()
+        .map(|point| point["id"].as_str().unwrap().to_owned())
+        .collect()
 }
 
 #[test]
@@ -22,7 +27,16 @@ fn a_held_point_is_not_deleted_until_it_is_released() {
     let one = lab.backup()["point"].as_str().unwrap().to_owned();
     let two = lab.backup()["point"].as_str().unwrap().to_owned();
     let held = lab
-        .run(["points", "hold", &one, "--reason", "the lawsuit", "--until", "2199-01-31", "--json"])
+        .run([
+            "points",
+            "hold",
+            &one,
+            "--reason",
+            "the lawsuit",
+            "--until",
+            "2199-01-31",
+            "--json",
+        ])
         .exits(0)
         .json();
     assert_eq!(held["held"][0], one.as_str());
@@ -30,14 +44,20 @@ fn a_held_point_is_not_deleted_until_it_is_released() {
     assert_eq!(refused.json()["error"]["code"], "held");
     refused.says("the lawsuit").says("points release");
     let all = points(&lab, &[]);
-    assert!(all.iter().all(|point| point["deleted"].is_null()), "none of them is deleted");
+    assert!(
+        all.iter().all(|point| point["deleted"].is_null()),
+        "none of them is deleted"
+    );
     assert_eq!(all[0]["hold"]["reason"], "the lawsuit");
     assert!(all[0]["hold"]["until"].as_str().unwrap().starts_with("2199-0"));
     assert_eq!((&all[0]["held"], &all[1]["held"]), (&true.into(), &false.into()));
     assert!(all[1]["hold"].is_null());
     assert_eq!(ids(&lab, &["--held"]), [one.clone()]);
     let shown = lab.run(["points", "list"]).exits(0).stdout;
-    assert!(shown.contains("held until 2199-0") && shown.contains("the lawsuit"), "{shown}");
+    assert!(
+        shown.contains("held until 2199-0") && shown.contains("the lawsuit"),
+        "{shown}"
+    );
     // The operator sees that it is held, and not why.
     let mut command = lab.command("elsewhere");
     command.args(["vault", "points", lab.vault().to_str().unwrap(), "--json"]);
@@ -48,8 +68,15 @@ fn a_held_point_is_not_deleted_until_it_is_released() {
     lab.run(["points", "release", &one]).exits(0);
     lab.run(["points", "release", &one]).exits(0);
     lab.run(["points", "delete", &one]).exits(0);
-    lab.run(["points", "hold", &one, "--reason", "too late"]).exits(1).says("undelete");
-    for bad in [&["--reason", " "][..], &["--reason", "a\nb"], &["--reason", "x", "--until", "2001-01-01"], &[]] {
+    lab.run(["points", "hold", &one, "--reason", "too late"])
+        .exits(1)
+        .says("undelete");
+    for bad in [
+        &["--reason", " "][..],
+        &["--reason", "a\nb"],
+        &["--reason", "x", "--until", "2001-01-01"],
+        &[],
+    ] {
         lab.run([&["points", "hold", &two][..], bad].concat()).exits(2);
     }
     lab.check_clean();
@@ -66,7 +93,10 @@ fn a_deletion_keeps_its_reason() {
     let deleted = points(&lab, &["--deleted"]);
     assert_eq!(deleted.len(), 1);
     let deletion = &deleted[0]["deletion"];
-    assert_eq!((&deletion["server"], &deletion["reason"]), (&"server".into(), &"hand".into()));
+    assert_eq!(
+        (&deletion["server"], &deletion["reason"]),
+        (&"server".into(), &"hand".into())
+    );
     assert_eq!(deletion["time"], deleted[0]["deleted"]);
     let shown = lab.run(["points", "list", "--deleted"]).exits(0).stdout;
     assert!(shown.contains("by hand"), "{shown}");
@@ -88,7 +118,10 @@ fn a_list_can_be_narrowed() {
     let all: Vec<&str> = all.iter().map(|report| report["point"].as_str().unwrap()).collect();
     assert_eq!(ids(&lab, &["--label", "move"]), [all[0]]);
     assert_eq!(ids(&lab, &["--latest", "1"]), [all[2]]);
-    assert_eq!(ids(&lab, &["--latest", "2", "--path", lab.source().to_str().unwrap()]), all[..2]);
+    assert_eq!(
+        ids(&lab, &["--latest", "2", "--path", lab.source().to_str().unwrap()]),
+        all[..2]
+    );
     assert_eq!(ids(&lab, &["--path", other.join("b").to_str().unwrap()]), [all[2]]);
     assert_eq!(ids(&lab, &["--tag", "on-demand"]), all);
     assert!(ids(&lab, &["--tag", "daily"]).is_empty());

@@ -30,6 +30,7 @@ mod other_machine;
 mod points;
 mod policy;
 mod prometheus;
+mod protection;
 mod reader;
 mod restore;
 mod restore_chosen;

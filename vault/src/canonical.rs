@@ -8,7 +8,8 @@
 use bytes::{Buf, Bytes};
 use lockstone_proto::limits::IGNORABLE_FROM;
 use lockstone_proto::vault::{
-    CommitBody, CondemnBody, Content, FoldBody, ForgetBody, HoldBody, PackDirectory, Page, RepackBody, Segment, SegmentsBody,
+    CommitBody, CondemnBody, Content, FoldBody, ForgetBody, HoldBody, PackDirectory, Page, RepackBody, Segment,
+    SegmentsBody,
 };
 use prost::Message;
 use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, encode_key, encode_varint, skip_field};

@@ -18,8 +18,8 @@ use parking_lot::Mutex;
 
 use super::claims::Claims;
 use super::hasher::hard_links::HardLinks;
-use super::suffixes::Suffixes;
 use super::lane::PerLane;
+use super::suffixes::Suffixes;
 use super::window::Window;
 use crate::engine::Engine;
 use crate::flow::{Budget, CancelToken, Fault, Stop};

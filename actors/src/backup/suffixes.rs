@@ -58,7 +58,16 @@ mod tests {
     #[test]
     fn endings_are_counted_within_bounds() {
         let suffixes = Suffixes::default();
-        for name in ["a.c", "b.c", "c.h", ".bashrc", "none", "dot.", "x.tar.gz", "long.ending-of-a-name-that-is-none"] {
+        for name in [
+            "a.c",
+            "b.c",
+            "c.h",
+            ".bashrc",
+            "none",
+            "dot.",
+            "x.tar.gz",
+            "long.ending-of-a-name-that-is-none",
+        ] {
             suffixes.count(name.as_bytes());
         }
         let top = |suffix: &str, count| (suffix.to_owned(), count);

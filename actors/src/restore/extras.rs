@@ -21,7 +21,12 @@ const MAX_LISTED: usize = 1000;
 
 impl Planner {
     /// Removes what the folder has in the target and not in the recovery point. In a dry run, only lists it.
-    pub(super) fn remove_extras(&self, top: &Bytes, folder: &Arc<FolderOut>, selection: &Selection) -> Result<(), Stop> {
+    pub(super) fn remove_extras(
+        &self,
+        top: &Bytes,
+        folder: &Arc<FolderOut>,
+        selection: &Selection,
+    ) -> Result<(), Stop> {
         let job = &self.context.job;
         let Some(dir) = folder.dir.as_ref().filter(|_| job.request.delete && !folder.is_fresh) else {
             return Ok(());
@@ -56,7 +61,13 @@ impl Planner {
                 extras.push((name.to_vec(), is_folder));
             }
         });
-        let real = listed.and_then(|()| if extras.is_empty() { Ok(PathBuf::new()) } else { dir.real_path() });
+        let real = listed.and_then(|()| {
+            if extras.is_empty() {
+                Ok(PathBuf::new())
+            } else {
+                dir.real_path()
+            }
+        });
         let real = match real {
             Ok(real) => real,
             Err(error) => {
@@ -98,7 +109,9 @@ impl Planner {
         let warnings = &self.context.job.warnings;
         let message = |error: &io::Error| format!("was not deleted: {error}");
         let removed = if is_folder {
-            dir.remove_folder(name, spares, &mut |path, error| warnings.add(folder.join(path), message(error)))
+            dir.remove_folder(name, spares, &mut |path, error| {
+                warnings.add(folder.join(path), message(error))
+            })
         } else {
             dir.remove(name).map(|()| true)
         };

@@ -42,7 +42,11 @@ impl Selection {
 
     fn of(paths: &[Vec<u8>], include: Option<Rules>, exclude: Option<Rules>) -> Self {
         let paths = paths.iter().map(|path| normal(path)).collect();
-        Self { paths, include, exclude }
+        Self {
+            paths,
+            include,
+            exclude,
+        }
     }
 
     /// The paths, without double or trailing slashes and without `.`.
@@ -153,7 +157,11 @@ mod tests {
     #[test]
     fn patterns_pick_within_the_paths() {
         let rules = |patterns: &[&str]| Some(Rules::new(patterns).unwrap());
-        let selection = Selection::of(&[b"/a".to_vec()], rules(&["*.c", "/a/whole"]), rules(&["*.tmp", "/a/no/"]));
+        let selection = Selection::of(
+            &[b"/a".to_vec()],
+            rules(&["*.c", "/a/whole"]),
+            rules(&["*.tmp", "/a/no/"]),
+        );
         let selected = |path: &str, is_folder| selection.pick(Scope::Selected, path.as_bytes(), is_folder);
         assert_eq!(selected("/a", true), Pick::Search);
         assert_eq!(selected("/b.c", false), Pick::Nothing);

@@ -102,7 +102,10 @@ impl Dir {
                 path.truncate(len);
                 continue;
             }
-            let Some(Removing { dir, name, is_empty, .. }) = open.pop() else {
+            let Some(Removing {
+                dir, name, is_empty, ..
+            }) = open.pop()
+            else {
                 return Ok(false);
             };
             drop(dir);
@@ -151,10 +154,8 @@ impl Dir {
     fn must_not_be_mounted(&self, name: &[u8]) -> io::Result<()> {
         let (at, name) = (self.handle()?, check(name)?);
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let resolve = ResolveFlags::BENEATH
-            | ResolveFlags::NO_SYMLINKS
-            | ResolveFlags::NO_MAGICLINKS
-            | ResolveFlags::NO_XDEV;
+        let resolve =
+            ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS | ResolveFlags::NO_XDEV;
         let mounted = || io::Error::other("something is mounted there");
         match rustix::fs::openat2(&at, name, flags, Mode::empty(), resolve) {
             Ok(_) => Ok(()),
@@ -203,11 +204,21 @@ mod tests {
             .unwrap();
         names.sort();
         let wanted = [("alias", false), ("extra", true), ("precious", true)];
-        assert_eq!(names, wanted.map(|(name, is_folder)| (name.as_bytes().to_vec(), is_folder)));
+        assert_eq!(
+            names,
+            wanted.map(|(name, is_folder)| (name.as_bytes().to_vec(), is_folder))
+        );
         let mut kept = |path: &[u8], error: &io::Error| panic!("{}: {error}", path.escape_ascii());
         let none = |_: &[u8], _: bool| false;
-        assert!(!dir.remove_folder(b"extra", &|path, _| path == b"extra/link", &mut kept).unwrap());
-        assert_eq!(fs::read_dir(root.join("extra")).unwrap().count(), 1, "what is spared stays");
+        assert!(
+            !dir.remove_folder(b"extra", &|path, _| path == b"extra/link", &mut kept)
+                .unwrap()
+        );
+        assert_eq!(
+            fs::read_dir(root.join("extra")).unwrap().count(),
+            1,
+            "what is spared stays"
+        );
         assert!(dir.remove_folder(b"extra", &none, &mut kept).unwrap());
         assert!(!root.join("extra").exists());
         assert_eq!(fs::read(root.join("precious/file")).unwrap(), b"x");
@@ -226,7 +237,10 @@ mod tests {
             dir = dir.make_folder(b"d").unwrap();
         }
         drop(dir);
-        assert!(root.remove_folder(b"d", &|_, _| false, &mut |_, error| panic!("{error}")).unwrap());
+        assert!(
+            root.remove_folder(b"d", &|_, _| false, &mut |_, error| panic!("{error}"))
+                .unwrap()
+        );
         assert!(!folder.path().join("d").exists());
     }
 }

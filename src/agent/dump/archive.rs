@@ -258,7 +258,10 @@ mod tests {
                 (record.key().unwrap().to_owned(), record.value_bytes().to_vec())
             })
             .collect();
-        assert!(records.contains(&("mtime".to_owned(), b"-1.500000000".to_vec())), "{records:?}");
+        assert!(
+            records.contains(&("mtime".to_owned(), b"-1.500000000".to_vec())),
+            "{records:?}"
+        );
         let mut content = Vec::new();
         first.read_to_end(&mut content).unwrap();
         assert_eq!(content, [b'x'; 700]);

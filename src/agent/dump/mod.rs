@@ -77,7 +77,10 @@ impl<'d> Dump<'d> {
     /// Writes the content of a file.
     pub(crate) async fn file(&mut self, path: &[u8], entry: &Entry) -> Result<(), DumpError> {
         if let Content::DamagedAt(at) = self.content(entry).await? {
-            self.is_damaged(path, format!("it is damaged from byte {at} on, and the rest was not written"));
+            self.is_damaged(
+                path,
+                format!("it is damaged from byte {at} on, and the rest was not written"),
+            );
         }
         Ok(self.out.flush()?)
     }
@@ -120,10 +123,12 @@ impl<'d> Dump<'d> {
                 self.is_damaged(path, "it is damaged and was left out".to_owned());
                 return Ok(());
             }
-            self.out.write_all(&archive.header(name, entry, |problem| (self.tell)(path, problem))?)?;
+            self.out
+                .write_all(&archive.header(name, entry, |problem| (self.tell)(path, problem))?)?;
             self.out.write_all(&content)?;
         } else {
-            self.out.write_all(&archive.header(name, entry, |problem| (self.tell)(path, problem))?)?;
+            self.out
+                .write_all(&archive.header(name, entry, |problem| (self.tell)(path, problem))?)?;
             if size > 0
                 && let Content::DamagedAt(at) = self.content(entry).await?
             {
@@ -196,7 +201,8 @@ impl<'d> Dump<'d> {
     fn zeros(&mut self, mut count: u64) -> Result<(), DumpError> {
         while count > 0 {
             let some = count.min(ZEROS.len() as u64);
-            self.out.write_all(&ZEROS[..usize::try_from(some).unwrap_or(ZEROS.len())])?;
+            self.out
+                .write_all(&ZEROS[..usize::try_from(some).unwrap_or(ZEROS.len())])?;
             count -= some;
         }
         Ok(())

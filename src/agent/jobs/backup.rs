@@ -110,7 +110,9 @@ impl Backup {
                 self.strange = alarm.reasons;
             }
             Ok(None) => {}
-            Err(error) => environment.notices.warn(format!("the guard could not look at this backup: {error:#}")),
+            Err(error) => environment
+                .notices
+                .warn(format!("the guard could not look at this backup: {error:#}")),
         }
     }
 
@@ -255,7 +257,9 @@ impl Job for Backup {
         Ending {
             state,
             point: report.point,
-            document: value_of(&BackupDocument::new(job, report, state, error, &self.forgotten).with_guard(&self.strange)),
+            document: value_of(
+                &BackupDocument::new(job, report, state, error, &self.forgotten).with_guard(&self.strange),
+            ),
             figures: Figures {
                 files: report.files_new + report.files_changed + report.files_unchanged,
                 bytes: report.bytes_scanned,

@@ -66,11 +66,17 @@ impl Restore {
     pub(crate) fn prepare(access: &Access, order: RestoreOrder) -> Result<Restore, Failure> {
         if order.delete && order.conflict != Conflict::Overwrite {
             let message = "`--delete` makes the target like the recovery point, so files that differ must be replaced";
-            return Err(Failure::usage(message, "add `--on-conflict overwrite`, or leave `--delete` out"));
+            return Err(Failure::usage(
+                message,
+                "add `--on-conflict overwrite`, or leave `--delete` out",
+            ));
         }
         if order.delete && order.to == RestoreTo::Original && order.paths.is_empty() {
             let message = "`--delete` with `--original` needs the folders that it may delete in";
-            return Err(Failure::usage(message, "name them behind the recovery point, or use `--target DIR`"));
+            return Err(Failure::usage(
+                message,
+                "name them behind the recovery point, or use `--target DIR`",
+            ));
         }
         let (include, exclude) = (rules(&order.include)?, rules(&order.exclude)?);
         let (state, right) = access.right()?;

@@ -56,12 +56,19 @@ pub(crate) fn run(context: &Context, args: &DumpArgs) -> Outcome {
         EntryKind::Folder if !io::stdout().is_terminal() => {}
         EntryKind::Folder => {
             let hint = "send it to a file or a program: `lockstone dump POINT PATH >FILE.tar`";
-            return Err(Failure::usage("a folder is written as tar, and stdout is a terminal", hint));
+            return Err(Failure::usage(
+                "a folder is written as tar, and stdout is a terminal",
+                hint,
+            ));
         }
         other => {
             let (path, what) = (render::name(&path), entry_kind_word(other));
             let hint = "`lockstone restore POINT PATH --target DIR` gets it";
-            return Err(Failure::failed("not-a-file", format!("{path} is a {what}, not a file"), hint));
+            return Err(Failure::failed(
+                "not-a-file",
+                format!("{path} is a {what}, not a file"),
+                hint,
+            ));
         }
     }
     let stdout = io::stdout().as_fd().try_clone_to_owned();

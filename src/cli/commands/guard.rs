@@ -46,7 +46,9 @@ pub(crate) fn run(context: &Context, command: &GuardCommand) -> Outcome {
             context.out.line(alarm.sentence());
             if let Some(point) = &alarm.point {
                 let id = short(point);
-                context.out.line(format!("`lockstone points diff OLD {id}` shows what changed"));
+                context
+                    .out
+                    .line(format!("`lockstone points diff OLD {id}` shows what changed"));
             }
         }
         (Some(alarm), GuardCommand::Clear) => {

@@ -97,7 +97,10 @@ fn confirm(context: &Context, points: &[&Point]) -> Result<(), Failure> {
         let message = format!("this deletes {what} of this server, and there is no terminal to ask on");
         return Err(Failure::usage(message, "add `--yes` if that is meant"));
     }
-    if context.prompt.confirm(&format!("Delete all {what} of this server? [y/N] "))? {
+    if context
+        .prompt
+        .confirm(&format!("Delete all {what} of this server? [y/N] "))?
+    {
         return Ok(());
     }
     Err(Failure::new(Exit::Cancelled, "cancelled", "nothing was deleted", ""))
@@ -143,6 +146,8 @@ fn show(context: &Context, protection: Protection, changed: &Changed) -> Exit {
         return Exit::Done;
     }
     let n = points(held.len());
-    context.out.warn(format!("{n} not deleted, because somebody holds them: `lockstone points list --held`"));
+    context.out.warn(format!(
+        "{n} not deleted, because somebody holds them: `lockstone points list --held`"
+    ));
     Exit::Warnings
 }

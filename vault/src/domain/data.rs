@@ -29,9 +29,7 @@ pub struct Frames {
 
 impl Frames {
     fn get(&self, at: FramePosition) -> Option<&Bytes> {
-        self.kept
-            .iter()
-            .find_map(|(place, raw)| (*place == at).then_some(raw))
+        self.kept.iter().find_map(|(place, raw)| (*place == at).then_some(raw))
     }
 
     fn keep(&mut self, at: FramePosition, raw: Bytes) {

@@ -157,7 +157,11 @@ mod tests {
         let condemn = || Body::Condemn(CondemnBody::default());
         let repack = || Body::Repack(RepackBody::default());
         assert_eq!(validate_commit(Some(&id(1)), 0, &log([])), Verdict::Valid);
-        let checkpoints = [Body::Segments(Vec::new()), commit(1), Body::Forget(vec![id(1)], ForgetReason::ByHand)];
+        let checkpoints = [
+            Body::Segments(Vec::new()),
+            commit(1),
+            Body::Forget(vec![id(1)], ForgetReason::ByHand),
+        ];
         assert_eq!(validate_commit(Some(&id(2)), 0, &log(checkpoints)), Verdict::Valid);
         for collection in [condemn, repack as fn() -> Body] {
             let collected = log([commit(1), collection(), commit(3)]);
@@ -221,8 +225,14 @@ mod tests {
             assert_eq!(over(&[id(1), id(9)], &held, now).len(), usize::from(is_over), "{until}");
         }
         let forgotten = log([commit(1), Body::Forget(vec![id(1)], ForgetReason::ByHand)]);
-        assert!(matches!(validate_hold(&[id(1)], &forgotten), Err(VaultError::Deleted(_))));
-        assert!(matches!(validate_hold(&[id(9)], &forgotten), Err(VaultError::NoSuchPoint(_))));
+        assert!(matches!(
+            validate_hold(&[id(1)], &forgotten),
+            Err(VaultError::Deleted(_))
+        ));
+        assert!(matches!(
+            validate_hold(&[id(9)], &forgotten),
+            Err(VaultError::NoSuchPoint(_))
+        ));
         assert_eq!(validate_hold(&[id(2), id(2)], &held).unwrap(), [id(2)]);
     }
 }

@@ -6,8 +6,8 @@ use jiff::Timestamp;
 use lockstone_proto::ids::{ChunkId, DomainId, PackId, PointId, SegmentId, ServerId};
 use lockstone_proto::limits::{FORMAT_VERSION, LOG_ENTRY_MAX};
 use lockstone_proto::vault::{
-    CommitBody, CondemnBody, Consistency, FoldBody, ForgetBody, ForgetReason, HoldBody, LogKind, LogRecord, PointStatus,
-    PointSummary, ReleaseBody, RepackBody, RestoreBody, SegmentsBody, SignedEntry,
+    CommitBody, CondemnBody, Consistency, FoldBody, ForgetBody, ForgetReason, HoldBody, LogKind, LogRecord,
+    PointStatus, PointSummary, ReleaseBody, RepackBody, RestoreBody, SegmentsBody, SignedEntry,
 };
 use prost::Message;
 use zeroize::Zeroizing;

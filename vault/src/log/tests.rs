@@ -339,7 +339,10 @@ fn a_held_point_is_not_forgotten() {
         let seen = overview.clone().into_points();
         let point = summed.points()[0].clone();
         // Who has no key sees the same, but for the reason.
-        assert_eq!((seen[0].forgotten, seen[0].held), (point.forgotten, point.hold.is_some()));
+        assert_eq!(
+            (seen[0].forgotten, seen[0].held),
+            (point.forgotten, point.hold.is_some())
+        );
         point
     };
     let forget = || Body::Forget(vec![PointId([9; 16])], ForgetReason::ByHand);
@@ -347,7 +350,10 @@ fn a_held_point_is_not_forgotten() {
     add(commit(9));
     let point = add(held("a lawsuit", 0));
     let found = point.hold.clone().unwrap();
-    assert_eq!((&found.reason[..], found.until_s, found.server), ("a lawsuit", 0, SERVER));
+    assert_eq!(
+        (&found.reason[..], found.until_s, found.server),
+        ("a lawsuit", 0, SERVER)
+    );
     assert!(add(forget()).forgotten.is_none());
     // The last Hold counts. One with a date has to be released as well, but does not count after it.
     let point = add(held("an audit", now().as_second() + 10));

@@ -114,7 +114,11 @@ pub(crate) fn chain(cases: &mut Cases) {
             .encode_to_vec(),
         ),
         ("Forget by hand", 3, ForgetBody { reason: 1 }.encode_to_vec()),
-        ("Forget because protection was stopped", 3, ForgetBody { reason: 3 }.encode_to_vec()),
+        (
+            "Forget because protection was stopped",
+            3,
+            ForgetBody { reason: 3 }.encode_to_vec(),
+        ),
         ("Hold", 8, hold("a lawsuit", 0)),
         ("Hold until a date", 8, hold("an audit", 1_900_000_000)),
         ("Hold with a reason of 1,024 bytes", 8, hold(&"x".repeat(1024), 0)),
@@ -135,11 +139,23 @@ pub(crate) fn holds(cases: &mut Cases) {
     add("a Forget with an unknown reason", object(first(3), &[8, 4]));
     add("a Forget with an unknown field", object(first(3), &[8, 1, 16, 1]));
     add("a Restore with a body", object(first(4), &[8, 1]));
-    add("a Hold that names no point", object(with(first(8), |it| it.points = vec![]), &hold("why", 0)));
+    add(
+        "a Hold that names no point",
+        object(with(first(8), |it| it.points = vec![]), &hold("why", 0)),
+    );
     add("a Hold without a reason", object(first(8), &hold("", 0)));
-    add("a Hold with a reason of 1,025 bytes", object(first(8), &hold(&"x".repeat(1025), 0)));
-    add("a Hold until after the year 9999", object(first(8), &hold("why", 253_402_207_201)));
-    add("a Release that names no point", object(with(first(9), |it| it.points = vec![]), &[]));
+    add(
+        "a Hold with a reason of 1,025 bytes",
+        object(first(8), &hold(&"x".repeat(1025), 0)),
+    );
+    add(
+        "a Hold until after the year 9999",
+        object(first(8), &hold("why", 253_402_207_201)),
+    );
+    add(
+        "a Release that names no point",
+        object(with(first(9), |it| it.points = vec![]), &[]),
+    );
     add("a Release with a body", object(first(9), &[8, 1]));
 }
 

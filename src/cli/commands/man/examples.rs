@@ -209,7 +209,11 @@ mod tests {
         for command in super::super::all(&command) {
             let page = super::super::page_name(command);
             for (_, example) in examples(page) {
-                for part in example.split("; ").flat_map(|part| part.split(" || ")) {
+                for part in example
+                    .split("; ")
+                    .flat_map(|part| part.split(" || "))
+                    .flat_map(|part| part.split(" | "))
+                {
                     let part = part.split(" >").next().unwrap();
                     if !part.starts_with("lockstone") || part.ends_with("--help") {
                         continue;

@@ -48,7 +48,10 @@ pub(super) fn hold(context: &Context, args: &HoldArgs) -> Outcome {
     let now = Timestamp::now();
     let until = args.until.and_then(|until| Timestamp::from_second(until).ok());
     if until.is_some_and(|until| until <= now) {
-        return Err(Failure::usage("--until lies in the past", "the hold would be over at once"));
+        return Err(Failure::usage(
+            "--until lies in the past",
+            "the hold would be over at once",
+        ));
     }
     change(context, &args.points, &Purpose::Hold, async |session, points| {
         session.domain.hold(points, reason, until, now).await?;
@@ -86,9 +89,15 @@ fn change(
         "released"
     };
     for point in &chosen {
-        let already = if done == "released" && point.hold.is_none() { " already" } else { "" };
+        let already = if done == "released" && point.hold.is_none() {
+            " already"
+        } else {
+            ""
+        };
         let time = render::local_time(point.summary.started_s);
-        context.out.line(format!("{}{already} {done}  ({time})", short(&point.id)));
+        context
+            .out
+            .line(format!("{}{already} {done}  ({time})", short(&point.id)));
     }
     Ok(Exit::Done)
 }

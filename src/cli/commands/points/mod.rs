@@ -2,8 +2,8 @@
 
 mod delete;
 mod diff;
-mod find;
 mod filter;
+mod find;
 mod history;
 mod hold;
 mod list;

@@ -45,7 +45,11 @@ pub(super) fn show(context: &Context, in_force: &InForce) -> Outcome {
 
 fn next_run(held: &HeldPolicy, policy: &Policy) -> Option<Timestamp> {
     let next = || policy.schedule.next(Timestamp::now());
-    if held.is_scheduled() { next().map(|run| run.at) } else { None }
+    if held.is_scheduled() {
+        next().map(|run| run.at)
+    } else {
+        None
+    }
 }
 
 fn document(held: &HeldPolicy, policy: &Policy, next_run: Option<Timestamp>) -> PolicyDocument {

@@ -48,7 +48,10 @@ fn trees(memory: &mut Memory, count: usize) -> Vec<Option<ChunkId>> {
     let mut files: Vec<(String, Vec<u8>)> = Vec::new();
     for n in 0..12 * 12 * 5 {
         let (a, b, c) = (n / 60, n / 5 % 12, n % 5);
-        files.push((format!("/{a:02}/{b:02}/file-{c}"), vec![(n % 251) as u8, (n / 251) as u8]));
+        files.push((
+            format!("/{a:02}/{b:02}/file-{c}"),
+            vec![(n % 251) as u8, (n / 251) as u8],
+        ));
     }
     let mut change = |n: usize| {
         let len = files.len();
@@ -100,7 +103,10 @@ fn a_search_tells_damage_once_and_goes_on() {
         .map(|path| (path.to_owned(), vec![]))
         .to_vec();
     let first = build(&mut memory, &files);
-    let second = build(&mut memory, &[files.clone(), vec![("/d/41".to_owned(), vec![])]].concat());
+    let second = build(
+        &mut memory,
+        &[files.clone(), vec![("/d/41".to_owned(), vec![])]].concat(),
+    );
     let Found::Entry(b) = block_on(lookup(&memory, first, b"/b")).unwrap() else {
         panic!()
     };
@@ -108,7 +114,10 @@ fn a_search_tells_damage_once_and_goes_on() {
     let search = Search::new(Arc::new(memory), Arc::new(Contains(b"1", false)));
     block_on(search.look_ahead(second)).unwrap();
     let (first, second) = (heard(&search, first), heard(&search, second));
-    assert_eq!((first.found, first.damaged), (vec!["/a/1".into(), "/c/31".into()], vec!["/b".into()]));
+    assert_eq!(
+        (first.found, first.damaged),
+        (vec!["/a/1".into(), "/c/31".into()], vec!["/b".into()])
+    );
     assert_eq!(second.found, ["/a/1", "/c/31", "/d/41"]);
     assert!(second.damaged.is_empty());
 }
@@ -135,7 +144,9 @@ fn build_deep(memory: &mut Memory, depth: usize) -> Option<ChunkId> {
         let entry = Entry {
             name: n.to_string().into(),
             kind: EntryKind::Folder.into(),
-            page: page.map(|page| Bytes::copy_from_slice(page.as_bytes())).unwrap_or_default(),
+            page: page
+                .map(|page| Bytes::copy_from_slice(page.as_bytes()))
+                .unwrap_or_default(),
             ..Entry::default()
         };
         writer.push(&entry, &mut pages).unwrap();
@@ -147,7 +158,9 @@ fn build_deep(memory: &mut Memory, depth: usize) -> Option<ChunkId> {
 
 fn at(root: Option<ChunkId>, source: &'static str) -> Point {
     let mut point = point([1, 1], 1, 1, false);
-    point.body.root = root.map(|root| Bytes::copy_from_slice(root.as_bytes())).unwrap_or_default();
+    point.body.root = root
+        .map(|root| Bytes::copy_from_slice(root.as_bytes()))
+        .unwrap_or_default();
     point.body.sources = vec![Bytes::from_static(source.as_bytes())];
     point
 }
@@ -156,7 +169,10 @@ fn at(root: Option<ChunkId>, source: &'static str) -> Point {
 fn a_history_has_a_version_for_each_change() {
     let mut memory = Memory::default();
     let mut tree = |files: &[(&str, u8)]| {
-        let files: Vec<_> = files.iter().map(|(path, content)| ((*path).to_owned(), vec![*content])).collect();
+        let files: Vec<_> = files
+            .iter()
+            .map(|(path, content)| ((*path).to_owned(), vec![*content]))
+            .collect();
         build(&mut memory, &files)
     };
     let roots = [
@@ -242,11 +258,18 @@ fn a_thousand_points_of_a_large_tree_are_searched() {
         for root in roots.iter().rev() {
             let _ = block_on(search.find(*root, &mut heard)).unwrap();
         }
-        println!("{text}: {} found, {} pages in {:?}", heard.found.len(), search.looked_at(), begun.elapsed());
+        println!(
+            "{text}: {} found, {} pages in {:?}",
+            heard.found.len(),
+            search.looked_at(),
+            begun.elapsed()
+        );
     }
     let begun = std::time::Instant::now();
     let mut history = History::new(&*domain, b"/usr/src/linux/17/33/file-4-33");
-    let versions = roots.iter().filter(|root| block_on(history.next(&at(**root, "/"))).unwrap().is_some());
+    let versions = roots
+        .iter()
+        .filter(|root| block_on(history.next(&at(**root, "/"))).unwrap().is_some());
     println!("history: {} versions in {:?}", versions.count(), begun.elapsed());
 }
 
@@ -320,21 +343,35 @@ impl Large {
             if self.folders[at].is_none() {
                 let file = |n: usize| {
                     let id = blake3::hash(format!("{at} {n} {}", self.files[at * 17 + n]).as_bytes());
-                    (format!("file-{n}-{}", at % 80), EntryKind::File, Bytes::copy_from_slice(id.as_bytes()))
+                    (
+                        format!("file-{n}-{}", at % 80),
+                        EntryKind::File,
+                        Bytes::copy_from_slice(id.as_bytes()),
+                    )
                 };
                 self.folders[at] = Some(folder((0..17).map(file).collect(), &mut pages, &self.keys));
             }
         }
         for at in 0..60 {
             if self.above[at].is_none() {
-                let below = |n: usize| (format!("{n}"), EntryKind::Folder, bytes(self.folders[at * 80 + n].unwrap()));
+                let below = |n: usize| {
+                    (
+                        format!("{n}"),
+                        EntryKind::Folder,
+                        bytes(self.folders[at * 80 + n].unwrap()),
+                    )
+                };
                 self.above[at] = Some(folder((0..80).map(below).collect(), &mut pages, &self.keys));
             }
         }
         let below = |n: usize| (format!("{n}"), EntryKind::Folder, bytes(self.above[n].unwrap()));
         let mut top = folder((0..60).map(below).collect(), &mut pages, &self.keys);
         for name in ["linux", "src", "usr"] {
-            top = folder(vec![(name.to_owned(), EntryKind::Folder, bytes(top))], &mut pages, &self.keys);
+            top = folder(
+                vec![(name.to_owned(), EntryKind::Folder, bytes(top))],
+                &mut pages,
+                &self.keys,
+            );
         }
         self.pages += pages.len();
         self.bytes += pages.iter().map(|page| page.raw.len()).sum::<usize>();
