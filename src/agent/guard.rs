@@ -20,6 +20,8 @@ use crate::text::render;
 const VERSION: u32 = 1;
 /// So many earlier backups are looked at.
 const HISTORY: usize = 20;
+/// So many records are read to find them. There are restores, and backups of other sources.
+pub(crate) const RECORDS: usize = 100;
 
 /// An alarm that somebody has to look at.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -72,7 +74,7 @@ pub(crate) fn is_raised(server_id: ServerId) -> anyhow::Result<bool> {
     Ok(Alarm::load(&state, server_id).map_or(true, |alarm| alarm.is_some()))
 }
 
-/// Looks at a backup that has made a recovery point. `sources`: what was backed up; `earlier`: all records, newest first.
+/// Looks at a backup that has made a recovery point. `sources`: what was backed up; `earlier`: records, newest first.
 /// Raises the alarm if the backup is strange, and returns it.
 pub(crate) fn look(
     state: &StateFolder,

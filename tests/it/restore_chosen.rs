@@ -6,8 +6,8 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use crate::support::lab::{Lab, Ran};
-use crate::support::tree::{assert_same, file};
+use crate::support::lab::{Lab, Ran, root_or_skip};
+use crate::support::tree::{self, assert_same, file, look};
 
 fn restore(lab: &Lab, more: &[&str]) -> Ran {
     let target = lab.path("out");
@@ -190,4 +190,36 @@ fn the_vault_and_the_state_folder_are_never_removed() {
     ran.exits(3).says("is of this program");
     assert!(inside.join("lockstone.json").exists() && home.join("agent.json").exists());
     lab.check_clean();
+}
+
+#[test]
+fn single_files_always_get_their_access_control_lists() {
+    if !root_or_skip("ACLs of others") {
+        return;
+    }
+    let lab = Lab::new();
+    tree::plain(&lab.source());
+    tree::privileged(&lab.source());
+    lab.backup();
+    let (one, folder) = (lab.source().join("docs/readme.md"), lab.source().join("docs"));
+    let (one, folder) = (one.to_str().unwrap(), folder.to_str().unwrap());
+    let has_acl = || {
+        let seen = look(&lab.restored("out"));
+        let readme = &seen[std::ffi::OsStr::new("docs/readme.md")];
+        readme.xattrs.contains_key(&b"system.posix_acl_access"[..])
+    };
+    restore(&lab, &[one]).exits(0);
+    if !has_acl() {
+        eprintln!("SKIPPED: no ACLs here");
+        return;
+    }
+    fs::remove_dir_all(lab.path("out")).unwrap();
+    restore(&lab, &[folder, "--skip-acls"]).exits(0);
+    assert!(!has_acl());
+    fs::remove_dir_all(lab.path("out")).unwrap();
+    restore(&lab, &[one, "--skip-acls"])
+        .exits(0)
+        .says("single files always get");
+    assert!(has_acl());
+    restore(&lab, &[one, folder, "--skip-acls"]).exits(2);
 }

@@ -102,7 +102,7 @@ impl Backup {
         let request = request_for(&self.sources.paths);
         let sources = request.get("sources").cloned().unwrap_or_default();
         let (server, now) = (self.registration.server_id, Timestamp::now());
-        let looked = job_records::all(&self.state)
+        let looked = job_records::written_last(&self.state, guard::RECORDS)
             .and_then(|earlier| guard::look(&self.state, server, report, &sources, &earlier, now));
         match looked {
             Ok(Some(alarm)) => {
