@@ -40,8 +40,51 @@ pub(crate) struct HeldPolicy {
     /// When it last went on after a pause. Runs before are not missed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) resumed: Option<Timestamp>,
+    /// Whether the server is protected by it.
+    #[serde(default)]
+    pub(crate) protection: Protection,
     /// The policy file as it was given.
     pub(crate) text: String,
+}
+
+/// Whether the policy makes backups, and what becomes of the points if it does not (`protection stop`).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Protection {
+    #[default]
+    Active,
+    /// No backups; points are kept as long as the policy says.
+    StoppedKeepAgeing,
+    /// No backups; points are kept until they are deleted by hand.
+    StoppedKeepForEver,
+    /// No backups; the points were deleted.
+    StoppedDeleted,
+}
+
+impl Protection {
+    /// As `--json` says it.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Protection::Active => "active",
+            Protection::StoppedKeepAgeing => "stopped-keep",
+            Protection::StoppedKeepForEver => "stopped-keep-for-ever",
+            Protection::StoppedDeleted => "stopped-deleted",
+        }
+    }
+
+    /// For people.
+    pub(crate) fn sentence(self) -> &'static str {
+        match self {
+            Protection::Active => "this server is protected by its policy",
+            Protection::StoppedKeepAgeing => {
+                "protection is stopped; recovery points are kept as long as the policy says"
+            }
+            Protection::StoppedKeepForEver => {
+                "protection is stopped; recovery points are kept until they are deleted by hand"
+            }
+            Protection::StoppedDeleted => "protection is stopped, and its recovery points are deleted",
+        }
+    }
 }
 
 /// The policy in force, and what it says.
@@ -159,6 +202,7 @@ impl HeldPolicy {
             since,
             paused: before.is_some_and(|before| before.paused),
             resumed: before.and_then(|before| before.resumed),
+            protection: before.map_or(Protection::Active, |before| before.protection),
             text,
         }
     }
@@ -175,6 +219,29 @@ impl HeldPolicy {
         }
         self.paused = paused;
         self.generation += 1;
+    }
+
+    /// Whether runs of its schedule are made.
+    pub(crate) fn is_scheduled(&self) -> bool {
+        !self.paused && self.protection == Protection::Active
+    }
+
+    /// Whether points whose time is over are forgotten.
+    pub(crate) fn forgets(&self) -> bool {
+        !self.paused && matches!(self.protection, Protection::Active | Protection::StoppedKeepAgeing)
+    }
+
+    /// Fails if the policy makes no backups now. `scheduled`: for a run of the schedule.
+    pub(crate) fn must_make_backups(&self, scheduled: bool) -> Result<(), Failure> {
+        if self.protection != Protection::Active {
+            let hint = "`lockstone protection resume` begins again; `lockstone backup PATH` backs up by hand";
+            return Err(Failure::failed("protection-stopped", self.protection.sentence(), hint));
+        }
+        if scheduled && self.paused {
+            let message = "the policy is paused, so runs of its schedule are not made";
+            return Err(Failure::failed("paused", message, "`lockstone policy resume` goes on"));
+        }
+        Ok(())
     }
 
     fn read(&self) -> Result<Policy, Vec<PolicyError>> {

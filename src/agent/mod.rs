@@ -5,8 +5,11 @@
 
 pub(crate) mod access;
 pub(crate) mod alerts;
+pub(crate) mod dump;
 pub(crate) mod environment;
 pub(crate) mod excludes;
+pub(crate) mod find;
+pub(crate) mod guard;
 pub(crate) mod held_policy;
 pub(crate) mod hooks;
 pub(crate) mod housekeeping;
@@ -14,6 +17,7 @@ pub(crate) mod ids;
 pub(crate) mod jobs;
 pub(crate) mod notices;
 pub(crate) mod programs;
+pub(crate) mod protection;
 pub(crate) mod retention;
 pub(crate) mod settings;
 pub(crate) mod sources;

@@ -4,11 +4,13 @@
 
 use jiff::Timestamp;
 use lockstone_proto::ids::PointId;
+use lockstone_proto::vault::ForgetReason;
 use lockstone_vault::log::{LogView, Point};
 
 use super::access::session::Session;
 use super::environment::Environment;
-use super::held_policy::InForce;
+use super::guard;
+use super::held_policy::{InForce, Protection};
 use crate::failure::Failure;
 use crate::policy::{Expiry, Kept, Ledger, Made, Run, Tag, plan};
 
@@ -29,37 +31,46 @@ pub(crate) fn tags(
     tags.iter().map(Tag::to_string).collect()
 }
 
-/// Until when a point of this server lives. What was asked for when it was made counts before the policy.
-pub(crate) fn expiry(in_force: &InForce, point: &Point) -> Expiry {
+/// Until when a point of this server lives, and why. What was asked for when it was made counts before the policy.
+pub(crate) fn expiry(in_force: &InForce, point: &Point, now: Timestamp) -> (Expiry, Option<Tag>) {
+    if in_force.held.protection == Protection::StoppedKeepForEver {
+        return (Expiry::Held, None);
+    }
     let policy = &in_force.policy;
-    kept(point).expiry(&policy.retention, &policy.schedule.zone)
+    let (retention, zone) = (&policy.retention, &policy.schedule.zone);
+    let kept = kept(point, now);
+    let expiry = kept.expiry(retention, zone);
+    let is_why = |tag: &&Tag| retention.end(**tag, kept.at, zone).map(Expiry::At) == Some(expiry);
+    (expiry, kept.tags.iter().filter(is_why).max().copied())
 }
 
 /// This server's points whose time is over.
 pub(crate) fn over(session: &Session, view: &LogView, in_force: &InForce, now: Timestamp) -> Vec<PointId> {
     let policy = &in_force.policy;
     let own: Vec<&Point> = view.alive().filter(|point| session.is_own(point.server)).collect();
-    let points: Vec<Kept> = own.iter().map(|point| kept(point)).collect();
+    let points: Vec<Kept> = own.iter().map(|point| kept(point, now)).collect();
     let plan = plan(&policy.retention, &policy.schedule.zone, &points, now);
     let over = own.iter().zip(plan.forget).filter(|(_, forget)| *forget);
     over.map(|(point, _)| point.id).collect()
 }
 
-/// Forgets the points whose time is over, unless the policy is paused. Returns them. They can be brought back for the
+/// Forgets the points whose time is over, unless the policy is paused, or a strange backup waits for somebody to look
+/// (`guard`). Returns them. They can be brought back for the
 /// vault's soft-delete days.
 pub(crate) async fn forget(
     environment: &Environment,
     session: &Session,
     in_force: &InForce,
 ) -> Result<Vec<PointId>, Failure> {
-    if in_force.held.paused {
+    if !in_force.held.forgets() || guard::is_raised(in_force.held.server_id)? {
         return Ok(Vec::new());
     }
     let view = session.view(environment).await?;
     let now = Timestamp::now();
     let over = over(session, &view, in_force, now);
     if !over.is_empty() {
-        session.domain.forget(&over, now).await?;
+        let reason = ForgetReason::ByPolicy;
+        session.domain.forget_because(&over, reason, now).await?;
     }
     Ok(over)
 }
@@ -82,7 +93,7 @@ fn made(point: &Point) -> Made {
     }
 }
 
-fn kept(point: &Point) -> Kept {
+fn kept(point: &Point, now: Timestamp) -> Kept {
     let Made { at, mut tags } = made(point);
     let retain_until = match point.summary.expires_s {
         0 => None,
@@ -95,6 +106,6 @@ fn kept(point: &Point) -> Kept {
         at,
         tags,
         retain_until,
-        held: false,
+        held: point.held(now).is_some(),
     }
 }

@@ -4,8 +4,8 @@
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use super::commands::{
-    agent, alerts, backup, bench, cache, check, completions, demo, jobs, man, passphrase, points, policy, register,
-    restore, throttle, unregister, vault,
+    agent, alerts, backup, bench, cache, check, completions, demo, dump, guard, jobs, man, passphrase, points, policy,
+    protection, register, restore, throttle, unregister, vault,
 };
 use super::global::Global;
 
@@ -59,6 +59,8 @@ pub(crate) enum Command {
                             --credentials rescue.vaultcredentials --source-server web1"
     )]
     Restore(restore::RestoreArgs),
+    /// Write a file of a recovery point, or a folder as tar, to stdout
+    Dump(dump::DumpArgs),
     /// Check that what is in the vault can be restored
     Check(check::CheckArgs),
     /// Jobs of this server
@@ -73,6 +75,12 @@ pub(crate) enum Command {
     /// What this server backs up by itself, when, and for how long it is kept
     #[command(subcommand)]
     Policy(policy::PolicyCommand),
+    /// Stop the protection of this server, keeping or deleting its recovery points, and begin it again
+    #[command(subcommand)]
+    Protection(protection::ProtectionCommand),
+    /// The alarm about a backup that looks strange
+    #[command(subcommand)]
+    Guard(guard::GuardCommand),
     /// The local cache folder
     #[command(subcommand)]
     Cache(cache::CacheCommand),

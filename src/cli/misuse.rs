@@ -54,7 +54,8 @@ const FOREIGN: &[(&str, &str)] = &[
         "`lockstone backup PATH`, and `lockstone vault create URL` for a vault",
     ),
     ("extract", "`lockstone restore POINT [PATH] --target DIR`"),
-    ("dump", "`lockstone restore POINT PATH --target DIR`"),
+    ("cat", "`lockstone dump POINT PATH`"),
+    ("export-tar", "`lockstone dump POINT PATH`"),
     (
         "mount",
         "`lockstone points ls` and `find` look into a point, `lockstone restore POINT PATH --target DIR` gets it",

@@ -27,8 +27,8 @@ use tracing::Level;
 use crate::failure::Failure;
 use args::{Cli, Command};
 use commands::{
-    agent, alerts, backup, bench, cache, check, completions, demo, jobs, man, metrics_page, passphrase, points, policy,
-    register, restore, status, throttle, unregister, vault, volumes,
+    agent, alerts, backup, bench, cache, check, completions, demo, dump, guard, jobs, man, metrics_page, passphrase,
+    points, policy, protection, register, restore, status, throttle, unregister, vault, volumes,
 };
 use context::Context;
 use output::{Outcome, Output, Work};
@@ -90,10 +90,13 @@ fn run_command(cli: Cli, out: Output) -> Outcome {
         Command::Backup(args) => backup::run(&context, args),
         Command::Points(command) => points::run(&context, command),
         Command::Restore(args) => restore::run(&context, args),
+        Command::Dump(args) => dump::run(&context, &args),
         Command::Check(args) => check::run(&context, &args),
         Command::Alerts(command) => alerts::run(&context, &command),
         Command::Jobs(command) => jobs::run(&context, command),
         Command::Passphrase(command) => passphrase::run(&context, command),
+        Command::Protection(command) => protection::run(&context, &command),
+        Command::Guard(command) => guard::run(&context, &command),
         Command::Policy(command) => policy::run(&context, command),
         Command::Cache(command) => cache::run(&context, command),
         Command::Volumes => volumes::run(&context),

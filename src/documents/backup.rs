@@ -38,6 +38,10 @@ pub(crate) struct BackupDocument {
     points_forgotten: Vec<PointId>,
     /// Nothing was read, stored or committed: the files were only compared with the last recovery point.
     dry_run: bool,
+    /// The most frequent endings of the names of new and changed files.
+    suffixes: Vec<SuffixDocument>,
+    /// What is strange about this backup. While somebody has to look, the policy deletes nothing.
+    guard: Vec<String>,
     warnings_total: u64,
     /// The first warnings.
     warnings: Vec<WarningDocument>,
@@ -56,6 +60,13 @@ struct ExcludedDocument {
     larger_files: u64,
     other_file_systems: u64,
     kernel_views: u64,
+}
+
+/// How the names of so many files end.
+#[derive(Debug, Clone, Serialize)]
+struct SuffixDocument {
+    suffix: String,
+    files: u64,
 }
 
 /// An exclude pattern as the user gave it, and how many entries it decided about.
@@ -82,7 +93,19 @@ impl From<&LeftOut> for ExcludedDocument {
     }
 }
 
+fn suffix((suffix, files): (String, u64)) -> SuffixDocument {
+    SuffixDocument { suffix, files }
+}
+
 impl BackupDocument {
+    /// With what is strange about the backup.
+    pub(crate) fn with_guard(self, reasons: &[String]) -> Self {
+        BackupDocument {
+            guard: reasons.to_vec(),
+            ..self
+        }
+    }
+
     pub(crate) fn new(
         job: JobId,
         report: &BackupReport,
@@ -117,6 +140,8 @@ impl BackupDocument {
             restarts: report.restarts,
             points_forgotten: forgotten.to_vec(),
             dry_run,
+            suffixes: report.suffixes.iter().cloned().map(suffix).collect(),
+            guard: Vec::new(),
             warnings_total: report.warnings_total,
             warnings: report.warnings.iter().map(WarningDocument::from).collect(),
             error,

@@ -1,15 +1,17 @@
 //! The documents of recovery points: lists of them, their entries, and how two of them differ.
 
-use lockstone_proto::ids::PointId;
+use jiff::Timestamp;
+use lockstone_proto::ids::{PointId, ServerId};
 use lockstone_proto::vault::{Consistency, Entry, EntryKind, PointStatus, PointSummary};
 use lockstone_vault::log::Point;
-use lockstone_vault::points::Change;
+use lockstone_vault::points::{Change, Version};
 use serde::Serialize;
 
 use super::common::{PathDocument, exact, exact_of, lossy};
 use super::vault::DamageDocument;
 use super::words;
-use crate::policy::Expiry;
+use crate::policy::{Expiry, Tag};
+use crate::text::point::forget_word;
 use crate::text::render;
 
 /// What everyone who may list a point sees of it, the operator too. Sizes are in bytes.
@@ -34,11 +36,13 @@ pub(crate) struct PointSummaryDocument {
     expires: Option<String>,
     /// When the point was deleted; null if it was not.
     deleted: Option<String>,
+    /// Whether it cannot be deleted.
+    held: bool,
 }
 
 impl PointSummaryDocument {
     /// `forgotten` is when the point was deleted, in seconds since the epoch.
-    pub(crate) fn new(id: PointId, server: &str, summary: &PointSummary, forgotten: Option<i64>) -> Self {
+    pub(crate) fn new(id: PointId, server: &str, summary: &PointSummary, forgotten: Option<i64>, held: bool) -> Self {
         PointSummaryDocument {
             id,
             time: render::utc_time(summary.started_s, summary.started_ns),
@@ -53,6 +57,7 @@ impl PointSummaryDocument {
             label: summary.label.clone(),
             expires: render::utc_if_set(summary.expires_s),
             deleted: forgotten.map(|at| render::utc_time(at, 0)),
+            held,
         }
     }
 }
@@ -77,17 +82,61 @@ pub(crate) struct PointDocument {
     allowed_volumes: Vec<String>,
     /// How many warnings its backup had.
     warnings: u64,
+    /// Why it is kept until `expires`: the tag that lasts longest, `held`, `date` for a date of its own, `newest` if
+    /// it lives until a newer one is there, or `protection-stopped` if it is kept for ever. Null if that is not known here.
+    kept: Option<String>,
+    /// Who holds it and why; null if it is not held.
+    hold: Option<HoldDocument>,
+    /// By whom and why it was deleted; null if it was not.
+    deletion: Option<DeletionDocument>,
+}
+
+/// A hold on a point.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct HoldDocument {
+    reason: String,
+    /// Null: until it is released.
+    until: Option<String>,
+    since: String,
+    /// The server that holds it.
+    server: String,
+}
+
+/// Why a point was deleted.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct DeletionDocument {
+    time: String,
+    /// The server that deleted it.
+    server: String,
+    /// `hand`, `policy`, or `protection-stopped`; null if it was not said.
+    reason: Option<&'static str>,
 }
 
 impl PointDocument {
-    /// `expiry`: what the policy says about the point, if it is this server's and there is a policy.
-    pub(crate) fn new(point: &Point, server: &str, expiry: Option<Expiry>) -> Self {
-        let mut summary = PointSummaryDocument::new(point.id, server, &point.summary, point.forgotten);
-        if let Some(expiry) = expiry {
+    /// `name_of`: the names of servers. `expiry`: what the policy says about the point, and the tag by which, if it is
+    /// this server's and there is a policy.
+    pub(crate) fn new(
+        point: &Point,
+        name_of: impl Fn(ServerId) -> String,
+        expiry: Option<(Expiry, Option<Tag>)>,
+        now: Timestamp,
+    ) -> Self {
+        let held = point.held(now);
+        let server = name_of(point.server);
+        let mut summary = PointSummaryDocument::new(point.id, &server, &point.summary, point.forgotten, held.is_some());
+        let mut kept = None;
+        if let Some((expiry, tag)) = expiry.filter(|_| point.forgotten.is_none()) {
             summary.expires = match expiry {
                 Expiry::At(end) => Some(end.to_string()),
                 Expiry::Newer | Expiry::Held => None,
             };
+            kept = Some(match (expiry, tag) {
+                (Expiry::Held, _) if held.is_some() => "held".to_owned(),
+                (Expiry::Held, _) => "protection-stopped".to_owned(),
+                (Expiry::Newer, _) => "newest".to_owned(),
+                (Expiry::At(_), Some(tag)) => tag.to_string(),
+                (Expiry::At(_), None) => "date".to_owned(),
+            });
         }
         PointDocument {
             summary,
@@ -97,6 +146,21 @@ impl PointDocument {
             temporary: point.body.temporary.iter().map(|path| lossy(path)).collect(),
             allowed_volumes: point.body.allowed_volumes.iter().map(|path| lossy(path)).collect(),
             warnings: point.body.warnings,
+            kept,
+            hold: held.map(|hold| HoldDocument {
+                reason: hold.reason.clone(),
+                until: render::utc_if_set(hold.until_s),
+                since: render::utc_time(hold.since_s, 0),
+                server: name_of(hold.server),
+            }),
+            deletion: point
+                .forgotten
+                .zip(point.removal)
+                .map(|(at, removal)| DeletionDocument {
+                    time: render::utc_time(at, 0),
+                    server: name_of(removal.server),
+                    reason: forget_word(removal.reason),
+                }),
         }
     }
 }
@@ -114,12 +178,14 @@ pub(crate) struct OperatorPointsDocument {
     pub(crate) damaged: Vec<DamageDocument>,
 }
 
-/// The answer of `points delete` and `points undelete`: every point that was named, once.
+/// The answer of `points delete`, `undelete`, `hold` and `release`: every point that was named, once.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum ChangedPointsDocument {
     Deleted(Vec<PointId>),
     Undeleted(Vec<PointId>),
+    Held(Vec<PointId>),
+    Released(Vec<PointId>),
 }
 
 /// A file or folder in a point.
@@ -206,6 +272,37 @@ impl ChangeDocument {
     }
 }
 
+/// A version of a path.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct VersionDocument {
+    /// The first point that has it.
+    point: PointId,
+    /// When that point's backup began.
+    time: String,
+    #[serde(serialize_with = "words::change")]
+    change: Change,
+    #[serde(rename = "type", serialize_with = "words::entry_kind")]
+    kind: EntryKind,
+    /// In bytes; null if the path was removed.
+    size: Option<u64>,
+    /// Null if the path was removed.
+    mtime: Option<String>,
+}
+
+impl VersionDocument {
+    pub(crate) fn new(point: &Point, version: &Version) -> Self {
+        let entry = (version.change != Change::Removed).then_some(&version.entry);
+        VersionDocument {
+            point: point.id,
+            time: render::utc_time(point.summary.started_s, point.summary.started_ns),
+            change: version.change,
+            kind: version.entry.kind(),
+            size: entry.map(|entry| entry.size),
+            mtime: entry.map(|entry| render::utc_time(entry.mtime_s, entry.mtime_ns)),
+        }
+    }
+}
+
 /// No members beside a list.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct NothingMore {}
@@ -224,13 +321,19 @@ mod tests {
             files: 2,
             ..PointSummary::default()
         };
-        let document = json!(PointSummaryDocument::new(PointId([1; 16]), "web", &summary, None));
+        let document = json!(PointSummaryDocument::new(
+            PointId([1; 16]),
+            "web",
+            &summary,
+            None,
+            false
+        ));
         assert_eq!(
             document,
             json!({
                 "id": "01".repeat(16), "time": "1970-01-01T00:00:00Z", "server": "web", "files": 2, "folders": 0,
                 "bytes": 0, "stored_bytes": 0, "status": "CompletedWithWarnings", "consistency": "live", "tags": [],
-                "label": "", "expires": null, "deleted": null,
+                "label": "", "expires": null, "deleted": null, "held": false,
             })
         );
         let entry = Entry {

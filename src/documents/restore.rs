@@ -24,6 +24,10 @@ pub(crate) struct RestoreDocument {
     /// Where the first copies are.
     copied: Vec<PathDocument>,
     unchanged: u64,
+    /// What the recovery point does not have and was removed; in a dry run, what would be. A folder counts once.
+    deleted: u64,
+    /// The first of it.
+    deleted_paths: Vec<PathDocument>,
     damaged: u64,
     restarts: u32,
     duration_seconds: f64,
@@ -59,6 +63,8 @@ impl RestoreDocument {
             copies: report.copies,
             copied: report.copied.iter().map(|path| path.as_slice().into()).collect(),
             unchanged: report.unchanged,
+            deleted: report.deleted,
+            deleted_paths: report.deleted_paths.iter().map(|path| path.as_slice().into()).collect(),
             damaged: report.damaged,
             restarts: report.restarts,
             duration_seconds: report.duration.as_secs_f64(),

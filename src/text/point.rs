@@ -2,7 +2,7 @@
 //! people.
 
 use lockstone_proto::ids::PointId;
-use lockstone_proto::vault::{Consistency, Entry, EntryKind, PointStatus, PointSummary};
+use lockstone_proto::vault::{Consistency, Entry, EntryKind, ForgetReason, PointStatus, PointSummary};
 use lockstone_vault::points::Change;
 
 use super::render;
@@ -48,6 +48,26 @@ pub(crate) fn change_word(change: Change) -> &'static str {
         Change::Removed => "removed",
         Change::Modified => "modified",
         Change::Metadata => "metadata",
+    }
+}
+
+/// Why a point was deleted, as `--json` says it. `None` if it was not said.
+pub(crate) fn forget_word(reason: ForgetReason) -> Option<&'static str> {
+    match reason {
+        ForgetReason::ByHand => Some("hand"),
+        ForgetReason::ByPolicy => Some("policy"),
+        ForgetReason::ProtectionStopped => Some("protection-stopped"),
+        ForgetReason::Unspecified => None,
+    }
+}
+
+/// Why a point was deleted, for people.
+pub(crate) fn forget_words(reason: ForgetReason) -> &'static str {
+    match reason {
+        ForgetReason::ByHand => "by hand",
+        ForgetReason::ByPolicy => "by the policy",
+        ForgetReason::ProtectionStopped => "protection was stopped",
+        ForgetReason::Unspecified => "not known",
     }
 }
 

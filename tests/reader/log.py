@@ -8,14 +8,16 @@ from core import Damaged, Refused, check_entry, message, require, unseal, verify
 LOG_BODIES = {
     1: proto.SEGMENTS_BODY,
     2: proto.COMMIT_BODY,
-    3: {},
+    3: proto.FORGET_BODY,
     4: {},
     5: proto.CONDEMN_BODY,
     6: proto.REPACK_BODY,
     7: proto.FOLD_BODY,
+    8: proto.HOLD_BODY,
+    9: {},
 }
 # By kind: whether the record has a point, and whether it has points.
-LOG_NAMES = {1: (0, 0), 2: (1, 0), 3: (0, 1), 4: (0, 1), 5: (0, 0), 6: (0, 0), 7: (0, 0)}
+LOG_NAMES = {1: (0, 0), 2: (1, 0), 3: (0, 1), 4: (0, 1), 5: (0, 0), 6: (0, 0), 7: (0, 0), 8: (0, 1), 9: (0, 1)}
 
 
 # The seconds of the years -9999 to 9999, with a day of room for time zones at both ends.
@@ -56,7 +58,7 @@ def open_log_entry(keys, n, previous, data, server_key):
     plain = unseal(keys.log_body_key(n, record["nonce"]), 0, aad, record["sealed"], what)
     if record["needs"]:
         raise Refused(f"{what} needs {record['needs'][0]}, which this reader does not know")
-    require(plain == b"" or record["kind"] not in (3, 4), f"{what}: its body has fields")
+    require(plain == b"" or record["kind"] not in (4, 9), f"{what}: its body has fields")
     body = message(LOG_BODIES[record["kind"]], plain, what)
     check_body(record, body, what)
     return record, body
@@ -87,6 +89,11 @@ def check_body(record, body, what):
             placed = folder["name"] or folder["page"] or folder["implied"]
             require(folder["kind"] == 2 and not placed, f"{what}: its root folder")
             check_entry(folder, what)
+    elif record["kind"] == 3:
+        require(body["reason"] in (0, 1, 2, 3), f"{what}: an unknown reason")
+    elif record["kind"] == 8:
+        require(1 <= len(body["reason"].encode()) <= 1024, f"{what}: its reason is missing or too long")
+        require(body["until_s"] in TIMES, f"{what}: an impossible time")
     elif record["kind"] == 7:
         require(body["through"] < record["n"], f"{what}: it sums up what comes behind it")
 

@@ -222,7 +222,17 @@ COMMIT_BODY = {
     7: ("root_folder", ENTRY),
 }
 CONDEMN_BODY = {1: ("pack_ids", ["b"]), 2: ("delete_after_s", "s")}
-FOLD_POINT = {1: ("summary", POINT_SUMMARY), 2: ("body", COMMIT_BODY), 3: ("server_id", "b"), 4: ("forgotten_s", "s")}
+FORGET_BODY = {1: ("reason", "w")}
+HOLD_BODY = {1: ("reason", "t"), 2: ("until_s", "s")}
+FOLD_POINT = {
+    1: ("summary", POINT_SUMMARY),
+    2: ("body", COMMIT_BODY),
+    3: ("server_id", "b"),
+    4: ("forgotten_s", "s"),
+    5: ("hold", HOLD_BODY),
+    6: ("forget_reason", "w"),
+    7: ("forgotten_by", "b"),
+}
 FOLD_BODY = {
     1: ("through", "u"),
     2: ("segment_ids", ["b"]),

@@ -80,7 +80,7 @@ class Domain:
         self.keys = Keys(master, domain_id)
         self.points, self.index, self.servers = [], {}, {}
         self.opened = {}
-        segments, condemned, forgotten, known = [], set(), set(), set()
+        segments, condemned, forgotten, known, held = [], set(), set(), set(), set()
         for record, body in self.entries():
             segments += body.get("segment_ids", [])
             condemned.update(body.get("pack_ids", []) + body.get("old_pack_ids", []))
@@ -91,11 +91,15 @@ class Domain:
                     known.add(summary["point_id"])
                     self.points.append({**summary, "server": record["server_id"], "body": body})
             elif record["kind"] == 3:
-                forgotten.update(known.intersection(record["points"]))
+                forgotten.update(known.intersection(record["points"]) - held)
             elif record["kind"] == 4:
                 forgotten.difference_update(record["points"])
+            elif record["kind"] == 8:
+                held.update(known.intersection(record["points"]) - forgotten)
+            elif record["kind"] == 9:
+                held.difference_update(record["points"])
         for point in self.points:
-            point["forgotten"] = point["point_id"] in forgotten
+            point["forgotten"], point["held"] = point["point_id"] in forgotten, point["point_id"] in held
         for segment_id in segments:
             require(len(segment_id) == 32, "a segment's id is cut off")
             data = vault.get(f"{self.folder}/segments/{segment_id.hex()}", 256 * MIB)
@@ -240,7 +244,7 @@ def show_points(domains):
             words += [STATUS.get(point["status"], "?"), CONSISTENCY.get(point["consistency"], "?")]
             words += [f"{point['files']} files", f"{point['bytes']} bytes"]
             words += [os.fsdecode(source) for source in point["body"]["sources"]]
-            print("  ".join(words + ["deleted"] * point["forgotten"]))
+            print("  ".join(words + ["deleted"] * point["forgotten"] + ["held"] * point["held"]))
 
 
 def show_entries(domain, point):

@@ -8,7 +8,8 @@
 use bytes::{Buf, Bytes};
 use lockstone_proto::limits::IGNORABLE_FROM;
 use lockstone_proto::vault::{
-    CommitBody, CondemnBody, Content, FoldBody, PackDirectory, PackEntry, Page, RepackBody, SegmentsBody,
+    CommitBody, CondemnBody, Content, FoldBody, ForgetBody, HoldBody, PackDirectory, PackEntry, Page, RepackBody,
+    SegmentsBody,
 };
 use prost::Message;
 use prost::encoding::{WireType, decode_key, decode_varint, encode_key, encode_varint};
@@ -25,7 +26,7 @@ static PAGE: Shape = Shape(&[(2, &ENTRY), (3, &FLAT)]);
 static DIRECTORY: Shape = Shape(&[(1, &FLAT)]);
 static PACK_ENTRY: Shape = Shape(&[(4, &DIRECTORY)]);
 static COMMIT: Shape = Shape(&[(7, &ENTRY)]);
-static FOLD_POINT: Shape = Shape(&[(2, &COMMIT)]);
+static FOLD_POINT: Shape = Shape(&[(2, &COMMIT), (5, &FLAT)]);
 static FOLD: Shape = Shape(&[(3, &FOLD_POINT)]);
 
 /// A message whose encoding is checked when it is decoded.
@@ -46,7 +47,7 @@ macro_rules! shapes {
 
 shapes! {
     Page: PAGE, Content: CONTENT, PackDirectory: DIRECTORY, PackEntry: PACK_ENTRY, SegmentsBody: FLAT, CommitBody: COMMIT,
-    CondemnBody: FLAT, RepackBody: FLAT, FoldBody: FOLD,
+    CondemnBody: FLAT, RepackBody: FLAT, FoldBody: FOLD, ForgetBody: FLAT, HoldBody: FLAT,
 }
 
 /// Decodes a message and refuses every encoding but the canonical one. Fields that may be ignored are passed over.

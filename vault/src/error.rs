@@ -160,6 +160,17 @@ pub enum VaultError {
     /// The deleted point cannot come back: the vault was collected after it was deleted.
     #[error("recovery point {0} can no longer be brought back: the vault was collected since it was deleted")]
     TooLate(PointId),
+    /// The point is held, so it is not deleted.
+    #[error("recovery point {point} is held and cannot be deleted: {reason}")]
+    Held {
+        /// The point.
+        point: PointId,
+        /// Why it is held.
+        reason: String,
+    },
+    /// The point is deleted, so it cannot be held.
+    #[error("recovery point {0} is deleted")]
+    Deleted(PointId),
     /// No readable segment lists the chunk.
     #[error("chunk {0} is in no segment that could be read")]
     UnknownChunk(ChunkId),
@@ -183,6 +194,7 @@ impl VaultError {
             Self::ReadOnly | Self::NotRegistered { .. } | Self::OtherVault { .. } => Kind::NotRegistered,
             Self::BadPoint(_) => Kind::Usage,
             Self::NoSuchPoint(_) | Self::AmbiguousPoint { .. } => Kind::NoSuchPoint,
+            Self::Held { .. } => Kind::Refused,
             Self::Random(_)
             | Self::NotAVault { .. }
             | Self::AlreadyAVault { .. }
@@ -191,7 +203,8 @@ impl VaultError {
             | Self::Unfit { .. }
             | Self::NewerFormat { .. }
             | Self::NewerFeature { .. }
-            | Self::TooLate(_) => Kind::Other,
+            | Self::TooLate(_)
+            | Self::Deleted(_) => Kind::Other,
         }
     }
 
@@ -261,6 +274,8 @@ impl VaultError {
             Self::NoSuchPoint(_) | Self::AmbiguousPoint { .. } | Self::BadPoint(_) => {
                 "`lockstone points list` shows the recovery points".to_owned()
             }
+            Self::Held { .. } => "`lockstone points release POINT` releases it".to_owned(),
+            Self::Deleted(_) => "bring it back first: `lockstone points undelete POINT`".to_owned(),
             Self::Slot(SlotError::Version(_)) => "install a newer version of lockstone".to_owned(),
             Self::Slot(SlotError::Argon { .. }) => {
                 "free memory on this machine, then run the same command again".to_owned()

@@ -21,6 +21,7 @@ use super::hasher::hard_links::HardLinks;
 use super::lane::PerLane;
 use super::messages::FileTask;
 use super::source::BackupSource;
+use super::suffixes::Suffixes;
 use super::window::Window;
 use crate::engine::Engine;
 use crate::flow::{Budget, CancelToken, Fault, Stop};
@@ -88,6 +89,8 @@ pub(super) struct BackupJob {
     pub(super) consistency: Mutex<Consistency>,
     pub(super) owner_names: OwnerNames,
     pub(super) hard_links: HardLinks,
+    /// How the names of new and changed files end. Empty where there is no last recovery point.
+    pub(super) suffixes: Suffixes,
     pub(super) pool: Pool,
 }
 
@@ -110,6 +113,7 @@ impl BackupJob {
             consistency: Mutex::new(Consistency::Live),
             owner_names: OwnerNames::default(),
             hard_links: HardLinks::default(),
+            suffixes: Suffixes::default(),
             pool,
         })
     }

@@ -27,6 +27,7 @@ mod report;
 mod sealer;
 mod snapshotter;
 mod source;
+mod suffixes;
 mod uploader;
 mod window;
 
@@ -87,6 +88,7 @@ impl Backup {
             job.warnings.add(warning.path.clone(), warning.message.clone());
         }
         job.request.rules.forget_counts();
+        job.suffixes.clear();
         let generation = Arc::new(Generation::new(&job.tuning, cancel));
         job.metrics.watch_budget("data", &generation.budgets.data);
         job.metrics.watch_budget("tree", &generation.budgets.tree);

@@ -80,6 +80,8 @@ pub struct BackupReport {
     pub warnings: Vec<Warning>,
     /// How many warnings there were.
     pub warnings_total: u64,
+    /// The most frequent endings of the names of new and changed files. Empty for a first backup.
+    pub suffixes: Vec<(String, u64)>,
     /// How the weakest of the sources was read.
     pub consistency: Consistency,
 }
@@ -130,6 +132,7 @@ impl BackupReport {
             restarts: end.restarts,
             warnings,
             warnings_total,
+            suffixes: job.suffixes.top(),
             consistency: *job.consistency.lock(),
         }
     }

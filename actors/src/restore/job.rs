@@ -6,6 +6,7 @@ use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, OnceLock};
 
 use lockstone_host::process::is_out_of_handles;
+use lockstone_host::walk::Rules;
 use lockstone_host::write::Dir;
 use lockstone_proto::ids::JobId;
 use lockstone_vault::buffers::Pool;
@@ -50,6 +51,14 @@ pub struct RestoreRequest {
     pub point: Point,
     /// Absolute paths in the recovery point. If there are none, everything is restored.
     pub paths: Vec<Vec<u8>>,
+    /// Only what these patterns match, and what is in folders that they match, is restored. `None`: everything.
+    pub include: Option<Rules>,
+    /// What these patterns match is not restored.
+    pub exclude: Option<Rules>,
+    /// Remove from folders that are restored whole what the recovery point does not have there.
+    pub delete: bool,
+    /// Folders of this program, by their real paths. They are never removed, and nothing is removed in them.
+    pub spare: Vec<PathBuf>,
     /// Where to write.
     pub to: RestoreTo,
     /// What to do where the place is taken.
@@ -87,6 +96,10 @@ pub(super) struct RestoreJob {
     pub(super) target_was_empty: OnceLock<bool>,
     /// What a dry run would restore.
     pub(super) would: Mutex<Vec<Vec<u8>>>,
+    /// How many entries of the target were removed, or would be.
+    pub(super) deleted: AtomicU64,
+    /// The first of them.
+    pub(super) deleted_paths: Mutex<Vec<Vec<u8>>>,
     /// Where the first copies are that stand beside what was in their place.
     pub(super) copied: Mutex<Vec<Vec<u8>>>,
 }
@@ -110,6 +123,8 @@ impl RestoreJob {
             target: Mutex::default(),
             target_was_empty: OnceLock::new(),
             would: Mutex::default(),
+            deleted: AtomicU64::new(0),
+            deleted_paths: Mutex::default(),
             copied: Mutex::default(),
         })
     }

@@ -12,10 +12,12 @@
 //! restored. A restore is never rolled back: if it is cancelled, what was restored stays. A later generation finds it
 //! there.
 
+mod extras;
 mod fetcher;
 mod job;
 mod messages;
 mod opener;
+mod place;
 mod planner;
 mod report;
 mod selection;
@@ -85,6 +87,10 @@ impl Restore {
         job.warnings.clear();
         job.damaged.store(0, Ordering::SeqCst);
         job.would.lock().clear();
+        if job.request.dry_run {
+            job.deleted.store(0, Ordering::SeqCst);
+            job.deleted_paths.lock().clear();
+        }
         let context = RestoreContext::new(job, cancel);
         job.metrics.watch_budget("sealed", &context.sealed_budget);
         job.metrics.watch_budget("raw", &context.raw_budget);

@@ -16,7 +16,8 @@ use lockstone_vault::tree::check_child;
 
 use super::job::RestoreContext;
 use super::messages::{FramePlan, RangePlan, Wanted, WriteTask};
-use super::selection::{Pick, Selection};
+use super::place::Place;
+use super::selection::{Pick, Scope, Selection};
 use super::writer::open_files::{FileOut, FolderOut};
 use crate::contents::{Chunks, Placed};
 use crate::flow::{Body, EntryError, Fault, Sender, Stop, fault_point};
@@ -36,7 +37,7 @@ const BATCH: usize = 64;
 const GAP_MAX: u64 = 128 * 1024;
 
 pub(super) struct Planner {
-    context: RestoreContext,
+    pub(super) context: RestoreContext,
     fetcher: Sender<RangePlan>,
     writer: Sender<WriteTask>,
 }
@@ -57,36 +58,37 @@ struct Window {
     left: Vec<Arc<FolderOut>>,
 }
 
-/// How much of a folder is restored.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Scope {
-    /// What the selection picks.
-    Selected,
-    /// Everything.
-    Whole,
-}
-
 /// The walk of the tree.
 struct Walk<'a> {
     selection: &'a Selection,
     window: Window,
+    /// The path of the folder that is planned, as long as the selection needs it.
+    path: Vec<u8>,
 }
 
 impl Body for Planner {
     fn run(self) -> Result<(), Stop> {
         let job = &self.context.job;
         job.progress.set_phase("planning");
-        let selection = Selection::new(&job.request.paths);
+        let selection = Selection::new(&job.request);
         self.check_selection(&selection)?;
         let mut walk = Walk {
             selection: &selection,
             window: Window::default(),
+            path: Vec::new(),
         };
         job.progress.set_phase("restoring");
         let root = self.context.root(selection.is_all())?;
-        self.folder(&job.request.point.body.root, &root, Scope::Selected, &mut walk)?;
+        let top = &job.request.point.body.root;
+        if selection.is_all() && job.request.point.body.sources.iter().any(|source| &source[..] == b"/") {
+            self.remove_extras(top, &root, &selection)?;
+        }
+        self.folder(top, &Place::open(Arc::clone(&root)), Scope::Selected, &mut walk)?;
         walk.window.left.push(root);
         self.plan(&mut walk.window)?;
+        for pattern in selection.fruitless() {
+            job.warnings.add(b"", format!("`--include {pattern}` matches nothing"));
+        }
         job.progress.seen_all();
         self.fetcher.finish();
         self.writer.finish();
@@ -124,7 +126,7 @@ impl Planner {
     }
 
     /// Calls `each` with every entry of a folder, in order. The entry's error is that of a page that can't be read.
-    fn each_entry(
+    pub(super) fn each_entry(
         &self,
         top: &Bytes,
         each: &mut dyn FnMut(Entry) -> Result<(), Stop>,
@@ -164,7 +166,7 @@ impl Planner {
 
     /// Plans a folder and everything below it. Continues on a new piece of stack if this one runs short: the recursion
     /// is as deep as the tree.
-    fn folder(&self, top: &Bytes, folder: &Arc<FolderOut>, scope: Scope, walk: &mut Walk<'_>) -> Result<(), Stop> {
+    fn folder(&self, top: &Bytes, folder: &Place<'_>, scope: Scope, walk: &mut Walk<'_>) -> Result<(), Stop> {
         let done = stacker::maybe_grow(64 * 1024, 1024 * 1024, || {
             self.each_entry(top, &mut |entry| self.entry(entry, folder, scope, walk))
         });
@@ -175,40 +177,66 @@ impl Planner {
         }
         // The rest of this folder is unknown. What is elsewhere can still be restored.
         self.context.damaged(
-            &folder.join(b""),
+            &folder.shown().unwrap_or_else(|| walk.path.clone()),
             &format!("what else is in this folder can't be restored: {error}"),
         );
         Ok(())
     }
 
-    fn entry(&self, entry: Entry, folder: &Arc<FolderOut>, scope: Scope, walk: &mut Walk<'_>) -> Result<(), Stop> {
+    fn entry(&self, entry: Entry, folder: &Place<'_>, scope: Scope, walk: &mut Walk<'_>) -> Result<(), Stop> {
         fault_point("planner")?;
         if self.context.cancel.is_cancelled() {
             return Err(Stop::Cancelled);
         }
-        let pick = match scope {
-            Scope::Whole => Pick::All,
-            Scope::Selected => walk.selection.pick(folder, &entry.name),
-        };
+        if !walk.selection.decides(scope) {
+            return self.picked(entry, folder, Pick::All, walk);
+        }
+        let len = walk.path.len();
+        walk.path.push(b'/');
+        walk.path.extend_from_slice(&entry.name);
+        let is_folder = entry.kind() == EntryKind::Folder;
+        let pick = walk.selection.pick(scope, &walk.path, is_folder);
+        let done = self.picked(entry, folder, pick, walk);
+        walk.path.truncate(len);
+        done
+    }
+
+    /// Plans an entry, as much of it as was picked.
+    fn picked(&self, entry: Entry, folder: &Place<'_>, pick: Pick, walk: &mut Walk<'_>) -> Result<(), Stop> {
         let below = match pick {
             Pick::Nothing => return Ok(()),
             Pick::Through => Scope::Selected,
+            Pick::Search => Scope::Search,
             Pick::All => Scope::Whole,
         };
-        if entry.kind() != EntryKind::Folder {
-            return match below {
-                Scope::Selected => Ok(()),
-                Scope::Whole => self.file(folder, entry, &mut walk.window),
-            };
+        let is_folder = entry.kind() == EntryKind::Folder;
+        if !is_folder && below != Scope::Whole {
+            return Ok(());
         }
         let page = entry.page.clone();
-        let implied = entry.implied || below == Scope::Selected;
-        walk.window.names += weight(&entry);
-        let Some(child) = self.context.enter(folder, entry, implied)? else {
-            return Ok(());
+        walk.window.names += if is_folder { weight(&entry) } else { 0 };
+        let child = if is_folder && below == Scope::Search {
+            Place::waiting(folder, entry)
+        } else {
+            let Some(folder) = folder.get(&self.context)? else {
+                return Ok(());
+            };
+            if !is_folder {
+                return self.file(&folder, entry, &mut walk.window);
+            }
+            let implied = entry.implied || below == Scope::Selected;
+            let Some(child) = self.context.enter(&folder, entry, implied)? else {
+                return Ok(());
+            };
+            if !implied {
+                self.remove_extras(&page, &child, walk.selection)?;
+            }
+            Place::open(child)
         };
         self.folder(&page, &child, below, walk)?;
-        walk.window.left.push(child);
+        if let Some(child) = child.into_opened() {
+            walk.window.left.push(child);
+        }
         self.plan_if_full(&mut walk.window)
     }
 

@@ -50,6 +50,10 @@ pub struct RestoreReport {
     pub warnings_total: u64,
     /// The first 1,000 paths that a dry run would restore.
     pub would: Vec<Vec<u8>>,
+    /// Entries of the target that were removed, or in a dry run would be. A folder counts once, with all that is in it.
+    pub deleted: u64,
+    /// The first 1,000 of them, by their paths in the recovery point.
+    pub deleted_paths: Vec<Vec<u8>>,
 }
 
 impl RestoreReport {
@@ -85,6 +89,8 @@ impl RestoreReport {
             warnings,
             warnings_total,
             would: std::mem::take(&mut *job.would.lock()),
+            deleted: job.deleted.load(Ordering::SeqCst),
+            deleted_paths: std::mem::take(&mut *job.deleted_paths.lock()),
         }
     }
 }

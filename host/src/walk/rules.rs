@@ -154,6 +154,12 @@ impl Rules {
         self.max_size.is_some_and(|most| stat.is_file() && stat.size > most)
     }
 
+    /// Whether the patterns leave this absolute path out. It counts for [`Rules::counts`].
+    #[must_use]
+    pub fn leaves_out(&self, path: &[u8], is_folder: bool) -> bool {
+        self.have_globs() && self.exclude(path, is_folder)
+    }
+
     pub(super) fn have_globs(&self) -> bool {
         !self.patterns.globs.is_empty()
     }

@@ -25,6 +25,7 @@
 //! [`Dir::sync`] returns.
 
 mod dir;
+mod extra;
 mod filesystem;
 mod follow;
 mod handles;

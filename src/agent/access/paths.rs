@@ -31,6 +31,25 @@ fn behind_links(path: &Path) -> Option<PathBuf> {
     Some(above.join(path.file_name()?))
 }
 
+/// The paths that a user may mean, best first, in any of these points.
+pub(crate) fn anywhere(points: &[&Point], path: &Path) -> Vec<Vec<u8>> {
+    let working_folder = std::env::current_dir().ok();
+    let mut all: Vec<Vec<u8>> = Vec::new();
+    for point in points {
+        for candidate in points::candidates(point, path, working_folder.as_deref()) {
+            if !all.contains(&candidate) {
+                all.push(candidate);
+            }
+        }
+        if path.is_absolute() {
+            break;
+        }
+    }
+    let behind = behind_links(path).map(|path| path.into_os_string().into_vec());
+    all.extend(behind.filter(|path| !all.contains(path)));
+    all
+}
+
 /// The path in the point that a user means, and its entry; the root has no entry. Fails with `no-such-path` if the
 /// point has no such path.
 pub(crate) async fn find_path(

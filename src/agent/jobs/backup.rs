@@ -21,12 +21,13 @@ use super::perform::Job;
 use crate::agent::access::right::registered;
 use crate::agent::access::session::Session;
 use crate::agent::environment::Environment;
+use crate::agent::guard;
 use crate::agent::held_policy::HeldPolicy;
 use crate::agent::hooks;
 use crate::agent::ids::random;
 use crate::agent::retention;
 use crate::agent::state::folder::StateFolder;
-use crate::agent::state::job_records::{JobRecord, request_for};
+use crate::agent::state::job_records::{self, JobRecord, request_for};
 use crate::agent::state::registration::Registration;
 use crate::agent::system_state;
 use crate::agent::vault_policy;
@@ -44,6 +45,8 @@ pub(crate) struct Backup {
     point: PointId,
     /// The points that the policy forgot after it.
     forgotten: Vec<PointId>,
+    /// What is strange about it.
+    strange: Vec<String>,
     state: StateFolder,
     registration: Registration,
     plan: Plan,
@@ -57,6 +60,9 @@ impl Backup {
             let message = format!("a label is one line of up to {MAX_LABEL_LEN} bytes");
             return Err(Failure::usage(message, ""));
         }
+        if let Some(by) = &order.policy {
+            by.in_force.held.must_make_backups(by.run.is_some())?;
+        }
         order.check_tags()?;
         let plan = plan(environment, &order, &state, &registration)?;
         for note in &plan.notes {
@@ -66,10 +72,30 @@ impl Backup {
             order,
             point: PointId(random()?),
             forgotten: Vec::new(),
+            strange: Vec::new(),
             state,
             registration,
             plan,
         })
+    }
+
+    /// Asks the guard about the backup that was made.
+    fn look(&mut self, environment: &Environment, report: &BackupReport) {
+        let request = request_for(&self.sources());
+        let sources = request.get("sources").cloned().unwrap_or_default();
+        let (server, now) = (self.registration.server_id, Timestamp::now());
+        let looked = job_records::written_last(&self.state, guard::RECORDS)
+            .and_then(|earlier| guard::look(&self.state, server, report, &sources, &earlier, now));
+        match looked {
+            Ok(Some(alarm)) => {
+                environment.notices.warn(alarm.sentence());
+                self.strange = alarm.reasons;
+            }
+            Ok(None) => {}
+            Err(error) => environment
+                .notices
+                .warn(format!("the guard could not look at this backup: {error:#}")),
+        }
     }
 
     /// The programs around it. A dry run has none.
@@ -231,12 +257,13 @@ impl Job for Backup {
     }
 
     async fn follow_up(&mut self, environment: &Environment, session: &Session, report: &BackupReport) {
-        let Some(PolicyBackup { in_force, .. }) = &self.order.policy else {
-            return;
-        };
         if report.point.is_none() {
             return;
         }
+        self.look(environment, report);
+        let Some(PolicyBackup { in_force, .. }) = &self.order.policy else {
+            return;
+        };
         match retention::forget(environment, session, in_force).await {
             Ok(forgotten) => self.forgotten = forgotten,
             Err(failure) => {
@@ -255,14 +282,10 @@ impl Job for Backup {
         Ending {
             state,
             point: report.point,
-            document: value_of(&BackupDocument::new(
-                job,
-                report,
-                state,
-                error,
-                &self.forgotten,
-                self.order.dry_run,
-            )),
+            document: value_of(
+                &BackupDocument::new(job, report, state, error, &self.forgotten, self.order.dry_run)
+                    .with_guard(&self.strange),
+            ),
             figures: Figures {
                 files: report.files_new + report.files_changed + report.files_unchanged,
                 bytes: report.bytes_scanned,

@@ -5,8 +5,10 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use lockstone_actors::{Conflict, JobContext, RestoreReport, RestoreRequest, RestoreTo, Tuning};
+use lockstone_host::walk::{Pattern, Rules};
 use lockstone_proto::ids::{JobId, PointId};
 use lockstone_proto::job::{JobKind, JobState};
+use lockstone_proto::vault::EntryKind;
 use lockstone_vault::log::Point;
 use serde_json::{Map, Value};
 
@@ -32,6 +34,12 @@ pub(crate) struct RestoreOrder {
     pub(crate) point: String,
     /// Files and folders, as a person names them; everything if there are none.
     pub(crate) paths: Vec<PathBuf>,
+    /// Globs of what to restore; everything if there are none.
+    pub(crate) include: Vec<Pattern>,
+    /// Globs of what to leave out.
+    pub(crate) exclude: Vec<Pattern>,
+    /// Remove from the target what the recovery point does not have.
+    pub(crate) delete: bool,
     pub(crate) to: RestoreTo,
     /// What to do with a file that is in the way.
     pub(crate) conflict: Conflict,
@@ -48,6 +56,8 @@ pub(crate) struct RestoreOrder {
 /// A restore that is ready to run.
 pub(crate) struct Restore {
     order: RestoreOrder,
+    include: Option<Rules>,
+    exclude: Option<Rules>,
     state: StateFolder,
     right: Right,
     /// The recovery point, once it is found.
@@ -57,8 +67,25 @@ pub(crate) struct Restore {
 impl Restore {
     /// Fails with `not-registered` (exit 8) if this server's own backups are meant and it has no registration.
     pub(crate) fn prepare(access: &Access, order: RestoreOrder) -> Result<Restore, Failure> {
+        if order.delete && order.conflict != Conflict::Overwrite {
+            let message = "`--delete` makes the target like the recovery point, so files that differ must be replaced";
+            return Err(Failure::usage(
+                message,
+                "add `--on-conflict overwrite`, or leave `--delete` out",
+            ));
+        }
+        if order.delete && order.to == RestoreTo::Original && order.paths.is_empty() {
+            let message = "`--delete` with `--original` needs the folders that it may delete in";
+            return Err(Failure::usage(
+                message,
+                "name them behind the recovery point, or use `--target DIR`",
+            ));
+        }
+        let (include, exclude) = (rules(&order.include)?, rules(&order.exclude)?);
         let (state, right) = access.right()?;
         Ok(Restore {
+            include,
+            exclude,
             order,
             state,
             right,
@@ -67,13 +94,18 @@ impl Restore {
     }
 
     /// The recovery point and the paths in it that the order means, and the target folder, which is made.
-    async fn find(&self, environment: &Environment, session: &Session) -> Result<(Point, Vec<Vec<u8>>), Failure> {
+    async fn find(&mut self, environment: &Environment, session: &Session) -> Result<(Point, Vec<Vec<u8>>), Failure> {
         let view = session.view(environment).await?;
         let point = session.point(&view, &self.order.point)?.clone();
-        let mut paths = Vec::new();
+        let (mut paths, mut files) = (Vec::new(), 0);
         for path in &self.order.paths {
             // All paths are found before anything is written.
-            paths.push(find_path(session, &point, path).await?.0);
+            let (path, entry) = find_path(session, &point, path).await?;
+            files += usize::from(entry.is_some_and(|entry| entry.kind() != EntryKind::Folder));
+            paths.push(path);
+        }
+        if self.order.skip_acls && files > 0 {
+            self.keep_acls(environment, files)?;
         }
         if self.order.to == RestoreTo::Original {
             paths = with_original_place(environment, &point, paths)?;
@@ -92,6 +124,41 @@ impl Restore {
         }
         Ok((point, paths))
     }
+
+    /// Access control lists can be left out of folders. Single files always get theirs.
+    fn keep_acls(&mut self, environment: &Environment, files: usize) -> Result<(), Failure> {
+        if files < self.order.paths.len() {
+            let message = "`--skip-acls` is for folders: single files always get their access control lists";
+            return Err(Failure::usage(message, "restore the files in a run of their own"));
+        }
+        let note = "`--skip-acls` is for folders: single files always get their access control lists";
+        environment.notices.note(note.to_owned());
+        self.order.skip_acls = false;
+        Ok(())
+    }
+
+    /// The folders of this program, by their real paths.
+    fn own_folders(&self, session: &Session) -> Vec<PathBuf> {
+        let cache = match &self.right {
+            Right::Own(registration) => registration.cache_folder(&self.state),
+            Right::Borrowed { .. } => self.state.cache(),
+        };
+        let vault = session.vault.store().local_root().map(Path::to_owned);
+        let all = [self.state.root().to_owned(), cache].into_iter().chain(vault);
+        all.filter_map(|folder| folder.canonicalize().ok()).collect()
+    }
+}
+
+/// The patterns; `None` if there are none.
+fn rules(patterns: &[Pattern]) -> Result<Option<Rules>, Failure> {
+    if patterns.is_empty() {
+        return Ok(None);
+    }
+    let rules = Rules::new(patterns).map_err(|error| {
+        let hint = "globs are written as in a .gitignore, such as '*.conf' or '**/node_modules'";
+        Failure::usage(error.to_string(), hint)
+    })?;
+    Ok(Some(rules))
 }
 
 impl Restore {
@@ -184,6 +251,10 @@ impl Job for Restore {
             job,
             point,
             paths,
+            include: self.include.clone(),
+            exclude: self.exclude.clone(),
+            delete: self.order.delete,
+            spare: self.own_folders(&session),
             to: self.order.to.clone(),
             conflict: self.order.conflict,
             skip_acls: self.order.skip_acls,

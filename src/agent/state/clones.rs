@@ -78,6 +78,8 @@ mod tests {
             },
             body: CommitBody::default(),
             forgotten: None,
+            removal: None,
+            hold: None,
         }
     }
 

@@ -12,6 +12,7 @@
 //! store.json              the object store's settings, for a process without such an environment (0600)
 //! policy.json             the policy in force, with the text of its file (`policy set`)
 //! policy.lock             held while the policy is changed
+//! guard.json              the alarm about a strange backup, until it is cleared (`guard clear`)
 //! throttle.json           the throttle's limits and windows (`throttle set`)
 //! log.pin                 the highest log entry ever seen: shows that a vault went back, even without the cache
 //! lock                    held while a job runs; says which
@@ -124,6 +125,11 @@ impl StateFolder {
 
     pub(crate) fn throttle_settings(&self) -> PathBuf {
         self.root.join("throttle.json")
+    }
+
+    /// The alarm about a strange backup.
+    pub(crate) fn guard(&self) -> PathBuf {
+        self.root.join("guard.json")
     }
 
     pub(crate) fn policy(&self) -> PathBuf {

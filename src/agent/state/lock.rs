@@ -36,6 +36,8 @@ pub(crate) enum Purpose {
     Delete,
     Undelete,
     Housekeeping,
+    Hold,
+    Release,
     /// Looking at recovery points. A job waits for this a while.
     Read,
     /// What a later version of this program holds it for.
@@ -51,6 +53,8 @@ impl Purpose {
             Purpose::Delete => "delete",
             Purpose::Undelete => "undelete",
             Purpose::Housekeeping => "housekeeping",
+            Purpose::Hold => "hold",
+            Purpose::Release => "release",
             Purpose::Read => "look at the recovery points",
             Purpose::Other(word) => word,
         }
@@ -77,6 +81,8 @@ impl From<String> for Purpose {
             Purpose::Delete,
             Purpose::Undelete,
             Purpose::Housekeeping,
+            Purpose::Hold,
+            Purpose::Release,
             Purpose::Read,
         ];
         let jobs = JobKind::ALL.into_iter().map(Purpose::Job);

@@ -9,6 +9,7 @@ use lockstone_actors::{Conflict, RestoreTo};
 use lockstone_proto::job::JobState;
 use tracing::Level;
 
+use crate::agent::excludes;
 use crate::agent::jobs::restore::{Restore, RestoreOrder};
 use crate::cli::access::AccessArgs;
 use crate::cli::context::Context;
@@ -41,7 +42,16 @@ pub(crate) struct RestoreArgs {
     /// What to do with a file that is there already and differs [default: copy to the original place, else overwrite]
     #[arg(long, value_enum, value_name = "RULE")]
     pub(crate) on_conflict: Option<OnConflict>,
-    /// Leave access control lists out
+    /// Restore only what matches this glob, written as in a .gitignore, and what is in folders that do (repeatable)
+    #[arg(long, value_name = "GLOB")]
+    pub(crate) include: Vec<String>,
+    /// Leave out what matches this glob, written as in a .gitignore (repeatable)
+    #[arg(short, long, value_name = "GLOB")]
+    pub(crate) exclude: Vec<String>,
+    /// Remove from the folders that are restored what the recovery point does not have; see it first with --dry-run
+    #[arg(long)]
+    pub(crate) delete: bool,
+    /// Leave access control lists out of folders; single files always get theirs
     #[arg(long)]
     pub(crate) skip_acls: bool,
     /// Read back and compare what was written
@@ -80,9 +90,14 @@ pub(crate) fn run(context: &Context, args: RestoreArgs) -> Outcome {
         Some(target) => RestoreTo::Folder(absolute(target)?),
         None => RestoreTo::Original,
     };
+    let from = excludes::Place::here();
+    let patterns = |globs: &[String]| globs.iter().map(|text| from.option(text)).collect();
     let order = RestoreOrder {
         point: args.point,
         paths: args.paths,
+        include: patterns(&args.include),
+        exclude: patterns(&args.exclude),
+        delete: args.delete,
         to: to.clone(),
         conflict: conflict(args.on_conflict, &to),
         skip_acls: args.skip_acls,

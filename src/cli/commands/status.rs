@@ -1,13 +1,15 @@
 //! `lockstone status`: whether this server is registered, and whether its backups are as they should be.
 
 use jiff::{SignedDuration, Timestamp};
+use lockstone_proto::ids::ServerId;
 use lockstone_proto::job::{JobKind, JobState};
 use lockstone_vault::VaultError;
 use lockstone_vault::log::Point;
 
 use crate::agent::access::right::Access;
 use crate::agent::access::session::Session;
-use crate::agent::held_policy::{HeldPolicy, InForce};
+use crate::agent::guard::Alarm;
+use crate::agent::held_policy::{HeldPolicy, InForce, Protection};
 use crate::agent::state::clones;
 use crate::agent::state::folder::StateFolder;
 use crate::agent::state::job_records::{self, JobRecord};
@@ -63,6 +65,7 @@ fn show(context: &Context, state: &StateFolder, registration: Registration) -> O
     let agent_runs = context.block_on(Client::find(state)).is_some();
     let next_run = policy.as_ref().and_then(InForce::next_run);
     warnings.extend(missed_run(policy.as_ref(), &jobs, agent_runs));
+    warnings.extend(stopped_or_strange(state, registration.server_id));
     let running = jobs.iter().find(|job| job.runs());
     let last_line = match &last_point {
         Some(point) => {
@@ -136,7 +139,7 @@ fn policy_line(policy: Option<&InForce>, next_run: Option<Timestamp>) -> String 
 
 /// A warning if the newest run of the schedule that was due an hour ago was not done.
 fn missed_run(policy: Option<&InForce>, jobs: &[JobRecord], agent_runs: bool) -> Option<String> {
-    let policy = policy.filter(|policy| !policy.held.paused)?;
+    let policy = policy.filter(|policy| policy.held.is_scheduled())?;
     let now = Timestamp::now();
     let an_hour_ago = now.checked_sub(SignedDuration::from_hours(1)).ok()?;
     let run = policy.policy.schedule.latest(policy.held.counts_from(), an_hour_ago)?;
@@ -180,6 +183,15 @@ async fn newest_point(context: &Context, jobs: &[JobRecord]) -> Result<(Option<P
     let stands = vault_policy::step(&context.environment, &session, held.as_ref()).await?;
     damage.extend(stands.warning());
     Ok((session.latest(&view).cloned(), damage))
+}
+
+/// Warnings if protection is stopped, and if a backup looked strange and nobody has looked yet.
+fn stopped_or_strange(state: &StateFolder, server_id: ServerId) -> Vec<String> {
+    let alarm = Alarm::load(state, server_id).ok().flatten();
+    let held = HeldPolicy::load(state, server_id).ok().flatten();
+    let stopped = held.filter(|held| held.protection != Protection::Active);
+    let stopped = stopped.map(|held| held.protection.sentence().to_owned());
+    stopped.into_iter().chain(alarm.map(|alarm| alarm.sentence())).collect()
 }
 
 /// How long ago something was, for people, in brackets; nothing if it lies in the future.

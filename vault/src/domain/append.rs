@@ -2,6 +2,7 @@
 //! position, begin again after a pause, for as long as the log grows (`Lost`). Two servers never write one position,
 //! and a server that did not get its answer finds its entry by the nonce.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -12,11 +13,13 @@ use lockstone_proto::ids::{PointId, SegmentId};
 use lockstone_proto::limits::LOG_ENTRY_MAX;
 #[cfg(any(test, feature = "testing"))]
 use lockstone_proto::vault::CondemnBody;
-use lockstone_proto::vault::{CommitBody, PackEntry, PointSummary};
+use lockstone_proto::vault::{CommitBody, ForgetReason, HoldBody, PackEntry, PointSummary};
 
 use super::dates::{bounded, move_start};
 use super::refresh::State;
-use super::validate::{Verdict, validate_commit, validate_forget, validate_undelete};
+use super::validate::{
+    Verdict, over, validate_commit, validate_forget, validate_hold, validate_release, validate_undelete,
+};
 use super::{Domain, Signer};
 use crate::crypto::keys::random;
 use crate::damage::DamageKind;
@@ -74,11 +77,62 @@ impl Domain {
         .await
     }
 
-    /// Forgets recovery points: deletes them so that they can be brought back. Points that are already forgotten stay
-    /// as they are.
+    /// Forgets recovery points, by hand.
     pub async fn forget(&self, points: &[PointId], now: Timestamp) -> Result<LogHead, VaultError> {
+        self.forget_because(points, ForgetReason::ByHand, now).await
+    }
+
+    /// Forgets recovery points: deletes them so that they can be brought back. Points that are already forgotten stay
+    /// as they are. `Held` if one of them is held. A hold whose date is over is released first, since a Forget has no
+    /// effect on a point that is held.
+    pub async fn forget_because(
+        &self,
+        points: &[PointId],
+        reason: ForgetReason,
+        now: Timestamp,
+    ) -> Result<LogHead, VaultError> {
+        loop {
+            let released = AtomicBool::new(false);
+            let head = self.append(now, &[], &[], |state| {
+                let over = over(points, &state.summed, now);
+                released.store(!over.is_empty(), Ordering::Relaxed);
+                if !over.is_empty() {
+                    return Ok(Step::Write(Body::Release(over)));
+                }
+                let fresh = validate_forget(points, &state.summed)?;
+                Ok(Step::of_points(fresh, |points| Body::Forget(points, reason)))
+            });
+            let head = head.await?;
+            if !released.into_inner() {
+                return Ok(head);
+            }
+        }
+    }
+
+    /// Holds recovery points: they cannot be forgotten until they are released, or until a date. A hold that they have
+    /// is replaced. The reason has 1 to `TEXT_MAX` bytes.
+    pub async fn hold(
+        &self,
+        points: &[PointId],
+        reason: &str,
+        until: Option<Timestamp>,
+        now: Timestamp,
+    ) -> Result<LogHead, VaultError> {
+        let body = HoldBody {
+            reason: reason.to_owned(),
+            until_s: until.map_or(0, Timestamp::as_second),
+        };
         self.append(now, &[], &[], |state| {
-            validate_forget(points, &state.summed).map(|fresh| Step::of_points(fresh, Body::Forget))
+            let held = validate_hold(points, &state.summed)?;
+            Ok(Step::of_points(held, |points| Body::Hold(points, body.clone())))
+        })
+        .await
+    }
+
+    /// Releases recovery points. Those that are not held stay as they are.
+    pub async fn release(&self, points: &[PointId], now: Timestamp) -> Result<LogHead, VaultError> {
+        self.append(now, &[], &[], |state| {
+            validate_release(points, &state.summed).map(|held| Step::of_points(held, Body::Release))
         })
         .await
     }

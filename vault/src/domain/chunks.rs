@@ -158,7 +158,7 @@ impl Domain {
         Ok((self.verified(kind, id, place, &pack.id, &raw)?, place, raw))
     }
 
-    fn pack(&self, number: u32) -> Result<Arc<PackInfo>, VaultError> {
+    pub(super) fn pack(&self, number: u32) -> Result<Arc<PackInfo>, VaultError> {
         let pack = self.index.pack(number)?.ok_or_else(|| IndexError::Corrupt {
             folder: self.index.folder().to_string_lossy().into_owned(),
             reason: "a chunk is in a pack that is not known".to_owned(),
@@ -166,7 +166,7 @@ impl Domain {
         Ok(pack)
     }
 
-    async fn open_frame(&self, pack: &PackInfo, ordinal: u32) -> Result<Bytes, VaultError> {
+    pub(super) async fn open_frame(&self, pack: &PackInfo, ordinal: u32) -> Result<Bytes, VaultError> {
         let name = names::pack(self.id, &pack.id);
         let frame = pack.frames[ordinal as usize];
         let range = frame.offset..frame.offset + u64::from(frame.sealed_len);

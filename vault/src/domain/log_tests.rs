@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
 use lockstone_proto::ids::PointId;
+use lockstone_proto::vault::ForgetReason;
 
 use super::*;
 use crate::store::names;
@@ -112,7 +113,7 @@ fn an_entry_of_a_server_of_another_domain_is_no_entry() {
         key: &signer.key,
         nonce: &[1; 16],
         now: now(),
-        body: &crate::log::Body::Forget(vec![id(1)]),
+        body: &crate::log::Body::Forget(vec![id(1)], ForgetReason::ByHand),
     };
     assert_ne!(elsewhere, lab.domain);
     put(&lab, head.n + 1, &crate::log::seal(&keys, &head, parts).unwrap());
@@ -216,7 +217,7 @@ fn an_entry_that_needs_what_this_program_does_not_know_ends_the_reading() {
     let (lab, one, two) = two_servers();
     let head = one.view().head;
     let signer = signer(1);
-    let body = crate::log::Body::Forget(vec![id(1)]);
+    let body = crate::log::Body::Forget(vec![id(1)], ForgetReason::ByHand);
     let parts = crate::log::EntryParts {
         server: signer.server,
         key: &signer.key,

@@ -22,11 +22,14 @@
 
 mod append;
 mod chunks;
+mod data;
 mod dates;
 mod foreign;
 mod presence;
 mod refresh;
 mod validate;
+
+pub use data::Frames;
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};

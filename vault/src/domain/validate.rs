@@ -5,10 +5,13 @@
 //! A backup relies on packs that it found in the index, and on what its parent point has. It notes the entry at which
 //! it read both. Whatever was condemned or replaced after that entry may be something it relies on.
 
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
 use lockstone_proto::ids::PointId;
 
 use crate::error::VaultError;
-use crate::log::Summed;
+use crate::log::{Point, Summed};
 
 /// What to do with a Commit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,12 +41,57 @@ pub(super) fn validate_commit(point: Option<&PointId>, read_at: u64, log: &Summe
     }
 }
 
+fn found<'l>(id: &PointId, log: &'l Summed) -> Result<&'l Point, VaultError> {
+    log.point(id).ok_or_else(|| VaultError::NoSuchPoint(id.hex()))
+}
+
+/// Those of the points whose hold has a date that is over.
+pub(super) fn over(points: &[PointId], log: &Summed, now: Timestamp) -> Vec<PointId> {
+    let is_over = |id: &&PointId| {
+        let hold = log.point(id).and_then(|point| point.hold.as_ref());
+        hold.is_some_and(|hold| hold.is_over(now))
+    };
+    let over: BTreeSet<PointId> = points.iter().filter(is_over).copied().collect();
+    over.into_iter().collect()
+}
+
+/// Those of the points that a Hold has to name: each once. A point that is forgotten cannot be held.
+pub(super) fn validate_hold(points: &[PointId], log: &Summed) -> Result<Vec<PointId>, VaultError> {
+    let mut held = Vec::new();
+    for id in points {
+        if found(id, log)?.forgotten.is_some() {
+            return Err(VaultError::Deleted(*id));
+        }
+        if !held.contains(id) {
+            held.push(*id);
+        }
+    }
+    Ok(held)
+}
+
+/// Those of the points that a Release has to name: each once, and only those that are held.
+pub(super) fn validate_release(points: &[PointId], log: &Summed) -> Result<Vec<PointId>, VaultError> {
+    let mut held = Vec::new();
+    for id in points {
+        if found(id, log)?.hold.is_some() && !held.contains(id) {
+            held.push(*id);
+        }
+    }
+    Ok(held)
+}
+
 /// Those of the points that a Forget has to name: each once, and none that is forgotten already. `NoSuchPoint` for an
-/// id that the log does not have.
+/// id that the log does not have, `Held` for a point that is held.
 pub(super) fn validate_forget(points: &[PointId], log: &Summed) -> Result<Vec<PointId>, VaultError> {
     let mut fresh = Vec::new();
     for id in points {
-        let point = log.point(id).ok_or_else(|| VaultError::NoSuchPoint(id.hex()))?;
+        let point = found(id, log)?;
+        if let Some(hold) = &point.hold {
+            return Err(VaultError::Held {
+                point: *id,
+                reason: hold.reason.clone(),
+            });
+        }
         if point.forgotten.is_none() && !fresh.contains(id) {
             fresh.push(*id);
         }
@@ -56,7 +104,7 @@ pub(super) fn validate_forget(points: &[PointId], log: &Summed) -> Result<Vec<Po
 pub(super) fn validate_undelete(points: &[PointId], log: &Summed) -> Result<Vec<PointId>, VaultError> {
     let mut back = Vec::new();
     for id in points {
-        let point = log.point(id).ok_or_else(|| VaultError::NoSuchPoint(id.hex()))?;
+        let point = found(id, log)?;
         if point.forgotten.is_some() && !back.contains(id) {
             if log.is_too_late(id) {
                 return Err(VaultError::TooLate(*id));
@@ -71,7 +119,7 @@ pub(super) fn validate_undelete(points: &[PointId], log: &Summed) -> Result<Vec<
 #[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use lockstone_proto::ids::ServerId;
-    use lockstone_proto::vault::{CondemnBody, PointSummary, RepackBody};
+    use lockstone_proto::vault::{CondemnBody, ForgetReason, HoldBody, PointSummary, RepackBody};
 
     use super::*;
     use crate::log::{Body, Entry, LogHead};
@@ -109,7 +157,11 @@ mod tests {
         let condemn = || Body::Condemn(CondemnBody::default());
         let repack = || Body::Repack(RepackBody::default());
         assert_eq!(validate_commit(Some(&id(1)), 0, &log([])), Verdict::Valid);
-        let checkpoints = [Body::Segments(Vec::new()), commit(1), Body::Forget(vec![id(1)])];
+        let checkpoints = [
+            Body::Segments(Vec::new()),
+            commit(1),
+            Body::Forget(vec![id(1)], ForgetReason::ByHand),
+        ];
         assert_eq!(validate_commit(Some(&id(2)), 0, &log(checkpoints)), Verdict::Valid);
         for collection in [condemn, repack as fn() -> Body] {
             let collected = log([commit(1), collection(), commit(3)]);
@@ -133,7 +185,7 @@ mod tests {
 
     #[test]
     fn points_are_forgotten_once_and_only_if_they_are_there() {
-        let some = log([commit(1), commit(2), Body::Forget(vec![id(2)])]);
+        let some = log([commit(1), commit(2), Body::Forget(vec![id(2)], ForgetReason::ByHand)]);
         assert_eq!(validate_forget(&[id(1), id(1), id(2)], &some).unwrap(), [id(1)]);
         assert!(validate_forget(&[id(2)], &some).unwrap().is_empty());
         let missing = validate_forget(&[id(1), id(9)], &some);
@@ -142,7 +194,7 @@ mod tests {
 
     #[test]
     fn a_forgotten_point_comes_back_until_the_vault_is_collected() {
-        let forgotten = || vec![commit(1), commit(2), Body::Forget(vec![id(2)])];
+        let forgotten = || vec![commit(1), commit(2), Body::Forget(vec![id(2)], ForgetReason::ByHand)];
         let before = log(forgotten());
         assert_eq!(validate_undelete(&[id(1), id(2), id(2)], &before).unwrap(), [id(2)]);
         assert!(validate_undelete(&[id(9)], &before).is_err());
@@ -153,5 +205,34 @@ mod tests {
         // A collection before the deletion does no harm.
         let earlier = log([condemned].into_iter().chain(forgotten()));
         assert_eq!(validate_undelete(&[id(2)], &earlier).unwrap(), [id(2)]);
+    }
+
+    #[test]
+    fn what_is_held_is_not_forgotten_and_what_is_forgotten_is_not_held() {
+        let hold = |until_s| {
+            let reason = "why".to_owned();
+            Body::Hold(vec![id(1)], HoldBody { reason, until_s })
+        };
+        let held = log([commit(1), commit(2), hold(0)]);
+        let refused = validate_forget(&[id(2), id(1)], &held);
+        assert!(matches!(refused, Err(VaultError::Held { point, .. }) if point == id(1)));
+        assert_eq!(validate_forget(&[id(2)], &held).unwrap(), [id(2)]);
+        assert_eq!(validate_release(&[id(1), id(1), id(2)], &held).unwrap(), [id(1)]);
+        let now = Timestamp::from_second(100).unwrap();
+        assert!(over(&[id(1), id(2)], &held, now).is_empty());
+        for (until, is_over) in [(99, true), (100, true), (101, false)] {
+            let held = log([commit(1), hold(until)]);
+            assert_eq!(over(&[id(1), id(9)], &held, now).len(), usize::from(is_over), "{until}");
+        }
+        let forgotten = log([commit(1), Body::Forget(vec![id(1)], ForgetReason::ByHand)]);
+        assert!(matches!(
+            validate_hold(&[id(1)], &forgotten),
+            Err(VaultError::Deleted(_))
+        ));
+        assert!(matches!(
+            validate_hold(&[id(9)], &forgotten),
+            Err(VaultError::NoSuchPoint(_))
+        ));
+        assert_eq!(validate_hold(&[id(2), id(2)], &held).unwrap(), [id(2)]);
     }
 }

@@ -177,6 +177,11 @@ fn own_errors() -> Vec<VaultError> {
         },
         VaultError::BadPoint(text()),
         VaultError::TooLate(PointId([0; 16])),
+        VaultError::Held {
+            point: PointId([0; 16]),
+            reason: text(),
+        },
+        VaultError::Deleted(PointId([0; 16])),
         VaultError::UnknownChunk(ChunkId([0; 32])),
     ]
 }

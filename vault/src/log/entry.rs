@@ -6,8 +6,8 @@ use jiff::Timestamp;
 use lockstone_proto::ids::{ChunkId, DomainId, PackId, PointId, SegmentId, ServerId};
 use lockstone_proto::limits::{FORMAT_VERSION, LOG_ENTRY_MAX};
 use lockstone_proto::vault::{
-    CommitBody, CondemnBody, Consistency, FoldBody, ForgetBody, LogKind, LogRecord, PointStatus, PointSummary,
-    RepackBody, RestoreBody, SegmentsBody, SignedEntry,
+    CommitBody, CondemnBody, Consistency, FoldBody, ForgetBody, ForgetReason, HoldBody, LogKind, LogRecord,
+    PointStatus, PointSummary, ReleaseBody, RepackBody, RestoreBody, SegmentsBody, SignedEntry,
 };
 use prost::Message;
 use zeroize::Zeroizing;
@@ -152,7 +152,15 @@ pub(crate) fn seal_with(
             &[][..],
             body.encode_to_vec(),
         ),
-        Body::Forget(points) => (LogKind::Forget, None, points.as_slice(), ForgetBody {}.encode_to_vec()),
+        Body::Forget(points, reason) => (
+            LogKind::Forget,
+            None,
+            points.as_slice(),
+            ForgetBody {
+                reason: (*reason).into(),
+            }
+            .encode_to_vec(),
+        ),
         Body::Restore(points) => (
             LogKind::Restore,
             None,
@@ -162,6 +170,13 @@ pub(crate) fn seal_with(
         Body::Condemn(body) => (LogKind::Condemn, None, &[][..], body.encode_to_vec()),
         Body::Repack(body) => (LogKind::Repack, None, &[][..], body.encode_to_vec()),
         Body::Fold(body) => (LogKind::Fold, None, &[][..], body.encode_to_vec()),
+        Body::Hold(points, body) => (LogKind::Hold, None, points.as_slice(), body.encode_to_vec()),
+        Body::Release(points) => (
+            LogKind::Release,
+            None,
+            points.as_slice(),
+            ReleaseBody {}.encode_to_vec(),
+        ),
     };
     let n = previous.n + 1;
     let mut record = LogRecord {
@@ -251,7 +266,7 @@ impl PlainEntry {
         let (wants_point, wants_points) = match record.kind() {
             LogKind::Unspecified => return Err(LogBroken::Body("its kind is unknown to this program")),
             LogKind::Commit => (true, false),
-            LogKind::Forget | LogKind::Restore => (false, true),
+            LogKind::Forget | LogKind::Restore | LogKind::Hold | LogKind::Release => (false, true),
             LogKind::Segments | LogKind::Condemn | LogKind::Repack | LogKind::Fold => (false, false),
         };
         if record.point.is_some() != wants_point || points.is_empty() == wants_points {
@@ -318,11 +333,25 @@ impl PlainEntry {
                 let summary = record.point.take().ok_or(LogBroken::Body("it has no summary"))?;
                 Body::Commit(Box::new(summary), Box::new(body))
             }
-            LogKind::Forget | LogKind::Restore if !body.is_empty() => {
+            LogKind::Restore | LogKind::Release if !body.is_empty() => {
                 return Err(LogBroken::Malformed("its body has fields, though its kind has none"));
             }
-            LogKind::Forget => Body::Forget(points),
+            LogKind::Forget => {
+                let body = canonical::decode::<ForgetBody>(body)?;
+                let reason = ForgetReason::try_from(body.reason)
+                    .map_err(|_| LogBroken::Body("its reason is unknown to this program"))?;
+                Body::Forget(points, reason)
+            }
             LogKind::Restore => Body::Restore(points),
+            LogKind::Hold => {
+                let body = canonical::decode::<HoldBody>(body)?;
+                let fits = (1..=TEXT_MAX).contains(&body.reason.len()) && Timestamp::from_second(body.until_s).is_ok();
+                if !fits {
+                    return Err(LogBroken::Body("its reason or its date"));
+                }
+                Body::Hold(points, body)
+            }
+            LogKind::Release => Body::Release(points),
             LogKind::Condemn => {
                 bounded(&body, &[(1, IDS_MAX)])?;
                 let body = canonical::decode::<CondemnBody>(body)?;

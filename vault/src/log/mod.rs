@@ -44,7 +44,7 @@ pub(crate) mod read;
 mod view;
 
 use lockstone_proto::ids::{PackId, PointId, SegmentId, ServerId};
-use lockstone_proto::vault::{CommitBody, CondemnBody, FoldBody, PointSummary, RepackBody};
+use lockstone_proto::vault::{CommitBody, CondemnBody, FoldBody, ForgetReason, HoldBody, PointSummary, RepackBody};
 
 pub(crate) use chain::{Before, Chain, Skipped};
 pub use entry::LogBroken;
@@ -54,7 +54,7 @@ pub(crate) use entry::{EntryParts, PlainEntry, own_nonce, seal};
 pub use overview::PointOverview;
 pub(crate) use pin::Pin;
 pub(crate) use view::Summed;
-pub use view::{LogView, Point};
+pub use view::{Hold, LogView, Point, Removal};
 
 /// The most ids of one kind in one entry.
 pub const IDS_MAX: usize = 64 * 1024;
@@ -87,7 +87,7 @@ pub enum Body {
     /// A recovery point.
     Commit(Box<PointSummary>, Box<CommitBody>),
     /// These points are forgotten: deleted, but they can be brought back.
-    Forget(Vec<PointId>),
+    Forget(Vec<PointId>, ForgetReason),
     /// These forgotten points are brought back.
     Restore(Vec<PointId>),
     /// These packs will be deleted.
@@ -96,6 +96,10 @@ pub enum Body {
     Repack(RepackBody),
     /// A summary to start reading from.
     Fold(Box<FoldBody>),
+    /// These points are held: they cannot be forgotten.
+    Hold(Vec<PointId>, HoldBody),
+    /// These points are not held any more.
+    Release(Vec<PointId>),
 }
 
 impl Body {
@@ -106,7 +110,12 @@ impl Body {
             Self::Commit(_, body) => &body.segment_ids,
             Self::Repack(body) => &body.segment_ids,
             // A fold repeats what earlier entries said. Its reader has read those.
-            Self::Fold(_) | Self::Forget(_) | Self::Restore(_) | Self::Condemn(_) => return Vec::new(),
+            Self::Fold(_)
+            | Self::Forget(..)
+            | Self::Restore(_)
+            | Self::Hold(..)
+            | Self::Release(_)
+            | Self::Condemn(_) => return Vec::new(),
         };
         ids.iter()
             .filter_map(|id| SegmentId::try_from(id.as_ref()).ok())

@@ -42,6 +42,8 @@ pub struct PointOverview {
     pub summary: PointSummary,
     /// When it was deleted, seconds since the epoch.
     pub forgotten: Option<i64>,
+    /// Whether it is held. Until when and why is sealed.
+    pub held: bool,
 }
 
 /// The operator's view: all points of a domain, read without its passphrase. Damaged entries are reported and skipped.
@@ -188,46 +190,57 @@ fn named_by(entry: &PlainEntry, before: &[Seen]) -> Option<usize> {
 }
 
 /// Adds up what the operator sees.
-#[derive(Debug, Default)]
-struct Overview {
+#[derive(Debug, Default, Clone)]
+pub(super) struct Overview {
     points: Vec<PointOverview>,
     places: HashMap<PointId, usize>,
 }
 
 impl Overview {
-    fn add(&mut self, entry: &PlainEntry) {
-        let forgotten = match entry.record.kind() {
-            LogKind::Commit => {
-                let Some(summary) = entry.record.point.clone() else {
-                    return;
-                };
-                let Ok(id) = PointId::try_from(summary.point_id.as_ref()) else {
-                    return;
-                };
-                let (n, server, time_s) = (entry.head.n, entry.server, entry.record.time_s);
-                self.places.entry(id).or_insert_with(|| {
-                    self.points.push(PointOverview {
-                        id,
-                        n,
-                        server,
-                        time_s,
-                        summary,
-                        forgotten: None,
-                    });
-                    self.points.len() - 1
-                });
-                return;
-            }
-            LogKind::Forget => Some(entry.record.time_s),
-            LogKind::Restore => None,
-            _ => return,
-        };
+    pub(super) fn add(&mut self, entry: &PlainEntry) {
+        let kind = entry.record.kind();
+        if kind == LogKind::Commit {
+            self.commit(entry);
+            return;
+        }
         for id in &entry.points {
-            if let Some(place) = self.places.get(id) {
-                let point = &mut self.points[*place];
-                point.forgotten = forgotten.and(point.forgotten.or(forgotten));
+            let Some(place) = self.places.get(id) else { continue };
+            let point = &mut self.points[*place];
+            match kind {
+                LogKind::Forget if !point.held => point.forgotten = point.forgotten.or(Some(entry.record.time_s)),
+                LogKind::Restore => point.forgotten = None,
+                LogKind::Hold => point.held |= point.forgotten.is_none(),
+                LogKind::Release => point.held = false,
+                _ => {}
             }
         }
+    }
+
+    #[cfg(test)]
+    pub(super) fn into_points(self) -> Vec<PointOverview> {
+        self.points
+    }
+
+    fn commit(&mut self, entry: &PlainEntry) {
+        let Some(summary) = entry.record.point.clone() else {
+            return;
+        };
+        let Ok(id) = PointId::try_from(summary.point_id.as_ref()) else {
+            return;
+        };
+        let (n, server, time_s) = (entry.head.n, entry.server, entry.record.time_s);
+        self.places.entry(id).or_insert_with(|| {
+            self.points.push(PointOverview {
+                id,
+                n,
+                server,
+                time_s,
+                summary,
+                forgotten: None,
+                held: false,
+            });
+            self.points.len() - 1
+        });
     }
 }
 
@@ -236,6 +249,7 @@ impl Overview {
 mod tests {
     use ed25519_dalek::SigningKey;
     use jiff::Timestamp;
+    use lockstone_proto::vault::ForgetReason;
 
     use super::super::{Body, EntryParts, LogHead, seal};
     use super::*;
@@ -255,7 +269,7 @@ mod tests {
             key: &SigningKey::from_bytes(&[1; 32]),
             nonce: &[n as u8; 16],
             now: Timestamp::UNIX_EPOCH,
-            body: &Body::Forget(vec![PointId([1; 16])]),
+            body: &Body::Forget(vec![PointId([1; 16])], ForgetReason::ByHand),
         };
         PlainEntry::read(DOMAIN, n, &seal(&keys, &previous, parts).unwrap(), None).unwrap()
     }

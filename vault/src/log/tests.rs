@@ -103,7 +103,7 @@ fn bodies() -> Vec<Body> {
     vec![
         Body::Segments(vec![SegmentId([5; 32]), SegmentId([6; 32])]),
         commit(9),
-        Body::Forget(vec![PointId([9; 16])]),
+        Body::Forget(vec![PointId([9; 16])], ForgetReason::ByPolicy),
         Body::Restore(vec![PointId([9; 16]), PointId([8; 16])]),
         Body::Condemn(CondemnBody {
             pack_ids: vec![vec![1; 32].into()],
@@ -117,7 +117,16 @@ fn bodies() -> Vec<Body> {
             through: 0,
             ..FoldBody::default()
         })),
+        Body::Hold(vec![PointId([9; 16])], hold("a lawsuit", 1_900_000_000)),
+        Body::Release(vec![PointId([9; 16])]),
     ]
+}
+
+fn hold(reason: &str, until_s: i64) -> HoldBody {
+    HoldBody {
+        reason: reason.to_owned(),
+        until_s,
+    }
 }
 
 #[test]
@@ -240,7 +249,7 @@ fn an_entry_that_breaks_the_rules_is_refused_although_it_is_signed() {
     // The writer refuses to write such entries, too.
     for body in [
         Body::Segments(vec![]),
-        Body::Forget(vec![]),
+        Body::Forget(vec![], ForgetReason::ByHand),
         Body::Commit(Box::default(), Box::default()),
         Body::Commit(
             Box::new(summary(1)),
@@ -253,6 +262,10 @@ fn an_entry_that_breaks_the_rules_is_refused_although_it_is_signed() {
             through: 1,
             ..FoldBody::default()
         })),
+        Body::Hold(vec![], hold("why", 0)),
+        Body::Hold(vec![PointId([9; 16])], hold("", 0)),
+        Body::Hold(vec![PointId([9; 16])], hold(&"x".repeat(TEXT_MAX + 1), 0)),
+        Body::Release(vec![]),
     ] {
         assert!(seal(&keys(), &LogHead::START, parts(&key(), &[1; 16], &body)).is_err());
     }
@@ -287,8 +300,8 @@ fn forgetting_and_its_undoing_are_summed_up() {
     summed.add(&entry(2, commit(2)));
     summed.add(&entry(3, commit(1)));
     assert_eq!(summed.points().len(), 2);
-    summed.add(&entry(4, Body::Forget(vec![id(1), id(77)])));
-    summed.add(&entry(5, Body::Forget(vec![id(1)])));
+    summed.add(&entry(4, Body::Forget(vec![id(1), id(77)], ForgetReason::ByHand)));
+    summed.add(&entry(5, Body::Forget(vec![id(1)], ForgetReason::ByHand)));
     assert_eq!(summed.point(&id(1)).unwrap().forgotten, Some(104));
     assert!(!summed.is_too_late(&id(1)));
     summed.add(&entry(6, Body::Condemn(CondemnBody::default())));
@@ -298,7 +311,59 @@ fn forgetting_and_its_undoing_are_summed_up() {
     assert_eq!(summed.point(&id(1)).unwrap().forgotten, None);
 
     // A Forget before the Commit of its point has no effect.
-    summed.add(&entry(8, Body::Forget(vec![id(9)])));
+    summed.add(&entry(8, Body::Forget(vec![id(9)], ForgetReason::ByHand)));
     summed.add(&entry(9, commit(9)));
     assert_eq!(summed.point(&id(9)).unwrap().forgotten, None);
+
+    // Who forgot it and why is known, and is gone with the undoing.
+    summed.add(&entry(10, Body::Forget(vec![id(9)], ForgetReason::ByPolicy)));
+    let removal = Removal {
+        server: SERVER,
+        reason: ForgetReason::ByPolicy,
+    };
+    assert_eq!(summed.point(&id(9)).unwrap().removal, Some(removal));
+    summed.add(&entry(11, Body::Restore(vec![id(9)])));
+    assert_eq!(summed.point(&id(9)).unwrap().removal, None);
+}
+
+#[test]
+fn a_held_point_is_not_forgotten() {
+    let (mut summed, mut overview) = (Summed::default(), overview::Overview::default());
+    let mut head = LogHead::START;
+    let mut add = |body: Body| {
+        let object = write(&head, head.n as u8, &body);
+        let plain = PlainEntry::read(DOMAIN, head.n + 1, &object, Some(&servers())).unwrap();
+        overview.add(&plain);
+        let entry = plain.open(&keys()).unwrap();
+        head = entry.head;
+        summed.add(&entry);
+        let seen = overview.clone().into_points();
+        let point = summed.points()[0].clone();
+        // Who has no key sees the same, but for the reason.
+        assert_eq!(
+            (seen[0].forgotten, seen[0].held),
+            (point.forgotten, point.hold.is_some())
+        );
+        point
+    };
+    let forget = || Body::Forget(vec![PointId([9; 16])], ForgetReason::ByHand);
+    let held = |reason, until| Body::Hold(vec![PointId([9; 16])], hold(reason, until));
+    add(commit(9));
+    let point = add(held("a lawsuit", 0));
+    let found = point.hold.clone().unwrap();
+    assert_eq!(
+        (&found.reason[..], found.until_s, found.server),
+        ("a lawsuit", 0, SERVER)
+    );
+    assert!(add(forget()).forgotten.is_none());
+    // The last Hold counts. One with a date has to be released as well, but does not count after it.
+    let point = add(held("an audit", now().as_second() + 10));
+    assert!(point.held(now()).is_some());
+    assert!(point.held(now() + jiff::SignedDuration::from_secs(10)).is_none());
+    assert!(add(forget()).forgotten.is_none());
+    assert!(add(Body::Release(vec![PointId([9; 16])])).hold.is_none());
+    assert!(add(forget()).forgotten.is_some());
+    // What is forgotten cannot be held.
+    assert!(add(held("too late", 0)).hold.is_none());
+    assert!(add(Body::Restore(vec![PointId([9; 16])])).forgotten.is_none());
 }

@@ -2,11 +2,42 @@
 
 use std::collections::HashMap;
 
+use jiff::Timestamp;
 use lockstone_proto::ids::{ChunkId, PointId, ServerId};
-use lockstone_proto::vault::{CommitBody, PointSummary};
+use lockstone_proto::vault::{CommitBody, ForgetReason, PointSummary};
 
 use super::{Body, Entry, LogHead};
 use crate::damage::Damage;
+
+/// That a recovery point was deleted, beside when.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Removal {
+    /// The server that deleted it.
+    pub server: ServerId,
+    /// Why.
+    pub reason: ForgetReason,
+}
+
+/// That a recovery point cannot be deleted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hold {
+    /// Why, in somebody's words.
+    pub reason: String,
+    /// Until when, seconds since the epoch; 0: until it is released.
+    pub until_s: i64,
+    /// Since when, seconds since the epoch.
+    pub since_s: i64,
+    /// The server that holds it.
+    pub server: ServerId,
+}
+
+impl Hold {
+    /// Whether its date is over. It still has to be released before the point can be deleted.
+    #[must_use]
+    pub fn is_over(&self, now: Timestamp) -> bool {
+        self.until_s != 0 && self.until_s <= now.as_second()
+    }
+}
 
 /// A recovery point.
 #[derive(Debug, Clone, PartialEq)]
@@ -25,9 +56,19 @@ pub struct Point {
     pub body: CommitBody,
     /// When it was deleted, seconds since the epoch. It can be brought back for the vault's soft-delete days.
     pub forgotten: Option<i64>,
+    /// By which server and why it was deleted.
+    pub removal: Option<Removal>,
+    /// Whether it is held.
+    pub hold: Option<Hold>,
 }
 
 impl Point {
+    /// The hold on it that counts at this time.
+    #[must_use]
+    pub fn held(&self, now: Timestamp) -> Option<&Hold> {
+        self.hold.as_ref().filter(|hold| !hold.is_over(now))
+    }
+
     /// The top page of its root folder; `None` if the folder is empty.
     #[must_use]
     pub fn root(&self) -> Option<ChunkId> {
@@ -112,14 +153,20 @@ impl Summed {
                     summary: (**summary).clone(),
                     body,
                     forgotten: None,
+                    removal: None,
+                    hold: None,
                 });
             }
-            Body::Forget(points) => {
+            Body::Forget(points, reason) => {
+                let (server, reason) = (entry.server, *reason);
                 for id in points {
                     if let Some(place) = self.places.get(id)
-                        && self.points[*place].forgotten.is_none()
+                        && let point = &mut self.points[*place]
+                        && point.forgotten.is_none()
+                        && point.hold.is_none()
                     {
-                        self.points[*place].forgotten = Some(entry.time_s);
+                        point.forgotten = Some(entry.time_s);
+                        point.removal = Some(Removal { server, reason });
                         self.forgotten_at.insert(*id, entry.head.n);
                     }
                 }
@@ -128,7 +175,30 @@ impl Summed {
                 for id in points {
                     if let Some(place) = self.places.get(id) {
                         self.points[*place].forgotten = None;
+                        self.points[*place].removal = None;
                         self.forgotten_at.remove(id);
+                    }
+                }
+            }
+            Body::Hold(points, body) => {
+                let hold = Hold {
+                    reason: body.reason.clone(),
+                    until_s: body.until_s,
+                    since_s: entry.time_s,
+                    server: entry.server,
+                };
+                for id in points {
+                    if let Some(place) = self.places.get(id)
+                        && self.points[*place].forgotten.is_none()
+                    {
+                        self.points[*place].hold = Some(hold.clone());
+                    }
+                }
+            }
+            Body::Release(points) => {
+                for id in points {
+                    if let Some(place) = self.places.get(id) {
+                        self.points[*place].hold = None;
                     }
                 }
             }

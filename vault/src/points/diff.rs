@@ -198,7 +198,8 @@ fn decide(first: Peek<'_>, second: Peek<'_>) -> Next {
     }
 }
 
-fn change(a: &Entry, b: &Entry) -> Option<Change> {
+/// How an entry differs from what it was. What is in a folder is not compared.
+pub(super) fn change(a: &Entry, b: &Entry) -> Option<Change> {
     let content_differs = a.kind != b.kind
         || a.content != b.content
         || a.size != b.size

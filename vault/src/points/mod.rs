@@ -7,14 +7,19 @@
 mod cursor;
 mod diff;
 mod file;
+mod glance;
+mod history;
 mod paths;
+mod search;
 mod walk;
 
 use std::ops::ControlFlow;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use lockstone_proto::ids::{ChunkId, PointId, ServerId};
 use lockstone_proto::vault::{Content, Entry, EntryKind, Page};
+use prost::Message as _;
 
 use crate::damage::DamageKind;
 use crate::domain::Domain;
@@ -27,7 +32,9 @@ pub use cursor::FolderCursor;
 pub(crate) use cursor::Peek;
 pub use diff::{Change, OnChange, Side, diff};
 pub use file::{FileChunks, PlacedChunk};
+pub use history::{History, Version, tells_about};
 pub use paths::candidates;
+pub use search::{Findings, Search, Wanted};
 pub use walk::{TreeWalk, Walked};
 
 /// The shortest prefix of an id that may name a point, hex digits.
@@ -75,6 +82,11 @@ pub trait PageSource: Send + Sync {
     /// A page of a folder.
     async fn page(&self, id: &ChunkId) -> Result<Page, VaultError>;
 
+    /// The same page as it is encoded.
+    async fn raw_page(&self, id: &ChunkId) -> Result<Bytes, VaultError> {
+        Ok(self.page(id).await?.encode_to_vec().into())
+    }
+
     /// A content list of that level, which covers `len` bytes of its file from `base` on.
     async fn content(&self, id: &ChunkId, level: u32, base: u64, len: u64) -> Result<Content, VaultError>;
 }
@@ -88,6 +100,19 @@ impl PageSource for Domain {
             None => decode_page(self.fetch_tree_chunk(id).await?),
         };
         page.map_err(|why| VaultError::damaged(DamageKind::Page, id.hex(), why))
+    }
+
+    async fn raw_page(&self, id: &ChunkId) -> Result<Bytes, VaultError> {
+        let raw = match self.kept_page(id)? {
+            // What this machine has encoded was checked when it was encoded.
+            Some(kept) if kept.is_own => return Ok(kept.raw),
+            Some(kept) => kept.raw,
+            None => self.fetch_tree_chunk(id).await?,
+        };
+        match decode_page(raw.clone()) {
+            Ok(_) => Ok(raw),
+            Err(why) => Err(VaultError::damaged(DamageKind::Page, id.hex(), why)),
+        }
     }
 
     async fn content(&self, id: &ChunkId, level: u32, base: u64, len: u64) -> Result<Content, VaultError> {

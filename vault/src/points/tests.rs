@@ -17,6 +17,7 @@ use crate::tree::FolderWriter;
 use crate::tree::content::ContentWriter;
 
 mod pages;
+mod search;
 
 /// Tree chunks in memory; counts what is read, and loses what it is told to.
 #[derive(Default)]
@@ -90,6 +91,8 @@ fn point(id: [u8; 2], n: u64, server: u8, forgotten: bool) -> Point {
         summary: summary(1),
         body: CommitBody::default(),
         forgotten: forgotten.then_some(7),
+        removal: None,
+        hold: None,
     }
 }
 

@@ -2,7 +2,8 @@
 
 use bytes::Bytes;
 use lockstone_proto::vault::{
-    CommitBody, CondemnBody, Entry, FoldBody, LogRecord, PointSummary, RepackBody, SegmentsBody, SignedEntry,
+    CommitBody, CondemnBody, Entry, FoldBody, ForgetBody, HoldBody, LogRecord, PointSummary, RepackBody, SegmentsBody,
+    SignedEntry,
 };
 use prost::Message;
 use serde_json::json;
@@ -35,7 +36,7 @@ pub(crate) fn record(n: u64, previous: [u8; 32], kind: i32) -> LogRecord {
         nonce: vec![0x44; 16].into(),
         kind,
         point: (kind == 2).then(summary),
-        points: if matches!(kind, 3 | 4) {
+        points: if matches!(kind, 3 | 4 | 8 | 9) {
             vec![vec![0x33; 16].into()]
         } else {
             vec![]
@@ -70,6 +71,11 @@ pub(crate) fn commit() -> CommitBody {
         }),
         ..CommitBody::default()
     }
+}
+
+fn hold(reason: &str, until_s: i64) -> Vec<u8> {
+    let reason = reason.to_owned();
+    HoldBody { reason, until_s }.encode_to_vec()
 }
 
 /// One entry of every kind, each behind the other.
@@ -108,6 +114,16 @@ pub(crate) fn chain(cases: &mut Cases) {
             }
             .encode_to_vec(),
         ),
+        ("Forget by hand", 3, ForgetBody { reason: 1 }.encode_to_vec()),
+        (
+            "Forget because protection was stopped",
+            3,
+            ForgetBody { reason: 3 }.encode_to_vec(),
+        ),
+        ("Hold", 8, hold("a lawsuit", 0)),
+        ("Hold until a date", 8, hold("an audit", 1_900_000_000)),
+        ("Hold with a reason of 1,024 bytes", 8, hold(&"x".repeat(1024), 0)),
+        ("Release", 9, vec![]),
     ];
     let mut previous = [0; 32];
     for (n, (name, kind, body)) in (1..).zip(&bodies) {
@@ -116,6 +132,32 @@ pub(crate) fn chain(cases: &mut Cases) {
         cases.add("log entry", true, name, &object, more);
         previous = *blake3::hash(&object).as_bytes();
     }
+}
+
+/// Entries that delete and hold points, and say something impossible.
+pub(crate) fn holds(cases: &mut Cases) {
+    let mut add = |why: &str, object: Vec<u8>| refuse(cases, why, &object);
+    add("a Forget with an unknown reason", object(first(3), &[8, 4]));
+    add("a Forget with an unknown field", object(first(3), &[8, 1, 16, 1]));
+    add("a Restore with a body", object(first(4), &[8, 1]));
+    add(
+        "a Hold that names no point",
+        object(with(first(8), |it| it.points = vec![]), &hold("why", 0)),
+    );
+    add("a Hold without a reason", object(first(8), &hold("", 0)));
+    add(
+        "a Hold with a reason of 1,025 bytes",
+        object(first(8), &hold(&"x".repeat(1025), 0)),
+    );
+    add(
+        "a Hold until after the year 9999",
+        object(first(8), &hold("why", 253_402_207_201)),
+    );
+    add(
+        "a Release that names no point",
+        object(with(first(9), |it| it.points = vec![]), &[]),
+    );
+    add("a Release with a body", object(first(9), &[8, 1]));
 }
 
 fn first(kind: i32) -> LogRecord {
@@ -152,7 +194,7 @@ pub(crate) fn records(cases: &mut Cases) {
         object(with(first(2), |it| it.domain_id = vec![0; 16].into()), &good),
     );
     add("kind 0", object(first(0), &good));
-    add("kind 8", object(first(8), &good));
+    add("kind 10", object(first(10), &good));
     add("kind 100", object(first(100), &good));
     add(
         "a link of 31 bytes",
@@ -194,7 +236,6 @@ pub(crate) fn records(cases: &mut Cases) {
         "a Segments entry with a point",
         object(with(first(1), |it| it.point = Some(summary())), &segments()),
     );
-    add("a Forget with a body", object(first(3), &[8, 1]));
     add(
         "status 3",
         object(

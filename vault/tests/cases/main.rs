@@ -122,6 +122,7 @@ fn build() -> Value {
     descriptors::descriptors(&mut cases);
     log::chain(&mut cases);
     log::records(&mut cases);
+    log::holds(&mut cases);
     log::signatures(&mut cases);
     log::newer(&mut cases);
     log::bodies(&mut cases);

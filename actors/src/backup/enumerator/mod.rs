@@ -353,6 +353,9 @@ impl Enumerator {
             self.taken_over(done, size, walk);
             return Ok(());
         }
+        if compared_with.is_some() {
+            self.context.job.suffixes.count(&file.name);
+        }
         self.send(file, walk)
     }
 

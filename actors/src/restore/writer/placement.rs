@@ -337,6 +337,10 @@ impl RestoreContext {
             });
         }
         if there.is_folder() && conflict == Conflict::Overwrite {
+            if self.job.request.dry_run && self.job.request.delete {
+                // It would be gone by then.
+                return Ok(anew());
+            }
             return Err(io::Error::other("a folder is in its place and was left as it is").into());
         }
         let compared = self.compare_any(dir, &entry.name, entry, &there)?;

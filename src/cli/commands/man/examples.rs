@@ -65,8 +65,22 @@ fn examples(page: &str) -> &'static [Example] {
                 "lockstone restore 3f9c02 /etc/nginx --original --on-conflict overwrite",
             ),
             (
+                "A folder just as it was, and nothing else in it:",
+                "lockstone restore latest /srv/data --original --on-conflict overwrite --delete --dry-run",
+            ),
+            (
                 "On another machine:",
                 "lockstone restore latest --target /mnt --credentials web1.vaultcredentials --source-server web1",
+            ),
+        ],
+        "lockstone-dump" => &[
+            (
+                "Compare a file with what it was:",
+                "lockstone dump latest /etc/fstab | diff - /etc/fstab",
+            ),
+            (
+                "A folder on another machine:",
+                "lockstone dump latest /etc | ssh other tar -xf - -C /srv/old",
             ),
         ],
         "lockstone-check" => &[("Read a tenth of the data:", "lockstone check --read-data=10")],
@@ -84,6 +98,15 @@ fn more(page: &str) -> &'static [Example] {
         )],
         "lockstone-points-find" => &[("Find files by name:", "lockstone points find '*.conf'")],
         "lockstone-points-delete" => &[("Delete a point:", "lockstone points delete 3f9c02")],
+        "lockstone-points-history" => &[(
+            "Every version of a file:",
+            "lockstone points history /etc/nginx/nginx.conf",
+        )],
+        "lockstone-points-hold" => &[(
+            "Keep a point for an audit:",
+            "lockstone points hold 3f9c02 --reason 'the audit' --until 2027-12-31",
+        )],
+        "lockstone-points-release" => &[("Let it go again:", "lockstone points release 3f9c02")],
         "lockstone-points-undelete" => &[("Bring it back:", "lockstone points undelete 3f9c02")],
         "lockstone-jobs" | "lockstone-jobs-list" => &[("The last ten jobs:", "lockstone jobs list -n 10")],
         "lockstone-jobs-show" => &[("Everything about one job:", "lockstone jobs show aaae4bc0")],
@@ -122,6 +145,20 @@ fn more(page: &str) -> &'static [Example] {
 
 fn policy(page: &str) -> &'static [Example] {
     match page {
+        "lockstone-protection" | "lockstone-protection-stop" => &[
+            (
+                "No more backups; what is there ages as the policy says:",
+                "lockstone protection stop --keep-data",
+            ),
+            (
+                "Delete all recovery points of this server:",
+                "lockstone protection stop --delete-data",
+            ),
+        ],
+        "lockstone-protection-resume" => &[("Begin again:", "lockstone protection resume")],
+        "lockstone-protection-show" => &[("Is this server protected?", "lockstone protection show")],
+        "lockstone-guard" | "lockstone-guard-show" => &[("Did a backup look strange?", "lockstone guard show")],
+        "lockstone-guard-clear" => &[("Somebody has looked:", "lockstone guard clear")],
         "lockstone-policy" | "lockstone-policy-set" => &[
             (
                 "Write a policy, change it, and put it in force:",
@@ -173,7 +210,11 @@ mod tests {
         for command in super::super::all(&command) {
             let page = super::super::page_name(command);
             for (_, example) in examples(page) {
-                for part in example.split("; ").flat_map(|part| part.split(" || ")) {
+                for part in example
+                    .split("; ")
+                    .flat_map(|part| part.split(" || "))
+                    .flat_map(|part| part.split(" | "))
+                {
                     let part = part.split(" >").next().unwrap();
                     if !part.starts_with("lockstone") || part.ends_with("--help") {
                         continue;

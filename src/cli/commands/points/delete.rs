@@ -66,7 +66,10 @@ pub(super) fn run(context: &Context, args: &ChooseArgs, choice: Choice) -> Outco
         Ok::<_, Failure>((session, view))
     })?;
     // Every point is found before any is changed.
-    let chosen = choose(&session, &view, &args.points, choice)?;
+    let chosen = choose(&session, &view, &args.points, &choice.purpose())?;
+    if choice == Choice::Delete {
+        refuse_held(&chosen, Timestamp::now())?;
+    }
     let to_change = chosen.iter().filter(|point| !choice.is_done(point));
     let changed: Vec<PointId> = to_change.map(|point| point.id).collect();
     if choice == Choice::Delete && !args.yes && !context.out.json && !confirmed(context, &chosen, &changed)? {
@@ -108,12 +111,27 @@ fn confirmed(context: &Context, chosen: &[&Point], changed: &[PointId]) -> Resul
     context.prompt.confirm(&format!("Delete {}? [y/N] ", shown.join(", ")))
 }
 
+/// Fails if one of the points is held.
+fn refuse_held(points: &[&Point], now: Timestamp) -> Result<(), Failure> {
+    let Some((point, hold)) = points.iter().find_map(|point| Some((point, point.held(now)?))) else {
+        return Ok(());
+    };
+    let until = match hold.until_s {
+        0 => String::new(),
+        until => format!(" until {}", render::local_time(until)),
+    };
+    let (id, reason) = (short(&point.id), &hold.reason);
+    let message = format!("recovery point {id} is held{until} and cannot be deleted: {reason}");
+    let hint = format!("`lockstone points release {id}` releases it");
+    Err(Failure::refused("held", message, hint))
+}
+
 /// The points that are named, each once. Fails if one is missing or is another server's.
-fn choose<'v>(
+pub(super) fn choose<'v>(
     session: &Session,
     view: &'v LogView,
     names: &[String],
-    choice: Choice,
+    purpose: &Purpose,
 ) -> Result<Vec<&'v Point>, Failure> {
     let mut chosen: Vec<&Point> = Vec::new();
     for name in names {
@@ -121,7 +139,7 @@ fn choose<'v>(
         if !session.is_own(point.server) {
             let owner = session.server_name(point.server);
             let message = format!("recovery point {} is of server {owner}", point.id);
-            let hint = format!("{} it on that server", choice.purpose());
+            let hint = format!("{purpose} it on that server");
             return Err(Failure::refused("not-permitted", message, hint));
         }
         if chosen.iter().all(|known| known.id != point.id) {

@@ -1,18 +1,21 @@
 //! `lockstone points find`. Matches are printed as they are found.
 
+use std::ops::ControlFlow;
+
 use clap::Args;
-use globset::{Candidate, GlobBuilder, GlobMatcher};
 use lockstone_proto::vault::Entry;
+use lockstone_vault::VaultError;
 use lockstone_vault::log::Point;
+use lockstone_vault::points::Findings;
 
 use super::reading;
 use crate::agent::access::paths::root;
-use crate::agent::access::session::Session;
+use crate::agent::find::{ByTree, Pattern, find};
 use crate::cli::access::AccessArgs;
 use crate::cli::context::Context;
 use crate::cli::output::{List, Outcome, Output, so_far};
 use crate::documents::point::{EntryDocument, MatchDocument, NothingMore};
-use crate::failure::Failure;
+use crate::failure::Exit;
 use crate::text::point::{entry_line, short};
 use crate::text::render;
 
@@ -39,13 +42,21 @@ pub(super) fn run(context: &Context, args: &FindArgs) -> Outcome {
         Some(name) => vec![session.point(&view, name)?],
         None => view.points.iter().rev().filter(is_wanted).collect(),
     };
+    let roots = chosen.iter().map(|point| root(point)).collect::<Result<Vec<_>, _>>()?;
     so_far(reading::exit(&view, false));
-    let mut list = context.out.list("matches");
-    let found = context.block_on(find(&context.out, &session, &chosen, &pattern, &mut list));
-    let damaged = match found {
-        Ok(damaged) => damaged,
-        Err(failure) => return Ok(list.fail(&failure)),
+    let mut show = Show {
+        out: &context.out,
+        list: context.out.list("matches"),
+        points: &chosen,
+        place: 0,
+        has_heading: false,
+        damaged: false,
     };
+    let found = context.block_on(find(&session, roots, pattern, &mut show));
+    let Show { mut list, damaged, .. } = show;
+    if let Err(failure) = found {
+        return Ok(list.fail(&failure));
+    }
     if list.is_empty() {
         list.heading("nothing found");
     }
@@ -53,99 +64,40 @@ pub(super) fn run(context: &Context, args: &FindArgs) -> Outcome {
     Ok(reading::exit(&view, damaged))
 }
 
-/// Lists the matches in each point. Returns whether a page was damaged.
-async fn find(
-    out: &Output,
-    session: &Session,
-    points: &[&Point],
-    pattern: &Pattern,
-    list: &mut List,
-) -> Result<bool, Failure> {
-    let mut damaged = false;
-    for point in points {
-        let mut has_heading = false;
-        let mut see = |path: &[u8], entry: &Entry| {
-            if !pattern.matches(path, entry) {
-                return true;
-            }
-            if !has_heading {
-                let time = render::local_time(point.summary.started_s);
-                list.heading(&format!("{}  {time}:", short(&point.id)));
-                has_heading = true;
-            }
-            let document = || MatchDocument {
-                entry: EntryDocument::new(path, entry),
-                point: point.id,
-            };
-            list.item(|| entry_line(path, entry), document);
-            true
-        };
-        damaged |= reading::walk(out, session, root(point)?, b"/", &mut see).await?;
-    }
-    Ok(damaged)
+/// Lists the matches, for people under a heading for each point.
+struct Show<'a> {
+    out: &'a Output,
+    list: List,
+    points: &'a [&'a Point],
+    place: usize,
+    has_heading: bool,
+    damaged: bool,
 }
 
-/// What is looked for.
-struct Pattern {
-    glob: GlobMatcher,
-    /// Whether the pattern is for the whole path, and not for the name.
-    by_path: bool,
-}
-
-impl Pattern {
-    /// In a pattern for paths, `*` stays within a folder and `**` does not.
-    fn new(pattern: &str, ignore_case: bool) -> Result<Pattern, Failure> {
-        let glob = GlobBuilder::new(pattern)
-            .literal_separator(true)
-            .backslash_escape(true)
-            .case_insensitive(ignore_case)
-            .build()
-            .map_err(|error| {
-                let message = format!("{pattern:?} is not a pattern: {}", error.kind());
-                Failure::usage(message, "a pattern may hold `*`, `?`, `[a-z]`, `{a,b}` and `**`")
-            })?;
-        Ok(Pattern {
-            glob: glob.compile_matcher(),
-            by_path: pattern.contains('/'),
-        })
-    }
-
-    fn matches(&self, path: &[u8], entry: &Entry) -> bool {
-        let text = if self.by_path { path } else { &entry.name[..] };
-        self.glob.is_match_candidate(&Candidate::from_bytes(text))
+impl ByTree for Show<'_> {
+    fn come_to(&mut self, place: usize) {
+        (self.place, self.has_heading) = (place, false);
     }
 }
 
-#[cfg(test)]
-#[allow(clippy::unwrap_used, reason = "tests")]
-mod tests {
-    use super::*;
-
-    fn named(name: &[u8]) -> Entry {
-        Entry {
-            name: name.to_vec().into(),
-            ..Entry::default()
+impl Findings for Show<'_> {
+    fn found(&mut self, path: &[u8], entry: &Entry) -> ControlFlow<()> {
+        let point = self.points[self.place];
+        if !std::mem::replace(&mut self.has_heading, true) {
+            let time = render::local_time(point.summary.started_s);
+            self.list.heading(&format!("{}  {time}:", short(&point.id)));
         }
+        let document = || MatchDocument {
+            entry: EntryDocument::new(path, entry),
+            point: point.id,
+        };
+        self.list.item(|| entry_line(path, entry), document);
+        ControlFlow::Continue(())
     }
 
-    #[test]
-    fn patterns_find_names_of_any_bytes() {
-        let pattern = Pattern::new("*.conf", false).unwrap();
-        assert!(pattern.matches(b"/", &named(b"a\xff.conf")));
-        assert!(!pattern.matches(b"/", &named(b"a.CONF")));
-        assert!(Pattern::new("*.conf", true).unwrap().matches(b"/", &named(b"a.CONF")));
-        assert!(Pattern::new("[", false).is_err());
-    }
-
-    #[test]
-    fn a_pattern_with_a_slash_is_for_the_whole_path() {
-        let pattern = Pattern::new("/etc/**/*.conf", false).unwrap();
-        assert!(pattern.matches(b"/etc/a/b.conf", &named(b"b.conf")));
-        assert!(!pattern.matches(b"/srv/a/b.conf", &named(b"b.conf")));
-        assert!(
-            !Pattern::new("/etc/*", false)
-                .unwrap()
-                .matches(b"/etc/a/b", &named(b"b"))
-        );
+    fn damaged(&mut self, path: &[u8], error: VaultError) {
+        self.damaged = true;
+        so_far(Exit::Damaged);
+        self.out.warn(format!("{} cannot be read: {error}", render::name(path)));
     }
 }

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use jiff::civil::Weekday;
 
-use crate::agent::held_policy::{HeldPolicy, InForce};
+use crate::agent::held_policy::{HeldPolicy, InForce, Protection};
 use crate::agent::state::folder::StateFolder;
 use crate::agent::state::registration::Registration;
 use crate::cli::context::Context;
@@ -28,6 +28,9 @@ pub(super) fn show(context: &Context, in_force: &InForce) -> Outcome {
     let InForce { held, policy } = in_force;
     let next = in_force.next_run();
     let generation = held.generation;
+    if held.protection != Protection::Active {
+        context.out.warn(held.protection.sentence());
+    }
     context.out.note(match next {
         _ if held.paused => format!("policy {generation} is paused: no scheduled backups, and nothing is forgotten"),
         Some(at) => format!("policy {generation}; next run {}", render::local_time(at.as_second())),

@@ -15,6 +15,13 @@ pub(super) fn show(out: &Output, report: &RestoreReport, to: &RestoreTo, dry_run
         for path in &report.would {
             out.line(render::name(path));
         }
+        for path in &report.deleted_paths {
+            out.line(format!("delete {}", render::name(path)));
+        }
+        if report.deleted > 0 {
+            let what = render::counted(report.deleted, "file or folder", "files and folders");
+            out.line(format!("Would delete {what} that the recovery point does not have"));
+        }
         out.line(format!(
             "Would restore {} ({}) to {place}; nothing was written",
             render::counted(report.files, "file", "files"),
@@ -36,6 +43,7 @@ pub(super) fn show(out: &Output, report: &RestoreReport, to: &RestoreTo, dry_run
     for (n, what) in [
         (report.unchanged, "were there already, as they should be"),
         (report.skipped, "left as they were"),
+        (report.deleted, "deleted, which the recovery point does not have"),
         (report.copies, "put beside files that differ:"),
     ] {
         if n > 0 {

@@ -11,14 +11,18 @@ pub(super) fn run(context: &Context, args: &ServerArgs) -> Outcome {
     let listed = points::list(&context.environment, &args.url, args.server.as_deref());
     let (points, damaged) = context.block_on(listed)?;
     let document = |ServerPoint { server, point }: &ServerPoint| {
-        PointSummaryDocument::new(point.id, server, &point.summary, point.forgotten)
+        PointSummaryDocument::new(point.id, server, &point.summary, point.forgotten, point.held)
     };
     context.out.document(&OperatorPointsDocument {
         points: points.iter().map(document).collect(),
         damaged: damage_documents(&damaged),
     });
     let row = |ServerPoint { server, point }: &ServerPoint| {
-        let remarks: &[&str] = if point.forgotten.is_some() { &["deleted"] } else { &[] };
+        let remarks: &[&str] = match (point.forgotten, point.held) {
+            (Some(_), _) => &["deleted"],
+            (None, true) => &["held"],
+            (None, false) => &[],
+        };
         point::row(&point.id, server, &point.summary, remarks)
     };
     let rows: Vec<Vec<String>> = points.iter().map(row).collect();

@@ -1,0 +1,193 @@
+//! A look at an encoded page that decodes no more than a search needs: names, which of them are folders, and where
+//! these lead. An entry that matches is copied as it is encoded. Entries of other kinds than folders are skipped behind
+//! their names, so a page costs little more than its names.
+
+use bytes::{Buf, Bytes};
+use lockstone_proto::ids::ChunkId;
+use lockstone_proto::vault::EntryKind;
+use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_field};
+
+use crate::bounds::Malformed;
+
+/// Field numbers of `Page`.
+const LEVEL: u32 = 1;
+const ENTRIES: u32 = 2;
+const CHILDREN: u32 = 3;
+/// Field numbers of `Entry`.
+const NAME: u32 = 1;
+const KIND: u32 = 2;
+const PAGE: u32 = 22;
+/// Field numbers of `PageRef`.
+const ID: u32 = 1;
+const FIRST: u32 = 2;
+
+/// What a search does next in a page, in the page's order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Step {
+    /// This entry matches. As it is encoded.
+    Match(Bytes),
+    /// Go to the folder of this name, by its top page.
+    Folder { name: Bytes, page: ChunkId },
+    /// Go to a page one level lower, of the same folder. Its first name is promised.
+    Child { page: ChunkId, first: Bytes },
+}
+
+/// What was seen in a page.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Glance {
+    pub(super) level: u32,
+    /// The first name in the page.
+    pub(super) first: Bytes,
+    pub(super) steps: Vec<Step>,
+}
+
+/// Looks at an encoded page. `is_match` is asked for each name.
+pub(super) fn glance(raw: &[u8], is_match: &mut dyn FnMut(&[u8]) -> bool) -> Result<Glance, Malformed> {
+    let mut seen = Glance::default();
+    let mut rest = raw;
+    let mut is_first = true;
+    while rest.has_remaining() {
+        match decode_key(&mut rest)? {
+            (LEVEL, WireType::Varint) => {
+                seen.level = u32::try_from(decode_varint(&mut rest)?).map_err(|_| Malformed)?;
+            }
+            (ENTRIES, WireType::LengthDelimited) => {
+                let entry = part(&mut rest)?;
+                let name = see_entry(entry, is_match, &mut seen.steps)?;
+                if std::mem::take(&mut is_first) {
+                    seen.first = Bytes::copy_from_slice(name);
+                }
+            }
+            (CHILDREN, WireType::LengthDelimited) => {
+                let (page, first) = child(part(&mut rest)?)?;
+                if std::mem::take(&mut is_first) {
+                    seen.first = first.clone();
+                }
+                seen.steps.push(Step::Child { page, first });
+            }
+            (tag, wire) => skip_field(wire, tag, &mut rest, DecodeContext::default())?,
+        }
+    }
+    Ok(seen)
+}
+
+/// Looks at an entry, and returns its name.
+fn see_entry<'e>(
+    entry: &'e [u8],
+    is_match: &mut dyn FnMut(&[u8]) -> bool,
+    steps: &mut Vec<Step>,
+) -> Result<&'e [u8], Malformed> {
+    let mut rest = entry;
+    if decode_key(&mut rest)? != (NAME, WireType::LengthDelimited) {
+        return Err(Malformed);
+    }
+    let name = part(&mut rest)?;
+    if is_match(name) {
+        steps.push(Step::Match(Bytes::copy_from_slice(entry)));
+    }
+    // Fields come in the order of their numbers.
+    if decode_key(&mut rest)? != (KIND, WireType::Varint) {
+        return Err(Malformed);
+    }
+    if decode_varint(&mut rest)? != EntryKind::Folder as u64 {
+        return Ok(name);
+    }
+    while rest.has_remaining() {
+        match decode_key(&mut rest)? {
+            (PAGE, WireType::LengthDelimited) => {
+                let page = ChunkId::try_from(part(&mut rest)?).map_err(|_| Malformed)?;
+                let name = Bytes::copy_from_slice(name);
+                steps.push(Step::Folder { name, page });
+                break;
+            }
+            (tag, wire) => skip_field(wire, tag, &mut rest, DecodeContext::default())?,
+        }
+    }
+    Ok(name)
+}
+
+fn child(mut child: &[u8]) -> Result<(ChunkId, Bytes), Malformed> {
+    let (mut page, mut first) = (None, Bytes::new());
+    while child.has_remaining() {
+        match decode_key(&mut child)? {
+            (ID, WireType::LengthDelimited) => page = ChunkId::try_from(part(&mut child)?).ok(),
+            (FIRST, WireType::LengthDelimited) => first = Bytes::copy_from_slice(part(&mut child)?),
+            (tag, wire) => skip_field(wire, tag, &mut child, DecodeContext::default())?,
+        }
+    }
+    Ok((page.ok_or(Malformed)?, first))
+}
+
+/// The bytes of a length-delimited field whose key was read.
+fn part<'a>(rest: &mut &'a [u8]) -> Result<&'a [u8], Malformed> {
+    let len = usize::try_from(decode_varint(rest)?).map_err(|_| Malformed)?;
+    let (part, behind) = rest.split_at_checked(len).ok_or(Malformed)?;
+    *rest = behind;
+    Ok(part)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use lockstone_proto::vault::{Entry, Page, PageRef};
+    use prost::Message as _;
+
+    use super::*;
+
+    fn entry(name: &'static str, kind: EntryKind, page: &[u8]) -> Entry {
+        Entry {
+            name: Bytes::from_static(name.as_bytes()),
+            kind: kind.into(),
+            mtime_s: -5,
+            user: Bytes::from_static(b"root"),
+            page: Bytes::copy_from_slice(page),
+            ..Entry::default()
+        }
+    }
+
+    #[test]
+    fn a_glance_sees_matches_and_folders_in_order() {
+        let (empty, full) = (
+            entry("b", EntryKind::Folder, &[]),
+            entry("c", EntryKind::Folder, &[7; 32]),
+        );
+        let entries = vec![entry("a", EntryKind::File, &[]), empty, full.clone()];
+        let page = Page {
+            entries: entries.clone(),
+            ..Page::default()
+        };
+        let seen = glance(&page.encode_to_vec(), &mut |name| name == b"a" || name == b"c").unwrap();
+        assert_eq!((seen.level, &seen.first[..]), (0, &b"a"[..]));
+        let found = |entry: &Entry| Step::Match(entry.encode_to_vec().into());
+        let folder = Step::Folder {
+            name: full.name.clone(),
+            page: ChunkId([7; 32]),
+        };
+        assert_eq!(seen.steps, [found(&entries[0]), found(&full), folder]);
+    }
+
+    #[test]
+    fn a_glance_at_a_page_of_pages_sees_them() {
+        let page = Page {
+            level: 3,
+            children: vec![PageRef {
+                id: Bytes::from_static(&[1; 32]),
+                first: Bytes::from_static(b"x"),
+            }],
+            ..Page::default()
+        };
+        let seen = glance(&page.encode_to_vec(), &mut |_| panic!("no names")).unwrap();
+        let child = Step::Child {
+            page: ChunkId([1; 32]),
+            first: Bytes::from_static(b"x"),
+        };
+        assert_eq!((seen.level, seen.steps), (3, vec![child]));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn rubbish_never_panics(raw: Vec<u8>) {
+            let _ = glance(&raw, &mut |_| true);
+        }
+    }
+}
