@@ -221,6 +221,15 @@ impl HeldPolicy {
         self.generation += 1;
     }
 
+    /// Stops the protection, or begins it again.
+    pub(crate) fn protect(&mut self, protection: Protection, now: Timestamp) {
+        if protection == Protection::Active {
+            self.resumed = Some(now);
+        }
+        self.protection = protection;
+        self.generation += 1;
+    }
+
     /// Whether runs of its schedule are made.
     pub(crate) fn is_scheduled(&self) -> bool {
         !self.paused && self.protection == Protection::Active

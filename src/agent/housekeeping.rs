@@ -1,4 +1,5 @@
-//! What is to be done once a day, also on days without a backup: points whose time is over are forgotten.
+//! What is to be done once a day, also on days without a backup: points whose time is over are forgotten, and
+//! the vault gets the policy if it does not have it.
 
 use lockstone_proto::ids::PointId;
 
@@ -9,6 +10,7 @@ use super::held_policy::InForce;
 use super::ids::new_job_id;
 use super::retention;
 use super::state::lock::{JobLock, Purpose};
+use super::vault_policy;
 use crate::failure::Failure;
 
 /// Keeps house. Returns the points that were forgotten. Fails with `busy` (exit 7) while a job runs.
@@ -17,10 +19,11 @@ pub(crate) async fn keep_house(environment: &Environment) -> Result<Vec<PointId>
     let Some(in_force) = InForce::load(&state, registration.server_id)? else {
         return Ok(Vec::new());
     };
-    if in_force.held.paused {
-        return Ok(Vec::new());
-    }
     let _lock = JobLock::take(&state, new_job_id()?, Purpose::Housekeeping).await?;
     let session = Session::open(environment, &state, &registration).await?;
+    let stands = vault_policy::bring(environment, &session, Some(&in_force.held)).await?;
+    if let Some(warning) = stands.warning() {
+        environment.notices.warn(warning);
+    }
     retention::forget(environment, &session, &in_force).await
 }

@@ -72,11 +72,16 @@ pub(crate) async fn undelete(
     })
 }
 
-/// Notes how the server is protected from now on, if it has a policy.
-pub(crate) fn note(state: &StateFolder, held: Option<HeldPolicy>, protection: Protection) -> Result<(), Failure> {
-    if let Some(mut held) = held {
-        held.protection = protection;
+/// Notes how the server is protected from now on, if it has a policy. Returns the policy as it is then.
+pub(crate) fn note(
+    state: &StateFolder,
+    held: Option<HeldPolicy>,
+    protection: Protection,
+) -> Result<Option<HeldPolicy>, Failure> {
+    let Some(mut held) = held else { return Ok(None) };
+    if held.protection != protection {
+        held.protect(protection, Timestamp::now());
         held.save(state)?;
     }
-    Ok(())
+    Ok(Some(held))
 }

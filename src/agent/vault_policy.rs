@@ -76,7 +76,7 @@ pub(crate) async fn step(
     let same_text = match (held, &known) {
         (Some(held), Some(known)) => {
             let text = known.text(session.domain.keys());
-            text.as_deref() == Some(held.text.as_str()) && held.paused == known.paused()
+            text.as_deref() == Some(held.text.as_str()) && held.is_scheduled() != known.paused()
         }
         _ => false,
     };
@@ -98,13 +98,33 @@ pub(crate) async fn bring(
         server: session.server,
         generation: held.generation,
         set: held.set_at,
-        paused: held.paused,
+        paused: !held.is_scheduled(),
         open: &policy::open_part(&held.text, &TimeZone::system()),
         text: &held.text,
     };
     write_policy(session.vault.store(), session.domain.keys(), key, &new).await?;
     // If another copy of this server was faster, the two are out of step now.
     step(environment, session, Some(held)).await
+}
+
+/// Tells the vault of a change of the policy. If that is not possible now, the next backup does it.
+pub(crate) async fn announce(environment: &Environment, held: &HeldPolicy) {
+    let written = match Session::to_read(environment, &Access::Own).await {
+        Ok(session) => bring(environment, &session, Some(held)).await,
+        Err(failure) => Err(failure),
+    };
+    let warning = match written {
+        Ok(step) => step.warning(),
+        Err(failure) => {
+            let why = failure.message;
+            Some(format!(
+                "the vault does not have this policy yet, the next backup writes it there: {why}"
+            ))
+        }
+    };
+    if let Some(warning) = warning {
+        environment.notices.warn(warning);
+    }
 }
 
 /// The policy in force, for a backup of its items. If there is none, the vault is asked whether it knows of one.

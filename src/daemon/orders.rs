@@ -105,8 +105,8 @@ async fn backup(
 ) -> Result<Outcome, Failure> {
     let (state, registration) = registered()?;
     let in_force = vault_policy::required(environment, &state, &registration).await?;
-    if in_force.held.paused && at.is_some() {
-        return Ok(Outcome::Needless("the policy is paused"));
+    if at.is_some() && !in_force.held.is_scheduled() {
+        return Ok(Outcome::Needless("the policy makes no backups now"));
     }
     let run = match at.map(|at| run_due(&in_force, at)) {
         Some(Err(_)) => return Ok(Outcome::Needless("the schedule has no such run any more")),

@@ -158,7 +158,7 @@ impl Scheduler {
         ctx.spawn(answered);
     }
 
-    /// What has to be done now. `None` if there is no policy, or if it is paused.
+    /// What has to be done now. `None` if there is no policy, or if it makes no backups now.
     fn due(&self, now: Timestamp) -> Result<Option<Due>, Failure> {
         let Some(in_force) = self.in_force()? else {
             return Ok(None);
@@ -194,7 +194,7 @@ impl Scheduler {
             return Ok(None);
         };
         let in_force = InForce::load(&self.daemon.state, registration.server_id)?;
-        Ok(in_force.filter(|in_force| !in_force.held.paused))
+        Ok(in_force.filter(|in_force| in_force.held.is_scheduled()))
     }
 
     fn tell_systemd(&mut self) {

@@ -20,6 +20,7 @@ use super::ending::{Ending, Figures, value_of};
 use super::perform::Job;
 use crate::agent::access::right::registered;
 use crate::agent::access::session::Session;
+use crate::agent::alerts;
 use crate::agent::environment::Environment;
 use crate::agent::guard;
 use crate::agent::held_policy::HeldPolicy;
@@ -33,7 +34,7 @@ use crate::agent::system_state;
 use crate::agent::vault_policy;
 use crate::documents::backup::BackupDocument;
 use crate::failure::Failure;
-use crate::policy::{Hooks, Tag};
+use crate::policy::{Hooks, Occasion, Tag};
 
 /// The maximum length of a label in bytes, so that the operator's lists stay readable.
 const MAX_LABEL_LEN: usize = 256;
@@ -261,6 +262,10 @@ impl Job for Backup {
             return;
         }
         self.look(environment, report);
+        if !self.strange.is_empty() {
+            let message = format!("a backup looks strange: {}", self.strange.join("; "));
+            alerts::raise(environment, &self.state, Occasion::Warnings, message, Some(report.job)).await;
+        }
         let Some(PolicyBackup { in_force, .. }) = &self.order.policy else {
             return;
         };

@@ -8,14 +8,17 @@ use lockstone_vault::log::Point;
 
 use crate::agent::access::right::registered;
 use crate::agent::access::session::Session;
+use crate::agent::alerts;
 use crate::agent::held_policy::{HeldPolicy, InForce, Protection};
 use crate::agent::ids::new_job_id;
 use crate::agent::protection::{Changed, delete, note, to_delete, undelete};
 use crate::agent::state::lock::{JobLock, Purpose};
+use crate::agent::vault_policy;
 use crate::cli::context::Context;
 use crate::cli::output::Outcome;
 use crate::documents::protection::ProtectionDocument;
 use crate::failure::{Exit, Failure};
+use crate::policy::Occasion;
 use crate::text::render;
 
 /// What to do with the protection of this server.
@@ -68,7 +71,9 @@ fn keep_data(context: &Context, for_ever: bool) -> Outcome {
     } else {
         Protection::StoppedKeepAgeing
     };
-    note(&state, Some(held), protection)?;
+    if let Some(held) = note(&state, Some(held), protection)? {
+        context.block_on(vault_policy::announce(&context.environment, &held));
+    }
     Ok(show(context, protection, &Changed::default()))
 }
 
@@ -84,9 +89,20 @@ fn delete_data(context: &Context, yes: bool) -> Outcome {
             confirm(context, &to_delete(&session, &view, now).0)?;
         }
         // No backup comes in between, even if the deletion fails and has to be done again.
-        note(&state, held, Protection::StoppedDeleted)?;
+        let held = note(&state, held, Protection::StoppedDeleted)?;
+        vault_policy::bring(&context.environment, &session, held.as_ref()).await?;
         delete(&session, &view, now).await
     })?;
+    if !changed.deleted.is_empty() {
+        let n = render::counted(
+            changed.deleted.len() as u64,
+            "recovery point was",
+            "recovery points were",
+        );
+        let message = format!("protection was stopped, and {n} deleted");
+        let raised = alerts::raise(&context.environment, &state, Occasion::Deletion, message, None);
+        context.block_on(raised);
+    }
     Ok(show(context, Protection::StoppedDeleted, &changed))
 }
 
@@ -115,7 +131,9 @@ fn resume(context: &Context) -> Outcome {
         let view = session.view(&context.environment).await?;
         undelete(&context.environment, &session, &view, Timestamp::now()).await
     })?;
-    note(&state, held, Protection::Active)?;
+    if let Some(held) = note(&state, held, Protection::Active)? {
+        context.block_on(vault_policy::announce(&context.environment, &held));
+    }
     Ok(show(context, Protection::Active, &changed))
 }
 

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use lockstone_proto::ids::PointId;
 
 use super::show::show;
-use crate::agent::access::right::{Access, registered};
+use crate::agent::access::right::registered;
 use crate::agent::access::session::Session;
 use crate::agent::held_policy::{HeldPolicy, InForce};
 use crate::agent::retention;
@@ -150,8 +150,7 @@ pub(super) fn pause(context: &Context, paused: bool) -> Outcome {
     if in_force.held.paused != paused {
         in_force.held.pause(paused, Timestamp::now());
         in_force.held.save(&state)?;
-        let session = Session::to_read(&context.environment, &Access::Own);
-        tell_vault(context, context.block_on(session), &in_force);
+        context.block_on(vault_policy::announce(&context.environment, &in_force.held));
     }
     show(context, &in_force)
 }
