@@ -25,6 +25,7 @@ help:
 	@echo "make bench     the micro-benches"
 	@echo "make compare   beside restic, rustic, borg and others, which it installs (COMPARE='--tree DIR', '--data all', …)"
 	@echo "make install   the program, completions and manual pages below PREFIX ($(PREFIX))"
+	@echo "make deb       a Debian package: program, unit, manual pages, completions"
 	@echo "make clean     remove target/release here (the shared target folder stays)"
 
 # What a machine lacks: to build, to lint, to test. Each includes the one before.
@@ -80,6 +81,18 @@ install: build
 	target/release/lockstone completions bash > $(DESTDIR)$(PREFIX)/share/bash-completion/completions/lockstone
 	target/release/lockstone completions zsh > $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_lockstone
 	target/release/lockstone completions fish > $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/lockstone.fish
+
+# A Debian package of the program that `make build` made. Installs cargo-deb if it is missing.
+.PHONY: deb
+deb: build
+	command -v cargo-deb >/dev/null || cargo install --locked --root $(CACHE)/tools cargo-deb
+	rm -rf target/release/man target/release/completions
+	mkdir -p target/release/man target/release/completions
+	target/release/lockstone man target/release/man
+	target/release/lockstone completions bash > target/release/completions/lockstone.bash
+	target/release/lockstone completions zsh > target/release/completions/_lockstone
+	target/release/lockstone completions fish > target/release/completions/lockstone.fish
+	PATH=$(CACHE)/tools/bin:$$PATH CARGO_TARGET_DIR=$(CURDIR)/target cargo deb --no-build --no-strip --output target/release/
 
 .PHONY: clean
 clean:

@@ -16,6 +16,8 @@ use super::signals::JobRuns;
 use crate::agent::jobs::ending::Ending;
 use crate::agent::jobs::observer::JobObserver;
 use crate::agent::jobs::perform::{Finished, Job, perform};
+use crate::agent::state::folder::StateFolder;
+use crate::daemon::control::client::{Client, Turn};
 use crate::failure::{Exit, Failure};
 use crate::text::render;
 
@@ -27,6 +29,7 @@ const MAX_ALIKE: usize = 3;
 
 /// Runs a job to its end. While it runs, the first signal cancels it.
 pub(crate) fn run<J: Job>(context: &Context, metrics: &MetricsArgs, job: J) -> Result<Finished<J::Report>, Failure> {
+    let _turn = context.block_on(turn(context, job.state()));
     let follower = Follower {
         context,
         metrics,
@@ -41,6 +44,18 @@ pub(crate) fn run<J: Job>(context: &Context, metrics: &MetricsArgs, job: J) -> R
         finished.ending.state = JobState::CompletedWithWarnings;
     }
     finished
+}
+
+/// Waits until the daemon runs no job, if there is a daemon. One job runs at a time, and what waits comes in turn.
+async fn turn(context: &Context, state: &StateFolder) -> Option<Turn> {
+    let daemon = Client::find(state).await?;
+    if let Some(job) = daemon.daemon.running {
+        context.out.note(format!(
+            "waiting for job {job} of the agent to end; `lockstone jobs cancel {}` ends it",
+            &job.hex()[..8]
+        ));
+    }
+    daemon.turn().await
 }
 
 /// Follows a job with what the command line has.

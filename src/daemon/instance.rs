@@ -14,6 +14,7 @@ use tokio::runtime::Handle;
 
 use crate::agent::state::files::remove_if_there;
 use crate::agent::state::folder::StateFolder;
+use crate::agent::state::socket::SocketPath;
 use crate::failure::{Exit, Failure};
 
 /// The right to be this state folder's daemon, until it is dropped.
@@ -51,7 +52,8 @@ impl Instance {
         remove_if_there(&self.socket)?;
         let _entered = runtime.enter();
         let failed = || format!("cannot listen on {}", self.socket.display());
-        let listener = UnixListener::bind(&self.socket).with_context(failed)?;
+        let path = SocketPath::to(&self.socket).with_context(failed)?;
+        let listener = UnixListener::bind(path.as_path()).with_context(failed)?;
         std::fs::set_permissions(&self.socket, Permissions::from_mode(0o600)).with_context(failed)?;
         Ok(listener)
     }

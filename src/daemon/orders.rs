@@ -32,6 +32,9 @@ pub(crate) enum Order {
     OnDemand,
     /// What is to be done once a day.
     Housekeeping,
+    /// A command of another process has its turn. The command itself does what it does.
+    #[serde(skip)]
+    Turn,
 }
 
 impl Order {
@@ -39,7 +42,7 @@ impl Order {
     pub(super) fn kind(&self) -> Option<JobKind> {
         match self {
             Order::Scheduled { .. } | Order::OnDemand => Some(JobKind::Backup),
-            Order::Housekeeping => None,
+            Order::Housekeeping | Order::Turn => None,
         }
     }
 }
@@ -68,6 +71,8 @@ pub(super) async fn carry_out(daemon: Arc<Daemon>, order: Order, job: JobId, can
         Order::Scheduled { at } => scheduled(&daemon, &environment, job, at).await,
         Order::OnDemand => backup(&daemon, &environment, job, None).await,
         Order::Housekeeping => house(&environment).await,
+        // The queue sees to that.
+        Order::Turn => Ok(Outcome::Needless("a turn")),
     };
     let outcome = outcome.unwrap_or_else(|failure| match failure.exit {
         Exit::Busy => Outcome::Later(failure),

@@ -2,7 +2,7 @@
 //!
 //! What waits has a record in the state folder, so a daemon that starts again finds it.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -37,6 +37,8 @@ pub(super) struct Queue {
     daemon: Arc<Daemon>,
     waiting: VecDeque<Waiting>,
     running: Option<Running>,
+    /// The commands of other processes that wait for their turn.
+    guests: HashMap<JobId, Guest>,
     /// Told when a job has ended.
     listeners: Vec<Recipient<JobEnded>>,
     /// The daemon stops: nothing more begins.
@@ -61,6 +63,25 @@ struct Running {
     cancel: CancelToken,
 }
 
+/// A command of another process, which the queue gives a turn.
+#[derive(Debug)]
+struct Guest {
+    granted: oneshot::Sender<()>,
+    /// Its sender is dropped when the command has ended.
+    ended: oneshot::Receiver<()>,
+}
+
+impl Guest {
+    async fn stay(self) -> Outcome {
+        if self.granted.send(()).is_err() {
+            return Outcome::Needless("the command has not waited");
+        }
+        // Nothing is ever sent.
+        let _ = self.ended.await;
+        Outcome::Needless("a command had its turn")
+    }
+}
+
 /// A job has ended.
 #[derive(Debug, Clone, Copy, Message)]
 #[rtype(result = "()")]
@@ -75,6 +96,20 @@ pub(super) struct Listen(pub(super) Recipient<JobEnded>);
 #[derive(Debug, Message)]
 #[rtype(result = "Result<JobId, Failure>")]
 pub(super) struct Submit(pub(super) Order);
+
+/// A command of another process wants to run a job.
+#[derive(Debug, Message)]
+#[rtype(result = "Option<Ticket>")]
+pub(super) struct TakeTurn;
+
+/// A place in the queue. It is given up when this is dropped.
+#[derive(Debug)]
+pub(super) struct Ticket {
+    /// Resolves when nothing else runs.
+    pub(super) granted: oneshot::Receiver<()>,
+    #[expect(dead_code, reason = "held until the command has ended")]
+    ended: oneshot::Sender<()>,
+}
 
 /// Cancel this job. Answers whether it ran or waited.
 #[derive(Debug, Message)]
@@ -113,6 +148,7 @@ impl Queue {
             daemon,
             waiting: waiting.into(),
             running: None,
+            guests: HashMap::new(),
             listeners: Vec::new(),
             is_stopping: false,
             stop: None,
@@ -138,12 +174,16 @@ impl Queue {
             return;
         };
         let cancel = CancelToken::new();
-        let job = carry_out(
-            Arc::clone(&self.daemon),
-            waiting.order.clone(),
-            waiting.job,
-            cancel.clone(),
-        );
+        let job = match self.guests.remove(&waiting.job) {
+            Some(guest) => guest.stay().boxed(),
+            None => carry_out(
+                Arc::clone(&self.daemon),
+                waiting.order.clone(),
+                waiting.job,
+                cancel.clone(),
+            )
+            .boxed(),
+        };
         if let Some(kind) = waiting.order.kind() {
             self.daemon.events.tell(Event::Began { job: waiting.job, kind });
             systemd::status(&format!("{kind} {} runs", waiting.job));
@@ -247,14 +287,32 @@ impl Queue {
         }
     }
 
+    /// Writes the record of a job that waits again.
+    fn write_down(&self, job: JobId, order: &Order) {
+        match record_of(job, order) {
+            Ok(Some(record)) => self.save(&record),
+            Ok(None) => {}
+            Err(failure) => tracing::warn!("{failure}"),
+        }
+    }
+
     fn save(&self, record: &JobRecord) {
         if let Err(error) = record.save(&self.daemon.state) {
             tracing::warn!("the job's record was not written: {error:#}");
         }
     }
 
-    /// The job of the same kind that waits or runs already: a run that is due while another one waits joins it.
-    fn same(&self, order: &Order) -> Option<JobId> {
+    /// The job of the same kind that waits or runs already. A run that is due while an older one waits takes its place.
+    fn same(&mut self, order: &Order) -> Option<JobId> {
+        if let Order::Scheduled { at } = order {
+            let older = |waiting: &&mut Waiting| matches!(&waiting.order, Order::Scheduled { at: older } if older < at);
+            if let Some(waiting) = self.waiting.iter_mut().find(older) {
+                let job = waiting.job;
+                waiting.order = order.clone();
+                self.write_down(job, order);
+                return Some(job);
+            }
+        }
         let is_same = |waiting: &&Waiting| std::mem::discriminant(&waiting.order) == std::mem::discriminant(order);
         match order {
             Order::Scheduled { .. } | Order::Housekeeping => {
@@ -266,9 +324,20 @@ impl Queue {
                     .or(same_run)
                     .map(|waiting| waiting.job)
             }
-            Order::OnDemand => None,
+            Order::OnDemand | Order::Turn => None,
         }
     }
+}
+
+/// The record of a job that waits; `None` if it needs none.
+fn record_of(job: JobId, order: &Order) -> Result<Option<JobRecord>, Failure> {
+    let Some(kind) = order.kind() else { return Ok(None) };
+    let said = serde_json::to_value(order).map_err(anyhow::Error::from)?;
+    let mut record = JobRecord::waiting(job, kind, said);
+    if let Order::Scheduled { at } = order {
+        record.scheduled = Some(*at);
+    }
+    Ok(Some(record))
 }
 
 impl Waiting {
@@ -310,18 +379,30 @@ impl Handler<Submit> for Queue {
             return Ok(job);
         }
         let job = new_job_id()?;
-        if let Some(kind) = order.kind() {
-            let said = serde_json::to_value(&order).map_err(anyhow::Error::from)?;
-            let mut record = JobRecord::waiting(job, kind, said);
-            if let Order::Scheduled { at } = order {
-                record.scheduled = Some(at);
-            }
+        if let Some(record) = record_of(job, &order)? {
             record.save(&self.daemon.state)?;
             self.daemon.events.tell(Event::Queued { job });
         }
         self.waiting.push_back(Waiting::new(job, order));
         self.look(ctx);
         Ok(job)
+    }
+}
+
+impl Handler<TakeTurn> for Queue {
+    type Result = Option<Ticket>;
+
+    fn handle(&mut self, _: TakeTurn, ctx: &mut Self::Context) -> Option<Ticket> {
+        let job = new_job_id().ok().filter(|_| !self.is_stopping)?;
+        let ((grant, granted), (ended, has_ended)) = (oneshot::channel(), oneshot::channel());
+        let guest = Guest {
+            granted: grant,
+            ended: has_ended,
+        };
+        self.guests.insert(job, guest);
+        self.waiting.push_back(Waiting::new(job, Order::Turn));
+        self.look(ctx);
+        Some(Ticket { granted, ended })
     }
 }
 
@@ -348,7 +429,10 @@ impl Handler<Jobs> for Queue {
 
     fn handle(&mut self, _: Jobs, _ctx: &mut Self::Context) -> Self::Result {
         let running = self.running.iter().map(|running| &running.waiting);
-        MessageResult(running.chain(&self.waiting).map(|waiting| waiting.job).collect())
+        let jobs = running
+            .chain(&self.waiting)
+            .filter(|waiting| waiting.order.kind().is_some());
+        MessageResult(jobs.map(|waiting| waiting.job).collect())
     }
 }
 
@@ -359,11 +443,12 @@ impl Handler<Stop> for Queue {
         let (stop, stopped) = oneshot::channel();
         self.is_stopping = true;
         match &self.running {
-            Some(running) => {
+            // A command of another process ends by itself.
+            Some(running) if running.waiting.order != Order::Turn => {
                 running.cancel.cancel();
                 self.stop = Some(stop);
             }
-            None => ctx.stop(),
+            _ => ctx.stop(),
         }
         Box::pin(async move {
             // An error means that nothing ran.

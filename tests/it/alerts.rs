@@ -64,7 +64,12 @@ fn a_failure_is_told_to_a_program_that_gets_no_secret() {
     assert_eq!(heard, found[0]);
     let environment = fs::read_to_string(lab.path("heard.env")).unwrap();
     assert!(!environment.contains("LOCKSTONE_PASSPHRASE"), "{environment}");
-    assert!(lab.run(["alerts", "list"]).exits(0).stdout.contains("the backup"));
+    assert!(
+        lab.run(["alerts", "list"])
+            .exits(0)
+            .stdout
+            .contains("a backup of the policy")
+    );
 }
 
 #[test]

@@ -4,6 +4,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
+use std::process::Stdio;
 
 use jiff::{SignedDuration, Timestamp};
 use rustix::process::Signal;
@@ -216,6 +217,89 @@ fn a_paused_policy_runs_nothing_and_missed_nothing_when_it_goes_on() {
     ask(&lab, "POST", "/v1/reload", "");
     until_idle(&lab);
     assert_eq!((jobs(&lab).len(), points(&lab).len()), (0, 0));
+}
+
+#[test]
+fn a_command_waits_for_its_turn_and_the_daemon_for_the_command() {
+    let lab = Lab::new();
+    slow(&lab);
+    let (_daemon, _) = agent(&lab);
+    let job = until_running(&lab);
+    let waits = lab.spawn(["check"]);
+    let mut waits = Started(waits);
+    // The daemon is busy, so the command waits. It does not end as it would without a daemon.
+    until("it waits", || {
+        let (_, status) = ask(&lab, "GET", "/v1/status", "");
+        (status["running"] == *job).then_some(())
+    });
+    lab.run(["jobs", "cancel", &job]).exits(0);
+    assert_eq!(waits.0.wait().unwrap().code(), Some(0));
+    let done = jobs(&lab);
+    assert_eq!(
+        (&done[0]["kind"], &done[0]["status"]),
+        (&json!("check"), &json!("Completed")),
+        "{done:?}"
+    );
+    // What is asked for while a command has its turn waits, too.
+    lab.run(["check"]).exits(0);
+    until_idle(&lab);
+}
+
+#[test]
+fn a_state_folder_may_lie_as_deep_as_any_folder() {
+    let lab = Lab::new();
+    let deep = "d".repeat(150);
+    fs::rename(lab.path("home"), lab.path(&deep)).unwrap();
+    let mut command = lab.command(&deep);
+    command.args(["agent", "--json", "--metrics-listen", "127.0.0.1:0"]);
+    let mut daemon = Started(command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap());
+    let status = until("the daemon answers", || {
+        let status = lab.run_in(&deep, ["status", "--json"]).json();
+        (status["agent_runs"] == true).then_some(status)
+    });
+    assert_eq!(status["registered"], true);
+    assert_eq!(daemon.end_by(Signal::TERM), Some(0));
+}
+
+/// The library that gives a program another clock.
+fn faketime() -> Option<PathBuf> {
+    let folders = fs::read_dir("/usr/lib").ok()?.flatten();
+    let mut found = folders.map(|folder| folder.path().join("faketime/libfaketimeMT.so.1"));
+    found.find(|library| library.exists())
+}
+
+#[test]
+fn a_clock_that_is_set_forward_by_weeks_leads_to_one_backup() {
+    let Some(library) = faketime() else {
+        eprintln!("SKIPPED: no faketime (make setup-tests installs it)");
+        return;
+    };
+    let lab = Lab::new();
+    tree::plain(&lab.source());
+    overdue(&lab, "");
+    let (mut daemon, _) = agent(&lab);
+    until("a point", || (points(&lab).len() == 1).then_some(()));
+    until_idle(&lab);
+    daemon.end_by(Signal::TERM);
+    // Weeks later, and then back again.
+    for (clock, points_then) in [("+20d", 2), ("-1h", 2)] {
+        let mut command = lab.command("home");
+        command.args(["agent", "--json", "--metrics-listen", "127.0.0.1:0"]);
+        command
+            .env("LD_PRELOAD", &library)
+            .env("FAKETIME", clock)
+            .env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
+        let mut daemon = Started(command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap());
+        until("the daemon answers", || {
+            control(&lab.path("home/agent.sock"), "GET", "/v1/status", "")
+        });
+        until("the points are there", || {
+            (points(&lab).len() == points_then).then_some(())
+        });
+        until_idle(&lab);
+        assert_eq!(points(&lab).len(), points_then, "{clock}");
+        daemon.end_by(Signal::TERM);
+    }
 }
 
 /// Whenever the daemon is killed, in the end the run has been done exactly once.

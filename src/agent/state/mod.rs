@@ -7,3 +7,4 @@ pub(crate) mod job_records;
 pub(crate) mod lock;
 pub(crate) mod machine_key;
 pub(crate) mod registration;
+pub(crate) mod socket;

@@ -6,6 +6,7 @@ use lockstone_proto::ids::JobId;
 use serde::de::DeserializeOwned;
 
 use crate::agent::state::folder::StateFolder;
+use crate::agent::state::socket::SocketPath;
 use crate::documents::control::{DaemonDocument, JobDocument, RefusalDocument};
 use crate::failure::{Exit, Failure};
 
@@ -16,6 +17,7 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub(crate) struct Client {
     http: reqwest::Client,
+    socket: SocketPath,
     /// What the daemon said first.
     pub(crate) daemon: DaemonDocument,
 }
@@ -27,15 +29,16 @@ impl Client {
         if !socket.exists() {
             return None;
         }
+        let socket = SocketPath::to(&socket).ok()?;
         let http = reqwest::Client::builder()
-            .unix_socket(socket)
+            .unix_socket(socket.as_path())
             .no_proxy()
             .timeout(ANSWER_WITHIN)
             .build()
             .ok()?;
         let answer = http.get(url("/v1/status")).send().await.ok()?;
         let daemon = read(answer.error_for_status().ok()?).await.ok()?;
-        Some(Client { http, daemon })
+        Some(Client { http, socket, daemon })
     }
 
     /// Whether a job runs or waits in the daemon.
@@ -47,6 +50,22 @@ impl Client {
     pub(crate) async fn cancel(&self, job: JobId) -> Result<(), Failure> {
         let _: JobDocument = self.post(&format!("/v1/jobs/{job}/cancel")).await?;
         Ok(())
+    }
+
+    /// Waits until nothing else runs in the daemon. `None` if the daemon does not answer.
+    pub(crate) async fn turn(&self) -> Option<Turn> {
+        let asked = reqwest::Client::builder()
+            .unix_socket(self.socket.as_path())
+            .no_proxy()
+            .build()
+            .ok()?;
+        let mut answer = asked.get(url("/v1/turn")).send().await.ok()?.error_for_status().ok()?;
+        let mut said = String::new();
+        while !said.contains("granted") {
+            let part = answer.chunk().await.ok()??;
+            said.push_str(&String::from_utf8_lossy(&part));
+        }
+        Some(Turn { connection: answer })
     }
 
     async fn post<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
@@ -63,6 +82,13 @@ impl Client {
         };
         Err(Failure::new(exit, "agent", refusal.message, refusal.hint))
     }
+}
+
+/// This process's turn, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Turn {
+    #[expect(dead_code, reason = "the open connection holds the place in the queue")]
+    connection: reqwest::Response,
 }
 
 /// The host is not looked at: the way leads through the socket.

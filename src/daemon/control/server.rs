@@ -8,6 +8,9 @@
 //! POST /v1/jobs/{job}/cancel  cancels a job that runs or waits
 //! POST /v1/reload             reads the settings again
 //! GET  /v1/events             what happens, as server-sent events
+//! GET  /v1/turn               a place in the queue, for a command that runs a job itself:
+//!                             `waiting`, then `granted`, as server-sent events; given up
+//!                             by closing the connection
 //! ```
 
 use std::convert::Infallible;
@@ -34,7 +37,7 @@ use super::auth::Trusted;
 use crate::agent::state::job_records::{self, JobRecord};
 use crate::daemon::Daemon;
 use crate::daemon::orders::Order;
-use crate::daemon::queue::{Cancel, Jobs, Queue, Submit};
+use crate::daemon::queue::{Cancel, Jobs, Queue, Submit, TakeTurn, Ticket};
 use crate::documents::control::{DaemonDocument, JobDocument, JobOrderDocument, RefusalDocument};
 use crate::failure::{Exit, Failure};
 
@@ -89,6 +92,7 @@ fn router(api: Api) -> Router {
         .route("/v1/jobs/{job}/cancel", post(cancel))
         .route("/v1/reload", post(reload))
         .route("/v1/events", get(events))
+        .route("/v1/turn", get(turn))
         .with_state(api)
 }
 
@@ -187,4 +191,33 @@ async fn events(State(api): State<Api>) -> Sse<impl Stream<Item = Result<SseEven
         }
     });
     Sse::new(stream).keep_alive(KeepAlive::default())
+}
+
+/// Where a command that wants a turn stands.
+enum Turn {
+    Arrived(Ticket),
+    Waits(Ticket),
+    Has(Ticket),
+}
+
+async fn turn(State(api): State<Api>) -> Result<Sse<impl Stream<Item = Result<SseEvent, Infallible>>>, Refused> {
+    let ticket = api.queue.send(TakeTurn).await.ok().flatten().ok_or_else(stopping)?;
+    let stream = futures::stream::unfold(Turn::Arrived(ticket), |turn| async move {
+        match turn {
+            Turn::Arrived(ticket) => Some((Ok(SseEvent::default().data("waiting")), Turn::Waits(ticket))),
+            Turn::Waits(mut ticket) => {
+                // An error means that the daemon stops. The command then does without.
+                let _ = (&mut ticket.granted).await;
+                Some((Ok(SseEvent::default().data("granted")), Turn::Has(ticket)))
+            }
+            // Held until the connection is closed, which drops this.
+            Turn::Has(ticket) => {
+                let held = ticket;
+                std::future::pending::<()>().await;
+                drop(held);
+                None
+            }
+        }
+    });
+    Ok(Sse::new(stream).keep_alive(KeepAlive::default()))
 }
