@@ -76,6 +76,17 @@ fn another_reader_reads_it_too() {
             );
         }
     }
+    // What came from standard input is a file like any other.
+    let mut command = lab.command("home");
+    std::fs::write(lab.path("dump"), "what a program printed\n").unwrap();
+    command
+        .args(["backup", "--stdin", "dump.sql"])
+        .stdin(std::fs::File::open(lab.path("dump")).unwrap());
+    crate::support::lab::finish(command).exits(0);
+    assert_eq!(
+        run(&["cat", "latest", "/stdin/dump.sql"]).exits(0).stdout,
+        "what a program printed\n"
+    );
     std::fs::write(lab.path("passphrase"), "not the passphrase at all").unwrap();
     run(&["points"]).exits(5);
 }

@@ -21,6 +21,7 @@ use crate::agent::state::folder::StateFolder;
 use crate::agent::state::job_records::{self, JobRecord, Seen};
 use crate::agent::state::lock::{JobLock, Purpose};
 use crate::failure::Failure;
+use crate::policy::Tag;
 
 /// How long a cancelled job waits for the store to take the operator's record.
 const LAST_RECORD_WITHIN: Duration = Duration::from_secs(1);
@@ -211,7 +212,8 @@ fn seen(session: &Session) -> Option<Seen> {
     }
     let mut seen = Seen::default();
     for point in view.alive().filter(|point| session.is_own(point.server)) {
-        for tag in &point.summary.tags {
+        // Tags of the users are not counted: a label of a metric must not have any number of values.
+        for tag in point.summary.tags.iter().filter(|tag| Tag::from_name(tag).is_some()) {
             *seen.points.entry(tag.clone()).or_default() += 1;
         }
         // A point from the future says nothing about how old the backups are.
