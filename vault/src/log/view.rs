@@ -259,30 +259,27 @@ pub(crate) struct Overview {
 impl Overview {
     pub(crate) fn add(&mut self, entry: &PlainEntry) {
         let kind = entry.record.kind();
-        match kind {
-            LogKind::Commit => {
-                let Some(summary) = entry.record.point.clone() else {
-                    return;
-                };
-                let Ok(id) = PointId::try_from(summary.point_id.as_ref()) else {
-                    return;
-                };
-                let (n, server, time_s) = (entry.head.n, entry.server, entry.record.time_s);
-                self.places.entry(id).or_insert_with(|| {
-                    self.points.push(PointOverview {
-                        id,
-                        n,
-                        server,
-                        time_s,
-                        summary,
-                        forgotten: None,
-                        held: false,
-                    });
-                    self.points.len() - 1
-                });
+        if kind == LogKind::Commit {
+            let Some(summary) = entry.record.point.clone() else {
                 return;
-            }
-            _ => {}
+            };
+            let Ok(id) = PointId::try_from(summary.point_id.as_ref()) else {
+                return;
+            };
+            let (n, server, time_s) = (entry.head.n, entry.server, entry.record.time_s);
+            self.places.entry(id).or_insert_with(|| {
+                self.points.push(PointOverview {
+                    id,
+                    n,
+                    server,
+                    time_s,
+                    summary,
+                    forgotten: None,
+                    held: false,
+                });
+                self.points.len() - 1
+            });
+            return;
         }
         for id in &entry.points {
             let Some(place) = self.places.get(id) else { continue };
