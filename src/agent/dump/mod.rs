@@ -20,7 +20,7 @@ use crate::failure::Failure;
 const WINDOW: u64 = 8 << 20;
 /// A file of an archive up to this size is read before its header is written.
 const SMALL: u64 = 4 << 20;
-const ZEROS: [u8; 64 * 1024] = [0; 64 * 1024];
+static ZEROS: [u8; 64 * 1024] = [0; 64 * 1024];
 
 /// Why a dump ended early.
 pub(crate) enum DumpError {
@@ -118,7 +118,7 @@ impl<'d> Dump<'d> {
         if size > 0 && size <= SMALL {
             // Its content comes first, so that a file that is damaged can be left out.
             let mut content: Vec<u8> = Vec::new();
-            let whole = self.into_memory(entry, &mut content).await?;
+            let whole = self.read_whole(entry, &mut content).await?;
             if let Content::DamagedAt(_) = whole {
                 self.is_damaged(path, "it is damaged and was left out".to_owned());
                 return Ok(());
@@ -139,7 +139,7 @@ impl<'d> Dump<'d> {
         Ok(self.out.write_all(Archive::padding(size))?)
     }
 
-    async fn into_memory(&mut self, entry: &Entry, content: &mut Vec<u8>) -> Result<Content, DumpError> {
+    async fn read_whole(&mut self, entry: &Entry, content: &mut Vec<u8>) -> Result<Content, DumpError> {
         let mut part = Dump {
             session: self.session,
             out: content,
