@@ -8,7 +8,7 @@ use object_store::memory::InMemory;
 use rustix::io::Errno;
 
 use super::*;
-use crate::access::job_records::write_job;
+use crate::access::job_records::{Author, write_job};
 use crate::crypto::slot_store::{list_slots, open_with_machine, open_with_recovery, put_slot};
 use crate::crypto::slots::{wrap_with_machine, wrap_with_recovery};
 use crate::domain::{DomainOptions, Signer};
@@ -103,7 +103,7 @@ impl Bench {
             kind: lockstone_proto::job::JobKind::Backup.into(),
             ..Default::default()
         };
-        block_on(write_job(vault, &record, &one.key)).unwrap();
+        block_on(write_job(vault, &record, Author::Server(&one.key))).unwrap();
         let server = one.server;
         let one = lab.open(Some(one), "one");
         lab.backup(&one, 1, &files(1));

@@ -23,6 +23,7 @@
 mod append;
 mod chunks;
 mod dates;
+mod ended;
 mod foreign;
 mod presence;
 mod refresh;

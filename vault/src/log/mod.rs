@@ -50,6 +50,7 @@ pub use entry::LogBroken;
 pub(crate) use entry::seal_with;
 pub(crate) use entry::{EntryParts, PlainEntry, own_nonce, seal};
 pub(crate) use pin::Pin;
+pub use read::DomainOverview;
 pub(crate) use view::Summed;
 pub use view::{LogView, Point, PointOverview};
 

@@ -1,11 +1,11 @@
 //! Reads a domain's log from a store, position by position. The end of the log is the first position without an object;
 //! a listing never decides that. A listing only shows whether there are entries after a gap. Then the gap is damage.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
-use lockstone_proto::ids::DomainId;
+use lockstone_proto::ids::{DomainId, ServerId};
 use lockstone_proto::limits::LOG_ENTRY_MAX;
 
 use super::view::Overview;
@@ -159,22 +159,41 @@ pub(crate) fn damage_of(domain: DomainId, skipped: &Skipped) -> Damage {
     )
 }
 
-/// The operator's view: all points of a domain, read without its passphrase. Damaged entries are reported and skipped.
-/// The registration of a server that is not known yet is looked for.
+/// What the operator sees of a domain's log, read without its passphrase.
+#[derive(Debug)]
+pub struct DomainOverview {
+    /// The points of the entries that count, oldest first.
+    pub points: Vec<PointOverview>,
+    /// The last position of the log.
+    pub end: u64,
+    /// For each server with entries, when it wrote the last one that counts, as it says: seconds since the epoch.
+    pub last_entries: BTreeMap<ServerId, i64>,
+    /// What is damaged.
+    pub damage: Vec<Damage>,
+}
+
+/// The operator's view of a domain. Damaged entries are reported and skipped. The registration of a server that is not
+/// known yet is looked for.
 pub(crate) async fn overview(
     store: &Store,
     pin: &VaultPin,
     domain: DomainId,
     mut servers: Servers,
-) -> Result<(Vec<PointOverview>, Vec<Damage>), VaultError> {
+) -> Result<DomainOverview, VaultError> {
     let mut walk = LogWalk::new(store, domain, 0, true);
     let (mut view, mut damage, mut chain) = (Overview::default(), Vec::new(), Chain::default());
+    let mut last_entries = BTreeMap::new();
     loop {
         match walk.step().await? {
             Step::End => {
                 chain.finish();
                 damage.extend(chain.skipped().iter().map(|skipped| damage_of(domain, skipped)));
-                return Ok((view.into_points(), damage));
+                return Ok(DomainOverview {
+                    points: view.into_points(),
+                    end: chain.end().n,
+                    last_entries,
+                    damage,
+                });
             }
             Step::Missing(first, last) => chain.skip(Skipped::missing(first, last)),
             Step::Unreadable(n, reason) => chain.skip(Skipped::unreadable(n, reason)),
@@ -197,7 +216,10 @@ pub(crate) async fn overview(
                             }
                             Before::Broken => damage.push(damage_at(domain, n, LogBroken::Chain)),
                         }
-                        view.add(&entry);
+                        if servers.orders().counts(entry.server, domain, n) {
+                            view.add(&entry);
+                            last_entries.insert(entry.server, entry.record.time_s);
+                        }
                     }
                     Err(why) => match why.newer(domain, n) {
                         Some(newer) => return Err(newer),

@@ -9,6 +9,7 @@ mod log;
 mod logs;
 mod messages;
 mod objects;
+mod orders;
 mod registrations;
 mod secrets;
 
@@ -16,11 +17,12 @@ use std::path::PathBuf;
 
 use bytes::Bytes;
 use ed25519_dalek::{Signer, SigningKey};
-use lockstone_proto::ids::{DomainId, PackId, SegmentId, ServerId, SlotId, VaultId};
+use lockstone_proto::ids::{CredentialId, DomainId, PackId, SegmentId, ServerId, SlotId, VaultId};
 use lockstone_proto::vault::Codec;
 use serde_json::{Value, json};
 
 use lockstone_vault::access::descriptor::Descriptor;
+use lockstone_vault::access::orders::{self as ordered, Refused};
 use lockstone_vault::access::registration::{self, Server};
 use lockstone_vault::crypto::keys::{Keys, MasterKey};
 use lockstone_vault::crypto::slots::{self, Passphrase};
@@ -124,6 +126,7 @@ fn build() -> Value {
     log::newer(&mut cases);
     log::bodies(&mut cases);
     registrations::registrations(&mut cases);
+    orders::orders(&mut cases);
     json!({
         "format": 1, "master_key": hex::encode(MASTER), "domain_id": DOMAIN.hex(), "vault_id": VAULT.hex(),
         "server_id": SERVER.hex(), "operator_key": hex::encode(public(1)), "server_key": hex::encode(public(3)),
@@ -138,6 +141,8 @@ fn server() -> Server {
         domain: DOMAIN,
         key: signer(3).verifying_key(),
         registered: jiff::Timestamp::UNIX_EPOCH,
+        credentials: CredentialId::default(),
+        machine: None,
     }
 }
 
@@ -174,6 +179,11 @@ fn decided(case: &Value) -> (bool, bool) {
         "pack header" => PackSeal::from_header(&keys, &raw).is_ok(),
         "segment" => decode_segment(&keys, SEGMENT, &raw).is_ok(),
         "registration" => registration::verify(VAULT, &signer(1).verifying_key(), SERVER, &raw).is_ok(),
+        "order" => match ordered::verify(VAULT, &signer(1).verifying_key(), number("n"), &raw) {
+            Ok(_) => true,
+            Err(Refused::Broken(_)) => false,
+            Err(Refused::Newer(_) | Refused::UnknownKind(_)) => return (false, true),
+        },
         "descriptor" => match Descriptor::parse(&raw) {
             Ok(descriptor) => may_write(&descriptor) == case["writable"].as_bool().unwrap(),
             Err(error) => {
