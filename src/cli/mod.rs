@@ -27,8 +27,8 @@ use tracing::Level;
 use crate::failure::Failure;
 use args::{Cli, Command};
 use commands::{
-    agent, backup, bench, cache, check, completions, demo, jobs, man, metrics_page, passphrase, points, policy,
-    register, restore, status, throttle, unregister, vault, volumes,
+    agent, backup, bench, cache, check, completions, credentials, demo, jobs, man, metrics_page, passphrase, points,
+    policy, register, restore, status, throttle, unregister, vault, volumes,
 };
 use context::Context;
 use output::{Outcome, Output, Work};
@@ -84,6 +84,7 @@ fn run_command(cli: Cli, out: Output) -> Outcome {
     let context = Context::new(cli.global, out)?;
     let outcome = match cli.command {
         Command::Vault(command) => vault::run(&context, command),
+        Command::Credentials(command) => credentials::run(&context, command),
         Command::Register(args) => register::run(&context, &args),
         Command::Unregister(args) => unregister::run(&context, &args),
         Command::Status => status::run(&context),

@@ -436,7 +436,7 @@ def is_time(text):
 
 
 def open_registration(data, operator, vault_id, server_id, domain):
-    """The signing key and the name of a server that is registered in the domain."""
+    """The signing key and the name of a server that is registered in the domain, and the id of its credentials."""
     what = f"registration of server {server_id.hex()}"
     signed = message(proto.SIGNED_REGISTRATION, data, what)
     require(signed["admission"], f"{what}: nobody admitted it")
@@ -451,10 +451,78 @@ def open_registration(data, operator, vault_id, server_id, domain):
     printable = not any(unicodedata.category(letter) == "Cc" for letter in name)
     require(1 <= len(name.encode()) <= 255 and printable, f"{what}: an impossible name")
     require(len(admission["credential_id"]) == 16, f"{what}: an id of another length")
+    require(len(registration["machine"]) in (0, 16), f"{what}: a machine's name of another length")
+    require(is_tenant(admission["tenant"]), f"{what}: an impossible tenant")
+    version = re.fullmatch(r"(0|[1-9]\d*)(\.(0|[1-9]\d*)){2}", admission["least_version"], re.ASCII)
+    require(version, f"{what}: an impossible version")
     for record in (admission, registration):
         require(record["version"] == 1 and record["vault_id"] == vault_id, f"{what}: it is another vault's")
     in_time = admission["issued_s"] - 300 <= registration["registered_s"] < admission["expires_s"]
     require(in_time, f"{what}: it was made outside the admission's time")
     fits = (registration["server_id"], registration["domain_id"], admission["region"]) == (server_id, domain, 1)
     require(fits, f"{what}: it is another server's or domain's")
-    return registration["signing_key"], registration["name"]
+    return registration["signing_key"], registration["name"], admission["credential_id"]
+
+
+def is_tenant(text):
+    return len(text.encode()) <= 255 and not any(unicodedata.category(letter) == "Cc" for letter in text)
+
+
+# The seconds of the years -9999 to 9999, with a day of room for time zones at both ends.
+TIMES = range(-377705023201, 253402207201)
+# By kind of order: the fields that it uses beside those that every order has.
+ORDER_FIELDS = {
+    1: {"server_id", "domain_id", "last_entry"},
+    2: {"credential_id", "servers"},
+    3: {"tenant"},
+}
+ORDER_HEAD = {"version", "vault_id", "number", "time_s", "kind", "reason"}
+
+
+def open_order(data, operator, vault_id, number):
+    """What the operator ordered, at `orders/<number>`."""
+    what = f"order {number}"
+    signed = message(proto.SIGNED_ORDER, data, what)
+    verify(operator, signed["signature"], b"lockstone v1 order\0" + signed["order"], what)
+    try:
+        version, kind = proto.look(signed["order"], 1, 0), proto.look(signed["order"], 5, 0)
+    except proto.Malformed as error:
+        raise Damaged(f"{what}: {error}") from None
+    if version > 1:
+        raise Refused(f"{what}: its version {version} is newer than this reader")
+    order = message(proto.ORDER, signed["order"], what)
+    require(version == 1, f"{what}: an impossible version")
+    fits = (order["vault_id"], order["number"]) == (vault_id, number)
+    require(fits and order["time_s"] in TIMES, f"{what}: it belongs elsewhere, or its time is impossible")
+    require(len(order["reason"].encode()) <= 1024, f"{what}: its reason is too long")
+    require(kind != 0, f"{what}: it has no kind")
+    if kind not in ORDER_FIELDS:
+        raise Refused(f"{what}: its kind {kind} is newer than this reader")
+    foreign = [name for name, value in order.items() if value and name not in ORDER_FIELDS[kind] | ORDER_HEAD]
+    require(not foreign, f"{what}: it has {foreign}, which its kind has no use for")
+    for name in ("server_id", "domain_id", "credential_id"):
+        require(name not in ORDER_FIELDS[kind] or len(order[name]) == 16, f"{what}: {name} of another length")
+    require(all(len(server) == 16 for server in order["servers"]), f"{what}: a server's id of another length")
+    require(is_tenant(order["tenant"]), f"{what}: an impossible tenant")
+    return order
+
+
+class Orders:
+    """Section 12: what the operator ordered, and which entries of a log count."""
+
+    def __init__(self, orders):
+        self.ended, self.credentials, self.tenant = {}, {}, None
+        for order in orders:
+            if order["kind"] == 1:
+                which = (order["server_id"], order["domain_id"])
+                self.ended[which] = min(order["last_entry"], self.ended.get(which, 2**64))
+            elif order["kind"] == 2:
+                self.credentials.setdefault(order["credential_id"], order["servers"])
+            else:
+                self.tenant = order["tenant"]
+
+    def counts(self, server_id, domain, credentials, n):
+        """Whether an entry of the server, which was admitted by these credentials, counts at position n."""
+        if server_id not in self.credentials.get(credentials, [server_id]):
+            return False
+        return n <= self.ended.get((server_id, domain), n)

@@ -16,6 +16,7 @@ from core import (
     keyed,
     message,
     open_descriptor,
+    open_order,
     open_registration,
     open_segment,
     open_slot,
@@ -112,7 +113,7 @@ def check(path):
     found = open_registration(
         raw(who["object"]), raw(who["operator_key"]), raw(who["vault_id"]), raw(who["server_id"]), domain
     )
-    same(found, (raw(entry["server_key"]), who["name"]), "registration")
+    same(found[:2], (raw(entry["server_key"]), who["name"]), "registration")
 
     top = message(proto.CONTENT, raw(vectors["content"]["top"]), "content")
     same((top["level"], sum(top["lens"])), (1, 5000), "nested content")
@@ -206,6 +207,8 @@ def check_case(table, keys, case, raw):
     elif what == "registration":
         operator, vault, server = (bytes.fromhex(table[name]) for name in ("operator_key", "vault_id", "server_id"))
         open_registration(raw, operator, vault, server, keys.domain)
+    elif what == "order":
+        open_order(raw, *(bytes.fromhex(table[name]) for name in ("operator_key", "vault_id")), case["n"])
     elif what == "descriptor":
         assert open_descriptor(raw)[2] == case["writable"], f"{what}: {case['why']}"
     else:

@@ -21,6 +21,7 @@ use crate::agent::hooks;
 use crate::agent::retention;
 use crate::agent::sources::{self, Sources};
 use crate::agent::state::folder::StateFolder;
+use crate::agent::state::host::must_be_the_same;
 use crate::agent::state::job_records::request_for;
 use crate::agent::state::registration::Registration;
 use crate::documents::backup::BackupDocument;
@@ -74,6 +75,7 @@ impl Backup {
     /// Checks everything that can be wrong with the order, before anything is written.
     pub(crate) fn prepare(environment: &Environment, order: BackupOrder) -> Result<Backup, Failure> {
         let (state, registration) = registered()?;
+        must_be_the_same(&registration.host, &registration.server_name)?;
         if order.label.len() > MAX_LABEL_LEN || order.label.chars().any(char::is_control) {
             let message = format!("a label is one line of up to {MAX_LABEL_LEN} bytes");
             return Err(Failure::usage(message, ""));
@@ -186,6 +188,7 @@ impl Job for Backup {
             environment.notices.note(note);
         }
         let session = Session::open(environment, &self.state, &self.registration).await?;
+        session.must_write()?;
         let request = BackupRequest {
             job,
             sources: self.sources.paths.clone(),

@@ -7,6 +7,7 @@ pub(crate) mod check;
 pub(crate) mod ending;
 pub(crate) mod metrics;
 pub(crate) mod observer;
+mod operators_record;
 pub(crate) mod perform;
 pub(crate) mod restore;
 mod run;

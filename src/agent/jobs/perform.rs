@@ -119,7 +119,7 @@ async fn run_pipeline<J: Job>(
     job: &mut J,
     id: JobId,
     observer: &dyn JobObserver,
-    run: JobRun<'_>,
+    mut run: JobRun<'_>,
 ) -> Result<Finished<J::Report>, Failure> {
     // A store that does not answer must not keep a cancelled job.
     let opened = tokio::select! {

@@ -10,6 +10,7 @@
 //! store.json              the object store's settings, for a process without such an environment (0600)
 //! policy.json             the policy in force, with the text of its file (`policy set`)
 //! throttle.json           the throttle's limits and windows (`throttle set`)
+//! clock.json              the latest time ever seen: expired credentials stay expired if the clock is set back
 //! log.pin                 the highest log entry ever seen: shows that a vault went back, even without the cache
 //! lock                    held while a job runs; says which
 //! ```
@@ -80,6 +81,11 @@ impl StateFolder {
 
     pub(crate) fn registration(&self) -> PathBuf {
         self.root.join("agent.json")
+    }
+
+    /// The latest time that this machine has seen.
+    pub(crate) fn clock(&self) -> PathBuf {
+        self.root.join("clock.json")
     }
 
     pub(crate) fn machine_key(&self) -> PathBuf {

@@ -62,7 +62,7 @@ pub async fn write_job(store: &Store, record: &JobRecord, author: Author<'_>) ->
     Ok(store.create(&name, object).await?)
 }
 
-/// Writes a record with the first number that is free, for a job whose last number nobody remembers.
+/// Writes a further record of a job whose last number nobody remembers. Writes none if the job has no record.
 pub async fn write_last_job(store: &Store, mut record: JobRecord, key: &SigningKey) -> Result<(), VaultError> {
     let bad = |_| VaultError::damaged(DamageKind::Job, "a new job record", "its ids are no ids");
     let server = ServerId::try_from(record.server_id.as_ref()).map_err(bad)?;
@@ -72,7 +72,8 @@ pub async fn write_last_job(store: &Store, mut record: JobRecord, key: &SigningK
         .iter()
         .filter_map(|object| Place::of(&object.path))
         .map(|it| it.number);
-    record.number = last.max().map_or(0, |last| last.saturating_add(1));
+    let Some(last) = last.max() else { return Ok(()) };
+    record.number = last.saturating_add(1);
     write_job(store, &record, Author::Server(key)).await?;
     Ok(())
 }
@@ -208,6 +209,7 @@ pub(crate) async fn damaged_records(
     let places = listed
         .iter()
         .filter_map(|listed| Place::of(&listed.path).filter(|place| place.name() == listed.path));
+    let places: Vec<Place> = places.collect();
     let read = futures::stream::iter(places).map(|place| async move { reader.read(place).await });
     let read: Vec<_> = read.buffered(READ_AHEAD).try_collect().await?;
     Ok(read.into_iter().filter_map(Result::err).flatten().collect())

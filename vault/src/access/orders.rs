@@ -191,6 +191,7 @@ impl Orders {
             let number = names::log_position(&object.path)?;
             (object.path == names::order(number)).then_some(number)
         });
+        let numbers: Vec<u64> = numbers.collect();
         let read = futures::stream::iter(numbers).map(|number| async move {
             let name = names::order(number);
             match store.get(&name, RECORD_MAX).await {

@@ -1,7 +1,7 @@
 //! Reads a domain's log from a store, position by position. The end of the log is the first position without an object;
 //! a listing never decides that. A listing only shows whether there are entries after a gap. Then the gap is damage.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
@@ -166,8 +166,8 @@ pub struct DomainOverview {
     pub points: Vec<PointOverview>,
     /// The last position of the log.
     pub end: u64,
-    /// For each server with entries, when it wrote the last one that counts, as it says: seconds since the epoch.
-    pub last_entries: BTreeMap<ServerId, i64>,
+    /// The entries that count, in order: position, server, and when it wrote it, as it says, seconds since the epoch.
+    pub entries: Vec<(u64, ServerId, i64)>,
     /// What is damaged.
     pub damage: Vec<Damage>,
 }
@@ -182,7 +182,7 @@ pub(crate) async fn overview(
 ) -> Result<DomainOverview, VaultError> {
     let mut walk = LogWalk::new(store, domain, 0, true);
     let (mut view, mut damage, mut chain) = (Overview::default(), Vec::new(), Chain::default());
-    let mut last_entries = BTreeMap::new();
+    let mut entries = Vec::new();
     loop {
         match walk.step().await? {
             Step::End => {
@@ -191,7 +191,7 @@ pub(crate) async fn overview(
                 return Ok(DomainOverview {
                     points: view.into_points(),
                     end: chain.end().n,
-                    last_entries,
+                    entries,
                     damage,
                 });
             }
@@ -218,7 +218,7 @@ pub(crate) async fn overview(
                         }
                         if servers.orders().counts(entry.server, domain, n) {
                             view.add(&entry);
-                            last_entries.insert(entry.server, entry.record.time_s);
+                            entries.push((n, entry.server, entry.record.time_s));
                         }
                     }
                     Err(why) => match why.newer(domain, n) {
