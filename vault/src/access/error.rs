@@ -19,10 +19,10 @@ pub enum CredentialsError {
         why: String,
     },
     /// A newer version of the program issued them.
-    #[error("the credentials were made for a newer version of lockstone")]
+    #[error("the credentials were made for a newer version of the program: update lockstone")]
     Newer,
     /// They name a newer version of the program than this one.
-    #[error("the credentials need lockstone {0} or newer, and this is lockstone {own}", own = env!("CARGO_PKG_VERSION"))]
+    #[error("the credentials need lockstone {0} or newer, and this is {own}: update lockstone", own = env!("CARGO_PKG_VERSION"))]
     TooOld(String),
     /// The operator's signature is missing or does not fit.
     #[error("the credentials do not carry the operator's signature, or were changed")]
@@ -94,7 +94,7 @@ impl CredentialsError {
     pub fn hint(&self) -> Option<&'static str> {
         Some(match self {
             Self::Random(_) => return None,
-            Self::Newer | Self::TooOld(_) => "update lockstone on this machine",
+            Self::Newer | Self::TooOld(_) => "install the newest `lockstone` on this machine",
             Self::ExpiredAsSeen(_) => {
                 "set this server's clock, or ask the vault's operator for new ones: `lockstone vault credentials URL \
                  --out FILE`"
