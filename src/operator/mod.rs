@@ -1,5 +1,5 @@
-//! The vault's owner: makes vaults, issues credentials and revokes them, and sees servers, jobs and recovery points. The
-//! operator has no passphrase, and so sees no content and no name of a file.
+//! The vault's owner: makes vaults, issues credentials and revokes them, and sees servers, jobs and recovery points.
+//! The operator has no passphrase, and so sees no content and no name of a file.
 //!
 //! Called by the `vault` commands. Nothing here knows clap or the terminal.
 

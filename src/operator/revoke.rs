@@ -1,7 +1,7 @@
 //! Ending the right of a server or of credentials.
 //!
-//! The order stands in the vault, and every agent obeys it. It does not keep a thief from the store: who has the store's
-//! keys reads and writes objects, whatever the order says. `docs/operations.md` says what else has to be done.
+//! The order stands in the vault, and every agent obeys it. It does not keep a thief from the store: who has the
+//! store's keys reads and writes objects, whatever the order says. `docs/operations.md` says what else has to be done.
 
 use std::path::Path;
 

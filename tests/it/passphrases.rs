@@ -1,5 +1,5 @@
-//! What opens the backups: passphrase, recovery key, machine key; and what is left when some of them are lost. The table
-//! in docs/operations.md has the cases.
+//! What opens the backups: passphrase, recovery key, machine key; and what is left when some of them are lost. The
+//! table in docs/operations.md has the cases.
 
 use std::fs;
 use std::process::Command;
@@ -75,7 +75,8 @@ fn slot(lab: &Lab, kind: &str) -> String {
     found["id"].as_str().unwrap().to_owned()
 }
 
-// ---- The table: machine there or lost × passphrase known or lost × this or another machine × state folder kept or not.
+// ---- The table: machine there or lost × passphrase known or lost × this or another machine × state folder kept or
+// not.
 
 #[test]
 fn machine_there_passphrase_known() {

@@ -267,3 +267,40 @@ fn only_the_operator_revokes_and_names_must_be_known() {
     assert_eq!(servers(&lab)[0]["health"], "ok");
     assert_eq!(PASSPHRASE.len(), 28);
 }
+
+#[test]
+fn orders_that_were_taken_away_are_missed_by_who_saw_them() {
+    let lab = Lab::new();
+    tree::plain(&lab.source());
+    lab.backup();
+    let vault = lab.vault();
+    for tenant in ["a", "b", "c"] {
+        lab.run(["vault", "tenant", vault.to_str().unwrap(), tenant]).exits(0);
+    }
+    lab.backup();
+    // The last one is gone: only who saw it knows.
+    fs::remove_file(vault.join("orders/0000000000000003")).unwrap();
+    let source = lab.source();
+    lab.run(["backup", source.to_str().unwrap()])
+        .exits(0)
+        .says("lacks orders of its operator");
+    let info = lab
+        .run(["vault", "info", "--json", vault.to_str().unwrap()])
+        .exits(0)
+        .json();
+    assert_eq!(info["tenant"], "b");
+    // One in the middle is missed by everybody, and so is one that cannot be read.
+    fs::remove_file(vault.join("orders/0000000000000001")).unwrap();
+    let info = lab
+        .run(["vault", "info", "--json", vault.to_str().unwrap()])
+        .exits(3)
+        .json();
+    assert_eq!(info["damaged"][0]["kind"], "order");
+    let check = lab.run(["check", "--json"]).exits(6).json();
+    assert_eq!(check["damaged"][0]["object"], "orders/0000000000000001");
+    fs::write(vault.join("orders/0000000000000002"), "junk").unwrap();
+    lab.run(["vault", "info", vault.to_str().unwrap()])
+        .exits(3)
+        .says("orders/0000000000000002");
+    lab.run(["points", "list"]).exits(0).says("orders/0000000000000002");
+}

@@ -34,6 +34,7 @@ use crate::agent::state::folder::StateFolder;
 use crate::agent::state::lock::{JobLock, ToRead};
 use crate::agent::state::machine_key::MachineKey;
 use crate::agent::state::registration::Registration;
+use crate::agent::state::seen_orders;
 use crate::failure::{Exit, Failure};
 
 /// An opened vault and domain.
@@ -118,6 +119,9 @@ impl Session {
         let vault = registered_vault(environment, registration).await?;
         let servers = servers(environment, &vault).await?;
         let ended = servers.ended(registration.server_id).map(revoked);
+        if let Some(warning) = seen_orders::compare(state, vault.id(), servers.orders().last()) {
+            environment.notices.warn(warning);
+        }
         let options = DomainOptions {
             signer: Some(Signer {
                 server: registration.server_id,

@@ -45,8 +45,8 @@ fn is_for_people(slot: &KeySlot) -> bool {
     matches!(slot.kind(), SlotKind::Passphrase | SlotKind::Recovery)
 }
 
-/// Removes a slot. Fails with `last-slot` if no passphrase and no recovery key would open the backups any more: those of
-/// a machine are lost with it.
+/// Removes a slot. Fails with `last-slot` if no passphrase and no recovery key would open the backups any more: those
+/// of a machine are lost with it.
 pub(crate) async fn remove(store: &Store, domain: DomainId, slot: &KeySlot) -> Result<(), Failure> {
     let left = others(store, domain, slot).await?;
     if !left.iter().any(is_for_people) {

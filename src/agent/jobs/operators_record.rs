@@ -1,5 +1,5 @@
-//! The records of a job that the operator sees: when it starts, again and again while it runs, and when it ends. Each is
-//! a new object with the next number, signed, and without any path or name.
+//! The records of a job that the operator sees: when it starts, again and again while it runs, and when it ends. Each
+//! is a new object with the next number, signed, and without any path or name.
 //!
 //! A machine that works by credentials writes them, too. They name the server whose points it reads.
 
@@ -52,8 +52,8 @@ impl OperatorsRecord {
         self.write(self.first.clone()).await
     }
 
-    /// Writes the job's figures every few minutes, until it ends. What cannot be written is only logged: the next record
-    /// says more.
+    /// Writes the job's figures every few minutes, until it ends. What cannot be written is only logged: the next
+    /// record says more.
     pub(super) fn follow(self: &Arc<Self>, runtime: &Handle, progress: &Arc<Progress>) {
         let (own, progress) = (Arc::clone(self), Arc::clone(progress));
         let follows = runtime.spawn(async move {

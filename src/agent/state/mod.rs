@@ -8,4 +8,5 @@ pub(crate) mod job_records;
 pub(crate) mod lock;
 pub(crate) mod machine_key;
 pub(crate) mod registration;
+pub(crate) mod seen_orders;
 pub(crate) mod seen_time;

@@ -1,8 +1,8 @@
 //! `clock.json`: the latest time that this machine has seen. The file only grows, and it is there on machines that are
 //! not registered, too. So credentials that have expired here do not become valid because somebody sets the clock back.
 //!
-//! A clock that is far ahead must not shut the machine out for ever. So a time is remembered only if two clocks vouch for
-//! it: this machine's and the store's. If they differ by more than [`AGREE`], the earlier of the two is remembered.
+//! A clock that is far ahead must not shut the machine out for ever. So a time is remembered only if two clocks vouch
+//! for it: this machine's and the store's. If they differ by more than [`AGREE`], the earlier of the two is remembered.
 
 use anyhow::Context;
 use jiff::{SignedDuration, Timestamp};

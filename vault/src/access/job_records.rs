@@ -1,8 +1,8 @@
 //! Job records: what the operator sees of jobs. A server writes `jobs/<server>/<job>/<n>`, signed with its key. Who
 //! restores by credentials writes `jobs/<credentials>/<job>/<n>`, signed with the admission key, beside the admission.
-//! The record with the number 0 says that the job started. Further ones follow while it runs, and one when it ends. None
-//! is ever changed. They only inform: what a job committed stands in the log, even if its last record is missing or
-//! damaged.
+//! The record with the number 0 says that the job started. Further ones follow while it runs, and one when it ends.
+//! None is ever changed. They only inform: what a job committed stands in the log, even if its last record is missing
+//! or damaged.
 
 use std::collections::BTreeMap;
 

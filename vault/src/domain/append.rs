@@ -52,8 +52,8 @@ impl Domain {
     /// Commits a recovery point. Call it only after everything that the point reaches is durable: docs/ARCHITECTURE.md,
     /// "Order of durability". `body.segment_ids` are segments that no checkpoint named yet, `packs` the packs they
     /// list, and `body.index_position` the entry at which the index and the parents were read (`LogView::head`).
-    /// `LostRace` if packs were condemned or replaced since then: begin a new generation. `Revoked` if the operator ended
-    /// this server's right meanwhile. Committing the same point again changes nothing.
+    /// `LostRace` if packs were condemned or replaced since then: begin a new generation. `Revoked` if the operator
+    /// ended this server's right meanwhile. Committing the same point again changes nothing.
     pub async fn commit(
         &self,
         summary: PointSummary,

@@ -2,7 +2,8 @@
 //! for any reader. Their links count, so the log stays whole.
 //!
 //! A segment that such an entry names is still read. Another server may have found a chunk in it, before it knew of the
-//! order, and have stored nothing anew. But no backup relies on its packs from then on, until a check has read them whole.
+//! order, and have stored nothing anew. But no backup relies on its packs from then on, until a check has read them
+//! whole.
 
 use lockstone_proto::ids::PackId;
 use lockstone_proto::limits::SEGMENT_MAX;
@@ -55,8 +56,8 @@ impl Domain {
         Ok(())
     }
 
-    /// Whether the operator lets the entry count. Every reader decides so by the same orders, and the entry's link counts
-    /// in any case.
+    /// Whether the operator lets the entry count. Every reader decides so by the same orders, and the entry's link
+    /// counts in any case.
     pub(super) fn counts(&self, servers: &Servers, entry: &Entry) -> bool {
         servers.orders().counts(entry.server, self.id, entry.head.n)
     }

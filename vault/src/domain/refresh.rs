@@ -80,8 +80,8 @@ impl State {
         !self.damage.is_empty() || !self.chain.skipped().is_empty()
     }
 
-    /// Takes the next entry in. `own`: this server, if it writes. Of an entry that does not count, only the segments are
-    /// noted: what others stored may rely on them.
+    /// Takes the next entry in. `own`: this server, if it writes. Of an entry that does not count, only the segments
+    /// are noted: what others stored may rely on them.
     fn take(&mut self, entry: &Entry, own: Option<ServerId>, counts: bool) {
         if !counts {
             self.ended_segments.extend(entry.body.segments());

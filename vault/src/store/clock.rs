@@ -57,9 +57,9 @@ impl StoreClock {
         }
     }
 
-    /// Asks the file system below a vault's folder for its time, by a file that is made and removed. If none can be made,
-    /// the newest change of a folder there shows at least how late it is. Asks the kernel itself: what stands between it
-    /// and a program may tell another time.
+    /// Asks the file system below a vault's folder for its time, by a file that is made and removed. If none can be
+    /// made, the newest change of a folder there shows at least how late it is. Asks the kernel itself: what stands
+    /// between it and a program may tell another time.
     pub(super) fn ask(&self, root: &Path) {
         if self.offset().is_some() {
             return;

@@ -115,30 +115,7 @@ pub(crate) fn registrations(cases: &mut Cases) {
         "a field behind the signatures",
         [&good.encode_to_vec()[..], &[0x28, 1]].concat(),
     );
-    add(true, "with a machine", changed(&|it| it.machine = vec![6; 16].into()));
-    add(
-        false,
-        "a machine of 15 bytes",
-        changed(&|it| it.machine = vec![6; 15].into()),
-    );
-    let admitted_by = |change: &dyn Fn(&mut Admission)| {
-        let mut changed = admission.clone();
-        change(&mut changed);
-        build(changed.encode_to_vec(), encoded.clone()).encode_to_vec()
-    };
-    add(
-        true,
-        "with a tenant",
-        admitted_by(&|it| it.tenant = "someone".to_owned()),
-    );
-    for tenant in ["x".repeat(256), "a\nb".to_owned()] {
-        let object = admitted_by(&|it| it.tenant.clone_from(&tenant));
-        add(false, "a tenant of 256 bytes, or with a control character", object);
-    }
-    for version in ["", "1", "1.2", "01.2.3", "1.2.3-rc"] {
-        let object = admitted_by(&|it| version.clone_into(&mut it.least_version));
-        add(false, "a least version that is not three numbers", object);
-    }
+    machines_and_admissions(&admission, &registration, &mut add);
     for region in [0, 2, 3] {
         let admission = Admission {
             region,
@@ -163,6 +140,39 @@ pub(crate) fn registrations(cases: &mut Cases) {
         "a signature whose S is not below the order of the group",
         large.encode_to_vec(),
     );
+}
+
+/// What a machine is called, and what an admission says beside its keys and times.
+fn machines_and_admissions(
+    admission: &Admission,
+    registration: &Registration,
+    add: &mut dyn FnMut(bool, &str, Vec<u8>),
+) {
+    let encoded = registration.encode_to_vec();
+    let machine = |name: &[u8]| {
+        let changed = with(registration.clone(), |it| it.machine = name.to_vec().into());
+        build(admission.encode_to_vec(), changed.encode_to_vec()).encode_to_vec()
+    };
+    add(true, "with a machine", machine(&[6; 16]));
+    add(false, "a machine of 15 bytes", machine(&[6; 15]));
+    let admitted_by = |change: &dyn Fn(&mut Admission)| {
+        let mut changed = admission.clone();
+        change(&mut changed);
+        build(changed.encode_to_vec(), encoded.clone()).encode_to_vec()
+    };
+    add(
+        true,
+        "with a tenant",
+        admitted_by(&|it| it.tenant = "someone".to_owned()),
+    );
+    for tenant in ["x".repeat(256), "a\nb".to_owned()] {
+        let object = admitted_by(&|it| it.tenant.clone_from(&tenant));
+        add(false, "a tenant of 256 bytes, or with a control character", object);
+    }
+    for version in ["", "1", "1.2", "01.2.3", "1.2.3-rc"] {
+        let object = admitted_by(&|it| version.clone_into(&mut it.least_version));
+        add(false, "a least version that is not three numbers", object);
+    }
 }
 
 /// The signature with the group's order added to its second half: another encoding of the same signature.

@@ -110,8 +110,8 @@ impl Admission<'_> {
         })
     }
 
-    /// Other machines that are registered under this name and have a key slot in the domain keep their name, unless this
-    /// one takes their place. A machine that gave up its registration has no slot.
+    /// Other machines that are registered under this name and have a key slot in the domain keep their name, unless
+    /// this one takes their place. A machine that gave up its registration has no slot.
     async fn take_place(&self, domain: DomainId) -> Result<(), Failure> {
         let Some(own) = self.machine() else { return Ok(()) };
         let store = self.vault.store();
