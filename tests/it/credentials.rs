@@ -197,6 +197,29 @@ fn a_clock_that_is_set_back_revives_nothing() {
 }
 
 #[test]
+fn credentials_that_were_refused_once_stay_refused() {
+    let lab = Lab::new();
+    tree::plain(&lab.source());
+    lab.backup();
+    let shown = show(&lab).exits(0).json();
+    let end = shown["expires"].as_str().unwrap();
+    // The clock was ahead, and showed their end; then it was set back.
+    remember(&lab, "home", end);
+    fs::create_dir(lab.path("another-home")).unwrap();
+    remember(&lab, "another-home", end);
+    restore_elsewhere(&lab, "another-home", "out")
+        .exits(5)
+        .says("behind a time that it has seen");
+    // New ones end a moment later, and are good.
+    let later = time(&shown["issued"]) + 1;
+    while jiff::Timestamp::now().as_second() < later {
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    lab.issue(&[]);
+    restore_elsewhere(&lab, "another-home", "out").exits(0);
+}
+
+#[test]
 fn a_store_that_is_ahead_is_believed_for_this_run_and_not_remembered() {
     let lab = Lab::new();
     tree::plain(&lab.source());

@@ -44,6 +44,7 @@ pub(crate) fn check_time(
 pub(crate) async fn admitted(environment: &Environment, credentials: &VaultCredentials) -> Result<Vault, Failure> {
     let state = StateFolder::locate()?;
     let (local, seen) = (Timestamp::now(), seen_time::load(&state));
+    seen_time::remember_use(&state, local, None, credentials.expires());
     match check_time(credentials, local, None, seen) {
         // This machine's clock may be behind; the store's decides.
         Ok(()) | Err(CredentialsError::NotYetValid(_)) => {}
@@ -53,7 +54,7 @@ pub(crate) async fn admitted(environment: &Environment, credentials: &VaultCrede
     credentials.check_vault(vault.descriptor())?;
     vault.ask_time().await;
     let store = vault.clock_of_store(local);
-    seen_time::remember(&state, local, store);
+    seen_time::remember_use(&state, local, store, credentials.expires());
     check_time(credentials, local, store, seen)?;
     let (orders, damaged) = vault.orders().await?;
     for damage in &damaged {

@@ -132,14 +132,13 @@ impl Session {
             // This server's own entries can be read even if its registration in the vault is damaged.
             trusted: vec![(registration.server_id, key.verifying_key())],
         };
+        if let Some(ended) = &ended {
+            // Before a passphrase is asked for: the machine's key slot is gone with its right.
+            environment.notices.warn(ended.message.clone());
+        }
         let master = own_master_key(environment, &vault, registration, &machine).await;
-        let master = match (master, &ended) {
-            // The machine's key slot is gone with its right.
-            (Err(failure), Some(ended)) if failure.exit == Exit::Refused => return Err(ended.clone()),
-            (Ok(master), Some(ended)) => {
-                environment.notices.warn(ended.message.clone());
-                master
-            }
+        let master = match (master, ended) {
+            (Err(failure), Some(ended)) if failure.exit == Exit::Refused => return Err(ended),
             (master, _) => master?,
         };
         let (domain, notes) = Domain::open(&vault, registration.domain_id, &master, options).await?;

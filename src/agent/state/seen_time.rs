@@ -1,8 +1,10 @@
 //! `clock.json`: the latest time that this machine has seen. The file only grows, and it is there on machines that are
 //! not registered, too. So credentials that have expired here do not become valid because somebody sets the clock back.
 //!
-//! A clock that is far ahead must not shut the machine out for ever. So a time is remembered only if two clocks vouch
-//! for it: this machine's and the store's. If they differ by more than [`AGREE`], the earlier of the two is remembered.
+//! A clock that is far ahead must not shut the machine out for ever. So what is remembered is bounded. Where credentials
+//! are used, it is not after their own end: that is enough to keep them from coming back, and others that end later stay
+//! good. A store that is ahead of this machine by more than [`AGREE`] is not remembered. Where no credentials are used,
+//! this machine's clock and the store's have to vouch for each other.
 
 use anyhow::Context;
 use jiff::{SignedDuration, Timestamp};
@@ -36,7 +38,7 @@ pub(crate) fn load(state: &StateFolder) -> Option<Timestamp> {
 }
 
 /// The time to remember, if two clocks show these times. `None` if nothing new is to be remembered.
-fn to_remember(seen: Option<Timestamp>, local: Timestamp, store: Option<Timestamp>) -> Option<Timestamp> {
+fn vouched_for(seen: Option<Timestamp>, local: Timestamp, store: Option<Timestamp>) -> Option<Timestamp> {
     let store = store?;
     let agree = local.duration_since(store).abs() <= AGREE;
     let time = if agree { local.max(store) } else { local.min(store) };
@@ -46,7 +48,7 @@ fn to_remember(seen: Option<Timestamp>, local: Timestamp, store: Option<Timestam
 /// Remembers the time, as far as it can be believed. The state folder is made if it is missing. What cannot be written
 /// is only logged.
 pub(crate) fn remember(state: &StateFolder, local: Timestamp, store: Option<Timestamp>) {
-    let Some(seen) = to_remember(load(state), local, store) else {
+    let Some(seen) = vouched_for(load(state), local, store) else {
         return;
     };
     let write = || -> anyhow::Result<()> {
@@ -69,18 +71,37 @@ mod tests {
 
     #[test]
     fn only_a_time_that_two_clocks_vouch_for_is_remembered() {
-        assert_eq!(to_remember(None, at(0), None), None);
-        assert_eq!(to_remember(None, at(0), Some(at(1))), Some(at(1)));
-        assert_eq!(to_remember(None, at(1), Some(at(0))), Some(at(1)));
+        assert_eq!(vouched_for(None, at(0), None), None);
+        assert_eq!(vouched_for(None, at(0), Some(at(1))), Some(at(1)));
+        assert_eq!(vouched_for(None, at(1), Some(at(0))), Some(at(1)));
         // One of the two is wrong, and it is not known which.
-        assert_eq!(to_remember(None, at(0), Some(at(100_000))), Some(at(0)));
-        assert_eq!(to_remember(None, at(100_000), Some(at(0))), Some(at(0)));
+        assert_eq!(vouched_for(None, at(0), Some(at(100_000))), Some(at(0)));
+        assert_eq!(vouched_for(None, at(100_000), Some(at(0))), Some(at(0)));
     }
 
     #[test]
     fn what_is_remembered_only_grows() {
-        assert_eq!(to_remember(Some(at(5)), at(0), Some(at(0))), None);
-        assert_eq!(to_remember(Some(at(5)), at(5), Some(at(5))), None);
-        assert_eq!(to_remember(Some(at(5)), at(6), Some(at(5))), Some(at(6)));
+        assert_eq!(vouched_for(Some(at(5)), at(0), Some(at(0))), None);
+        assert_eq!(vouched_for(Some(at(5)), at(5), Some(at(5))), None);
+        assert_eq!(vouched_for(Some(at(5)), at(6), Some(at(5))), Some(at(6)));
+    }
+
+    #[test]
+    fn credentials_that_have_ended_stay_so_and_bound_what_a_wrong_clock_does() {
+        let end = at(240);
+        assert_eq!(bounded(None, at(0), None, end), Some(at(0)));
+        assert_eq!(bounded(None, at(0), Some(at(3)), end), Some(at(3)));
+        assert_eq!(
+            bounded(None, at(0), Some(at(100)), end),
+            Some(at(0)),
+            "a store that is far ahead"
+        );
+        assert_eq!(
+            bounded(Some(at(0)), at(100_000), None, end),
+            Some(end),
+            "a clock that is far ahead"
+        );
+        assert_eq!(bounded(Some(end), at(100_000), None, end), None);
+        assert_eq!(bounded(Some(at(5)), at(0), Some(at(4)), end), None);
     }
 }

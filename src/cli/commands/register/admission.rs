@@ -48,6 +48,8 @@ pub(super) struct Admission<'a> {
     pub(super) replace: bool,
     /// What this machine is called.
     pub(super) host: Host,
+    /// The server that this machine has been until now.
+    pub(super) before: Option<ServerId>,
 }
 
 /// The domain that a server is admitted to.
@@ -100,9 +102,7 @@ impl Admission<'_> {
             failure
         })?;
         let domain = known.domain;
-        if self.join_domain.is_none() {
-            self.take_place(domain).await?;
-        }
+        self.take_place(domain).await?;
         Ok(Admitted {
             domain,
             master,
@@ -120,7 +120,8 @@ impl Admission<'_> {
             let server = ServerId::try_from(slot.server_id.as_ref()).ok();
             let known = server.and_then(|id| self.servers.get(id));
             let other = |known: &Server| known.machine.is_some_and(|machine| machine != own);
-            slot.kind() == SlotKind::Machine && known.is_some_and(|known| known.name == self.name && other(known))
+            let is_taken = known.is_some_and(|known| known.name == self.name && other(known));
+            slot.kind() == SlotKind::Machine && is_taken && server != self.before
         };
         let others: Vec<&KeySlot> = slots.iter().filter(is_others).collect();
         if others.is_empty() {

@@ -102,6 +102,7 @@ async fn register(
         new_domain: args.new_domain,
         replace: args.replace,
         host: Host::now(),
+        before: before.map(|before| before.server_id),
     };
     let found = admission.to_join()?;
     let admitted = if found.is_empty() {
