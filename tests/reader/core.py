@@ -508,7 +508,7 @@ def open_order(data, operator, vault_id, number):
 
 
 class Orders:
-    """Section 12: what the operator ordered, and which entries of a log count."""
+    """Section 11: what the operator ordered, and which entries of a log count."""
 
     def __init__(self, orders):
         self.ended, self.credentials, self.tenant = {}, {}, None

@@ -31,7 +31,7 @@ CONSISTENCY = {1: "live", 2: "snapshot"}
 
 
 class Vault:
-    """Sections 2, 10, 11 and 12: the objects, the descriptor, the servers' keys, the operator's orders."""
+    """Sections 2, 10 and 11: the objects, the descriptor, the servers' keys, the operator's orders."""
 
     def __init__(self, root):
         self.root = Path(root)

@@ -45,12 +45,29 @@ fn vouched_for(seen: Option<Timestamp>, local: Timestamp, store: Option<Timestam
     seen.is_none_or(|seen| time.duration_since(seen) > STEP).then_some(time)
 }
 
-/// Remembers the time, as far as it can be believed. The state folder is made if it is missing. What cannot be written
-/// is only logged.
+/// The time to remember, if credentials are used that end at `end`. `None` if nothing new is to be remembered.
+fn bounded(seen: Option<Timestamp>, local: Timestamp, store: Option<Timestamp>, end: Timestamp) -> Option<Timestamp> {
+    let store = store.filter(|store| store.duration_since(local) <= AGREE);
+    let time = store.map_or(local, |store| store.max(local)).min(end);
+    seen.is_none_or(|seen| time > seen).then_some(time)
+}
+
+/// Remembers the time of a job, as far as it can be believed.
 pub(crate) fn remember(state: &StateFolder, local: Timestamp, store: Option<Timestamp>) {
-    let Some(seen) = vouched_for(load(state), local, store) else {
-        return;
-    };
+    if let Some(seen) = vouched_for(load(state), local, store) {
+        save(state, seen);
+    }
+}
+
+/// Remembers the time at which credentials were used that end at `end`, also if they were refused.
+pub(crate) fn remember_use(state: &StateFolder, local: Timestamp, store: Option<Timestamp>, end: Timestamp) {
+    if let Some(seen) = bounded(load(state), local, store, end) {
+        save(state, seen);
+    }
+}
+
+/// Writes the file. The state folder is made if it is missing. What cannot be written is only logged.
+fn save(state: &StateFolder, seen: Timestamp) {
     let write = || -> anyhow::Result<()> {
         state.prepare()?;
         let text = serde_json::to_vec(&ClockFile { seen })?;
