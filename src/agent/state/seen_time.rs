@@ -1,10 +1,10 @@
 //! `clock.json`: the latest time that this machine has seen. The file only grows, and it is there on machines that are
 //! not registered, too. So credentials that have expired here do not become valid because somebody sets the clock back.
 //!
-//! A clock that is far ahead must not shut the machine out for ever. So what is remembered is bounded. Where credentials
-//! are used, it is not after their own end: that is enough to keep them from coming back, and others that end later stay
-//! good. A store that is ahead of this machine by more than [`AGREE`] is not remembered. Where no credentials are used,
-//! this machine's clock and the store's have to vouch for each other.
+//! A clock that is far ahead must not shut the machine out for ever. So what is remembered is bounded. Where
+//! credentials are used, it is not after their own end: that is enough to keep them from coming back, and others that
+//! end later stay good. A store that is ahead of this machine by more than [`AGREE`] is not remembered. Where no
+//! credentials are used, this machine's clock and the store's have to vouch for each other.
 
 use anyhow::Context;
 use jiff::{SignedDuration, Timestamp};
