@@ -159,7 +159,7 @@ fn machine_lost_passphrase_lost() {
     fs::write(lab.path("saved"), fs::read(&credentials).unwrap()).unwrap();
     // Nothing replaces it there: no machine of the domain is left.
     let refused = with(&lab, "new-machine", Some(NEW), &["passphrase", "regenerate"]).exits(8);
-    refused.says("not registered");
+    refused.says("not registered").says("the recovery key is the only way");
     register(&lab, "new-machine", NEW).exits(5);
     restore_elsewhere(&lab, NEW).exits(5);
     // The recovery key is the last way in, and does all that the passphrase does.

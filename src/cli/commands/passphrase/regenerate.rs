@@ -38,9 +38,19 @@ pub(super) fn run(context: &Context, args: &RegenerateArgs) -> Outcome {
     Ok(if old_removed { Exit::Done } else { Exit::Warnings })
 }
 
+const NO_OTHER_WAY: &str = "a passphrase that is lost is replaced by the key of a registered machine and by nothing else; \
+                            where that is lost, too, the recovery key is the only way to the backups";
+
 /// Returns whether the old passphrase no longer opens the backups.
 async fn regenerate(context: &Context, args: &RegenerateArgs) -> Result<bool, Failure> {
-    let (state, registration) = registered()?;
+    let (state, registration) = registered().map_err(|mut failure| {
+        // There is no other way, and who has lost both should know.
+        if failure.exit == Exit::NotRegistered {
+            failure.hint.push_str("\n");
+            failure.hint.push_str(NO_OTHER_WAY);
+        }
+        failure
+    })?;
     let (environment, domain) = (&context.environment, registration.domain_id);
     let machine = MachineKey::load(&state)?;
     let vault = registered_vault(environment, &registration).await?;
