@@ -3,6 +3,8 @@
 
 use jiff::tz::TimeZone;
 
+use super::{Schedule, parse};
+
 /// The members of a policy that are open.
 const OPEN: [&str; 3] = ["short_retention", "schedule", "retention"];
 
@@ -19,17 +21,18 @@ pub(crate) fn open_part(text: &str, machine: &TimeZone) -> String {
     toml::to_string(&table).unwrap_or_default()
 }
 
+/// The schedule in the open part of a policy. `None` if this program does not understand it.
+pub(crate) fn schedule_of(open: &str) -> Option<Schedule> {
+    // A policy has to protect something.
+    let policy = parse(&format!("system_state = true\n{open}"), &TimeZone::UTC).ok()?;
+    Some(policy.schedule)
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
-    use crate::policy::{EXAMPLE, Schedule, parse};
-
-    /// As the operator reads it: a policy has to protect something.
-    fn schedule_of(open: &str) -> Option<Schedule> {
-        let policy = parse(&format!("system_state = true\n{open}"), &TimeZone::UTC).ok()?;
-        Some(policy.schedule)
-    }
+    use crate::policy::EXAMPLE;
 
     #[test]
     fn the_open_part_has_the_schedule_and_names_no_path() {
