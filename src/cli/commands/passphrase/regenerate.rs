@@ -46,7 +46,7 @@ async fn regenerate(context: &Context, args: &RegenerateArgs) -> Result<bool, Fa
     let (state, registration) = registered().map_err(|mut failure| {
         // There is no other way, and who has lost both should know.
         if failure.exit == Exit::NotRegistered {
-            failure.hint.push_str("\n");
+            failure.hint.push('\n');
             failure.hint.push_str(NO_OTHER_WAY);
         }
         failure
