@@ -14,7 +14,7 @@ pub(crate) fn open_part(text: &str, machine: &TimeZone) -> String {
     let Ok(mut table) = toml::from_str::<toml::Table>(text) else {
         return String::new();
     };
-    table.retain(|name, _| OPEN.contains(&name.as_str()));
+    table.retain(|name, _| OPEN.contains(&name));
     if let (Some(toml::Value::Table(schedule)), Some(zone)) = (table.get_mut("schedule"), machine.iana_name()) {
         schedule.entry("time_zone").or_insert_with(|| zone.into());
     }
