@@ -152,6 +152,7 @@ fn code_of(kind: Kind) -> (Exit, &'static str) {
         Kind::Away => (Exit::Failed, "unreachable"),
         Kind::Refused => (Exit::Refused, "refused"),
         Kind::BadCredentials => (Exit::Refused, "bad-credentials"),
+        Kind::Revoked => (Exit::Refused, "revoked"),
         Kind::StoreFull => (Exit::Failed, "store-full"),
         Kind::Shortage => (Exit::Failed, "shortage"),
         Kind::WrongKey => (Exit::Refused, "wrong-passphrase"),

@@ -94,6 +94,7 @@ id!(/** Names a registered server. Random. */ ServerId, 16, "server");
 id!(/** Names a job. Random. */ JobId, 16, "job");
 id!(/** Names a recovery point. Random. */ PointId, 16, "recovery point");
 id!(/** Names a key slot. Random. */ SlotId, 16, "key slot");
+id!(/** Names credentials. Random. */ CredentialId, 16, "credentials");
 id!(/** Names a chunk: keyed BLAKE3 of the plaintext, with the subkey of the chunk's kind. */ ChunkId, 32, "chunk");
 id!(/** Names a pack. Random; the pack's key is derived from it. */ PackId, 32, "pack");
 id!(/** Names a segment. Random; the segment's key is derived from it. */ SegmentId, 32, "segment");

@@ -57,7 +57,7 @@ pub const CONTENT_MAX_IDS: usize = 4096;
 
 /// The largest log entry that a reader accepts, in bytes.
 pub const LOG_ENTRY_MAX: u64 = 16 * MIB;
-/// The largest key slot, registration, job record or descriptor that a reader accepts, in bytes.
+/// The largest key slot, registration, job record, order or descriptor that a reader accepts, in bytes.
 pub const RECORD_MAX: u64 = MIB;
 
 /// Length of the AES-256-GCM tag at the end of every sealed piece, in bytes.
@@ -72,6 +72,8 @@ pub const ARGON_MAX_LANES: u32 = 16;
 
 /// The length of the shortest passphrase, in characters.
 pub const PASSPHRASE_MIN: usize = 16;
+/// The length of the longest passphrase, in characters.
+pub const PASSPHRASE_MAX: usize = 127;
 
 /// The inode flags that a backup keeps: immutable 0x10, append-only 0x20, no-dump 0x40, no-copy-on-write 0x0080_0000
 /// (`linux/fs.h`: `FS_IMMUTABLE_FL`, `FS_APPEND_FL`, `FS_NODUMP_FL`, `FS_NOCOW_FL`).

@@ -83,16 +83,18 @@ pub(crate) async fn step(
     Ok(Step::of(held, known.as_ref(), same_text))
 }
 
-/// Writes this server's policy to the vault if the vault does not have it. Returns how they stand then.
+/// Writes this server's policy to the vault if the vault does not have it. Returns how they stand then. Fails with
+/// `revoked` (exit 5) if the operator ended this server's right to write.
 pub(crate) async fn bring(
     environment: &Environment,
     session: &Session,
     held: Option<&HeldPolicy>,
 ) -> Result<Step, Failure> {
     let stands = step(environment, session, held).await?;
-    let (Step::ToWrite, Some(held), Some(key)) = (stands, held, session.key()) else {
+    let (Step::ToWrite, Some(held), Some(key)) = (stands, held, session.signs().key()) else {
         return Ok(stands);
     };
+    session.must_write()?;
     let new = NewPolicy {
         vault: session.vault.id(),
         server: session.server,

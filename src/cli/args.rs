@@ -4,8 +4,8 @@
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use super::commands::{
-    agent, alerts, backup, bench, cache, check, completions, demo, dump, guard, jobs, man, passphrase, points, policy,
-    protection, register, restore, throttle, unregister, vault,
+    agent, alerts, backup, bench, cache, check, completions, credentials, demo, dump, guard, jobs, man, passphrase,
+    points, policy, protection, register, restore, throttle, unregister, vault,
 };
 use super::global::Global;
 
@@ -33,6 +33,9 @@ pub(crate) enum Command {
     /// Vaults, as their operator sees them (no passphrase needed)
     #[command(subcommand)]
     Vault(vault::VaultCommand),
+    /// Credentials files: what they admit to
+    #[command(subcommand)]
+    Credentials(credentials::CredentialsCommand),
     /// Make this server known to a vault, and set the passphrase of its backups
     #[command(
         after_help = "A server whose name is registered already takes up its old backups, by their passphrase; \

@@ -12,7 +12,7 @@ use crate::failure::{Exit, Failure};
 use crate::text::render;
 
 /// Commands and options that later versions have. The program names them instead of pretending.
-const LATER: &[&str] = &["gc", "replicate", "regenerate", "--repair"];
+const LATER: &[&str] = &["gc", "replicate", "--repair"];
 
 /// Words of other backup programs, and what does the same here.
 const FOREIGN: &[(&str, &str)] = &[
@@ -62,8 +62,11 @@ const FOREIGN: &[(&str, &str)] = &[
     ),
     ("recover", "`lockstone restore POINT --target DIR`"),
     ("verify", "`lockstone check --read-data`"),
-    ("key", "`lockstone passphrase change`"),
-    ("info", "`lockstone status`, and `lockstone points list`"),
+    ("key", "`lockstone passphrase slots`, and `lockstone passphrase change`"),
+    (
+        "info",
+        "`lockstone status`, `lockstone points list`, and `lockstone vault info URL`",
+    ),
     ("stats", "`lockstone points list`"),
 ];
 
@@ -295,12 +298,7 @@ mod tests {
 
     #[test]
     fn what_later_versions_bring_is_named_and_not_pretended() {
-        for line in [
-            "gc --dry-run",
-            "vault replicate x",
-            "check --repair",
-            "passphrase regenerate",
-        ] {
+        for line in ["gc --dry-run", "vault replicate x", "check --repair"] {
             let error = Cli::try_parse_from(std::iter::once("lockstone").chain(line.split(' '))).unwrap_err();
             assert!(later_version(&error).is_some(), "{line}: {error}");
         }

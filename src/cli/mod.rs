@@ -27,8 +27,8 @@ use tracing::Level;
 use crate::failure::Failure;
 use args::{Cli, Command};
 use commands::{
-    agent, alerts, backup, bench, cache, check, completions, demo, dump, guard, jobs, man, metrics_page, passphrase,
-    points, policy, protection, register, restore, status, throttle, unregister, vault, volumes,
+    agent, alerts, backup, bench, cache, check, completions, credentials, demo, dump, guard, jobs, man, metrics_page,
+    passphrase, points, policy, protection, register, restore, status, throttle, unregister, vault, volumes,
 };
 use context::Context;
 use output::{Outcome, Output, Work};
@@ -84,6 +84,7 @@ fn run_command(cli: Cli, out: Output) -> Outcome {
     let context = Context::new(cli.global, out)?;
     let outcome = match cli.command {
         Command::Vault(command) => vault::run(&context, command),
+        Command::Credentials(command) => credentials::run(&context, command),
         Command::Register(args) => register::run(&context, &args),
         Command::Unregister(args) => unregister::run(&context, &args),
         Command::Status => status::run(&context),

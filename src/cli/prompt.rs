@@ -42,7 +42,7 @@ const EXISTING: Ask<'_> = Ask {
 
 /// The passphrase of a domain that is being made.
 const FIRST: Ask<'_> = Ask {
-    prompt: "New passphrase (16 or more ASCII characters): ",
+    prompt: "New passphrase (16 to 127 ASCII characters): ",
     new: true,
     ..EXISTING
 };
@@ -91,6 +91,17 @@ impl Prompt {
     /// The passphrase that replaces another, from `file` if it is given. Fails as [`first`](Prompt::first) does.
     pub(crate) fn replacement(&self, file: Option<&Path>) -> Result<Passphrase, Failure> {
         self.new_passphrase(file, REPLACEMENT)
+    }
+
+    /// The passphrase that replaces one that nobody knows: from where [`replacement`](Prompt::replacement) has it, else
+    /// from where [`first`](Prompt::first) has it, since no other one is needed. Fails as these do.
+    pub(crate) fn anew(&self, file: Option<&Path>) -> Result<Passphrase, Failure> {
+        let variables = [
+            REPLACEMENT.variable.to_owned(),
+            format!("{}_FILE", REPLACEMENT.variable),
+        ];
+        let is_given = file.is_some() || variables.iter().any(|name| std::env::var_os(name).is_some());
+        if is_given { self.replacement(file) } else { self.first() }
     }
 
     /// Asks a question on the terminal; true if the answer is yes. Without a terminal nothing is asked, and it is true.
@@ -201,7 +212,7 @@ fn from_file(file: &Path) -> Result<Zeroizing<String>, Failure> {
 /// A new passphrase, if it follows the rules.
 fn by_the_rules(text: &str) -> Result<Passphrase, Failure> {
     Passphrase::new(text.to_owned()).map_err(|error| {
-        let hint = "a passphrase has 16 or more characters, all of them printable ASCII";
+        let hint = "a passphrase has 16 to 127 characters, all of them printable ASCII";
         Failure::new(Exit::Usage, "passphrase-rules", error.to_string(), hint)
     })
 }
@@ -234,6 +245,8 @@ mod tests {
         let failure = by_the_rules("short").unwrap_err();
         assert_eq!((failure.exit, failure.code), (Exit::Usage, "passphrase-rules"));
         assert!(by_the_rules("long enough to be one").is_ok());
+        assert!(by_the_rules(&"x".repeat(127)).is_ok());
+        assert_eq!(by_the_rules(&"x".repeat(128)).unwrap_err().code, "passphrase-rules");
     }
 
     #[test]

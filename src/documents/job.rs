@@ -1,7 +1,7 @@
 //! The documents of lists of jobs. A server's own record of a job is a document already
 //! (`agent::state::job_records::JobRecord`).
 
-use lockstone_proto::ids::{JobId, PointId};
+use lockstone_proto::ids::{CredentialId, JobId, PointId};
 use lockstone_proto::job::{JobKind, JobRecord, JobState};
 use serde::Serialize;
 
@@ -32,7 +32,10 @@ pub(crate) struct OperatorJobsDocument {
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct OperatorJobDocument {
     job: JobId,
+    /// Of a job by credentials, the server whose points were read.
     server: String,
+    /// The credentials by which another machine did the job; null of a server's own job.
+    credential_id: Option<CredentialId>,
     kind: JobKind,
     status: JobState,
     started: String,
@@ -50,10 +53,16 @@ pub(crate) struct OperatorJobDocument {
 }
 
 impl OperatorJobDocument {
-    pub(crate) fn new(job: JobId, server: &str, point: Option<PointId>, record: &JobRecord) -> Self {
+    pub(crate) fn new(
+        job: JobId,
+        (server, credential_id): (&str, Option<CredentialId>),
+        point: Option<PointId>,
+        record: &JobRecord,
+    ) -> Self {
         OperatorJobDocument {
             job,
             server: server.to_owned(),
+            credential_id,
             kind: record.kind(),
             status: record.state(),
             started: render::utc_time(record.started_s, 0),
@@ -82,11 +91,11 @@ mod tests {
             state: JobState::Running.into(),
             ..JobRecord::default()
         };
-        let document = json!(OperatorJobDocument::new(JobId([1; 16]), "web", None, &record));
+        let document = json!(OperatorJobDocument::new(JobId([1; 16]), ("web", None), None, &record));
         assert_eq!(
             document,
             json!({
-                "job": "01".repeat(16), "server": "web", "kind": "backup", "status": "Running",
+                "job": "01".repeat(16), "server": "web", "credential_id": null, "kind": "backup", "status": "Running",
                 "started": "1970-01-01T00:00:00Z", "ended": null, "files": 0, "bytes": 0, "stored_bytes": 0,
                 "warnings": 0, "restarts": 0, "point": null, "error": null,
             })

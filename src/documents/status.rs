@@ -17,6 +17,8 @@ pub(crate) struct StatusDocument {
     pub(crate) server: Option<String>,
     /// The vault's URL; null if this server is not registered.
     pub(crate) vault: Option<String>,
+    /// Whose vault it is; null if it has no tenant, or cannot be opened.
+    pub(crate) tenant: Option<String>,
     /// Absent if this server is not registered.
     #[serde(flatten)]
     pub(crate) registration: Option<RegistrationIds>,
@@ -70,7 +72,7 @@ mod tests {
         assert_eq!(
             json!(StatusDocument::default()),
             json!({
-                "registered": false, "server": null, "vault": null, "warnings": [], "last_point": null,
+                "registered": false, "server": null, "vault": null, "tenant": null, "warnings": [], "last_point": null,
                 "paused": false, "next_run": null, "agent_runs": false,
             })
         );

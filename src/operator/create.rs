@@ -9,6 +9,7 @@ use lockstone_vault::access::credentials::OperatorKey;
 use lockstone_vault::store::probe::ProbeReport;
 use lockstone_vault::vault::{CreateOptions, Vault};
 
+use super::tenant::must_be_a_tenant;
 use crate::agent::environment::Environment;
 use crate::agent::state::files::{private_folder, write_atomically};
 use crate::agent::state::folder::StateFolder;
@@ -38,6 +39,9 @@ pub(crate) struct CreatedVault {
 
 /// Makes a vault, and leaves the operator's key in the state folder.
 pub(crate) async fn create(environment: &Environment, new: NewVault) -> Result<CreatedVault, Failure> {
+    if let Some(tenant) = &new.tenant {
+        must_be_a_tenant(tenant)?;
+    }
     let state = StateFolder::locate()?;
     state.prepare()?;
     let operator = OperatorKey::generate().map_err(VaultError::from)?;

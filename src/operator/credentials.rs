@@ -5,13 +5,13 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 use lockstone_proto::access::Region;
 use lockstone_proto::ids::VaultId;
-use lockstone_vault::access::credentials::{Issue, OperatorKey, VaultCredentials};
+use lockstone_vault::access::credentials::{Issue, VaultCredentials};
 use lockstone_vault::vault::Vault;
-use zeroize::Zeroizing;
 
+use super::key::operator_key;
 use super::open;
 use crate::agent::environment::Environment;
-use crate::agent::state::files::{read_text, write_atomically};
+use crate::agent::state::files::write_atomically;
 use crate::agent::state::folder::StateFolder;
 use crate::failure::Failure;
 
@@ -32,9 +32,7 @@ pub(crate) struct Wanted<'a> {
 /// Credentials that were written to a file.
 #[derive(Debug)]
 pub(crate) struct IssuedCredentials {
-    pub(crate) vault: VaultId,
     pub(crate) credentials: VaultCredentials,
-    pub(crate) region: Region,
     pub(crate) file: PathBuf,
 }
 
@@ -52,34 +50,22 @@ pub(crate) async fn issue(environment: &Environment, wanted: &Wanted<'_>) -> Res
     } else {
         vault.store().url().to_owned()
     };
+    let (orders, damaged) = vault.orders().await?;
+    for damage in &damaged {
+        environment.notices.damaged(damage);
+    }
+    let tenant = orders.tenant(vault.descriptor().tenant.as_deref());
     let credentials = operator.issue(&Issue {
         region: wanted.region,
         url,
         secondary_url,
+        tenant: tenant.map(str::to_owned),
         now: Timestamp::now(),
         valid_days: wanted.valid_days,
     })?;
     let file = credentials_file(wanted.out, vault.id());
     write_atomically(&file, credentials.to_text().as_bytes(), 0o600)?;
-    Ok(IssuedCredentials {
-        vault: vault.id(),
-        credentials,
-        region: wanted.region,
-        file,
-    })
-}
-
-fn operator_key(state: &StateFolder, vault: VaultId) -> Result<OperatorKey, Failure> {
-    let file = state.operator_key(vault);
-    let text = read_text(&file).map(Zeroizing::new).map_err(|error| {
-        let message = format!(
-            "cannot read the operator's key of this vault, {}: {error}",
-            file.display()
-        );
-        let hint = "issue credentials where the vault was created, or copy the key here";
-        Failure::refused("no-operator-key", message, hint)
-    })?;
-    Ok(OperatorKey::from_text(&text)?)
+    Ok(IssuedCredentials { credentials, file })
 }
 
 fn secondary_url(vault: &Vault) -> Option<String> {

@@ -4,7 +4,7 @@ use lockstone_vault::damage::Damage;
 use lockstone_vault::log::PointOverview;
 
 use super::open;
-use super::servers::Selection;
+use super::selection::Selection;
 use crate::agent::environment::Environment;
 use crate::failure::Failure;
 
@@ -27,9 +27,9 @@ pub(crate) async fn list(
     let selection = Selection::new(&servers, server)?;
     let mut found = Vec::new();
     for domain in vault.domains().await? {
-        let (points, more) = vault.points(domain).await?;
-        damaged.extend(more);
-        found.extend(points.into_iter().filter(|point| selection.contains(point.server)));
+        let view = vault.overview(domain, &servers).await?;
+        damaged.extend(view.damage);
+        found.extend(view.points.into_iter().filter(|point| selection.contains(point.server)));
     }
     found.sort_by_key(|point| (point.summary.started_s, point.summary.started_ns, point.n));
     let named = |point: PointOverview| ServerPoint {

@@ -17,7 +17,7 @@ pub(crate) use self::file::{
     Bandwidth, EXAMPLE, Hooks, Item, Mail, Notify, Occasion, Policy, PolicyError, Source, parse,
 };
 pub(crate) use self::guard::{Figures, Strange, strange};
-pub(crate) use self::open::open_part;
+pub(crate) use self::open::{open_part, schedule_of};
 pub(crate) use self::preview::{Preview, preview};
 pub(crate) use self::retention::{Expiry, Kept, Ledger, Made, Tag, Tier, plan};
 pub(crate) use self::schedule::{Run, Schedule};

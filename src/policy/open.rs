@@ -3,6 +3,8 @@
 
 use jiff::tz::TimeZone;
 
+use super::{Schedule, parse};
+
 /// The members of a policy that are open.
 const OPEN: [&str; 3] = ["short_retention", "schedule", "retention"];
 
@@ -12,24 +14,25 @@ pub(crate) fn open_part(text: &str, machine: &TimeZone) -> String {
     let Ok(mut table) = toml::from_str::<toml::Table>(text) else {
         return String::new();
     };
-    table.retain(|name, _| OPEN.iter().any(|open| *open == name));
+    table.retain(|name, _| OPEN.contains(&name));
     if let (Some(toml::Value::Table(schedule)), Some(zone)) = (table.get_mut("schedule"), machine.iana_name()) {
         schedule.entry("time_zone").or_insert_with(|| zone.into());
     }
     toml::to_string(&table).unwrap_or_default()
 }
 
+/// The schedule in the open part of a policy. `None` if this program does not understand it.
+pub(crate) fn schedule_of(open: &str) -> Option<Schedule> {
+    // A policy has to protect something.
+    let policy = parse(&format!("system_state = true\n{open}"), &TimeZone::UTC).ok()?;
+    Some(policy.schedule)
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
-    use crate::policy::{EXAMPLE, Schedule, parse};
-
-    /// As the operator reads it: a policy has to protect something.
-    fn schedule_of(open: &str) -> Option<Schedule> {
-        let policy = parse(&format!("system_state = true\n{open}"), &TimeZone::UTC).ok()?;
-        Some(policy.schedule)
-    }
+    use crate::policy::EXAMPLE;
 
     #[test]
     fn the_open_part_has_the_schedule_and_names_no_path() {

@@ -139,6 +139,17 @@ pub(crate) fn moment(text: &str) -> Result<i64, String> {
     seconds_of(time.to_zoned(TimeZone::system()))
 }
 
+/// Reads a date or a time, in seconds since the epoch. A date alone is the moment at which that day begins.
+pub(crate) fn since(text: &str) -> Result<i64, String> {
+    match text.trim().parse::<Date>() {
+        Ok(date) if text.trim().len() <= "2027-01-31".len() => {
+            let begin = date.to_zoned(TimeZone::system()).map_err(|error| error.to_string())?;
+            Ok(begin.timestamp().as_second())
+        }
+        _ => moment(text),
+    }
+}
+
 /// Reads a vault URL. A path becomes absolute, so that it means the same in every working folder. A URL is not changed.
 pub(crate) fn vault_url(text: &str) -> Result<String, String> {
     if text.contains("://") {
@@ -202,8 +213,10 @@ mod tests {
         assert_eq!(moment("1970-01-02T00:00:00Z"), Ok(86_400));
         assert!(moment("2027-01-31").unwrap() > moment("2027-01-31T00:00:00+14:00").unwrap());
         for bad in ["", "tomorrow", "2027-13-01", "2027-01-31T25:00"] {
-            assert!(moment(bad).is_err(), "{bad}");
+            assert!(moment(bad).is_err() && since(bad).is_err(), "{bad}");
         }
+        assert_eq!(since("2027-01-31").unwrap(), moment("2027-01-30").unwrap());
+        assert_eq!(since("1970-01-02T00:00:00Z"), Ok(86_400));
     }
 
     #[test]

@@ -31,6 +31,7 @@ fn made(server: &Server, prefix: &str, ago: i64) -> (Lab, Proxy) {
         region: Region::Primary,
         url: server.url(prefix),
         secondary_url: None,
+        tenant: None,
         now: then,
         valid_days: 10,
     });

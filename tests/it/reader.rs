@@ -123,3 +123,45 @@ fn the_test_vectors_hold_for_another_reader() {
     command.arg(reader()).arg("--vectors").arg(vectors);
     crate::support::lab::finish(command).exits(0);
 }
+
+#[test]
+fn another_reader_obeys_the_operators_orders() {
+    let Some(python) = python() else { return };
+    let lab = Lab::new();
+    tree::plain(&lab.source());
+    std::fs::write(lab.path("passphrase"), PASSPHRASE).unwrap();
+    lab.register("second", "second", &["--join-domain", "server"]).exits(0);
+    let source = lab.source();
+    lab.run_in("second", ["backup", source.to_str().unwrap()]).exits(0);
+    // What this server stores of it lies in the other one's packs.
+    assert_eq!(lab.backup()["bytes_new"], 0);
+    let vault = lab.vault();
+    let vault = vault.to_str().unwrap();
+    lab.run(["vault", "revoke", vault, "--server", "second", "--since", "2020-01-01"])
+        .exits(0);
+    let run = |args: &[&str]| {
+        let mut command = Command::new(&python);
+        command
+            .arg(reader())
+            .arg(vault)
+            .arg("--passphrase-file")
+            .arg(lab.path("passphrase"));
+        command.args(args);
+        crate::support::lab::finish(command)
+    };
+    let points = run(&["points"]).exits(0).stdout;
+    assert_eq!(
+        points.lines().filter(|line| line.contains("Completed")).count(),
+        1,
+        "{points}"
+    );
+    let restored = lab.path("restored");
+    run(&["restore", "latest", restored.to_str().unwrap()]).exits(0);
+    let large = |root: &Path| std::fs::read(root.join("large.bin")).unwrap();
+    assert!(large(&source) == large(&restored.join(source.strip_prefix("/").unwrap())));
+    let ours = lab.run(["points", "list", "--json"]).exits(0).json();
+    assert_eq!(ours["points"].as_array().unwrap().len(), 1);
+    lab.check_clean();
+    let (ours, _) = lab.restore("latest", "ours");
+    tree::assert_same(&source, &ours);
+}

@@ -436,14 +436,30 @@ def is_time(text):
 # ---- 11. Registrations and credentials -----------------------------------------------------------------------------
 
 
+def open_admission(signed, operator, what):
+    """What the operator admitted."""
+    admitted = signed["admission"]
+    verify(operator, signed["signature"], b"lockstone v1 admission\0" + admitted, what)
+    admission = message(proto.ADMISSION, admitted, what)
+    ids = (len(admission["vault_id"]), len(admission["credential_id"]))
+    known = (admission["version"], *ids) == (1, 16, 16) and admission["region"] in (1, 2)
+    require(known, f"{what}: an unknown version or region, or an id of another length")
+    require(is_tenant(admission["tenant"]), f"{what}: an impossible tenant")
+    version = re.fullmatch(r"(0|[1-9]\d*)(\.(0|[1-9]\d*)){2}", admission["least_version"], re.ASCII)
+    require(version, f"{what}: an impossible version")
+    return admission
+
+
+def in_time(admission, seconds):
+    return admission["issued_s"] - 300 <= seconds < admission["expires_s"]
+
+
 def open_registration(data, operator, vault_id, server_id, domain):
-    """The signing key and the name of a server that is registered in the domain."""
+    """The signing key and the name of a server that is registered in the domain, and the id of its credentials."""
     what = f"registration of server {server_id.hex()}"
     signed = message(proto.SIGNED_REGISTRATION, data, what)
     require(signed["admission"], f"{what}: nobody admitted it")
-    admitted = signed["admission"]["admission"]
-    verify(operator, signed["admission"]["signature"], b"lockstone v1 admission\0" + admitted, what)
-    admission = message(proto.ADMISSION, admitted, what)
+    admission = open_admission(signed["admission"], operator, what)
     registration = message(proto.REGISTRATION, signed["registration"], what)
     said = b"lockstone v1 registration\0" + signed["registration"]
     verify(admission["admission_key"], signed["admission_signature"], said, what)
@@ -451,14 +467,77 @@ def open_registration(data, operator, vault_id, server_id, domain):
     name = registration["name"]
     printable = not any(unicodedata.category(letter) == "Cc" for letter in name)
     require(1 <= len(name.encode()) <= 255 and printable, f"{what}: an impossible name")
-    require(len(admission["credential_id"]) == 16, f"{what}: an id of another length")
+    require(len(registration["machine"]) in (0, 16), f"{what}: a machine's name of another length")
     for record in (admission, registration):
         require(record["version"] == 1 and record["vault_id"] == vault_id, f"{what}: it is another vault's")
-    in_time = admission["issued_s"] - 300 <= registration["registered_s"] < admission["expires_s"]
-    require(in_time, f"{what}: it was made outside the admission's time")
+    require(in_time(admission, registration["registered_s"]), f"{what}: it was made outside the admission's time")
     fits = (registration["server_id"], registration["domain_id"], admission["region"]) == (server_id, domain, 1)
     require(fits, f"{what}: it is another server's or domain's")
-    return registration["signing_key"], registration["name"]
+    return registration["signing_key"], registration["name"], admission["credential_id"]
+
+
+def is_tenant(text):
+    return len(text.encode()) <= 255 and not any(unicodedata.category(letter) == "Cc" for letter in text)
+
+
+# The seconds of the years -9999 to 9999, with a day of room for time zones at both ends.
+TIMES = range(-377705023201, 253402207201)
+# By kind of order: the fields that it uses beside those that every order has.
+ORDER_FIELDS = {
+    1: {"server_id", "domain_id", "last_entry"},
+    2: {"credential_id", "servers"},
+    3: {"tenant"},
+}
+ORDER_HEAD = {"version", "vault_id", "number", "time_s", "kind", "reason"}
+
+
+def open_order(data, operator, vault_id, number):
+    """What the operator ordered, at `orders/<number>`."""
+    what = f"order {number}"
+    signed = message(proto.SIGNED_ORDER, data, what)
+    verify(operator, signed["signature"], b"lockstone v1 order\0" + signed["order"], what)
+    try:
+        version, kind = proto.look(signed["order"], 1, 0), proto.look(signed["order"], 5, 0)
+    except proto.Malformed as error:
+        raise Damaged(f"{what}: {error}") from None
+    if version > 1:
+        raise Refused(f"{what}: its version {version} is newer than this reader")
+    order = message(proto.ORDER, signed["order"], what)
+    require(version == 1, f"{what}: an impossible version")
+    fits = (order["vault_id"], order["number"]) == (vault_id, number)
+    require(fits and order["time_s"] in TIMES, f"{what}: it belongs elsewhere, or its time is impossible")
+    require(len(order["reason"].encode()) <= 1024, f"{what}: its reason is too long")
+    require(kind != 0, f"{what}: it has no kind")
+    if kind not in ORDER_FIELDS:
+        raise Refused(f"{what}: its kind {kind} is newer than this reader")
+    foreign = [name for name, value in order.items() if value and name not in ORDER_FIELDS[kind] | ORDER_HEAD]
+    require(not foreign, f"{what}: it has {foreign}, which its kind has no use for")
+    for name in ("server_id", "domain_id", "credential_id"):
+        require(name not in ORDER_FIELDS[kind] or len(order[name]) == 16, f"{what}: {name} of another length")
+    require(all(len(server) == 16 for server in order["servers"]), f"{what}: a server's id of another length")
+    require(is_tenant(order["tenant"]), f"{what}: an impossible tenant")
+    return order
+
+
+class Orders:
+    """Section 11: what the operator ordered, and which entries of a log count."""
+
+    def __init__(self, orders):
+        self.ended, self.credentials, self.tenant = {}, {}, None
+        for order in orders:
+            if order["kind"] == 1:
+                which = (order["server_id"], order["domain_id"])
+                self.ended[which] = min(order["last_entry"], self.ended.get(which, 2**64))
+            elif order["kind"] == 2:
+                self.credentials.setdefault(order["credential_id"], order["servers"])
+            else:
+                self.tenant = order["tenant"]
+
+    def counts(self, server_id, domain, credentials, n):
+        """Whether an entry of the server, which was admitted by these credentials, counts at position n."""
+        if server_id not in self.credentials.get(credentials, [server_id]):
+            return False
+        return n <= self.ended.get((server_id, domain), n)
 
 
 def open_credentials(data):
@@ -474,13 +553,7 @@ def open_credentials(data):
         raise Damaged(f"{what}: {error}") from None
     record = message(proto.CREDENTIALS, encoded, what)
     require(record["admission"] and len(record["operator_key"]) == 32, f"{what}: nobody admitted them")
-    admitted = record["admission"]["admission"]
-    signature = record["admission"]["signature"]
-    verify(record["operator_key"], signature, b"lockstone v1 admission\0" + admitted, what)
-    admission = message(proto.ADMISSION, admitted, what)
-    ids = (len(admission["vault_id"]), len(admission["credential_id"]))
-    known = (admission["version"], *ids) == (1, 16, 16) and admission["region"] in (1, 2)
-    require(known, f"{what}: an unknown version or region, or an id of another length")
+    admission = open_admission(record["admission"], record["operator_key"], what)
     require(len(record["admission_secret"]) == 32, f"{what}: a secret of another length")
     secret = Ed25519PrivateKey.from_private_bytes(record["admission_secret"])
     require(secret.public_key().public_bytes_raw() == admission["admission_key"], f"{what}: the secret of another key")
@@ -490,17 +563,26 @@ def open_credentials(data):
 # ---- 12. Job records -----------------------------------------------------------------------------------------------
 
 
-def open_job_record(data, vault_id, server_id, server_key, job_id, number):
-    """The record in the object jobs/<server>/<job>/<number>."""
+def open_job_record(data, vault_id, operator, author, server_key, job_id, number):
+    """The record in the object jobs/<author>/<job>/<number>. Credentials have no server's key."""
     what = f"record {number} of job {job_id.hex()}"
     signed = message(proto.SIGNED_JOB_RECORD, data, what)
-    verify(server_key, signed["signature"], b"lockstone v1 job\0" + signed["record"], what)
     record = message(proto.JOB_RECORD, signed["record"], what)
-    names = ("version", "vault_id", "server_id", "job_id", "number")
-    found = tuple(record[name] for name in names)
-    require(found == (1, vault_id, server_id, job_id, number), f"{what}: it belongs elsewhere")
+    key = server_key
+    if server_key is None:
+        admission = open_admission(message(proto.SIGNED_ADMISSION, signed["admission"], what), operator, what)
+        key, ids = admission["admission_key"], (admission["vault_id"], admission["credential_id"])
+        require(ids == (vault_id, author), f"{what}: other credentials admitted it")
+        require(in_time(admission, record["started_s"]), f"{what}: it began outside the admission's time")
+        require(len(record["server_id"]) == 16 and record["credential_id"] == author, f"{what}: it belongs elsewhere")
+    else:
+        bare = record["server_id"] == author and not record["credential_id"] and not signed["admission"]
+        require(bare, f"{what}: it belongs elsewhere")
+    verify(key, signed["signature"], b"lockstone v1 job\0" + signed["record"], what)
+    found = tuple(record[name] for name in ("version", "vault_id", "job_id", "number"))
+    require(found == (1, vault_id, job_id, number), f"{what}: it belongs elsewhere")
     require(record["kind"] in (1, 2, 3) and record["state"] <= 6, f"{what}: an unknown kind or state")
     require(len(record["point_id"]) in (0, 16), f"{what}: a point of another length")
     times = (record["started_s"], record["ended_s"])
-    require(all(-377705023201 <= time <= 253402207200 for time in times), f"{what}: an impossible time")
+    require(all(time in TIMES for time in times), f"{what}: an impossible time")
     return record

@@ -3,7 +3,7 @@
 from blake3 import blake3
 
 import proto
-from core import Damaged, Refused, check_entry, message, require, unseal, verify
+from core import TIMES, Damaged, Refused, check_entry, message, require, unseal, verify
 
 LOG_BODIES = {
     1: proto.SEGMENTS_BODY,
@@ -18,10 +18,6 @@ LOG_BODIES = {
 }
 # By kind: whether the record has a point, and whether it has points.
 LOG_NAMES = {1: (0, 0), 2: (1, 0), 3: (0, 1), 4: (0, 1), 5: (0, 0), 6: (0, 0), 7: (0, 0), 8: (0, 1), 9: (0, 1)}
-
-
-# The seconds of the years -9999 to 9999, with a day of room for time zones at both ends.
-TIMES = range(-377705023201, 253402207201)
 
 
 def open_log_entry(keys, n, previous, data, server_key):

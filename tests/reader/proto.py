@@ -248,6 +248,8 @@ ADMISSION = {
     5: ("region", "w"),
     6: ("issued_s", "s"),
     7: ("expires_s", "s"),
+    8: ("tenant", "t"),
+    9: ("least_version", "t"),
 }
 SIGNED_ADMISSION = {1: ("admission", "b"), 2: ("signature", "b")}
 REGISTRATION = {
@@ -258,6 +260,7 @@ REGISTRATION = {
     5: ("domain_id", "b"),
     6: ("signing_key", "b"),
     7: ("registered_s", "s"),
+    8: ("machine", "b"),
 }
 SIGNED_REGISTRATION = {
     1: ("registration", "b"),
@@ -289,8 +292,24 @@ JOB_RECORD = {
     14: ("restarts", "w"),
     15: ("point_id", "b"),
     16: ("error_code", "t"),
+    17: ("credential_id", "b"),
 }
-SIGNED_JOB_RECORD = {1: ("record", "b"), 2: ("signature", "b")}
+SIGNED_JOB_RECORD = {1: ("record", "b"), 2: ("signature", "b"), 3: ("admission", "b")}
+ORDER = {
+    1: ("version", "w"),
+    2: ("vault_id", "b"),
+    3: ("number", "u"),
+    4: ("time_s", "s"),
+    5: ("kind", "w"),
+    6: ("reason", "t"),
+    7: ("server_id", "b"),
+    8: ("domain_id", "b"),
+    9: ("last_entry", "u"),
+    10: ("credential_id", "b"),
+    11: ("servers", ["b"]),
+    12: ("tenant", "t"),
+}
+SIGNED_ORDER = {1: ("order", "b"), 2: ("signature", "b")}
 # Messages without room for other fields.
 CLOSED = [
     KEY_SLOT,
@@ -304,4 +323,6 @@ CLOSED = [
     CREDENTIALS,
     JOB_RECORD,
     SIGNED_JOB_RECORD,
+    ORDER,
+    SIGNED_ORDER,
 ]

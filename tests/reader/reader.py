@@ -23,7 +23,7 @@ from pathlib import Path
 import proto
 import vectors
 from core import DATA, MIB, TREE, Damaged, Keys, Pack, Refused, check_child, check_page, file_parts, message
-from core import open_descriptor, open_registration, open_segment, open_slot, require
+from core import Orders, open_descriptor, open_order, open_registration, open_segment, open_slot, require
 from log import Log
 
 STATUS = {1: "Completed", 2: "CompletedWithWarnings"}
@@ -31,11 +31,19 @@ CONSISTENCY = {1: "live", 2: "snapshot"}
 
 
 class Vault:
-    """Sections 2, 10 and 11: the objects, the descriptor and the servers' keys."""
+    """Sections 2, 10 and 11: the objects, the descriptor, the servers' keys, the operator's orders."""
 
     def __init__(self, root):
         self.root = Path(root)
         self.operator, self.id, _ = open_descriptor(self.get("lockstone.json", MIB))
+        self.orders = Orders(self.read_orders())
+
+    def read_orders(self):
+        for name in filter(is_position, self.names("orders")):
+            try:
+                yield open_order(self.get(f"orders/{name}", MIB), self.operator, self.id, int(name, 16))
+            except Damaged as why:
+                print(why, file=sys.stderr)
 
     def get(self, name, limit):
         try:
@@ -63,7 +71,7 @@ class Vault:
             return []
 
     def server(self, server_id, domain):
-        """The signing key and the name of a server that is registered in the domain."""
+        """The signing key, the name and the credentials of a server that is registered in the domain."""
         name = f"servers/{server_id.hex()}/registration"
         return open_registration(self.get(name, MIB), self.operator, self.id, server_id, domain)
 
@@ -81,8 +89,13 @@ class Domain:
         self.points, self.index, self.servers = [], {}, {}
         self.opened = {}
         segments, condemned, forgotten, known, held = [], set(), set(), set(), set()
+        doubtful = set()
         for record, body in self.entries():
             segments += body.get("segment_ids", [])
+            server = record["server_id"]
+            if not vault.orders.counts(server, domain_id, self.servers[server][2], record["n"]):
+                doubtful.update(body.get("segment_ids", []))
+                continue
             condemned.update(body.get("pack_ids", []) + body.get("old_pack_ids", []))
             if record["kind"] == 2:
                 summary = record["point"]
@@ -102,9 +115,16 @@ class Domain:
             point["forgotten"], point["held"] = point["point_id"] in forgotten, point["point_id"] in held
         for segment_id in segments:
             require(len(segment_id) == 32, "a segment's id is cut off")
-            data = vault.get(f"{self.folder}/segments/{segment_id.hex()}", 256 * MIB)
-            for entry in open_segment(self.keys, segment_id, data)["packs"]:
-                self.add_pack(entry, entry["pack_id"] in condemned)
+            late = segment_id in doubtful
+            try:
+                data = vault.get(f"{self.folder}/segments/{segment_id.hex()}", 256 * MIB)
+                segment = open_segment(self.keys, segment_id, data)
+            except Damaged:
+                if late:
+                    continue
+                raise
+            for entry in segment["packs"]:
+                self.add_pack(entry, late or entry["pack_id"] in condemned)
 
     def entries(self):
         """The entries of the log; this reader refuses a log that is not whole, or that ends with a damaged object."""

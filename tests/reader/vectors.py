@@ -18,6 +18,7 @@ from core import (
     open_credentials,
     open_descriptor,
     open_job_record,
+    open_order,
     open_registration,
     open_segment,
     open_slot,
@@ -114,7 +115,7 @@ def check(path):
     found = open_registration(
         raw(who["object"]), raw(who["operator_key"]), raw(who["vault_id"]), raw(who["server_id"]), domain
     )
-    same(found, (raw(entry["server_key"]), who["name"]), "registration")
+    same(found[:2], (raw(entry["server_key"]), who["name"]), "registration")
 
     top = message(proto.CONTENT, raw(vectors["content"]["top"]), "content")
     same((top["level"], sum(top["lens"])), (1, 5000), "nested content")
@@ -209,10 +210,16 @@ def check_case(table, keys, case, raw):
         operator, vault, server = (bytes.fromhex(table[name]) for name in ("operator_key", "vault_id", "server_id"))
         open_registration(raw, operator, vault, server, keys.domain)
     elif what == "job record":
-        vault, server, key = (bytes.fromhex(table[name]) for name in ("vault_id", "server_id", "server_key"))
-        open_job_record(raw, vault, server, key, ident, case["number"])
+        vault, operator, author, key = (
+            bytes.fromhex(table[name]) for name in ("vault_id", "operator_key", "server_id", "server_key")
+        )
+        if "credentials" in case:
+            author, key = bytes.fromhex(case["credentials"]), None
+        open_job_record(raw, vault, operator, author, key, ident, case["number"])
     elif what == "credentials":
         open_credentials(raw)
+    elif what == "order":
+        open_order(raw, *(bytes.fromhex(table[name]) for name in ("operator_key", "vault_id")), case["n"])
     elif what == "descriptor":
         assert open_descriptor(raw)[2] == case["writable"], f"{what}: {case['why']}"
     else:

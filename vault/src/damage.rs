@@ -10,6 +10,8 @@ pub enum DamageKind {
     Descriptor,
     /// A server's registration.
     Registration,
+    /// An order of the operator.
+    Order,
     /// A job record.
     Job,
     /// A server's policy.
@@ -35,6 +37,7 @@ impl DamageKind {
         match self {
             Self::Descriptor => "descriptor",
             Self::Registration => "registration",
+            Self::Order => "order",
             Self::Job => "job",
             Self::Policy => "policy",
             Self::Slot => "slot",

@@ -3,7 +3,10 @@
 
 use lockstone_proto::ids::{ChunkId, PointId};
 
+use jiff::Timestamp;
+
 use crate::access::CredentialsError;
+use crate::access::error::{because, local};
 use crate::crypto::keys::NoRandom;
 use crate::crypto::slots::SlotError;
 use crate::damage::{Damage, DamageKind};
@@ -143,6 +146,14 @@ pub enum VaultError {
         /// The domain, hex.
         domain: String,
     },
+    /// The operator ended this server's right to write.
+    #[error("the vault's operator ended this server's right to write on {}{}", local(*.at), because(.reason))]
+    Revoked {
+        /// When.
+        at: Timestamp,
+        /// What the operator said about it; may be empty.
+        reason: String,
+    },
     /// The log has no such recovery point.
     #[error("there is no recovery point {0}")]
     NoSuchPoint(String),
@@ -190,6 +201,7 @@ impl VaultError {
             Self::WrongPassphrase | Self::WrongMachineKey | Self::WrongRecoveryKey | Self::NoSlot { .. } => {
                 Kind::WrongKey
             }
+            Self::Revoked { .. } => Kind::Revoked,
             Self::LostRace { .. } | Self::TooManyAttempts => Kind::Outpaced,
             Self::ReadOnly | Self::NotRegistered { .. } | Self::OtherVault { .. } => Kind::NotRegistered,
             Self::BadPoint(_) => Kind::Usage,
@@ -271,6 +283,11 @@ impl VaultError {
             }
             Self::LostRace { .. } | Self::TooManyAttempts => "run the same command again".to_owned(),
             Self::ReadOnly | Self::NotRegistered { .. } => "register this server with `lockstone register`".to_owned(),
+            Self::Revoked { .. } => {
+                "ask the operator; with new credentials, `lockstone unregister` and `lockstone register` make this \
+                 machine a new server"
+                    .to_owned()
+            }
             Self::NoSuchPoint(_) | Self::AmbiguousPoint { .. } | Self::BadPoint(_) => {
                 "`lockstone points list` shows the recovery points".to_owned()
             }

@@ -19,6 +19,8 @@ pub enum Kind {
     Refused,
     /// The credentials are expired, changed, or not for this vault, region or time.
     BadCredentials,
+    /// The operator ended the right of this server, or of the credentials.
+    Revoked,
     /// The store has no space left, or its quota is used up.
     StoreFull,
     /// This machine is short of something: handles, memory, threads, or space on a disk of its own.
@@ -43,11 +45,12 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind, for tests and tables.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Damaged,
         Self::Away,
         Self::Refused,
         Self::BadCredentials,
+        Self::Revoked,
         Self::StoreFull,
         Self::Shortage,
         Self::WrongKey,

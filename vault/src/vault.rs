@@ -5,16 +5,17 @@ use std::sync::Arc;
 
 use ed25519_dalek::VerifyingKey;
 use jiff::{SignedDuration, Timestamp};
-use lockstone_proto::ids::{DomainId, VaultId};
+use lockstone_proto::ids::{CredentialId, DomainId, ServerId, VaultId};
 use lockstone_proto::limits::RECORD_MAX;
 
-use crate::access::credentials::{OperatorKey, VaultCredentials};
+use crate::access::credentials::{CredentialsError, OperatorKey, VaultCredentials};
 use crate::access::descriptor::{Descriptor, Features, RegionUrl, SOFT_DELETE_DAYS};
+use crate::access::orders::{self, Decision, Orders};
 pub use crate::access::registration::VaultPin;
 use crate::access::registration::{NewServer, Servers, register};
 use crate::damage::{Damage, DamageKind};
 use crate::error::VaultError;
-use crate::log::{PointOverview, overview};
+use crate::log::{DomainOverview, PointOverview, overview};
 use crate::store::probe::{PROBES, ProbeReport, probe};
 use crate::store::{Created, Store, names};
 
@@ -199,6 +200,21 @@ impl Vault {
         Servers::load(&self.store, &self.pin()).await
     }
 
+    /// Asks the store for its time, if it did not say it yet. A vault in a folder is asked by a file that is made and
+    /// removed. What cannot be found out stays unknown.
+    pub async fn ask_time(&self) {
+        self.store.ask_time().await;
+    }
+
+    /// What the store's clock shows when this server's shows `now`, as far as the store said it. `None` if that is not
+    /// known, or if the store's clock must be wrong, because the vault was made later.
+    #[must_use]
+    pub fn clock_of_store(&self, now: Timestamp) -> Option<Timestamp> {
+        let shows = now.checked_add(self.store.clock_offset()?).ok()?;
+        let made = self.descriptor.created;
+        (shows.checked_add(CLOCKS_DIFFER).unwrap_or(shows) >= made).then_some(shows)
+    }
+
     /// What the store's clock shows when this server's shows `now`. `None` if it is about the same or not known, or if
     /// the store's clock must be wrong, because the vault was made later.
     pub(crate) fn store_time(&self, now: Timestamp) -> Option<Timestamp> {
@@ -229,6 +245,7 @@ impl Vault {
     ) -> Result<(), VaultError> {
         credentials.check_vault(&self.descriptor)?;
         self.descriptor.features.check_write()?;
+        self.orders().await?.0.admit(credentials)?;
         let store = self.store_time(now);
         if let Some(store) = store.filter(|store| *store > now) {
             credentials.check_at_store(store)?;
@@ -257,7 +274,87 @@ impl Vault {
     /// The recovery points of a domain as the operator sees them, oldest first, and what is damaged.
     pub async fn points(&self, domain: DomainId) -> Result<(Vec<PointOverview>, Vec<Damage>), VaultError> {
         let (servers, _) = self.servers().await?;
-        overview::overview(&self.store, &self.pin(), domain, servers).await
+        let view = self.overview(domain, &servers).await?;
+        Ok((view.points, view.damage))
+    }
+
+    /// What the operator sees of a domain's log. `servers` are those of `Vault::servers`.
+    pub async fn overview(&self, domain: DomainId, servers: &Servers) -> Result<DomainOverview, VaultError> {
+        overview::overview(&self.store, &self.pin(), domain, servers.clone()).await
+    }
+
+    /// What the operator ordered, and the orders that are damaged or forged.
+    pub async fn orders(&self) -> Result<(Orders, Vec<Damage>), VaultError> {
+        Orders::load(&self.store, self.id(), self.operator_key()).await
+    }
+
+    /// Ends the right of a registered server: what it writes behind `last_entry` of its domain's log counts for no
+    /// reader. Returns the order's number.
+    pub async fn end_server(
+        &self,
+        operator: &OperatorKey,
+        server: (ServerId, DomainId),
+        last_entry: u64,
+        reason: &str,
+        now: Timestamp,
+    ) -> Result<u64, VaultError> {
+        let decision = Decision::EndServer {
+            server: server.0,
+            domain: server.1,
+            last_entry,
+        };
+        self.order(operator, &decision, reason, now).await
+    }
+
+    /// Ends credentials: nobody registers or restores with them any more. The servers that registered with them before
+    /// stay. Returns these, and the order's number.
+    pub async fn end_credentials(
+        &self,
+        operator: &OperatorKey,
+        credentials: CredentialId,
+        reason: &str,
+        now: Timestamp,
+    ) -> Result<(Vec<ServerId>, u64), VaultError> {
+        let (servers, _) = self.servers().await?;
+        let by_them = servers.iter().filter(|server| server.credentials == credentials);
+        let servers: Vec<ServerId> = by_them.map(|server| server.id).collect();
+        let decision = Decision::EndCredentials {
+            credentials,
+            servers: servers.clone(),
+        };
+        Ok((servers, self.order(operator, &decision, reason, now).await?))
+    }
+
+    /// Says whose vault it is from now on. Returns the order's number.
+    pub async fn set_tenant(
+        &self,
+        operator: &OperatorKey,
+        tenant: Option<String>,
+        now: Timestamp,
+    ) -> Result<u64, VaultError> {
+        self.order(operator, &Decision::SetTenant(tenant), "", now).await
+    }
+
+    async fn order(
+        &self,
+        operator: &OperatorKey,
+        decision: &Decision,
+        reason: &str,
+        now: Timestamp,
+    ) -> Result<u64, VaultError> {
+        if operator.vault_id() != self.id() || operator.public() != *self.operator_key() {
+            return Err(CredentialsError::OtherVault.into());
+        }
+        self.descriptor.features.check_write()?;
+        let store = self.store_time(now);
+        orders::give(
+            &self.store,
+            operator,
+            decision,
+            reason,
+            store.map_or(now, |store| store.min(now)),
+        )
+        .await
     }
 }
 

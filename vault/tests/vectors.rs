@@ -317,6 +317,8 @@ fn registration() -> Value {
         region: Region::Primary.into(),
         issued_s: 1_799_999_000,
         expires_s: 1_800_863_000,
+        tenant: "Café".to_owned(),
+        least_version: "0.1.0".to_owned(),
     }
     .encode_to_vec();
     let registration = Registration {
@@ -327,6 +329,7 @@ fn registration() -> Value {
         domain_id: Bytes::copy_from_slice(DOMAIN.as_bytes()),
         signing_key: public(0x03),
         registered_s: 1_799_999_500,
+        machine: vec![0x66; 16].into(),
     }
     .encode_to_vec();
     let object = SignedRegistration {

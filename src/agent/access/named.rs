@@ -106,7 +106,7 @@ pub(crate) async fn open_first<'s>(
 mod tests {
     use ed25519_dalek::SigningKey;
     use jiff::Timestamp;
-    use lockstone_proto::ids::ServerId;
+    use lockstone_proto::ids::{CredentialId, ServerId};
 
     use super::*;
 
@@ -119,6 +119,8 @@ mod tests {
                 domain: DomainId([domain * 16; 16]),
                 key: SigningKey::from_bytes(&[id; 32]).verifying_key(),
                 registered: Timestamp::from_second(time).unwrap(),
+                credentials: CredentialId::default(),
+                machine: None,
             });
         }
         servers

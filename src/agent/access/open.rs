@@ -45,8 +45,18 @@ pub(crate) async fn servers(environment: &Environment, vault: &Vault) -> Result<
     Ok(servers)
 }
 
+/// The master key by this machine's slot, and by nothing else.
+pub(crate) async fn by_machine_key(
+    vault: &Vault,
+    registration: &Registration,
+    machine: &MachineKey,
+) -> Result<MasterKey, Failure> {
+    let (domain, server) = (registration.domain_id, registration.server_id);
+    Ok(slot_store::open_with_machine(vault.store(), domain, server, &machine.secret).await?)
+}
+
 /// The master key by this machine's slot. If the slot is damaged or missing, by the passphrase, if one can be had.
-pub(super) async fn own_master_key(
+pub(crate) async fn own_master_key(
     environment: &Environment,
     vault: &Vault,
     registration: &Registration,

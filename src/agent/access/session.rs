@@ -13,6 +13,8 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use ed25519_dalek::SigningKey;
 use lockstone_proto::ids::ServerId;
+use lockstone_vault::VaultError;
+use lockstone_vault::access::orders::Ended;
 use lockstone_vault::access::registration::{Server, Servers};
 use lockstone_vault::domain::{Domain, DomainOptions, Signer};
 use lockstone_vault::log::{LogView, Point};
@@ -24,6 +26,7 @@ use super::named;
 use super::open::{own_master_key, registered_vault, servers};
 use super::right::{Access, Right, registered};
 use super::scratch::Scratch;
+use super::signs::Signs;
 use crate::agent::environment::Environment;
 use crate::agent::ids::new_job_id;
 use crate::agent::state::files::private_folder;
@@ -31,6 +34,7 @@ use crate::agent::state::folder::StateFolder;
 use crate::agent::state::lock::{JobLock, ToRead};
 use crate::agent::state::machine_key::MachineKey;
 use crate::agent::state::registration::Registration;
+use crate::agent::state::seen_orders;
 use crate::failure::{Exit, Failure};
 
 /// An opened vault and domain.
@@ -41,8 +45,8 @@ pub(crate) struct Session {
     pub(crate) server: ServerId,
     name: String,
     servers: Servers,
-    /// The key this machine signs with. `None` if the vault is opened by credentials.
-    key: Option<SigningKey>,
+    /// What records of jobs are signed with.
+    signs: Signs,
     #[expect(dead_code, reason = "held until the session ends: the cache is in this folder")]
     scratch: Option<Scratch>,
     #[expect(
@@ -119,6 +123,11 @@ impl Session {
         let machine = MachineKey::load(state)?;
         let key = SigningKey::from_bytes(&machine.seed);
         let vault = registered_vault(environment, registration).await?;
+        let servers = servers(environment, &vault).await?;
+        let ended = servers.ended(registration.server_id).map(revoked);
+        if let Some(warning) = seen_orders::compare(state, vault.id(), servers.orders().last()) {
+            environment.notices.warn(warning);
+        }
         let options = DomainOptions {
             signer: Some(Signer {
                 server: registration.server_id,
@@ -129,19 +138,26 @@ impl Session {
             // This server's own entries can be read even if its registration in the vault is damaged.
             trusted: vec![(registration.server_id, key.verifying_key())],
         };
-        let master = own_master_key(environment, &vault, registration, &machine).await?;
+        if let Some(ended) = &ended {
+            // Before a passphrase is asked for: the machine's key slot is gone with its right.
+            environment.notices.warn(ended.message.clone());
+        }
+        let master = own_master_key(environment, &vault, registration, &machine).await;
+        let master = match (master, ended) {
+            (Err(failure), Some(ended)) if failure.exit == Exit::Refused => return Err(ended),
+            (master, _) => master?,
+        };
         let (domain, notes) = Domain::open(&vault, registration.domain_id, &master, options).await?;
         for note in notes {
             environment.notices.note(note);
         }
-        let servers = servers(environment, &vault).await?;
         Ok(Session {
             vault,
             domain,
             server: registration.server_id,
             name: registration.server_name.clone(),
             servers,
-            key: Some(key),
+            signs: Signs::Server(Box::new(key)),
             scratch: None,
             lock: None,
         })
@@ -177,7 +193,7 @@ impl Session {
             server,
             name,
             servers,
-            key: None,
+            signs: Signs::Credentials(Arc::new(credentials)),
             scratch: Some(scratch),
             lock: None,
         })
@@ -188,9 +204,21 @@ impl Session {
         self.servers.get(self.server)
     }
 
-    /// The key this machine signs with; `None` if the vault is opened by credentials.
-    pub(crate) fn key(&self) -> Option<&SigningKey> {
-        self.key.as_ref()
+    /// What records of jobs are signed with.
+    pub(crate) fn signs(&self) -> &Signs {
+        &self.signs
+    }
+
+    /// Fails with `revoked` (exit 5) if the operator ended this server's right to write.
+    pub(crate) fn must_write(&self) -> Result<(), Failure> {
+        self.servers
+            .ended(self.server)
+            .map_or(Ok(()), |ended| Err(revoked(ended)))
+    }
+
+    /// Whose vault it is now; `None` if it has no tenant.
+    pub(crate) fn tenant(&self) -> Option<&str> {
+        self.servers.orders().tenant(self.vault.descriptor().tenant.as_deref())
     }
 
     /// The log as it is now. Warns about damage; the view holds everything that could be read.
@@ -269,6 +297,15 @@ impl Session {
             failure
         })
     }
+}
+
+/// The failure of a server whose right to write was ended.
+fn revoked(ended: &Ended) -> Failure {
+    let error = VaultError::Revoked {
+        at: ended.at,
+        reason: ended.reason.clone(),
+    };
+    error.into()
 }
 
 impl std::fmt::Debug for Session {

@@ -28,6 +28,7 @@ use crate::agent::hooks;
 use crate::agent::ids::random;
 use crate::agent::retention;
 use crate::agent::state::folder::StateFolder;
+use crate::agent::state::host::must_be_the_same;
 use crate::agent::state::job_records::{self, JobRecord, request_for};
 use crate::agent::state::registration::Registration;
 use crate::agent::system_state;
@@ -57,6 +58,7 @@ impl Backup {
     /// Checks everything that can be wrong with the order, before anything is written.
     pub(crate) fn prepare(environment: &Environment, order: BackupOrder) -> Result<Backup, Failure> {
         let (state, registration) = registered()?;
+        must_be_the_same(&registration.host, &registration.server_name)?;
         if order.label.len() > MAX_LABEL_LEN || order.label.chars().any(char::is_control) {
             let message = format!("a label is one line of up to {MAX_LABEL_LEN} bytes");
             return Err(Failure::usage(message, ""));
@@ -233,6 +235,7 @@ impl Job for Backup {
         }
         self.write_system_state(environment).await?;
         let session = Session::open(environment, &self.state, &self.registration).await?;
+        session.must_write()?;
         let mut warnings: Vec<Warning> = self.plan.warnings.iter().map(warning).collect();
         warnings.extend(self.out_of_step(environment, &session).await);
         let request = BackupRequest {

@@ -8,6 +8,7 @@ pub(crate) mod ending;
 pub(crate) mod live;
 pub(crate) mod metrics;
 pub(crate) mod observer;
+mod operators_record;
 pub(crate) mod perform;
 pub(crate) mod restore;
 mod run;

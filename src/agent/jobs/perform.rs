@@ -141,7 +141,7 @@ async fn run_pipeline<J: Job>(
     job: &mut J,
     id: JobId,
     observer: &dyn JobObserver,
-    run: JobRun<'_>,
+    mut run: JobRun<'_>,
 ) -> Result<Finished<J::Report>, Failure> {
     // Dropped after the session, because the next job needs the cache folder.
     let _lock = run.lock();

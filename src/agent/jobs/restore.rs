@@ -66,7 +66,13 @@ pub(crate) struct Restore {
 
 impl Restore {
     /// Fails with `not-registered` (exit 8) if this server's own backups are meant and it has no registration.
+    /// Fails with `usage` (exit 2) if another server's files are to go to where they were: here, other files are there.
     pub(crate) fn prepare(access: &Access, order: RestoreOrder) -> Result<Restore, Failure> {
+        if let (Access::Borrowed { server, .. }, RestoreTo::Original) = (access, &order.to) {
+            let message = format!("the files of {server} do not go to their original place on another machine");
+            let hint = "name a folder with `--target DIR`; `--target /` means the original place";
+            return Err(Failure::usage(message, hint));
+        }
         if order.delete && order.conflict != Conflict::Overwrite {
             let message = "`--delete` makes the target like the recovery point, so files that differ must be replaced";
             return Err(Failure::usage(

@@ -6,20 +6,20 @@ use std::time::{Duration, SystemTime};
 use jiff::Timestamp;
 use lockstone_actors::Progress;
 use lockstone_proto::ids::JobId;
-use lockstone_proto::job::{self, JobKind, JobState};
-use lockstone_proto::limits::FORMAT_VERSION;
-use lockstone_vault::access::job_records::write_job;
+use lockstone_proto::job::JobKind;
 use serde_json::{Map, Value};
 
 use super::ending::Ending;
 use super::metrics;
 use super::observer::JobObserver;
+use super::operators_record::{OperatorsRecord, close};
 use crate::agent::access::session::Session;
 use crate::agent::environment::Environment;
 use crate::agent::state::clones;
 use crate::agent::state::folder::StateFolder;
 use crate::agent::state::job_records::{self, JobRecord, Seen};
 use crate::agent::state::lock::{JobLock, Purpose};
+use crate::agent::state::seen_time;
 use crate::failure::Failure;
 use crate::policy::Tag;
 
@@ -38,6 +38,8 @@ pub(super) struct JobRun<'e> {
     earlier: Vec<JobRecord>,
     /// Those of them that were found to be interrupted. The operator still sees them run.
     interrupted: Vec<JobId>,
+    /// What the operator sees of it, once the vault is open. A dry run tells nobody.
+    told: Option<Arc<OperatorsRecord>>,
     lock: Arc<JobLock>,
 }
 
@@ -72,6 +74,7 @@ impl<'e> JobRun<'e> {
             is_dry,
             earlier,
             interrupted,
+            told: None,
             lock: Arc::new(lock),
         })
     }
@@ -82,9 +85,12 @@ impl<'e> JobRun<'e> {
     }
 
     /// The vault is open: tells the operator and the observer. If the operator's record cannot be written, warns.
-    pub(super) async fn announce(&self, session: &Session, progress: &Arc<Progress>) {
+    pub(super) async fn announce(&mut self, session: &Session, progress: &Arc<Progress>) {
         if !self.is_dry {
-            self.tell_operator(session, None).await;
+            let told = OperatorsRecord::new(session, &self.record);
+            self.tell_operator(told.start()).await;
+            told.follow(&self.environment.runtime, progress);
+            self.told = Some(told);
             self.close_interrupted(session).await;
         }
         let cache = session.domain.index().folder();
@@ -108,7 +114,13 @@ impl<'e> JobRun<'e> {
         }
         if let Some(session) = session {
             self.warn_of_clones(session);
-            self.tell_operator(session, Some(ending)).await;
+        }
+        if let Some(told) = self.told.take() {
+            self.tell_operator(told.end(ending)).await;
+        }
+        if let Some(session) = session {
+            let now = Timestamp::now();
+            seen_time::remember(&self.state, now, session.vault.clock_of_store(now));
         }
         let counted = &self.environment.metrics;
         if !self.environment.counts_records {
@@ -124,7 +136,7 @@ impl<'e> JobRun<'e> {
         let ending = Ending::not_run(&job_records::interruption());
         let is_interrupted = |job: &&JobRecord| self.interrupted.contains(&job.job);
         for job in self.earlier.iter().filter(is_interrupted) {
-            if let Err(error) = write_operators_record(session, job, Some(&ending)).await {
+            if let Err(error) = close(session, job, &ending).await {
                 tracing::warn!(job = %job.job, "the operator was not told that it was interrupted: {error}");
             }
         }
@@ -152,14 +164,14 @@ impl<'e> JobRun<'e> {
         failure
     }
 
-    async fn tell_operator(&self, session: &Session, ending: Option<&Ending>) {
+    async fn tell_operator(&self, writing: impl Future<Output = Result<(), Failure>>) {
         let cancel = &self.environment.cancel;
         let given_up = async {
             cancel.cancelled().await;
             tokio::time::sleep(LAST_RECORD_WITHIN).await;
         };
         let written = tokio::select! {
-            written = write_operators_record(session, &self.record, ending) => written,
+            written = writing => written,
             () = given_up => {
                 let hint = "check the store and the network, then run the same command again";
                 Err(Failure::failed("unreachable", "the store did not answer in time", hint))
@@ -170,38 +182,6 @@ impl<'e> JobRun<'e> {
             self.environment.notices.warn(warning);
         }
     }
-}
-
-/// Writes the signed record that the operator sees. A session without a key may not write, and writes none.
-async fn write_operators_record(session: &Session, local: &JobRecord, ending: Option<&Ending>) -> Result<(), Failure> {
-    let Some(key) = session.key() else { return Ok(()) };
-    let mut record = job::JobRecord {
-        version: FORMAT_VERSION,
-        vault_id: session.vault.id().as_bytes().to_vec().into(),
-        server_id: session.server.as_bytes().to_vec().into(),
-        job_id: local.job.as_bytes().to_vec().into(),
-        kind: local.kind.into(),
-        state: JobState::Running.into(),
-        started_s: local.started.parse::<Timestamp>().map_or(0, Timestamp::as_second),
-        ..job::JobRecord::default()
-    };
-    if let Some(ending) = ending {
-        record.number = 1;
-        record.set_state(ending.state);
-        record.ended_s = Timestamp::now().as_second();
-        record.files = ending.figures.files;
-        record.bytes = ending.figures.bytes;
-        record.stored_bytes = ending.figures.stored_bytes;
-        record.warnings = ending.figures.warnings;
-        record.restarts = ending.restarts;
-        record.point_id = ending
-            .point
-            .map(|point| point.as_bytes().to_vec().into())
-            .unwrap_or_default();
-        let failure = ending.failure.as_ref();
-        record.error_code = failure.map(|failure| failure.code.to_owned()).unwrap_or_default();
-    }
-    Ok(write_job(session.vault.store(), &record, key).await?)
 }
 
 /// What the job knows of the vault. `None` if it did not read the log, or if the vault is another machine's.

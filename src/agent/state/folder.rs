@@ -14,7 +14,9 @@
 //! policy.lock             held while the policy is changed
 //! guard.json              the alarm about a strange backup, until it is cleared (`guard clear`)
 //! throttle.json           the throttle's limits and windows (`throttle set`)
+//! clock.json              the latest time ever seen: expired credentials stay expired if the clock is set back
 //! log.pin                 the highest log entry ever seen: shows that a vault went back, even without the cache
+//! orders.json             how many orders of the operator were seen: shows that some were taken away
 //! lock                    held while a job runs; says which
 //! agent.lock              held by the daemon
 //! agent.sock              the daemon's control socket (0600)
@@ -86,6 +88,16 @@ impl StateFolder {
 
     pub(crate) fn registration(&self) -> PathBuf {
         self.root.join("agent.json")
+    }
+
+    /// The latest time that this machine has seen.
+    pub(crate) fn clock(&self) -> PathBuf {
+        self.root.join("clock.json")
+    }
+
+    /// How many orders of the vault's operator were seen.
+    pub(crate) fn orders(&self) -> PathBuf {
+        self.root.join("orders.json")
     }
 
     pub(crate) fn machine_key(&self) -> PathBuf {

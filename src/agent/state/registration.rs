@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::files::{remove_if_there, write_atomically};
 use super::folder::StateFolder;
+use super::host::Host;
 use crate::failure::{Exit, Failure};
 
 /// The layout of `agent.json`.
@@ -32,6 +33,9 @@ pub(crate) struct Registration {
     pub(crate) domain_id: DomainId,
     /// When the server was registered (RFC 3339).
     pub(crate) registered: String,
+    /// What this machine was called when it was registered.
+    #[serde(default)]
+    pub(crate) host: Host,
     /// The cache folder, if it was moved.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) cache: Option<PathBuf>,

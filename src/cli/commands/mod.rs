@@ -8,6 +8,7 @@ pub(crate) mod bench;
 pub(crate) mod cache;
 pub(crate) mod check;
 pub(crate) mod completions;
+pub(crate) mod credentials;
 pub(crate) mod demo;
 pub(crate) mod dump;
 pub(crate) mod guard;

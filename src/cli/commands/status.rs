@@ -12,6 +12,7 @@ use crate::agent::guard::Alarm;
 use crate::agent::held_policy::{HeldPolicy, InForce, Protection};
 use crate::agent::state::clones;
 use crate::agent::state::folder::StateFolder;
+use crate::agent::state::host::renamed;
 use crate::agent::state::job_records::{self, JobRecord};
 use crate::agent::state::registration::Registration;
 use crate::agent::vault_policy;
@@ -45,9 +46,15 @@ fn show_unregistered(context: &Context, state: &StateFolder) {
 fn show(context: &Context, state: &StateFolder, registration: Registration) -> Outcome {
     let now = Timestamp::now().as_second();
     let jobs = job_records::all(state)?;
-    let (mut warnings, mut is_open) = (Vec::new(), true);
+    let (mut warnings, mut is_open, mut tenant) = (Vec::new(), true, None);
+    warnings.extend(renamed(&registration.host, &registration.server_name));
     let last_point = match context.block_on(newest_point(context, &jobs)) {
-        Ok((point, damage)) => {
+        Ok(Seen {
+            point,
+            damage,
+            tenant: known,
+        }) => {
+            tenant = known;
             if point.is_none() {
                 warnings.push("no recovery point yet: run `lockstone backup PATH`".to_owned());
             }
@@ -91,6 +98,9 @@ fn show(context: &Context, state: &StateFolder, registration: Registration) -> O
         "Vault       {} ({})",
         registration.vault_url, registration.vault_id
     ));
+    if let Some(tenant) = &tenant {
+        out.line(format!("Tenant      {}", render::name(tenant.as_bytes())));
+    }
     out.line(format!("Cache       {}", registration.cache_folder(state).display()));
     out.line(format!("Last point  {last_line}"));
     out.line(format!("Policy      {}", policy_line(policy.as_ref(), next_run)));
@@ -109,6 +119,7 @@ fn show(context: &Context, state: &StateFolder, registration: Registration) -> O
         registered: true,
         server: Some(registration.server_name),
         vault: Some(registration.vault_url),
+        tenant,
         registration: Some(RegistrationIds {
             server_id: registration.server_id,
             vault_id: registration.vault_id,
@@ -155,8 +166,17 @@ fn missed_run(policy: Option<&InForce>, jobs: &[JobRecord], agent_runs: bool) ->
     })
 }
 
-/// The newest point, and a warning for each kind of damage to the vault that is known.
-async fn newest_point(context: &Context, jobs: &[JobRecord]) -> Result<(Option<Point>, Vec<String>), Failure> {
+/// What the vault says.
+struct Seen {
+    /// The newest point.
+    point: Option<Point>,
+    /// A warning for each kind of damage that is known, and whatever else is wrong.
+    damage: Vec<String>,
+    tenant: Option<String>,
+}
+
+/// The newest point, what is damaged or out of step, and the tenant.
+async fn newest_point(context: &Context, jobs: &[JobRecord]) -> Result<Seen, Failure> {
     let session = Session::to_read(&context.environment, &Access::Own).await?;
     let view = session.view(&context.environment).await?;
     let mut damage: Vec<String> = view
@@ -182,7 +202,11 @@ async fn newest_point(context: &Context, jobs: &[JobRecord]) -> Result<(Option<P
     let held = HeldPolicy::load(&StateFolder::locate()?, session.server)?;
     let stands = vault_policy::step(&context.environment, &session, held.as_ref()).await?;
     damage.extend(stands.warning());
-    Ok((session.latest(&view).cloned(), damage))
+    Ok(Seen {
+        point: session.latest(&view).cloned(),
+        damage,
+        tenant: session.tenant().map(str::to_owned),
+    })
 }
 
 /// Warnings if protection is stopped, and if a backup looked strange and nobody has looked yet.

@@ -1,21 +1,17 @@
 //! `lockstone unregister`. The backups of this server stay in the vault.
 
 use clap::Args;
-use lockstone_vault::crypto::slot_store::delete_slot;
 
 use super::cache::folder;
-use crate::agent::access::open::registered_vault;
+use crate::agent::access::give_up::remove_slot;
 use crate::agent::access::right::registered;
-use crate::agent::environment::Environment;
 use crate::agent::ids::new_job_id;
-use crate::agent::state::folder::StateFolder;
 use crate::agent::state::lock::{JobLock, Purpose};
-use crate::agent::state::machine_key::MachineKey;
 use crate::agent::state::registration::Registration;
 use crate::cli::context::Context;
 use crate::cli::output::Outcome;
 use crate::documents::register::UnregisteredDocument;
-use crate::failure::{Exit, Failure};
+use crate::failure::Exit;
 
 /// Options of `unregister`.
 #[derive(Debug, Args)]
@@ -69,15 +65,4 @@ pub(crate) fn run(context: &Context, args: &UnregisterArgs) -> Outcome {
         vault: registration.vault_url,
     });
     Ok(exit)
-}
-
-/// Removes this machine's key slot, so that a copy of its key opens nothing.
-async fn remove_slot(
-    environment: &Environment,
-    state: &StateFolder,
-    registration: &Registration,
-) -> Result<(), Failure> {
-    let key = MachineKey::load(state)?;
-    let vault = registered_vault(environment, registration).await?;
-    Ok(delete_slot(vault.store(), registration.domain_id, key.slot).await?)
 }

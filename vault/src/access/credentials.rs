@@ -12,7 +12,7 @@ use bytes::Bytes;
 use ed25519_dalek::{Signature, Signer as _, SigningKey, VerifyingKey};
 use jiff::{SignedDuration, Timestamp};
 use lockstone_proto::access::{Admission, Credentials, Region, SignedAdmission};
-use lockstone_proto::ids::VaultId;
+use lockstone_proto::ids::{CredentialId, VaultId};
 use lockstone_proto::limits::FORMAT_VERSION;
 use prost::Message;
 use zeroize::Zeroizing;
@@ -25,6 +25,10 @@ use crate::crypto::keys::{NoRandom, random};
 const ADMISSION_CONTEXT: &[u8] = b"lockstone v1 admission\0";
 const CREDENTIALS_LABEL: &str = "LOCKSTONE VAULT CREDENTIALS";
 const OPERATOR_LABEL: &str = "LOCKSTONE OPERATOR KEY";
+/// The oldest version of this program that understands the credentials it issues.
+const LEAST_VERSION: Version = Version([0, 1, 0]);
+/// The longest name of a tenant, bytes.
+pub const TENANT_MAX: usize = 255;
 /// How much a server's clock may be behind the operator's.
 const CLOCK_SLACK_S: i64 = 300;
 
@@ -49,6 +53,8 @@ pub struct Issue {
     pub url: String,
     /// The vault URL of the other region, if there is one.
     pub secondary_url: Option<String>,
+    /// Whose vault it is now.
+    pub tenant: Option<String>,
     /// The time of issue.
     pub now: Timestamp,
     /// How long the credentials are valid, days from now.
@@ -118,6 +124,8 @@ impl OperatorKey {
             region: issue.region.into(),
             issued_s: issue.now.as_second(),
             expires_s: issue.now.as_second().saturating_add(valid.as_secs()),
+            tenant: issue.tenant.clone().unwrap_or_default(),
+            least_version: LEAST_VERSION.to_string(),
         };
         let encoded = Bytes::from(admission.encode_to_vec());
         let signature = self.key.sign(&[ADMISSION_CONTEXT, &encoded].concat());
@@ -141,15 +149,55 @@ pub fn generate_signing_key() -> Result<SigningKey, NoRandom> {
     Ok(SigningKey::from_bytes(&seed))
 }
 
+/// The version of a program: three numbers, as in `0.1.0`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Version([u32; 3]);
+
+impl Version {
+    /// The version of this program.
+    #[must_use]
+    pub fn of_this_program() -> Self {
+        // What may stand behind the numbers (`-rc.1`) says nothing about what it understands.
+        let numbers = env!("CARGO_PKG_VERSION").split(['-', '+']).next().unwrap_or_default();
+        numbers.parse().unwrap_or(LEAST_VERSION)
+    }
+}
+
+impl std::str::FromStr for Version {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let mut numbers = [0; 3];
+        let mut parts = text.split('.');
+        for number in &mut numbers {
+            *number = parts.next().and_then(|part| part.parse().ok()).ok_or(())?;
+        }
+        let version = Self(numbers);
+        // There is one way to write a version: no sign, no zeros in front.
+        let exact = parts.next().is_none() && version.to_string() == text;
+        exact.then_some(version).ok_or(())
+    }
+}
+
+impl std::fmt::Display for Version {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let [major, minor, patch] = self.0;
+        write!(f, "{major}.{minor}.{patch}")
+    }
+}
+
 /// An admission whose signature by the operator was checked. Its times are checked apart: for credentials against the
 /// present, for a registration against the time of registration.
 #[derive(Debug, Clone)]
 pub(crate) struct Admitted {
     pub(crate) vault_id: VaultId,
+    pub(crate) id: CredentialId,
     pub(crate) key: VerifyingKey,
     pub(crate) region: Region,
     pub(crate) issued_s: i64,
     pub(crate) expires_s: i64,
+    pub(crate) tenant: String,
+    pub(crate) least_version: Version,
 }
 
 impl Admitted {
@@ -164,6 +212,13 @@ impl Admitted {
             .verify_strict(&[ADMISSION_CONTEXT, &signed.admission].concat(), &signature)
             .map_err(|_| CredentialsError::NotSigned)?;
         let admission = Admission::decode(signed.admission.clone()).map_err(|_| malformed("it cannot be decoded"))?;
+        let least: Result<Version, ()> = admission.least_version.parse();
+        // These come before everything that an older program cannot judge.
+        if let Ok(least) = least
+            && least > Version::of_this_program()
+        {
+            return Err(CredentialsError::TooOld(least.to_string()));
+        }
         if admission.version > FORMAT_VERSION {
             return Err(CredentialsError::Newer);
         }
@@ -174,9 +229,10 @@ impl Admitted {
             return Err(malformed("it is not encoded as the format wants it"));
         }
         let region = admission.region();
-        if region == Region::Unspecified || admission.credential_id.len() != VaultId::LEN {
-            return Err(malformed("its region is unknown to this program, or it has no id"));
+        if region == Region::Unspecified {
+            return Err(malformed("its region is unknown to this program"));
         }
+        check_tenant(&admission.tenant).map_err(malformed)?;
         let key: &[u8; 32] = admission
             .admission_key
             .as_ref()
@@ -185,10 +241,13 @@ impl Admitted {
         Ok(Self {
             vault_id: VaultId::try_from(admission.vault_id.as_ref())
                 .map_err(|_| malformed("its vault is not an id"))?,
+            id: CredentialId::try_from(admission.credential_id.as_ref()).map_err(|_| malformed("it has no id"))?,
             key: VerifyingKey::from_bytes(key).map_err(|_| malformed("its key is not a valid key"))?,
             region,
             issued_s: admission.issued_s,
             expires_s: admission.expires_s,
+            tenant: admission.tenant,
+            least_version: least.map_err(|()| malformed("it does not say which version it needs"))?,
         })
     }
 
@@ -297,10 +356,34 @@ impl VaultCredentials {
         &self.operator
     }
 
+    /// Their own id, by which the operator revokes them.
+    #[must_use]
+    pub fn id(&self) -> CredentialId {
+        self.admitted.id
+    }
+
+    /// The vault's tenant when they were issued.
+    #[must_use]
+    pub fn tenant(&self) -> Option<&str> {
+        Some(self.admitted.tenant.as_str()).filter(|tenant| !tenant.is_empty())
+    }
+
+    /// The oldest version of the program that understands them.
+    #[must_use]
+    pub fn least_version(&self) -> Version {
+        self.admitted.least_version
+    }
+
     /// The region they admit to.
     #[must_use]
     pub fn region(&self) -> Region {
         self.admitted.region
+    }
+
+    /// When they were issued.
+    #[must_use]
+    pub fn issued(&self) -> Timestamp {
+        Timestamp::from_second(self.admitted.issued_s).unwrap_or(Timestamp::MIN)
     }
 
     /// When they expire.
@@ -315,9 +398,17 @@ impl VaultCredentials {
     }
 
     /// Whether they are valid at that moment, which the store's clock shows and this server's does not.
-    pub(crate) fn check_at_store(&self, shows: Timestamp) -> Result<(), CredentialsError> {
+    pub fn check_at_store(&self, shows: Timestamp) -> Result<(), CredentialsError> {
         self.check(shows).map_err(|error| match error {
             CredentialsError::Expired(at) => CredentialsError::ExpiredAtStore(at),
+            other => other,
+        })
+    }
+
+    /// Whether they are valid at that moment, which this machine has seen although its clock is behind it now.
+    pub fn check_as_seen(&self, seen: Timestamp) -> Result<(), CredentialsError> {
+        self.check(seen).map_err(|error| match error {
+            CredentialsError::Expired(at) => CredentialsError::ExpiredAsSeen(at),
             other => other,
         })
     }
@@ -346,9 +437,29 @@ impl VaultCredentials {
         self.record.admission.as_ref()
     }
 
-    pub(crate) fn secret(&self) -> &SigningKey {
+    /// The admission as it is stored beside what is signed with its key.
+    #[must_use]
+    pub fn admission_object(&self) -> Vec<u8> {
+        self.record
+            .admission
+            .as_ref()
+            .map(Message::encode_to_vec)
+            .unwrap_or_default()
+    }
+
+    /// The key of the admission. Whoever has it is admitted.
+    #[must_use]
+    pub fn secret(&self) -> &SigningKey {
         &self.secret
     }
+}
+
+/// Why a text cannot be the name of a tenant.
+pub fn check_tenant(tenant: &str) -> Result<(), &'static str> {
+    if tenant.len() > TENANT_MAX || tenant.chars().any(char::is_control) {
+        return Err("its tenant has more than 255 bytes, or control characters");
+    }
+    Ok(())
 }
 
 /// A region's name in descriptors and messages.

@@ -19,8 +19,11 @@ pub enum CredentialsError {
         why: String,
     },
     /// A newer version of the program issued them.
-    #[error("the credentials were made for a newer version of lockstone")]
+    #[error("the credentials were made for a newer version of the program: update lockstone")]
     Newer,
+    /// They name a newer version of the program than this one.
+    #[error("the credentials need lockstone {0} or newer, and this is {own}: update lockstone", own = env!("CARGO_PKG_VERSION"))]
+    TooOld(String),
     /// The operator's signature is missing or does not fit.
     #[error("the credentials do not carry the operator's signature, or were changed")]
     NotSigned,
@@ -33,6 +36,20 @@ pub enum CredentialsError {
         local(*.0)
     )]
     ExpiredAtStore(Timestamp),
+    /// They have expired by the latest time that this machine has seen.
+    #[error(
+        "the credentials expired on {}; this machine's clock is behind a time that it has seen before",
+        local(*.0)
+    )]
+    ExpiredAsSeen(Timestamp),
+    /// The operator revoked them.
+    #[error("the credentials were revoked on {}{}", local(*.at), because(.reason))]
+    Revoked {
+        /// When.
+        at: Timestamp,
+        /// What the operator said about it; may be empty.
+        reason: String,
+    },
     /// They were issued in the future, by this machine's clock.
     #[error("the credentials are not valid before {}; this server's clock may be wrong", local(*.0))]
     NotYetValid(Timestamp),
@@ -59,12 +76,15 @@ impl CredentialsError {
         match self {
             Self::Malformed { .. }
             | Self::Newer
+            | Self::TooOld(_)
             | Self::NotSigned
             | Self::Expired(_)
             | Self::ExpiredAtStore(_)
+            | Self::ExpiredAsSeen(_)
             | Self::NotYetValid(_)
             | Self::OtherVault
             | Self::WrongRegion { .. } => Kind::BadCredentials,
+            Self::Revoked { .. } => Kind::Revoked,
             Self::Random(_) => Kind::Other,
         }
     }
@@ -74,7 +94,11 @@ impl CredentialsError {
     pub fn hint(&self) -> Option<&'static str> {
         Some(match self {
             Self::Random(_) => return None,
-            Self::Newer => "install a newer version of lockstone",
+            Self::Newer | Self::TooOld(_) => "install the newest `lockstone` on this machine",
+            Self::ExpiredAsSeen(_) => {
+                "set this server's clock, or ask the vault's operator for new ones: `lockstone vault credentials URL \
+                 --out FILE`"
+            }
             Self::NotYetValid(_) => "set this server's clock, or ask the operator for new credentials",
             Self::ExpiredAtStore(_) => {
                 "find out which clock is wrong; if it is this server's, ask the vault's operator for new credentials"
@@ -82,6 +106,7 @@ impl CredentialsError {
             Self::Malformed { .. }
             | Self::NotSigned
             | Self::Expired(_)
+            | Self::Revoked { .. }
             | Self::OtherVault
             | Self::WrongRegion { .. } => {
                 "ask the vault's operator for new ones: `lockstone vault credentials URL --out FILE`"
@@ -90,8 +115,17 @@ impl CredentialsError {
     }
 }
 
+/// A reason, as the end of a sentence.
+pub(crate) fn because(reason: &str) -> String {
+    if reason.is_empty() {
+        String::new()
+    } else {
+        format!(": {reason}")
+    }
+}
+
 /// A time in this machine's time zone, with the distance to UTC: `2026-12-05 10:40 +01:00`.
-fn local(time: Timestamp) -> String {
+pub(crate) fn local(time: Timestamp) -> String {
     time.to_zoned(TimeZone::system())
         .strftime("%Y-%m-%d %H:%M %:z")
         .to_string()

@@ -204,6 +204,8 @@ fn verify(vault: VaultId, server: &Server, generation: u64, object: &[u8]) -> Re
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
+    use lockstone_proto::ids::CredentialId;
+
     use super::*;
     use crate::access::credentials::generate_signing_key;
     use crate::crypto::keys::MasterKey;
@@ -233,6 +235,8 @@ mod tests {
             domain: DomainId([4; 16]),
             key: key.verifying_key(),
             registered: Timestamp::UNIX_EPOCH,
+            credentials: CredentialId::default(),
+            machine: None,
         };
         let object = seal(&keys(7), &key, &new()).unwrap();
         assert!(!object.windows(6).any(|part| part == b"secret"));

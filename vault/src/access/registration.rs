@@ -2,7 +2,8 @@
 //! `SignedRegistration`: the server's name, domain and key, signed with that key and with an admission key that the
 //! operator signed. So a reader who knows the operator's key can trust every server's key.
 //!
-//! `Servers` is the directory with which signatures of log entries and job records are checked.
+//! `Servers` is the directory with which signatures of log entries and job records are checked. It knows the operator's
+//! orders as well, so it also says which entries count.
 
 use std::collections::BTreeMap;
 
@@ -11,20 +12,35 @@ use ed25519_dalek::{Signature, Signer as _, SigningKey, VerifyingKey};
 use futures::{StreamExt, TryStreamExt};
 use jiff::Timestamp;
 use lockstone_proto::access::{Registration, SignedRegistration};
-use lockstone_proto::ids::{DomainId, ServerId, VaultId};
+use lockstone_proto::ids::{CredentialId, DomainId, ServerId, VaultId};
 use lockstone_proto::limits::{FORMAT_VERSION, RECORD_MAX};
 use prost::Message;
 
 use crate::access::credentials::{Admitted, CredentialsError, VaultCredentials};
+use crate::access::orders::{Ended, Orders};
 use crate::damage::{Damage, DamageKind};
 use crate::error::VaultError;
 use crate::store::{Store, StoreError, names};
 
 const CONTEXT: &[u8] = b"lockstone v1 registration\0";
+const MACHINE_CONTEXT: &str = "lockstone v1 machine";
 /// The longest server name, bytes.
 pub const NAME_MAX: usize = 255;
 /// How many registrations are read at the same time.
 const READ_AHEAD: usize = 8;
+
+/// Names a machine within one vault, without telling what the operating system calls it.
+pub type MachineName = [u8; 16];
+
+/// The name of a machine within a vault, made of the operating system's own id of it.
+#[must_use]
+pub fn machine_name(vault: VaultId, machine_id: &str) -> MachineName {
+    let material = [vault.as_bytes(), machine_id.as_bytes()].concat();
+    let mut name = MachineName::default();
+    let hashed = blake3::derive_key(MACHINE_CONTEXT, &material);
+    name.copy_from_slice(&hashed[..MachineName::default().len()]);
+    name
+}
 
 /// A registered server.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,6 +55,10 @@ pub struct Server {
     pub key: VerifyingKey,
     /// When it registered.
     pub registered: Timestamp,
+    /// The credentials by which it was admitted; zeros for a key that is only trusted.
+    pub credentials: CredentialId,
+    /// The machine that registered, if it said so.
+    pub machine: Option<MachineName>,
 }
 
 /// A server that wants to register.
@@ -52,6 +72,8 @@ pub struct NewServer<'a> {
     pub domain: DomainId,
     /// Its signing key.
     pub key: &'a SigningKey,
+    /// The machine that it is, if that is known.
+    pub machine: Option<MachineName>,
 }
 
 /// Makes a registration, signed with the server's key and the admission key. Fails if the credentials are not valid
@@ -75,6 +97,7 @@ pub(crate) fn register(
         domain_id: Bytes::copy_from_slice(server.domain.as_bytes()),
         signing_key: Bytes::copy_from_slice(server.key.verifying_key().as_bytes()),
         registered_s: now.as_second(),
+        machine: server.machine.map(Bytes::from_owner).unwrap_or_default(),
     };
     let encoded = Bytes::from(registration.encode_to_vec());
     let message = [CONTEXT, &encoded].concat();
@@ -133,12 +156,18 @@ pub fn verify(vault: VaultId, operator: &VerifyingKey, server: ServerId, object:
         return Err("it belongs elsewhere".to_owned());
     }
     check_name(&record.name)?;
+    let machine = match record.machine.as_ref() {
+        [] => None,
+        name => Some(name.try_into().map_err(|_| "its machine's name has the wrong length")?),
+    };
     Ok(Server {
         id: server,
         name: record.name,
         domain: DomainId::try_from(record.domain_id.as_ref()).map_err(|error| error.to_string())?,
         key,
         registered: Timestamp::from_second(record.registered_s).map_err(|error| error.to_string())?,
+        credentials: admitted.id,
+        machine,
     })
 }
 
@@ -151,20 +180,35 @@ pub struct VaultPin {
     pub operator_key: VerifyingKey,
 }
 
-/// The servers of a vault, by their ids.
+/// The servers of a vault, by their ids, and what the operator ordered about them.
 #[derive(Debug, Clone, Default)]
-pub struct Servers(BTreeMap<ServerId, Server>);
+pub struct Servers {
+    by_id: BTreeMap<ServerId, Server>,
+    orders: Orders,
+}
 
 impl Servers {
     /// The server of that id.
     #[must_use]
     pub fn get(&self, id: ServerId) -> Option<&Server> {
-        self.0.get(&id)
+        self.by_id.get(&id)
     }
 
     /// All servers, in order of their ids.
     pub fn iter(&self) -> impl Iterator<Item = &Server> {
-        self.0.values()
+        self.by_id.values()
+    }
+
+    /// The operator's orders.
+    #[must_use]
+    pub fn orders(&self) -> &Orders {
+        &self.orders
+    }
+
+    /// The end of a server's right to write, if the operator ended it.
+    #[must_use]
+    pub fn ended(&self, id: ServerId) -> Option<&Ended> {
+        self.orders.ended(id)
     }
 
     /// The servers of that name, newest registration first. A server that registers again gets a new id.
@@ -177,7 +221,8 @@ impl Servers {
 
     /// Adds a server.
     pub fn insert(&mut self, server: Server) {
-        self.0.insert(server.id, server);
+        self.orders.registered(server.id, server.domain, server.credentials);
+        self.by_id.insert(server.id, server);
     }
 
     /// Adds a key that the caller knows to be the server's, such as the agent's own, unless the server's registration
@@ -189,8 +234,10 @@ impl Servers {
             domain,
             key,
             registered: Timestamp::UNIX_EPOCH,
+            credentials: CredentialId::default(),
+            machine: None,
         };
-        self.0.entry(id).or_insert(server);
+        self.by_id.entry(id).or_insert(server);
     }
 
     /// Reads and checks all registrations of a vault. Those that are damaged or forged are named and left out.
@@ -206,7 +253,11 @@ impl Servers {
             }
         });
         let read: Vec<_> = read.buffered(READ_AHEAD).try_collect().await?;
-        let (mut servers, mut damage) = (Self::default(), Vec::new());
+        let (orders, mut damage) = Orders::load(store, pin.vault_id, &pin.operator_key).await?;
+        let mut servers = Self {
+            by_id: BTreeMap::new(),
+            orders,
+        };
         for found in read.into_iter().flatten() {
             match found {
                 Ok(server) => servers.insert(server),
@@ -214,6 +265,16 @@ impl Servers {
             }
         }
         Ok((servers, damage))
+    }
+
+    /// Reads the operator's orders anew.
+    pub(crate) async fn refresh_orders(&mut self, store: &Store, pin: &VaultPin) -> Result<(), VaultError> {
+        let (mut orders, _) = Orders::load(store, pin.vault_id, &pin.operator_key).await?;
+        for server in self.by_id.values() {
+            orders.registered(server.id, server.domain, server.credentials);
+        }
+        self.orders = orders;
+        Ok(())
     }
 
     /// Looks for a server that may have registered since the servers were listed; says whether it is known now.
@@ -263,6 +324,7 @@ mod tests {
             region,
             url: String::new(),
             secondary_url: None,
+            tenant: None,
             now: now(),
             valid_days: 1,
         };
@@ -279,10 +341,12 @@ mod tests {
             name: "web 1",
             domain: DomainId([2; 16]),
             key: &key,
+            machine: Some([7; 16]),
         };
         let object = register(&credentials(&operator, Region::Primary), &new, now()).unwrap();
         let server = verify(operator.vault_id(), &operator.public(), id, &object).unwrap();
         assert_eq!((server.key, server.name.as_str()), (key.verifying_key(), "web 1"));
+        assert_eq!(server.machine, Some([7; 16]));
 
         for at in 0..object.len() {
             for bit in [0, 3, 7] {
@@ -310,6 +374,7 @@ mod tests {
             name: "web",
             domain: DomainId([2; 16]),
             key: &key,
+            machine: Some([7; 16]),
         };
         let late = now() + jiff::SignedDuration::from_hours(24);
         assert!(matches!(

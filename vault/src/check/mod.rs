@@ -24,7 +24,7 @@ use lockstone_proto::ids::{PackId, SegmentId, ServerId};
 use lockstone_proto::limits::SEGMENT_MAX;
 use lockstone_proto::vault::{ChunkKind, PackEntry};
 
-use crate::access::job_records::list_jobs;
+use crate::access::job_records::damaged_records;
 use crate::access::registration::Servers;
 use crate::crypto::slot_store::list_slots;
 use crate::domain::Domain;
@@ -256,7 +256,7 @@ impl Check<'_> {
         &mut self.report.damaged[at]
     }
 
-    /// Checks the descriptor, registrations, job records and key slots. Damage to them costs no point.
+    /// Checks the descriptor, registrations, orders, job records and key slots. Damage to them costs no point.
     async fn records(&mut self) -> Result<Servers, VaultError> {
         let vault = self.domain.vault();
         match Vault::open_pinned(self.domain.store().clone(), &vault.pin()).await {
@@ -267,7 +267,7 @@ impl Check<'_> {
             Err(error) => return Err(error),
         }
         let (servers, damage) = vault.servers().await?;
-        let (_, job_damage) = list_jobs(self.domain.store(), vault.id(), &servers, None).await?;
+        let job_damage = damaged_records(self.domain.store(), &vault.pin(), &servers).await?;
         let (_, slot_damage) = list_slots(self.domain.store(), self.domain.id()).await?;
         for damage in damage.into_iter().chain(job_damage).chain(slot_damage) {
             self.damage(damage);

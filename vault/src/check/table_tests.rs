@@ -8,7 +8,7 @@ use object_store::memory::InMemory;
 use rustix::io::Errno;
 
 use super::*;
-use crate::access::job_records::write_job;
+use crate::access::job_records::{Author, write_job};
 use crate::crypto::slot_store::{list_slots, open_with_machine, open_with_recovery, put_slot};
 use crate::crypto::slots::{wrap_with_machine, wrap_with_recovery};
 use crate::domain::{DomainOptions, Signer};
@@ -25,6 +25,7 @@ const READ_DATA: CheckOptions = CheckOptions {
 enum Class {
     Descriptor,
     Registration,
+    Order,
     Slot,
     Log,
     Segment,
@@ -33,9 +34,10 @@ enum Class {
     Job,
 }
 
-const CLASSES: [Class; 8] = [
+const CLASSES: [Class; 9] = [
     Class::Descriptor,
     Class::Registration,
+    Class::Order,
     Class::Slot,
     Class::Log,
     Class::Segment,
@@ -103,7 +105,11 @@ impl Bench {
             kind: lockstone_proto::job::JobKind::Backup.into(),
             ..Default::default()
         };
-        block_on(write_job(vault, &record, &one.key)).unwrap();
+        block_on(write_job(vault, &record, Author::Server(&one.key))).unwrap();
+        // The first of two, so that it is missed when it is gone.
+        for tenant in ["one", "two"] {
+            block_on(lab.vault.set_tenant(&lab.operator, Some(tenant.to_owned()), now())).unwrap();
+        }
         let server = one.server;
         let one = lab.open(Some(one), "one");
         lab.backup(&one, 1, &files(1));
@@ -127,6 +133,7 @@ impl Bench {
         let objects = vec![
             (Class::Descriptor, names::DESCRIPTOR.to_owned()),
             (Class::Registration, names::registration(server)),
+            (Class::Order, names::order(1)),
             (Class::Slot, names::slot(lab.domain, slot)),
             (Class::Log, names::log_entry(lab.domain, log)),
             (Class::Segment, segment),

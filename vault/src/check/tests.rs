@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use lockstone_proto::ids::{PointId, ServerId};
 
 use super::*;
-use crate::access::job_records::write_job;
+use crate::access::job_records::{Author, write_job};
 use crate::crypto::slot_store::put_slot;
 use crate::crypto::slots::{KdfParams, Passphrase, wrap_with_passphrase};
 use crate::domain::DomainOptions;
@@ -58,7 +58,7 @@ fn lab() -> Lab {
         kind: lockstone_proto::job::JobKind::Backup.into(),
         ..Default::default()
     };
-    block_on(write_job(lab.vault.store(), &record, &signer.key)).unwrap();
+    block_on(write_job(lab.vault.store(), &record, Author::Server(&signer.key))).unwrap();
     let domain = lab.open(Some(signer), "writer");
     lab.backup(&domain, 1, &first_files());
     let mut second = first_files();

@@ -19,7 +19,8 @@ use argon2::{Algorithm, Argon2, Params, Version};
 use bytes::Bytes;
 use lockstone_proto::ids::{DomainId, ServerId, SlotId};
 use lockstone_proto::limits::{
-    ARGON_MAX_LANES, ARGON_MAX_MEMORY_KIB, ARGON_MAX_PASSES, FORMAT_VERSION, PASSPHRASE_MIN, RECORD_MAX, TAG_LEN,
+    ARGON_MAX_LANES, ARGON_MAX_MEMORY_KIB, ARGON_MAX_PASSES, FORMAT_VERSION, PASSPHRASE_MAX, PASSPHRASE_MIN,
+    RECORD_MAX, TAG_LEN,
 };
 use lockstone_proto::vault::{KeySlot, SlotKind};
 use prost::Message;
@@ -72,7 +73,7 @@ impl KdfParams {
     }
 }
 
-/// A passphrase that keeps the rules: at least 16 characters, all printable ASCII. Wiped from memory when dropped.
+/// A passphrase that keeps the rules: 16 to 127 characters, all printable ASCII. Wiped from memory when dropped.
 #[derive(Clone)]
 pub struct Passphrase(Zeroizing<String>);
 
@@ -82,6 +83,9 @@ pub enum PassphraseError {
     /// It has fewer than 16 characters.
     #[error("the passphrase has {0} characters; it needs at least {PASSPHRASE_MIN}")]
     TooShort(usize),
+    /// It has more than 127 characters.
+    #[error("the passphrase has {0} characters; it may have {PASSPHRASE_MAX} at most")]
+    TooLong(usize),
     /// It has a character that is not printable ASCII.
     #[error("the passphrase has a character that is not printable ASCII")]
     NotAscii,
@@ -96,6 +100,9 @@ impl Passphrase {
         }
         if text.len() < PASSPHRASE_MIN {
             return Err(PassphraseError::TooShort(text.len()));
+        }
+        if text.len() > PASSPHRASE_MAX {
+            return Err(PassphraseError::TooLong(text.len()));
         }
         Ok(Self(text))
     }

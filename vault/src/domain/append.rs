@@ -16,6 +16,7 @@ use lockstone_proto::vault::CondemnBody;
 use lockstone_proto::vault::{CommitBody, ForgetReason, HoldBody, PackEntry, PointSummary};
 
 use super::dates::{bounded, move_start};
+use super::ended::refuse_ended;
 use super::refresh::State;
 use super::validate::{
     Verdict, over, validate_commit, validate_forget, validate_hold, validate_release, validate_undelete,
@@ -54,8 +55,8 @@ impl Domain {
     /// Commits a recovery point. Call it only after everything that the point reaches is durable: docs/ARCHITECTURE.md,
     /// "Order of durability". `body.segment_ids` are segments that no checkpoint named yet, `packs` the packs they
     /// list, and `body.index_position` the entry at which the index and the parents were read (`LogView::head`).
-    /// `LostRace` if packs were condemned or replaced since then: begin a new generation. Committing the same point
-    /// again changes nothing.
+    /// `LostRace` if packs were condemned or replaced since then: begin a new generation. `Revoked` if the operator
+    /// ended this server's right meanwhile. Committing the same point again changes nothing.
     pub async fn commit(
         &self,
         summary: PointSummary,
@@ -63,6 +64,14 @@ impl Domain {
         packs: &[PackEntry],
         now: Timestamp,
     ) -> Result<LogHead, VaultError> {
+        // The right may have ended while the backup ran.
+        let pin = self.vault.pin();
+        self.state
+            .lock()
+            .await
+            .servers
+            .refresh_orders(self.store(), &pin)
+            .await?;
         let id = PointId::try_from(summary.point_id.as_ref()).ok();
         let read_at = body.index_position;
         let own = Body::Commit(Box::new(summary), Box::new(body));
@@ -168,6 +177,7 @@ impl Domain {
         let signer = self.signer.as_ref().ok_or(VaultError::ReadOnly)?;
         self.vault.descriptor().features.check_write()?;
         let mut state = self.state.lock().await;
+        refuse_ended(&state, signer)?;
         self.read_pin(&mut state);
         self.read_kept(&mut state).await?;
         let mut lost = Lost::default();

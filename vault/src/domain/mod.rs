@@ -24,6 +24,7 @@ mod append;
 mod chunks;
 mod data;
 mod dates;
+mod ended;
 mod foreign;
 mod presence;
 mod refresh;

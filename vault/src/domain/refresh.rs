@@ -46,6 +46,8 @@ pub(super) struct State {
     pending: Vec<SegmentId>,
     /// Those of them that other servers wrote.
     foreign_segments: HashSet<SegmentId>,
+    /// Segments of servers that had no right to write them any more.
+    pub(super) ended_segments: Vec<SegmentId>,
     unreadable: Vec<Damage>,
     pinned: Option<LogHead>,
 }
@@ -67,6 +69,7 @@ impl State {
             rolled_back: None,
             pending: Vec::new(),
             foreign_segments: HashSet::new(),
+            ended_segments: Vec::new(),
             unreadable: Vec::new(),
             pinned: None,
         }
@@ -77,8 +80,13 @@ impl State {
         !self.damage.is_empty() || !self.chain.skipped().is_empty()
     }
 
-    /// Takes the next entry in. `own`: this server, if it writes.
-    fn take(&mut self, entry: &Entry, own: Option<ServerId>) {
+    /// Takes the next entry in. `own`: this server, if it writes. Of an entry that does not count, only the segments
+    /// are noted: what others stored may rely on them.
+    fn take(&mut self, entry: &Entry, own: Option<ServerId>, counts: bool) {
+        if !counts {
+            self.ended_segments.extend(entry.body.segments());
+            return;
+        }
         self.summed.add(entry);
         if own != Some(entry.server) {
             self.foreign_segments.extend(entry.body.segments());
@@ -149,7 +157,7 @@ impl Domain {
         Ok(LogAudit {
             damage: self.log_damage(&state),
             foreign: [state.foreign, state.ahead].concat(),
-            segments: state.pending,
+            segments: [state.pending, state.ended_segments].concat(),
         })
     }
 
@@ -207,7 +215,8 @@ impl Domain {
                 .and_then(|plain| plain.open(&self.keys).ok());
             match entry {
                 Some(entry) => {
-                    state.take(&entry, self.server());
+                    let counts = self.counts(&state.servers, &entry);
+                    state.take(&entry, self.server(), counts);
                     let before = state.chain.accept(entry.head, &entry.previous);
                     if let Before::Chained(void) = before {
                         state.foreign.extend(void.iter().map(|at| damage_of(self.id, at)));
@@ -374,11 +383,14 @@ impl Domain {
             state.keep = false;
         }
         state.foreign.extend(void.iter().map(|at| damage_of(self.id, at)));
-        state.take(entry, self.server());
+        let counts = self.counts(&state.servers, entry);
+        state.take(entry, self.server(), counts);
         if state.audit {
             return Ok(());
         }
-        self.condemn(entry)?;
+        if counts {
+            self.condemn(entry)?;
+        }
         if state.keep {
             for (n, hash) in void.iter().filter_map(|at| Some((at.first, at.hash()?))) {
                 self.index.log_put(n, &void_note(&hash))?;
@@ -446,7 +458,7 @@ impl Domain {
         }
         state.foreign_segments.retain(|id| left.contains(id));
         state.pending = left;
-        Ok(())
+        self.load_ended(state).await
     }
 
     async fn load_segment(&self, id: SegmentId, is_foreign: bool) -> Result<Option<Damage>, VaultError> {

@@ -106,8 +106,15 @@ fn credentials_errors() -> Vec<CredentialsError> {
     vec![
         CredentialsError::Malformed { what: "", why: text() },
         CredentialsError::Newer,
+        CredentialsError::TooOld(text()),
         CredentialsError::NotSigned,
         CredentialsError::Expired(Timestamp::UNIX_EPOCH),
+        CredentialsError::ExpiredAtStore(Timestamp::UNIX_EPOCH),
+        CredentialsError::ExpiredAsSeen(Timestamp::UNIX_EPOCH),
+        CredentialsError::Revoked {
+            at: Timestamp::UNIX_EPOCH,
+            reason: text(),
+        },
         CredentialsError::NotYetValid(Timestamp::UNIX_EPOCH),
         CredentialsError::OtherVault,
         CredentialsError::WrongRegion { found: "", wanted: "" },
@@ -169,6 +176,10 @@ fn own_errors() -> Vec<VaultError> {
         VaultError::NotRegistered {
             server: text(),
             domain: text(),
+        },
+        VaultError::Revoked {
+            at: Timestamp::UNIX_EPOCH,
+            reason: text(),
         },
         VaultError::NoSuchPoint(text()),
         VaultError::AmbiguousPoint {

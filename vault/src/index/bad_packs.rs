@@ -23,6 +23,9 @@ const REASON_MAX: usize = 512;
 /// The reason of a distrusted pack that no recovery point needs any more.
 pub const NOT_NEEDED: &str = "no recovery point needs it any more";
 
+/// The reason of a pack that a server wrote after its right had ended. What is in it may be right all the same.
+pub const BY_ENDED_SERVER: &str = "the server that wrote it had no right to any more";
+
 /// How far a pack can be relied on, best first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Standing {
@@ -229,10 +232,11 @@ impl Index {
         Ok(found)
     }
 
-    /// The distrusted packs whose content is not stored again, as far as a check knows, with the reasons.
+    /// The distrusted packs that were found damaged or missing and whose content is not stored again, as far as a check
+    /// knows, with the reasons.
     pub fn still_bad(&self) -> Result<Vec<(PackId, String)>> {
         let mut found = self.distrusted()?;
-        found.retain(|(_, reason)| reason != NOT_NEEDED);
+        found.retain(|(_, reason)| reason != NOT_NEEDED && reason != BY_ENDED_SERVER);
         Ok(found)
     }
 

@@ -14,7 +14,8 @@
 //! # Layout
 //! Column families: `chunks` (chunk id → its places, the newest last), `packs` (`n` number → pack, `i` id → number, `f`
 //! number, frame → the chunks of a frame of a tree pack, `c` and `d` id → packs not to rely on, see `bad_packs`, `v`
-//! segment → see `unverified`), `pages`, `log`, `journal` (the loaded journal, and the notes of a check), `meta`.
+//! and `w` segment → see `unverified`), `pages`, `log`, `journal` (the loaded journal, and the notes of a check),
+//! `meta`.
 
 mod bad_packs;
 mod error;
@@ -42,7 +43,7 @@ use self::journal::JournalFile;
 use self::pack_cache::PackCache;
 use crate::tree::NewPage;
 
-pub use bad_packs::{NOT_NEEDED, Standing};
+pub use bad_packs::{BY_ENDED_SERVER, NOT_NEEDED, Standing};
 pub use error::IndexError;
 pub use open::{Opened, destroy};
 pub use places::{ChunkPlace, FramePlace, PackInfo};

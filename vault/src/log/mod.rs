@@ -51,7 +51,7 @@ pub use entry::LogBroken;
 #[cfg(test)]
 pub(crate) use entry::seal_with;
 pub(crate) use entry::{EntryParts, PlainEntry, own_nonce, seal};
-pub use overview::PointOverview;
+pub use overview::{DomainOverview, PointOverview};
 pub(crate) use pin::Pin;
 pub(crate) use view::Summed;
 pub use view::{Hold, LogView, Point, Removal};

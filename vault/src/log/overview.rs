@@ -46,14 +46,27 @@ pub struct PointOverview {
     pub held: bool,
 }
 
-/// The operator's view: all points of a domain, read without its passphrase. Damaged entries are reported and skipped.
-/// The registration of a server that is not known yet is looked for. Memory grows with the number of entries.
+/// What the operator sees of a domain's log, read without its passphrase.
+#[derive(Debug)]
+pub struct DomainOverview {
+    /// The points of the entries that count, oldest first.
+    pub points: Vec<PointOverview>,
+    /// The last position of the log, whatever stands there.
+    pub end: u64,
+    /// The entries that count, in order: position, server, and when it wrote it, as it says, seconds since the epoch.
+    pub entries: Vec<(u64, ServerId, i64)>,
+    /// What is damaged.
+    pub damage: Vec<Damage>,
+}
+
+/// The operator's view of a domain. Damaged entries are reported and skipped. The registration of a server that is not
+/// known yet is looked for. Memory grows with the number of entries.
 pub(crate) async fn overview(
     store: &Store,
     pin: &VaultPin,
     domain: DomainId,
     mut servers: Servers,
-) -> Result<(Vec<PointOverview>, Vec<Damage>), VaultError> {
+) -> Result<DomainOverview, VaultError> {
     let mut walk = LogWalk::new(store, domain, 0, true);
     let mut seen = Vec::new();
     loop {
@@ -84,16 +97,25 @@ pub(crate) async fn overview(
             },
         });
     }
-    let (entries, mut damage) = believe(domain, seen);
-    let mut view = Overview::default();
-    for entry in entries {
+    let end = last_position(&seen);
+    let (believed, mut damage) = believe(domain, seen);
+    let (mut view, mut entries) = (Overview::default(), Vec::new());
+    for entry in believed {
         if let Some(word) = unknown(&entry.record.needs) {
             damage.push(damage_at(domain, entry.head.n, LogBroken::Needs(word.clone())));
         }
-        view.add(&entry);
+        if servers.orders().counts(entry.server, domain, entry.head.n) {
+            entries.push((entry.head.n, entry.server, entry.record.time_s));
+            view.add(&entry);
+        }
     }
     damage.sort_by(|a, b| a.object.cmp(&b.object));
-    Ok((view.points, damage))
+    Ok(DomainOverview {
+        points: view.points,
+        end,
+        entries,
+        damage,
+    })
 }
 
 /// What stands at a position, as far as it can be told without keys.
@@ -119,6 +141,19 @@ impl Seen {
         }
     }
 
+    /// Whether there is no object.
+    fn is_missing(&self) -> bool {
+        matches!(self, Self::Other(at) if at.is_missing())
+    }
+
+    /// Its position, the last one if there are several.
+    fn last(&self) -> u64 {
+        match self {
+            Self::Entry(entry, _) => entry.head.n,
+            Self::Other(skipped) => skipped.last,
+        }
+    }
+
     /// What is wrong with it, if it is no entry, or one that is lost.
     fn damage(&self, domain: DomainId) -> Damage {
         match self {
@@ -129,19 +164,31 @@ impl Seen {
     }
 }
 
-/// The entries that count, in order, and the damage.
+/// How many positions there are up to the last entry whose server is known.
+fn verified(seen: &[Seen]) -> usize {
+    let at = seen.iter().rposition(|seen| matches!(seen, Seen::Entry(_, None)));
+    at.map_or(0, |at| at + 1)
+}
+
+/// The objects behind the last entry, up to the first position without an object. Positions without an object are lost
+/// only if an entry stands behind them.
+fn there(behind: &[Seen]) -> &[Seen] {
+    let gap = behind.iter().position(Seen::is_missing);
+    &behind[..gap.unwrap_or(behind.len())]
+}
+
+/// The last position of the log. The next entry belongs behind it.
+fn last_position(seen: &[Seen]) -> u64 {
+    let (log, behind) = seen.split_at(verified(seen));
+    let last = there(behind).last().or(log.last());
+    last.map_or(0, Seen::last)
+}
+
+/// The entries that are believed, in order, and the damage.
 fn believe(domain: DomainId, mut seen: Vec<Seen>) -> (Vec<PlainEntry>, Vec<Damage>) {
     let (mut entries, mut damage) = (Vec::new(), Vec::new());
-    let verified = |seen: &[Seen]| {
-        let at = seen.iter().rposition(|seen| matches!(seen, Seen::Entry(_, None)));
-        at.map_or(0, |at| at + 1)
-    };
-    // Positions without an object are lost only if an entry stands behind them.
     let behind = seen.split_off(verified(&seen));
-    let there = behind
-        .iter()
-        .take_while(|seen| !matches!(seen, Seen::Other(at) if at.is_missing()));
-    damage.extend(there.map(|seen| seen.damage(domain)));
+    damage.extend(there(&behind).iter().map(|seen| seen.damage(domain)));
     while let Some(last) = seen.pop() {
         let Seen::Entry(entry, unverified) = last else { continue };
         let n = entry.head.n;
@@ -318,6 +365,18 @@ mod tests {
         // It names what is not there any more.
         assert_eq!(with(&entry(4, [9; 32])), (vec![1, 2, 4], vec![3]));
         assert_eq!(with(&entry(4, UNKNOWN)), (vec![1, 2, 4], vec![3]));
+    }
+
+    #[test]
+    fn the_log_ends_at_its_last_object_before_a_gap() {
+        let first = entry(1, UNKNOWN);
+        let junk = |n| Seen::Other(Skipped::void(n, b"junk", "junk"));
+        let gap = |first, last| Seen::Other(Skipped::missing(first, last));
+        assert_eq!(last_position(&[]), 0);
+        assert_eq!(last_position(&[seen(&first)]), 1);
+        assert_eq!(last_position(&[seen(&first), junk(2), gap(3, 4), junk(5)]), 2);
+        assert_eq!(last_position(&[gap(1, 3), junk(4)]), 0);
+        assert_eq!(last_position(&[gap(1, 3), seen(&entry(4, [9; 32]))]), 4);
     }
 
     #[test]

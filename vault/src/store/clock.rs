@@ -1,6 +1,7 @@
 //! How far this server's clock and the store's are apart. An object store says its time with every answer; the file
 //! system of a local vault, which may be a mount from elsewhere, says it with every file that is written.
 
+use std::fs::File;
 use std::path::Path;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::SystemTime;
@@ -8,6 +9,8 @@ use std::time::SystemTime;
 use http::HeaderMap;
 use http::header::{AGE, DATE};
 use jiff::{SignedDuration, Timestamp};
+
+use super::names;
 
 /// The store has not said its time.
 const UNKNOWN: i64 = i64::MIN;
@@ -54,6 +57,36 @@ impl StoreClock {
         }
     }
 
+    /// Asks the file system below a vault's folder for its time, by a file that is made and removed. If none can be
+    /// made, the newest change of a folder there shows at least how late it is. Asks the kernel itself: what stands
+    /// between it and a program may tell another time.
+    pub(super) fn ask(&self, root: &Path) {
+        if self.offset().is_some() {
+            return;
+        }
+        let file = root.join(format!(".clock-{:016x}", getrandom::u64().unwrap_or_default()));
+        let made = File::create_new(&file)
+            .ok()
+            .and_then(|made| rustix::fs::fstat(&made).ok());
+        let _ = std::fs::remove_file(&file);
+        if let Some(time) = made.and_then(|stat| Timestamp::from_second(stat.st_mtime).ok()) {
+            self.note(time);
+            return;
+        }
+        let domains = std::fs::read_dir(root.join(names::DOMAINS))
+            .into_iter()
+            .flatten()
+            .flatten();
+        let logs = domains.map(|domain| domain.path().join("log"));
+        let folders = [names::SERVERS, names::JOBS, names::ORDERS].map(|folder| root.join(folder));
+        let changed = logs.chain(folders).chain([root.to_owned()]);
+        let changed =
+            changed.filter_map(|folder| Timestamp::from_second(rustix::fs::stat(&folder).ok()?.st_mtime).ok());
+        if let Some(latest) = changed.max().filter(|latest| *latest > Timestamp::now()) {
+            self.note(latest);
+        }
+    }
+
     /// The store's time less this server's. `None` if the store has not said its time.
     pub(super) fn offset(&self) -> Option<SignedDuration> {
         let offset = self.offset_s.load(Ordering::Relaxed);
@@ -92,5 +125,17 @@ mod tests {
         file.as_file().set_modified(in_a_day).unwrap();
         clock.wrote(file.path());
         assert_eq!(clock.offset().unwrap().as_hours(), 24);
+    }
+
+    #[test]
+    fn a_folder_is_asked_for_its_time_and_nothing_stays_in_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let clock = StoreClock::default();
+        clock.ask(folder.path());
+        assert!(clock.offset().is_some_and(|offset| offset.as_secs().abs() < 60));
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+        let clock = StoreClock::default();
+        clock.ask(&folder.path().join("none"));
+        assert_eq!(clock.offset(), None);
     }
 }

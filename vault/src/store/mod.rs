@@ -248,6 +248,18 @@ impl Store {
         self.root.as_deref().map(|root| root.path.as_path())
     }
 
+    /// Asks for the store's time, if it did not say it yet and can be asked.
+    pub(crate) async fn ask_time(&self) {
+        match &self.root {
+            Some(root) => self.clock.ask(&root.path),
+            // Every answer has the time.
+            None if self.clock.offset().is_none() => {
+                let _ = self.head(names::DESCRIPTOR).await;
+            }
+            None => {}
+        }
+    }
+
     /// The store's time less this server's, as far as the store has said it to this process.
     pub(crate) fn clock_offset(&self) -> Option<SignedDuration> {
         self.clock.offset()

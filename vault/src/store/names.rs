@@ -1,6 +1,6 @@
 //! The names of a vault's objects, as in docs/format.md, "Objects and their names". No other code spells them.
 
-use lockstone_proto::ids::{DomainId, JobId, PackId, SegmentId, ServerId, SlotId};
+use lockstone_proto::ids::{CredentialId, DomainId, JobId, PackId, SegmentId, ServerId, SlotId};
 
 /// The vault's descriptor.
 pub const DESCRIPTOR: &str = "lockstone.json";
@@ -10,6 +10,15 @@ pub const SERVERS: &str = "servers";
 pub const JOBS: &str = "jobs";
 /// Below it is a folder for each domain.
 pub const DOMAINS: &str = "domains";
+
+/// Below it are the operator's orders.
+pub const ORDERS: &str = "orders";
+
+/// The operator's order of that number: 16 hex digits.
+#[must_use]
+pub fn order(number: u64) -> String {
+    format!("{ORDERS}/{number:016x}")
+}
 
 /// A server's registration.
 #[must_use]
@@ -35,10 +44,10 @@ pub fn generation(path: &str) -> Option<u64> {
     log_position(path)
 }
 
-/// The folder of a server's job records.
+/// The folder of the records of a server's job.
 #[must_use]
-pub fn jobs_of(server: ServerId) -> String {
-    format!("{JOBS}/{server}")
+pub fn job_folder(server: ServerId, job: JobId) -> String {
+    format!("{JOBS}/{server}/{job}")
 }
 
 /// A job record.
@@ -71,7 +80,13 @@ pub fn log_entry(domain: DomainId, n: u64) -> String {
     format!("{DOMAINS}/{domain}/log/{n:016x}")
 }
 
-/// The position in the last part of a log entry's name. `None` if it is not a position.
+/// The job record of somebody who holds credentials.
+#[must_use]
+pub fn job_by_credentials(credentials: CredentialId, job: JobId, number: u32) -> String {
+    format!("{JOBS}/{credentials}/{job}/{number}")
+}
+
+/// The position in the last part of the name of a log entry or an order. `None` if it is not a position.
 #[must_use]
 pub fn log_position(path: &str) -> Option<u64> {
     let name = path.rsplit('/').next()?;

@@ -70,6 +70,7 @@ impl Lab {
             region: Region::Primary,
             url: String::new(),
             secondary_url: None,
+            tenant: None,
             now: now(),
             valid_days: 10,
         };
@@ -84,6 +85,7 @@ impl Lab {
             name: &name,
             domain: self.domain,
             key: &signer.key,
+            machine: None,
         };
         block_on(self.vault.register(&credentials, &new, now())).unwrap();
         signer

@@ -2,15 +2,15 @@
 //! subkeys.
 
 use bytes::Bytes;
-use lockstone_proto::ids::{DomainId, JobId, SegmentId, VaultId};
+use lockstone_proto::ids::{DomainId, JobId, SegmentId};
 use lockstone_proto::job::JobRecord;
 use lockstone_proto::limits::FORMAT_VERSION;
 use lockstone_proto::vault::{KeySlot, Segment, SlotKind};
 use zeroize::Zeroizing;
 
 use crate::access::descriptor::Descriptor;
-use crate::access::job_records;
-use crate::access::registration::{Server, Servers};
+use crate::access::job_records::{self, Place};
+use crate::access::registration::{Server, Servers, VaultPin};
 use crate::crypto::keys::{Keys, MasterKey, ObjectKey};
 use crate::crypto::seal::SealKey;
 use crate::crypto::slots::{KdfParams, Passphrase, print_recovery, stretch, wrap};
@@ -120,15 +120,17 @@ pub fn read_log_entry(
     plain.open(keys).map(|entry| entry.body)
 }
 
-/// Reads the object `jobs/<server>/<job>/<number>` of that server.
+/// Reads the object `jobs/<author>/<job>/<number>` where only that server is registered.
 pub fn read_job_record(
-    vault: VaultId,
+    pin: &VaultPin,
     server: &Server,
+    author: [u8; 16],
     job: JobId,
     number: u32,
     object: &[u8],
 ) -> Result<JobRecord, &'static str> {
-    job_records::verify(vault, server, job, number, object)
+    let key = (author == server.id.0).then_some(&server.key);
+    job_records::verify(pin, key, Place { author, job, number }, object)
 }
 
 /// Files that anyone can make, and how: examples of where writers cut.

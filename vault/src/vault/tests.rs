@@ -113,6 +113,7 @@ fn registering_needs_this_vaults_credentials_and_is_done_once() {
         region: lockstone_proto::access::Region::Primary,
         url: String::new(),
         secondary_url: None,
+        tenant: None,
         now: now(),
         valid_days: 1,
     };
@@ -123,6 +124,7 @@ fn registering_needs_this_vaults_credentials_and_is_done_once() {
         name: "web",
         domain: lab.domain,
         key: &key,
+        machine: None,
     };
     let foreign = other.operator.issue(&issue).unwrap();
     let refused = block_on(lab.vault.register(&foreign, &new, now())).unwrap_err();
@@ -147,6 +149,7 @@ fn a_wrong_clock_neither_dates_a_registration_nor_makes_credentials_valid() {
         region: lockstone_proto::access::Region::Primary,
         url: String::new(),
         secondary_url: None,
+        tenant: None,
         now: now(),
         valid_days: 10,
     };
@@ -159,6 +162,7 @@ fn a_wrong_clock_neither_dates_a_registration_nor_makes_credentials_valid() {
             name: "web",
             domain: lab.domain,
             key: &key,
+            machine: None,
         };
         lab.vault.store().clock().note(Timestamp::now() + hours(store_ahead));
         block_on(lab.vault.register(&credentials, &new, clock))?;
@@ -180,7 +184,7 @@ fn a_wrong_clock_neither_dates_a_registration_nor_makes_credentials_valid() {
 
 #[test]
 fn job_records_are_listed_and_forged_ones_named() {
-    use crate::access::job_records::{list_jobs, write_job};
+    use crate::access::job_records::{Author, list_jobs, write_job};
     use lockstone_proto::job::{JobKind, JobRecord, JobState};
     let lab = Lab::new();
     let signer = lab.server(1);
@@ -198,26 +202,26 @@ fn job_records_are_listed_and_forged_ones_named() {
     let store = lab.vault.store();
     let stranger = crate::access::credentials::generate_signing_key().unwrap();
     block_on(async {
-        write_job(store, &record(2, 0, JobState::Running), &signer.key)
+        write_job(store, &record(2, 0, JobState::Running), Author::Server(&signer.key))
             .await
             .unwrap();
-        write_job(store, &record(1, 0, JobState::Running), &signer.key)
+        write_job(store, &record(1, 0, JobState::Running), Author::Server(&signer.key))
             .await
             .unwrap();
-        write_job(store, &record(1, 1, JobState::Completed), &signer.key)
+        write_job(store, &record(1, 1, JobState::Completed), Author::Server(&signer.key))
             .await
             .unwrap();
-        write_job(store, &record(3, 0, JobState::Running), &stranger)
+        write_job(store, &record(3, 0, JobState::Running), Author::Server(&stranger))
             .await
             .unwrap();
         let (servers, _) = lab.vault.servers().await.unwrap();
-        let (jobs, damage) = list_jobs(store, lab.vault.id(), &servers, None).await.unwrap();
+        let (jobs, damage) = list_jobs(store, &lab.vault.pin(), &servers, None).await.unwrap();
         let states: Vec<_> = jobs.iter().map(|job| (job.job_id[0], job.state())).collect();
         assert_eq!(states, [(1, JobState::Completed), (2, JobState::Running)]);
         assert_eq!(damage.len(), 1);
         let nobody = Some(lockstone_proto::ids::ServerId([9; 16]));
         assert!(
-            list_jobs(store, lab.vault.id(), &servers, nobody)
+            list_jobs(store, &lab.vault.pin(), &servers, nobody)
                 .await
                 .unwrap()
                 .0

@@ -4,11 +4,13 @@ use bytes::Bytes;
 use lockstone_proto::access::{Admission, Credentials, SignedAdmission};
 use lockstone_proto::ids::JobId;
 use lockstone_proto::job::{JobRecord, SignedJobRecord};
+use lockstone_vault::access::registration::{Server, VaultPin};
+use lockstone_vault::testing::vectors::read_job_record;
 use prost::Message;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::registrations::plus_order;
-use super::{Cases, SERVER, VAULT, public, sign, with};
+use super::{Cases, SERVER, VAULT, public, sign, signer, with};
 
 pub(crate) const JOB: JobId = JobId([0x33; 16]);
 
@@ -35,7 +37,22 @@ fn signed(seed: u8, record: Vec<u8>) -> SignedJobRecord {
     SignedJobRecord {
         signature: sign(seed, "lockstone v1 job\0", &record),
         record: record.into(),
+        ..SignedJobRecord::default()
     }
+}
+
+/// Whether the object counts under the name that the case says.
+pub(crate) fn is_accepted(server: &Server, case: &Value, raw: &[u8]) -> bool {
+    let pin = VaultPin {
+        vault_id: VAULT,
+        operator_key: signer(1).verifying_key(),
+    };
+    let mut author = server.id.0;
+    if let Some(credentials) = case["credentials"].as_str() {
+        hex::decode_to_slice(credentials, &mut author).unwrap();
+    }
+    let number = case["number"].as_u64().unwrap() as u32;
+    read_job_record(&pin, server, author, JOB, number, raw).is_ok()
 }
 
 pub(crate) fn records(cases: &mut Cases) {
@@ -102,8 +119,13 @@ pub(crate) fn records(cases: &mut Cases) {
     add(
         false,
         "a field behind the signature",
-        [&good.encode_to_vec()[..], &[0x18, 1]].concat(),
+        [&good.encode_to_vec()[..], &[0x20, 1]].concat(),
     );
+    let admission = admitted(1, credentials().0.encode_to_vec()).encode_to_vec();
+    let with_admission = with(good.clone(), |it| it.admission = admission.into());
+    add(false, "by a server, with an admission", with_admission.encode_to_vec());
+    let by = |it: &mut JobRecord| it.credential_id = vec![0x22; 16].into();
+    add(false, "by a server, with credentials", changed(&by));
     add(
         false,
         "signed by somebody else",
@@ -126,6 +148,73 @@ pub(crate) fn records(cases: &mut Cases) {
     add(false, "empty", Vec::new());
 }
 
+/// Records of who works by credentials.
+pub(crate) fn by_credentials(cases: &mut Cases) {
+    const CREDENTIALS: [u8; 16] = [0x22; 16];
+    let mut add = |accepted, why: &str, object: SignedJobRecord| {
+        let more = json!({ "id": JOB.hex(), "number": 1, "credentials": hex::encode(CREDENTIALS) });
+        cases.add("job record", accepted, why, &object.encode_to_vec(), more);
+    };
+    let admission = credentials().0;
+    let record = with(record(), |it| {
+        (it.kind, it.point_id, it.credential_id) = (2, Bytes::new(), CREDENTIALS.to_vec().into());
+    });
+    let by = |seed, record: &JobRecord, admitted: SignedAdmission| {
+        with(signed(seed, record.encode_to_vec()), |it| {
+            it.admission = admitted.encode_to_vec().into();
+        })
+    };
+    let good = || admitted(1, admission.encode_to_vec());
+    add(true, "the end of a restore", by(2, &record, good()));
+    add(false, "signed by a server", by(3, &record, good()));
+    add(false, "no admission", signed(2, record.encode_to_vec()));
+    add(
+        false,
+        "an admission by somebody else",
+        by(2, &record, admitted(9, admission.encode_to_vec())),
+    );
+    let changed = |change: &dyn Fn(&mut JobRecord)| by(2, &with(record.clone(), |it| change(it)), good());
+    add(
+        false,
+        "it names no credentials",
+        changed(&|it| it.credential_id = Bytes::new()),
+    );
+    add(
+        false,
+        "it names other credentials",
+        changed(&|it| it.credential_id = vec![0x23; 16].into()),
+    );
+    add(
+        false,
+        "a server of 15 bytes",
+        changed(&|it| it.server_id = vec![0x99; 15].into()),
+    );
+    add(true, "300 s before", changed(&|it| it.started_s = 1_799_998_700));
+    add(false, "301 s before", changed(&|it| it.started_s = 1_799_998_699));
+    add(false, "when they expire", changed(&|it| it.started_s = 1_800_863_000));
+    let other = |change: &dyn Fn(&mut Admission)| {
+        let other = with(admission.clone(), |it| change(it));
+        by(2, &record, admitted(1, other.encode_to_vec()))
+    };
+    add(true, "of the other region", other(&|it| it.region = 2));
+    add(
+        false,
+        "credentials of another vault",
+        other(&|it| it.vault_id = vec![0; 16].into()),
+    );
+    add(
+        false,
+        "an admission for other credentials",
+        other(&|it| it.credential_id = vec![0x23; 16].into()),
+    );
+    let longer = [&admission.encode_to_vec()[..], &[0x80, 0x08, 1]].concat();
+    add(
+        false,
+        "an admission with a field 128",
+        by(2, &record, admitted(1, longer)),
+    );
+}
+
 /// The text of a file with these bytes.
 fn text(bytes: &[u8]) -> String {
     use base64::Engine as _;
@@ -145,6 +234,8 @@ fn credentials() -> (Admission, Credentials) {
         region: 1,
         issued_s: 1_799_999_000,
         expires_s: 1_800_863_000,
+        tenant: String::new(),
+        least_version: "0.1.0".to_owned(),
     };
     let credentials = Credentials {
         url: "/srv/vault".to_owned(),

@@ -10,6 +10,7 @@ mod log;
 mod logs;
 mod messages;
 mod objects;
+mod orders;
 mod registrations;
 mod secrets;
 
@@ -17,12 +18,13 @@ use std::path::PathBuf;
 
 use bytes::Bytes;
 use ed25519_dalek::{Signer, SigningKey};
-use lockstone_proto::ids::{DomainId, PackId, SegmentId, ServerId, SlotId, VaultId};
+use lockstone_proto::ids::{CredentialId, DomainId, PackId, SegmentId, ServerId, SlotId, VaultId};
 use lockstone_proto::vault::Codec;
 use serde_json::{Value, json};
 
 use lockstone_vault::access::credentials::VaultCredentials;
 use lockstone_vault::access::descriptor::Descriptor;
+use lockstone_vault::access::orders::{self as ordered, Refused};
 use lockstone_vault::access::registration::{self, Server};
 use lockstone_vault::crypto::keys::{Keys, MasterKey};
 use lockstone_vault::crypto::slots::{self, Passphrase};
@@ -31,7 +33,7 @@ use lockstone_vault::log::LogBroken;
 use lockstone_vault::pack::PackSeal;
 use lockstone_vault::pack::frame::Decompressor;
 use lockstone_vault::pack::segment::decode_segment;
-use lockstone_vault::testing::vectors::{cut_files, may_write, read_job_record, read_log_entry, walk_log};
+use lockstone_vault::testing::vectors::{cut_files, may_write, read_log_entry, walk_log};
 use lockstone_vault::tree::content::decode_content;
 use lockstone_vault::tree::{check_child, decode_page};
 
@@ -128,7 +130,9 @@ fn build() -> Value {
     log::bodies(&mut cases);
     registrations::registrations(&mut cases);
     jobs::records(&mut cases);
+    jobs::by_credentials(&mut cases);
     jobs::files(&mut cases);
+    orders::orders(&mut cases);
     json!({
         "format": 1, "master_key": hex::encode(MASTER), "domain_id": DOMAIN.hex(), "vault_id": VAULT.hex(),
         "server_id": SERVER.hex(), "operator_key": hex::encode(public(1)), "server_key": hex::encode(public(3)),
@@ -143,6 +147,8 @@ fn server() -> Server {
         domain: DOMAIN,
         key: signer(3).verifying_key(),
         registered: jiff::Timestamp::UNIX_EPOCH,
+        credentials: CredentialId::default(),
+        machine: None,
     }
 }
 
@@ -179,8 +185,13 @@ fn decided(case: &Value) -> (bool, bool) {
         "pack header" => PackSeal::from_header(&keys, &raw).is_ok(),
         "segment" => decode_segment(&keys, SEGMENT, &raw).is_ok(),
         "registration" => registration::verify(VAULT, &signer(1).verifying_key(), SERVER, &raw).is_ok(),
-        "job record" => read_job_record(VAULT, &server(), jobs::JOB, number("number") as u32, &raw).is_ok(),
+        "job record" => jobs::is_accepted(&server(), case, &raw),
         "credentials" => VaultCredentials::parse(&String::from_utf8(raw).unwrap()).is_ok(),
+        "order" => match ordered::verify(VAULT, &signer(1).verifying_key(), number("n"), &raw) {
+            Ok(_) => true,
+            Err(Refused::Broken(_)) => false,
+            Err(Refused::Newer(_) | Refused::UnknownKind(_)) => return (false, true),
+        },
         "descriptor" => match Descriptor::parse(&raw) {
             Ok(descriptor) => may_write(&descriptor) == case["writable"].as_bool().unwrap(),
             Err(error) => {

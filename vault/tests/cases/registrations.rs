@@ -17,6 +17,8 @@ fn parts() -> (Admission, Registration) {
         region: 1,
         issued_s: 1_799_999_000,
         expires_s: 1_800_863_000,
+        tenant: String::new(),
+        least_version: "0.1.0".to_owned(),
     };
     let registration = Registration {
         version: 1,
@@ -26,6 +28,7 @@ fn parts() -> (Admission, Registration) {
         domain_id: Bytes::copy_from_slice(DOMAIN.as_bytes()),
         signing_key: public(3),
         registered_s: 1_799_999_500,
+        machine: Bytes::new(),
     };
     (admission, registration)
 }
@@ -100,18 +103,19 @@ pub(crate) fn registrations(cases: &mut Cases) {
     add(
         false,
         "an unknown field",
-        build(admitted.clone(), [&encoded[..], &[0x40, 1]].concat()).encode_to_vec(),
+        build(admitted.clone(), [&encoded[..], &[0x48, 1]].concat()).encode_to_vec(),
     );
     add(
         false,
         "an admission with an unknown field",
-        build([&admitted[..], &[0x40, 1]].concat(), encoded.clone()).encode_to_vec(),
+        build([&admitted[..], &[0x50, 1]].concat(), encoded.clone()).encode_to_vec(),
     );
     add(
         false,
         "a field behind the signatures",
         [&good.encode_to_vec()[..], &[0x28, 1]].concat(),
     );
+    machines_and_admissions(&admission, &registration, &mut add);
     for region in [0, 2, 3] {
         let admission = Admission {
             region,
@@ -136,6 +140,39 @@ pub(crate) fn registrations(cases: &mut Cases) {
         "a signature whose S is not below the order of the group",
         large.encode_to_vec(),
     );
+}
+
+/// What a machine is called, and what an admission says beside its keys and times.
+fn machines_and_admissions(
+    admission: &Admission,
+    registration: &Registration,
+    add: &mut dyn FnMut(bool, &str, Vec<u8>),
+) {
+    let encoded = registration.encode_to_vec();
+    let machine = |name: &[u8]| {
+        let changed = with(registration.clone(), |it| it.machine = name.to_vec().into());
+        build(admission.encode_to_vec(), changed.encode_to_vec()).encode_to_vec()
+    };
+    add(true, "with a machine", machine(&[6; 16]));
+    add(false, "a machine of 15 bytes", machine(&[6; 15]));
+    let admitted_by = |change: &dyn Fn(&mut Admission)| {
+        let mut changed = admission.clone();
+        change(&mut changed);
+        build(changed.encode_to_vec(), encoded.clone()).encode_to_vec()
+    };
+    add(
+        true,
+        "with a tenant",
+        admitted_by(&|it| it.tenant = "someone".to_owned()),
+    );
+    for tenant in ["x".repeat(256), "a\nb".to_owned()] {
+        let object = admitted_by(&|it| it.tenant.clone_from(&tenant));
+        add(false, "a tenant of 256 bytes, or with a control character", object);
+    }
+    for version in ["", "1", "1.2", "01.2.3", "1.2.3-rc"] {
+        let object = admitted_by(&|it| version.clone_into(&mut it.least_version));
+        add(false, "a least version that is not three numbers", object);
+    }
 }
 
 /// The signature with the group's order added to its second half: another encoding of the same signature.

@@ -27,7 +27,7 @@ pub(super) fn show_dry_run(out: &Output, report: &BackupReport, sources: &[PathB
     if !left_out.is_empty() {
         out.line(format!("  left out {}", left_out.join(", ")));
     }
-    out.line("Nothing was stored".to_owned());
+    out.line("Nothing was stored");
 }
 
 fn names(sources: &[PathBuf]) -> String {

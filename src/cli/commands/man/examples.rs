@@ -31,6 +31,25 @@ fn examples(page: &str) -> &'static [Example] {
             "The jobs of one server:",
             "lockstone vault jobs /srv/vault --server web1",
         )],
+        "lockstone-vault-info" => &[("What a vault is:", "lockstone vault info /srv/vault")],
+        "lockstone-vault-revoke" => &[
+            (
+                "A machine was stolen on Sunday:",
+                "lockstone vault revoke /srv/vault --server web1 --since 2026-11-22 --reason 'stolen'",
+            ),
+            (
+                "A credentials file went astray:",
+                "lockstone vault revoke /srv/vault --credential web1.vaultcredentials",
+            ),
+        ],
+        "lockstone-vault-tenant" => &[(
+            "Move a vault to another tenant:",
+            "lockstone vault tenant /srv/vault 'Example Ltd.'",
+        )],
+        "lockstone-credentials" | "lockstone-credentials-show" => &[(
+            "What a file admits to, and until when:",
+            "lockstone credentials show web1.vaultcredentials",
+        )],
         "lockstone-vault-points" => &[("All recovery points:", "lockstone vault points /srv/vault")],
         "lockstone-register" => &[
             (
@@ -114,6 +133,16 @@ fn more(page: &str) -> &'static [Example] {
         "lockstone-passphrase" | "lockstone-passphrase-change" => {
             &[("Change the passphrase:", "lockstone passphrase change")]
         }
+        "lockstone-passphrase-regenerate" => &[(
+            "The passphrase is lost, the machine is not:",
+            "lockstone passphrase regenerate",
+        )],
+        "lockstone-passphrase-recovery-key" => &[("Make a new recovery key:", "lockstone passphrase recovery-key")],
+        "lockstone-passphrase-slots" => &[("What opens these backups:", "lockstone passphrase slots")],
+        "lockstone-passphrase-revoke" => &[(
+            "End the key of a machine that is gone:",
+            "lockstone passphrase revoke 5f0c11d2",
+        )],
         "lockstone-passphrase-validate" => &[("Try whether one is right:", "lockstone passphrase validate")],
         "lockstone-cache" | "lockstone-cache-move" => &[(
             "Put the cache on another disk:",

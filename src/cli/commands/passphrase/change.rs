@@ -2,19 +2,14 @@
 
 use std::path::PathBuf;
 
-use anyhow::Context as _;
 use clap::Args;
-use lockstone_proto::ids::{DomainId, SlotId};
-use lockstone_proto::vault::SlotKind;
-use lockstone_vault::crypto::slot_store::{delete_slot, list_slots, put_slot};
 use lockstone_vault::crypto::slots::wrap_with_passphrase;
-use lockstone_vault::store::Store;
 
 use crate::agent::access::open::registered_vault;
 use crate::agent::access::passphrase::PassphraseSource;
 use crate::agent::access::right::registered;
+use crate::agent::access::slots;
 use crate::agent::access::unlock::open_domain;
-use crate::agent::environment::Environment;
 use crate::cli::commands::kdf::KdfArgs;
 use crate::cli::context::Context;
 use crate::cli::output::Outcome;
@@ -53,29 +48,6 @@ async fn change(context: &Context, args: &ChangeArgs) -> Result<bool, Failure> {
     let old = context.prompt.existing()?;
     let master = open_domain(store, domain, &old).await?;
     let new = context.prompt.replacement(args.new_passphrase_file.as_deref())?;
-    let (before, damaged) = list_slots(store, domain).await?;
-    for damage in &damaged {
-        environment.notices.damaged(damage);
-    }
     let slot = wrap_with_passphrase(&master, &new, args.kdf.params(), domain)?;
-    put_slot(store, &slot).await?;
-    // The new slot is durable, so the old ones may go.
-    let mut old_removed = true;
-    for old in before.iter().filter(|slot| slot.kind() == SlotKind::Passphrase) {
-        let id = SlotId::try_from(&old.slot_id[..]).context("a key slot has no id")?;
-        old_removed &= remove(environment, store, domain, id).await;
-    }
-    Ok(old_removed)
-}
-
-/// Removes an old slot. If that fails, it is only a warning, because the new passphrase is in force.
-async fn remove(environment: &Environment, store: &Store, domain: DomainId, slot: SlotId) -> bool {
-    match delete_slot(store, domain, slot).await {
-        Ok(()) => true,
-        Err(error) => {
-            let warning = format!("the old passphrase still opens the backups: {error}");
-            environment.notices.warn(warning);
-            false
-        }
-    }
+    slots::replace(environment, store, domain, &slot, "passphrase").await
 }

@@ -10,11 +10,12 @@
 
 use jiff::Timestamp;
 use lockstone_proto::ids::{DomainId, ServerId};
+use lockstone_proto::vault::{KeySlot, SlotKind};
 use lockstone_vault::VaultError;
 use lockstone_vault::access::credentials::{VaultCredentials, generate_signing_key};
-use lockstone_vault::access::registration::{NewServer, Server, Servers};
+use lockstone_vault::access::registration::{MachineName, NewServer, Server, Servers, machine_name};
 use lockstone_vault::crypto::keys::MasterKey;
-use lockstone_vault::crypto::slot_store::put_slot;
+use lockstone_vault::crypto::slot_store::{delete_slot, list_slots, put_slot};
 use lockstone_vault::crypto::slots::{
     KdfParams, Passphrase, wrap_with_machine, wrap_with_passphrase, wrap_with_recovery,
 };
@@ -22,9 +23,11 @@ use lockstone_vault::vault::Vault;
 use zeroize::Zeroizing;
 
 use crate::agent::access::named;
+use crate::agent::access::slots;
 use crate::agent::environment::Environment;
 use crate::agent::ids::{new_job_id, random};
 use crate::agent::state::folder::StateFolder;
+use crate::agent::state::host::Host;
 use crate::agent::state::lock::{JobLock, Purpose};
 use crate::agent::state::machine_key::MachineKey;
 use crate::agent::state::registration::Registration;
@@ -41,6 +44,12 @@ pub(super) struct Admission<'a> {
     pub(super) join_domain: Option<&'a str>,
     /// Whether the server makes a new domain although its name is registered.
     pub(super) new_domain: bool,
+    /// Whether the machine takes the place of another one of its name.
+    pub(super) replace: bool,
+    /// What this machine is called.
+    pub(super) host: Host,
+    /// The server that this machine has been until now.
+    pub(super) before: Option<ServerId>,
 }
 
 /// The domain that a server is admitted to.
@@ -92,11 +101,52 @@ impl Admission<'_> {
             }
             failure
         })?;
+        let domain = known.domain;
+        self.take_place(domain).await?;
         Ok(Admitted {
-            domain: known.domain,
+            domain,
             master,
             recovery_key: None,
         })
+    }
+
+    /// Other machines that are registered under this name and have a key slot in the domain keep their name, unless
+    /// this one takes their place. A machine that gave up its registration has no slot.
+    async fn take_place(&self, domain: DomainId) -> Result<(), Failure> {
+        let Some(own) = self.machine() else { return Ok(()) };
+        let store = self.vault.store();
+        let (slots, _) = list_slots(store, domain).await?;
+        let is_others = |slot: &&KeySlot| {
+            let server = ServerId::try_from(slot.server_id.as_ref()).ok();
+            let known = server.and_then(|id| self.servers.get(id));
+            let other = |known: &Server| known.machine.is_some_and(|machine| machine != own);
+            let is_taken = known.is_some_and(|known| known.name == self.name && other(known));
+            slot.kind() == SlotKind::Machine && is_taken && server != self.before
+        };
+        let others: Vec<&KeySlot> = slots.iter().filter(is_others).collect();
+        if others.is_empty() {
+            return Ok(());
+        }
+        if !self.replace {
+            let message = format!(
+                "another machine is registered as {} and has not given that up",
+                self.name
+            );
+            let hint = "choose another `--server-name`\n\
+                        if that machine is gone for good, or was installed anew, add `--replace`: its key opens the \
+                        backups no longer, and this one goes on with them";
+            return Err(Failure::refused("name-taken", message, hint));
+        }
+        for slot in others {
+            delete_slot(store, domain, slots::id(slot)?).await?;
+        }
+        Ok(())
+    }
+
+    /// The name of this machine within the vault.
+    fn machine(&self) -> Option<MachineName> {
+        let id = self.host.machine_id.as_deref()?;
+        Some(machine_name(self.vault.id(), id))
     }
 
     /// Makes a domain with its passphrase and recovery slots.
@@ -144,6 +194,7 @@ impl Admission<'_> {
             name: self.name,
             domain,
             key: &key,
+            machine: self.machine(),
         };
         vault.register(credentials, &new, now).await?;
         if let Some(hours) = vault.hours_ahead_of_store() {
@@ -162,6 +213,7 @@ impl Admission<'_> {
             server_name: self.name.to_owned(),
             domain_id: domain,
             registered: now.to_string(),
+            host: self.host.clone(),
             cache: None,
         };
         registration.save(state)?;

@@ -14,8 +14,10 @@ use zeroize::Zeroizing;
 use self::admission::{Admission, Admitted};
 use super::kdf::KdfArgs;
 use crate::agent::access::credentials::{admitted, read_credentials};
+use crate::agent::access::give_up::remove_slot;
 use crate::agent::access::open::servers;
 use crate::agent::state::folder::StateFolder;
+use crate::agent::state::host::{Host, renamed};
 use crate::agent::state::registration::Registration;
 use crate::cli::context::Context;
 use crate::cli::log::write_line;
@@ -39,12 +41,15 @@ pub(crate) struct RegisterArgs {
     /// Start afresh, even though a server of this name is registered
     #[arg(long)]
     new_domain: bool,
+    /// Take the place of another machine of this name, which is gone for good or was installed anew
+    #[arg(long, conflicts_with = "new_domain")]
+    replace: bool,
     /// The vault of this server is at another place now: stay registered, with this URL
     #[arg(
         long,
         value_name = "URL",
         value_parser = units::vault_url,
-        conflicts_with_all = ["credentials", "server_name", "join_domain", "new_domain"]
+        conflicts_with_all = ["credentials", "server_name", "join_domain", "new_domain", "replace"]
     )]
     moved_to: Option<String>,
     #[command(flatten)]
@@ -58,19 +63,31 @@ pub(crate) fn run(context: &Context, args: &RegisterArgs) -> Outcome {
         show_registered(context, registration, true, None);
         return Ok(Exit::Done);
     }
-    if let Some(registration) = Registration::load(&state)? {
-        return Err(already_registered(&registration));
+    let before = Registration::load(&state)?;
+    if let Some(registration) = &before
+        && renamed(&registration.host, &registration.server_name).is_none()
+    {
+        return Err(already_registered(registration));
     }
     let name = name::server_name(args.server_name.as_deref())?;
     let credentials = primary_credentials(args)?;
-    let (registration, admitted) = context.block_on(register(context, args, &state, &name, &credentials))?;
+    let registering = register(context, args, (&state, before.as_ref()), &name, &credentials);
+    let (registration, admitted) = context.block_on(registering)?;
+    if !rustix::process::geteuid().is_root() {
+        context.out.warn(NOT_ROOT);
+    }
     Ok(show(context, registration, admitted))
 }
+
+/// What a registration by another user than root is good for.
+const NOT_ROOT: &str = "registered for the files of this user only: without root, backups lack what this user cannot \
+                        read, they read files live and take no snapshots, and a restore sets no owners; register as \
+                        root to protect the whole system";
 
 async fn register(
     context: &Context,
     args: &RegisterArgs,
-    state: &StateFolder,
+    (state, before): (&StateFolder, Option<&Registration>),
     name: &str,
     credentials: &VaultCredentials,
 ) -> Result<(Registration, Admitted), Failure> {
@@ -83,17 +100,45 @@ async fn register(
         name,
         join_domain: args.join_domain.as_deref(),
         new_domain: args.new_domain,
+        replace: args.replace,
+        host: Host::now(),
+        before: before.map(|before| before.server_id),
     };
     let found = admission.to_join()?;
     let admitted = if found.is_empty() {
-        admission
-            .new_domain(&context.prompt.first()?, args.kdf.params())
-            .await?
+        let passphrase = context.prompt.first().map_err(incomplete)?;
+        admission.new_domain(&passphrase, args.kdf.params()).await?
     } else {
         admission.join(&found).await?
     };
+    if let Some(before) = before {
+        give_up(context, state, before).await?;
+    }
     let registration = admission.register(state, credentials, &admitted).await?;
     Ok((registration, admitted))
+}
+
+/// Gives up the registration under the old name of a machine that is called otherwise now.
+async fn give_up(context: &Context, state: &StateFolder, before: &Registration) -> Result<(), Failure> {
+    context
+        .out
+        .note(format!("giving up the registration as {}", before.server_name));
+    if let Err(failure) = remove_slot(&context.environment, state, before).await {
+        let why = failure.message;
+        context.out.warn(format!(
+            "the key slot of {} stays in the vault: {why}",
+            before.server_name
+        ));
+    }
+    Ok(Registration::remove(state)?)
+}
+
+/// Without a passphrase there is no registration, and nothing can be configured.
+fn incomplete(mut failure: Failure) -> Failure {
+    failure
+        .hint
+        .push_str("\nthis server is not registered until it has a passphrase");
+    failure
 }
 
 fn already_registered(registration: &Registration) -> Failure {

@@ -2,6 +2,7 @@
 
 use lockstone_vault::access::registration::NAME_MAX;
 
+use crate::agent::state::host::Host;
 use crate::failure::Failure;
 
 /// The name that was given, or the host name. Fails with `usage` if it cannot be a server's name.
@@ -18,12 +19,8 @@ pub(super) fn server_name(given: Option<&str>) -> Result<String, Failure> {
     Ok(name)
 }
 
-/// The name of this machine. In a chroot without /proc it is only in a file.
 fn host_name() -> Result<String, Failure> {
-    let files = ["/proc/sys/kernel/hostname", "/etc/hostname"];
-    let names = files.into_iter().filter_map(|file| std::fs::read_to_string(file).ok());
-    let mut names = names.map(|name| name.trim().to_owned()).filter(|name| !name.is_empty());
-    names.next().ok_or_else(|| {
+    Host::now().name.ok_or_else(|| {
         Failure::usage(
             "this machine's name is not known",
             "give a name with `--server-name NAME`",

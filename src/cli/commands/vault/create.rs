@@ -18,7 +18,7 @@ pub(crate) struct CreateArgs {
     /// Where its secondary region is
     #[arg(long, value_name = "URL", value_parser = units::vault_url)]
     secondary: Option<String>,
-    /// Whose vault it is; a note for the operator
+    /// Whose vault it is; a note for the operator, which `vault tenant` changes
     #[arg(long, value_name = "ID")]
     tenant: Option<String>,
     /// For so many days a deleted recovery point can be brought back
@@ -40,11 +40,7 @@ pub(super) fn run(context: &Context, args: CreateArgs) -> Outcome {
         url: vault.store().url().to_owned(),
         operator_key_file: created.key_file.clone(),
         soft_delete_days: vault.descriptor().soft_delete_days,
-        probe: ProbeDocument {
-            create_if_absent: probe.create_if_absent,
-            read_after_write: probe.read_after_write,
-            listed_after_write: probe.listed_after_write,
-        },
+        probe: ProbeDocument::from(probe),
     });
     out.line(format!("Vault {} in {}", vault.id(), vault.store().url()));
     for line in probe.lines() {

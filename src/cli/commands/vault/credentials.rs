@@ -7,7 +7,7 @@ use lockstone_proto::access::Region;
 
 use crate::cli::context::Context;
 use crate::cli::output::Outcome;
-use crate::documents::vault::IssuedCredentialsDocument;
+use crate::documents::vault::{CredentialsDocument, IssuedCredentialsDocument};
 use crate::failure::Exit;
 use crate::operator::credentials::{Wanted, issue};
 use crate::text::{render, units};
@@ -51,10 +51,8 @@ pub(super) fn run(context: &Context, args: &CredentialsArgs) -> Outcome {
     let issued = context.block_on(issue(&context.environment, &wanted))?;
     let (credentials, out) = (&issued.credentials, &context.out);
     out.document(&IssuedCredentialsDocument {
-        vault: issued.vault,
         file: issued.file.clone(),
-        region: issued.region,
-        expires: credentials.expires().to_string(),
+        credentials: CredentialsDocument::from(credentials),
     });
     out.line(format!(
         "Credentials for {} in {}",
@@ -67,5 +65,9 @@ pub(super) fn run(context: &Context, args: &CredentialsArgs) -> Outcome {
     } else {
         out.line(format!("  good until {expires}"));
     }
+    out.line(format!(
+        "  id {}, by which `lockstone vault revoke` ends them",
+        credentials.id()
+    ));
     Ok(Exit::Done)
 }

@@ -2,9 +2,12 @@
 
 mod create;
 mod credentials;
+mod info;
 mod jobs;
 mod points;
+mod revoke;
 mod servers;
+mod tenant;
 
 use clap::{Args, Subcommand};
 use lockstone_vault::damage::Damage;
@@ -23,12 +26,18 @@ pub(crate) enum VaultCommand {
     Create(create::CreateArgs),
     /// Issue credentials by which servers register, and restore
     Credentials(credentials::CredentialsArgs),
-    /// List the servers of a vault
+    /// List the servers of a vault, and how they are
     Servers(servers::UrlArgs),
     /// List the jobs of a vault's servers, oldest first
-    Jobs(ServerArgs),
+    Jobs(jobs::JobsArgs),
     /// List the recovery points of a vault's servers, oldest first
     Points(ServerArgs),
+    /// What a vault is, and what its store does
+    Info(info::InfoArgs),
+    /// End the right of a server, or of credentials
+    Revoke(revoke::RevokeArgs),
+    /// Move a vault to another tenant
+    Tenant(tenant::TenantArgs),
 }
 
 /// A vault, and maybe one of its servers.
@@ -49,6 +58,9 @@ pub(crate) fn run(context: &Context, command: VaultCommand) -> Outcome {
         VaultCommand::Servers(args) => servers::run(context, &args),
         VaultCommand::Jobs(args) => jobs::run(context, &args),
         VaultCommand::Points(args) => points::run(context, &args),
+        VaultCommand::Info(args) => info::run(context, &args),
+        VaultCommand::Revoke(args) => revoke::run(context, &args),
+        VaultCommand::Tenant(args) => tenant::run(context, &args),
     }
 }
 

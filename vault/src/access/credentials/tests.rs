@@ -12,6 +12,7 @@ fn issue(region: Region) -> Issue {
         region,
         url: "/srv/vault".into(),
         secondary_url: None,
+        tenant: Some("someone".to_owned()),
         now: now(),
         valid_days: 10,
     }
@@ -25,6 +26,8 @@ fn credentials_survive_their_text_form_and_expire() {
     assert_eq!(read.vault_id(), operator.vault_id());
     assert_eq!(read.url(), "/srv/vault");
     assert_eq!(read.secondary_url(), None);
+    assert_eq!((read.tenant(), read.issued()), (Some("someone"), now()));
+    assert!(read.least_version() <= Version::of_this_program());
     assert!(read.check(now()).is_ok());
     assert!(read.check(now() + SignedDuration::from_hours(239)).is_ok());
     assert!(matches!(
@@ -99,19 +102,50 @@ fn credentials_of_another_operator_are_refused() {
     ));
 }
 
-#[test]
-fn credentials_of_a_newer_version_are_told_apart() {
+/// Credentials whose admission the operator signed after this change.
+fn changed(change: impl FnOnce(&mut Admission), more: &[u8]) -> Result<VaultCredentials, CredentialsError> {
     let operator = OperatorKey::generate().unwrap();
     let mut record = operator.issue(&issue(Region::Primary)).unwrap().record;
     let signed = record.admission.as_mut().unwrap();
     let mut admission = Admission::decode(signed.admission.clone()).unwrap();
-    admission.version = FORMAT_VERSION + 1;
-    signed.admission = Bytes::from(admission.encode_to_vec());
+    change(&mut admission);
+    signed.admission = [&admission.encode_to_vec()[..], more].concat().into();
     let signature = operator.key.sign(&[ADMISSION_CONTEXT, &signed.admission].concat());
     signed.signature = Bytes::copy_from_slice(&signature.to_bytes());
-    let error = VaultCredentials::from_record(record).unwrap_err();
-    assert!(matches!(error, CredentialsError::Newer), "{error}");
-    assert_eq!(error.hint(), Some("install a newer version of lockstone"));
+    VaultCredentials::from_record(record)
+}
+
+#[test]
+fn credentials_of_a_newer_version_are_told_apart() {
+    let newer = changed(|it| it.version = FORMAT_VERSION + 1, &[]).unwrap_err();
+    assert!(matches!(newer, CredentialsError::Newer), "{newer}");
+    // An older program does not know what a newer one adds, but it can read which version it takes.
+    let field = [0x52, 1, b'x'];
+    let too_old = changed(|it| "99.0.0".clone_into(&mut it.least_version), &field).unwrap_err();
+    assert!(
+        matches!(&too_old, CredentialsError::TooOld(least) if least == "99.0.0"),
+        "{too_old}"
+    );
+    for error in [newer, too_old] {
+        assert!(error.to_string().ends_with("update lockstone"), "{error}");
+        assert_eq!(error.hint(), Some("install the newest `lockstone` on this machine"));
+    }
+    let unknown = changed(|_| {}, &field).unwrap_err();
+    assert!(matches!(unknown, CredentialsError::Malformed { .. }), "{unknown}");
+}
+
+#[test]
+fn a_version_is_three_numbers() {
+    let own: Version = "1.2.30".parse().unwrap();
+    assert!(own > "1.2.4".parse().unwrap() && own < "2.0.0".parse().unwrap());
+    for wrong in ["", "1.2", "1.2.3.4", "01.2.3", "+1.2.3", "1.2.3-rc", "1.2.x"] {
+        assert!(wrong.parse::<Version>().is_err(), "{wrong}");
+        let refused = changed(|it| wrong.clone_into(&mut it.least_version), &[]);
+        assert!(matches!(refused, Err(CredentialsError::Malformed { .. })), "{wrong}");
+    }
+    for tenant in ["x".repeat(256), "a\nb".to_owned()] {
+        assert!(changed(|it| it.tenant = tenant.clone(), &[]).is_err());
+    }
 }
 
 #[test]
