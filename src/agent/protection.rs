@@ -1,7 +1,7 @@
 //! Stopping the protection of this server, and beginning it again.
 //!
-//! Stopped, the policy makes no backups. What is there is kept (for ever, or as long as the policy says), or is deleted.
-//! Deleted points come back with the protection, for as long as deletions can be undone.
+//! Stopped, the policy makes no backups. What is there is kept (for ever, or as long as the policy says), or is
+//! deleted. Deleted points come back with the protection, for as long as deletions can be undone.
 
 use jiff::Timestamp;
 use lockstone_proto::ids::PointId;
