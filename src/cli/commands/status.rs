@@ -211,11 +211,16 @@ async fn newest_point(context: &Context, jobs: &[JobRecord]) -> Result<Seen, Fai
 
 /// Warnings if protection is stopped, and if a backup looked strange and nobody has looked yet.
 fn stopped_or_strange(state: &StateFolder, server_id: ServerId) -> Vec<String> {
-    let alarm = Alarm::load(state, server_id).ok().flatten();
+    let alarm = match Alarm::load(state, server_id) {
+        Ok(alarm) => alarm.map(|alarm| alarm.sentence()),
+        Err(error) => Some(format!(
+            "{error:#}; nothing is deleted by the policy until `lockstone guard clear`"
+        )),
+    };
     let held = HeldPolicy::load(state, server_id).ok().flatten();
     let stopped = held.filter(|held| held.protection != Protection::Active);
     let stopped = stopped.map(|held| held.protection.sentence().to_owned());
-    stopped.into_iter().chain(alarm.map(|alarm| alarm.sentence())).collect()
+    stopped.into_iter().chain(alarm).collect()
 }
 
 /// How long ago something was, for people, in brackets; nothing if it lies in the future.
