@@ -15,6 +15,7 @@ use super::ending::Ending;
 use super::metrics;
 use super::observer::JobObserver;
 use crate::agent::access::session::Session;
+use crate::agent::cache;
 use crate::agent::environment::Environment;
 use crate::agent::state::clones;
 use crate::agent::state::folder::StateFolder;
@@ -73,6 +74,11 @@ impl<'e> JobRun<'e> {
             interrupted,
             lock: Arc::new(lock),
         })
+    }
+
+    /// The bytes of the newest recovery point, as far as an earlier job knew.
+    pub(super) fn protected_bytes(&self) -> Option<u64> {
+        cache::protected_bytes(&self.earlier)
     }
 
     /// The lock. Who has it held until the session is closed lets no other job come to the cache folder before.
@@ -210,6 +216,7 @@ fn seen(session: &Session) -> Option<Seen> {
         return None;
     }
     let mut seen = Seen::default();
+    seen.protected_bytes = session.latest(&view).map(|point| point.summary.bytes);
     for point in view.alive().filter(|point| session.is_own(point.server)) {
         for tag in &point.summary.tags {
             *seen.points.entry(tag.clone()).or_default() += 1;

@@ -22,6 +22,7 @@ use lockstone_vault::vault::Vault;
 use zeroize::Zeroizing;
 
 use crate::agent::access::named;
+use crate::agent::cache::stamp;
 use crate::agent::environment::Environment;
 use crate::agent::ids::{new_job_id, random};
 use crate::agent::state::folder::StateFolder;
@@ -163,7 +164,11 @@ impl Admission<'_> {
             domain_id: domain,
             registered: now.to_string(),
             cache: None,
+            cache_id: None,
+            old_cache: None,
         };
+        // The cache of an earlier registration is not another server's: the folder is this machine's own.
+        stamp::remove(&state.cache())?;
         registration.save(state)?;
         Ok(registration)
     }
