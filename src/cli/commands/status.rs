@@ -1,9 +1,11 @@
 //! `lockstone status`: whether this server is registered, and whether its backups are as they should be.
 
 use jiff::{SignedDuration, Timestamp};
+use lockstone_proto::access::Region;
 use lockstone_proto::ids::ServerId;
 use lockstone_proto::job::{JobKind, JobState};
 use lockstone_vault::VaultError;
+use lockstone_vault::access::credentials::region_name;
 use lockstone_vault::log::Point;
 
 use crate::agent::access::right::Access;
@@ -118,7 +120,9 @@ fn show(context: &Context, state: &StateFolder, registration: Registration) -> O
     out.document(&StatusDocument {
         registered: true,
         server: Some(registration.server_name),
+        domain: Some(registration.domain_id),
         vault: Some(registration.vault_url),
+        region: Some(region_name(Region::Primary)),
         tenant,
         registration: Some(RegistrationIds {
             server_id: registration.server_id,
