@@ -26,7 +26,7 @@ pub(crate) fn command(words: &[String]) -> Option<Command> {
     command.args(arguments).stdin(Stdio::null()).process_group(0);
     for (name, _) in std::env::vars_os() {
         let is_secret = |prefix: &&str| name.as_encoded_bytes().starts_with(prefix.as_bytes());
-        if SECRET_PREFIXES.iter().any(|prefix| is_secret(prefix)) {
+        if SECRET_PREFIXES.iter().any(is_secret) {
             command.env_remove(&name);
         }
     }
