@@ -115,7 +115,7 @@ impl InForce {
             .policy
             .schedule
             .next(Timestamp::now())
-            .filter(|_| !self.held.paused);
+            .filter(|_| self.held.is_scheduled());
         next.map(|run| run.at)
     }
 

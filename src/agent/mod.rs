@@ -5,6 +5,7 @@
 
 pub(crate) mod access;
 pub(crate) mod alerts;
+pub(crate) mod cache;
 pub(crate) mod dump;
 pub(crate) mod environment;
 pub(crate) mod excludes;

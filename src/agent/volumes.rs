@@ -3,12 +3,14 @@
 
 use std::io;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use lockstone_host::boundaries::Shut;
 use lockstone_host::volumes::devices::{removable, unmounted};
 use lockstone_host::volumes::{Mount, mount_of, mounts};
 
+use crate::agent::cache::rules::Storage;
 use crate::failure::Failure;
 use crate::text::render;
 
@@ -131,9 +133,7 @@ fn judge(mount: &Mount, all: &[Mount], removable: Option<&str>) -> Verdict {
     if of_host && root.is_some_and(|root| root.fs == fs) {
         return Verdict::yes("given by the machine's host, as the root file system is; read live");
     }
-    let program = fs.strip_prefix("fuse.").unwrap_or_default();
-    let names_host = fs.starts_with("fuse.") && (mount.device.contains(":/") || mount.device.starts_with("//"));
-    if NETWORK.contains(&fs) || fs == "9p" || NETWORK_PROGRAMS.contains(&program) || names_host {
+    if is_network(mount) {
         return Verdict::no(format!(
             "a network file system ({fs}): back it up on the machine that has it"
         ));
@@ -155,6 +155,48 @@ fn judge(mount: &Mount, all: &[Mount], removable: Option<&str>) -> Verdict {
         return Verdict::no("read-only: what is on it does not change");
     }
     Verdict::yes(live)
+}
+
+/// Whether the files of a mount are on another machine, unless that is the host of this one.
+fn is_network(mount: &Mount) -> bool {
+    let fs = mount.fs.as_str();
+    let program = fs.strip_prefix("fuse.").unwrap_or_default();
+    let names_host = fs.starts_with("fuse.") && (mount.device.contains(":/") || mount.device.starts_with("//"));
+    NETWORK.contains(&fs) || fs == "9p" || NETWORK_PROGRAMS.contains(&program) || names_host
+}
+
+/// What kind of storage a folder is on, and the number of the device. The root file system counts as fixed, whatever it
+/// is: the machine does not run without it.
+pub(crate) fn storage(folder: &Path) -> (Storage, Option<String>) {
+    let all = mounts().unwrap_or_default();
+    let Ok(Some(mount)) = mount_of(&all, folder) else {
+        return (Storage::Fixed, None);
+    };
+    let number = number_of(mount);
+    let root = all.iter().rfind(|other| other.point == Path::new("/"));
+    let of_host = OF_HOST.contains(&mount.fs.as_str()) && root.is_some_and(|root| root.fs == mount.fs);
+    let storage = if mount.is_memory() {
+        Storage::Temporary(mount.fs.clone())
+    } else if of_host || root.is_some_and(|root| root.number == mount.number) {
+        Storage::Fixed
+    } else if let Some(why) = removable(Path::new("/sys"), &number) {
+        Storage::Removable(why.strip_prefix("removable: ").unwrap_or(why).to_owned())
+    } else if is_network(mount) {
+        Storage::Network(mount.fs.clone())
+    } else {
+        Storage::Fixed
+    };
+    (storage, Some(number))
+}
+
+/// The number of a mount's device. btrfs gives each mount a number of its own, which is no device's.
+fn number_of(mount: &Mount) -> String {
+    let device = Path::new(&mount.device);
+    let node = std::fs::metadata(device).map(|stat| stat.rdev()).unwrap_or_default();
+    if mount.number.starts_with("0:") && device.starts_with("/dev") && node != 0 {
+        return format!("{}:{}", rustix::fs::major(node), rustix::fs::minor(node));
+    }
+    mount.number.clone()
 }
 
 /// The volumes of this server, in the order of their mount points, and after them those that are configured and not

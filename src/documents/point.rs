@@ -82,9 +82,8 @@ pub(crate) struct PointDocument {
     allowed_volumes: Vec<String>,
     /// How many warnings its backup had.
     warnings: u64,
-    /// Why it is kept until `expires`: the tag that lasts longest, `held`, `date` for a date of its own, `newest` if
-    /// it lives until a newer one is there, or `protection-stopped` if it is kept for ever. Null if that is not known
-    /// here.
+    /// Why it is kept until `expires`: the tag that lasts longest, `held`, `date` for a date of its own, `newest` if it
+    /// lives until a newer one is there, or `protection-stopped` if it is kept for ever. Null if it is not known here.
     kept: Option<String>,
     /// Who holds it and why; null if it is not held.
     hold: Option<HoldDocument>,

@@ -15,8 +15,12 @@ pub(crate) struct StatusDocument {
     pub(crate) registered: bool,
     /// Null if this server is not registered.
     pub(crate) server: Option<String>,
+    /// The domain whose backups it shares; null if this server is not registered.
+    pub(crate) domain: Option<DomainId>,
     /// The vault's URL; null if this server is not registered.
     pub(crate) vault: Option<String>,
+    /// The region that this server is registered with; only the primary one registers. Null if it is not registered.
+    pub(crate) region: Option<&'static str>,
     /// Whose vault it is; null if it has no tenant, or cannot be opened.
     pub(crate) tenant: Option<String>,
     /// Absent if this server is not registered.
@@ -72,8 +76,8 @@ mod tests {
         assert_eq!(
             json!(StatusDocument::default()),
             json!({
-                "registered": false, "server": null, "vault": null, "tenant": null, "warnings": [], "last_point": null,
-                "paused": false, "next_run": null, "agent_runs": false,
+                "registered": false, "server": null, "domain": null, "vault": null, "region": null, "tenant": null,
+                "warnings": [], "last_point": null, "paused": false, "next_run": null, "agent_runs": false,
             })
         );
     }

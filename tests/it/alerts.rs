@@ -56,7 +56,7 @@ fn a_failure_is_told_to_a_program_that_gets_no_secret() {
         (&json!("failure"), &json!("critical"))
     );
     assert!(
-        found[0]["message"].as_str().unwrap().contains("the backup"),
+        found[0]["message"].as_str().unwrap().contains("a backup of the policy"),
         "{}",
         found[0]
     );

@@ -52,7 +52,7 @@ fn a_held_point_is_not_deleted_until_it_is_released() {
     assert!(all[0]["hold"]["until"].as_str().unwrap().starts_with("2199-0"));
     assert_eq!((&all[0]["held"], &all[1]["held"]), (&true.into(), &false.into()));
     assert!(all[1]["hold"].is_null());
-    assert_eq!(ids(&lab, &["--held"]), [one.clone()]);
+    assert_eq!(ids(&lab, &["--held"]), [one.as_str()]);
     let shown = lab.run(["points", "list"]).exits(0).stdout;
     assert!(
         shown.contains("held until 2199-0") && shown.contains("the lawsuit"),

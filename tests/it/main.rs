@@ -7,6 +7,7 @@ mod backup_restore;
 mod bad_input;
 mod bench;
 mod bench_throttle;
+mod cache;
 mod cli;
 mod clocks;
 mod credentials;

@@ -176,8 +176,14 @@ fn a_strange_backup_is_made_and_holds_the_pruning() {
         (&next["guard"], &next["points_forgotten"]),
         (&serde_json::json!([]), &serde_json::json!([]))
     );
+    // An alarm that cannot be read is one.
+    fs::write(lab.path("home/guard.json"), "rubbish").unwrap();
+    lab.run(["guard", "show"]).exits(1).says("guard clear");
+    assert!(lab.run(["status"]).exits(3).stdout.contains("guard clear"));
+    let next = run("2026-01-08T02:00:00Z").exits(0).json();
+    assert_eq!(next["points_forgotten"], serde_json::json!([]));
     lab.run(["guard", "clear"]).exits(0);
     lab.run(["guard", "show"]).exits(0);
     let pruned = run("2026-01-09T02:00:00Z").exits(0).json();
-    assert_eq!(pruned["points_forgotten"].as_array().unwrap().len(), 3, "{pruned}");
+    assert_eq!(pruned["points_forgotten"].as_array().unwrap().len(), 4, "{pruned}");
 }

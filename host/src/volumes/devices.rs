@@ -1,6 +1,9 @@
 //! What is known about the devices behind file systems: whether they are removable, by `sysfs`, and which of those that
 //! are configured are not mounted, by `/etc/fstab` and `/etc/crypttab`.
 
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// How deep devices may lie on devices: a file system on LVM on LUKS on RAID on a disk.
@@ -32,6 +35,50 @@ fn removable_device(device: &Path, depth: usize) -> Option<&'static str> {
     below
         .filter_map(|below| below.ok()?.path().canonicalize().ok())
         .find_map(|below| removable_device(&below, depth))
+}
+
+/// The sparse file that the device with this number lies in, through a loop device; `None` if there is none, or if that
+/// is not known.
+#[must_use]
+pub fn sparse_file(sys: &Path, number: &str) -> Option<PathBuf> {
+    find_below(sys, number, &|device| {
+        let text = std::fs::read(device.join("loop/backing_file")).ok()?;
+        let file = PathBuf::from(OsString::from_vec(text.trim_ascii_end().to_vec()));
+        let stat = std::fs::metadata(&file).ok()?;
+        let is_sparse = stat.is_file() && stat.blocks().saturating_mul(512) < stat.len();
+        is_sparse.then_some(file)
+    })
+}
+
+/// Whether the device with this number is known to store equal blocks once (VDO, alone or as a part of LVM).
+#[must_use]
+pub fn deduplicates(sys: &Path, number: &str) -> bool {
+    let found = find_below(sys, number, &|device| {
+        let uuid = std::fs::read_to_string(device.join("dm/uuid")).ok()?;
+        let uuid = uuid.trim_end();
+        (uuid.starts_with("VDO-") || uuid.ends_with("-vpool")).then_some(())
+    });
+    found.is_some()
+}
+
+/// Asks the device with this number, the disk that it is a part of, and the devices that it lies on. Returns the first
+/// answer.
+fn find_below<T>(sys: &Path, number: &str, ask: &dyn Fn(&Path) -> Option<T>) -> Option<T> {
+    let device = sys.join("dev/block").join(number).canonicalize().ok()?;
+    find_in(&device, MAX_DEPTH, ask)
+}
+
+fn find_in<T>(device: &Path, depth: usize, ask: &dyn Fn(&Path) -> Option<T>) -> Option<T> {
+    let depth = depth.checked_sub(1)?;
+    // A partition lies in the folder of its disk.
+    let disk = device.parent().filter(|_| device.join("partition").exists());
+    if let Some(answer) = ask(device).or_else(|| find_in(disk?, depth, ask)) {
+        return Some(answer);
+    }
+    let below = std::fs::read_dir(device.join("slaves")).ok()?;
+    below
+        .filter_map(|below| below.ok()?.path().canonicalize().ok())
+        .find_map(|below| find_in(&below, depth, ask))
 }
 
 /// A file system that is configured and not mounted.
@@ -150,6 +197,36 @@ mod tests {
         }
         for removable in ["8:32", "8:33"] {
             assert!(why(removable).unwrap().contains("device says so"), "{removable}");
+        }
+    }
+
+    #[test]
+    fn a_sparse_file_and_a_device_that_deduplicates_are_found_below_others() {
+        let sys = sys(&[
+            ("7:0", "virtual/block/loop0", "0\n", &[]),
+            ("259:0", "virtual/block/loop0/loop0p1", "", &[]),
+            ("253:0", "virtual/block/dm-0", "0\n", &["virtual/block/loop0/loop0p1"]),
+            ("253:1", "virtual/block/dm-1", "0\n", &["virtual/block/dm-0"]),
+            ("7:1", "virtual/block/loop1", "0\n", &[]),
+        ]);
+        let at = |name: &str| sys.path().join("devices/virtual/block").join(name);
+        let (sparse, full) = (sys.path().join("sparse"), sys.path().join("full"));
+        fs::File::create(&sparse).unwrap().set_len(1 << 20).unwrap();
+        fs::write(&full, vec![1; 1 << 16]).unwrap();
+        for (device, file) in [("loop0", &sparse), ("loop1", &full)] {
+            fs::create_dir(at(device).join("loop")).unwrap();
+            fs::write(at(device).join("loop/backing_file"), format!("{}\n", file.display())).unwrap();
+        }
+        fs::write(at("loop0/loop0p1").join("partition"), "1").unwrap();
+        fs::create_dir(at("dm-0").join("dm")).unwrap();
+        fs::write(at("dm-0").join("dm/uuid"), "VDO-1234\n").unwrap();
+        for number in ["7:0", "259:0", "253:0", "253:1"] {
+            assert_eq!(sparse_file(sys.path(), number).as_ref(), Some(&sparse), "{number}");
+            assert_eq!(deduplicates(sys.path(), number), number.starts_with("253"), "{number}");
+        }
+        for number in ["7:1", "9:9"] {
+            assert_eq!(sparse_file(sys.path(), number), None, "{number}");
+            assert!(!deduplicates(sys.path(), number));
         }
     }
 

@@ -21,6 +21,7 @@ use super::perform::Job;
 use crate::agent::access::right::registered;
 use crate::agent::access::session::Session;
 use crate::agent::alerts;
+use crate::agent::cache;
 use crate::agent::environment::Environment;
 use crate::agent::guard;
 use crate::agent::held_policy::HeldPolicy;
@@ -210,6 +211,19 @@ impl Job for Backup {
         record.scheduled = run.map(|run| run.at);
     }
 
+    fn own_registration(&mut self) -> Option<&mut Registration> {
+        Some(&mut self.registration)
+    }
+
+    fn needs_good_cache(&self) -> bool {
+        !self.order.dry_run
+    }
+
+    fn take_warnings(&mut self, _environment: &Environment, warnings: Vec<String>) {
+        let of_job = warnings.into_iter().map(|message| (PathBuf::new(), message));
+        self.plan.warnings.extend(of_job);
+    }
+
     async fn before(&mut self, environment: &Environment, job: JobId) -> Result<(), Failure> {
         if let Some(hooks) = self.hooks()
             && let Some(warning) = hooks::before(hooks, job, &environment.cancel).await?
@@ -264,6 +278,7 @@ impl Job for Backup {
         if report.point.is_none() {
             return;
         }
+        cache::remove_old(environment, &self.state);
         self.look(environment, report);
         if !self.strange.is_empty() {
             let message = format!("a backup looks strange: {}", self.strange.join("; "));

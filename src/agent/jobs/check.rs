@@ -12,6 +12,7 @@ use crate::agent::access::right::{Access, Right};
 use crate::agent::access::session::Session;
 use crate::agent::environment::Environment;
 use crate::agent::state::folder::StateFolder;
+use crate::agent::state::registration::Registration;
 use crate::documents::check::CheckDocument;
 use crate::failure::{Exit, Failure};
 use crate::text::render;
@@ -50,6 +51,13 @@ impl Job for Check {
 
     fn tuning(&self) -> Tuning {
         self.order.tuning.clone()
+    }
+
+    fn own_registration(&mut self) -> Option<&mut Registration> {
+        match &mut self.right {
+            Right::Own(registration) => Some(registration),
+            Right::Borrowed { .. } => None,
+        }
     }
 
     fn request_for_record(&self) -> Map<String, Value> {

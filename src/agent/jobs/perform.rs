@@ -14,11 +14,14 @@ use super::observer::JobObserver;
 use super::run::JobRun;
 use crate::agent::access::session::Session;
 use crate::agent::alerts;
+use crate::agent::cache;
 use crate::agent::environment::Environment;
 use crate::agent::ids::new_job_id;
 use crate::agent::state::folder::StateFolder;
 use crate::agent::state::job_records::JobRecord;
+use crate::agent::state::registration::Registration;
 use crate::failure::Failure;
+use crate::policy::Occasion;
 
 /// The pipeline's thread has as much stack as a main thread.
 const STACK_BYTES: usize = 8 << 20;
@@ -45,6 +48,23 @@ pub(crate) trait Job {
 
     /// What else the job's record says from the beginning.
     fn note_in(&self, _record: &mut JobRecord) {}
+
+    /// The registration that it works by; `None` if it reads by credentials, without the cache folder.
+    fn own_registration(&mut self) -> Option<&mut Registration> {
+        None
+    }
+
+    /// Whether it is refused if the cache folder is not as it must be. Others only warn.
+    fn needs_good_cache(&self) -> bool {
+        false
+    }
+
+    /// Takes what there is to warn of before the pipeline runs.
+    fn take_warnings(&mut self, environment: &Environment, warnings: Vec<String>) {
+        for warning in warnings {
+            environment.notices.warn(warning);
+        }
+    }
 
     /// What happens before the vault is opened. A failure is a job that did not run.
     fn before(&mut self, _environment: &Environment, _job: JobId) -> impl Future<Output = Result<(), Failure>> + Send {
@@ -124,7 +144,11 @@ async fn from_lock_to_end<J: Job>(
     let mut new = JobRecord::start(id, J::KIND, job.request_for_record());
     job.note_in(&mut new);
     let run = JobRun::begin(environment, observer, job.state(), new, job.is_dry_run()).await?;
-    let finished = match job.before(environment, id).await {
+    let begun = match look_at_cache(environment, &mut job, id, run.protected_bytes()).await {
+        Ok(()) => job.before(environment, id).await,
+        refused => refused,
+    };
+    let finished = match begun {
         Ok(()) => run_pipeline(environment, &mut job, id, observer, run).await,
         Err(failure) => Err(run.fail(failure).await),
     };
@@ -134,6 +158,29 @@ async fn from_lock_to_end<J: Job>(
         alerts::after_job(environment, job.state(), J::KIND, id, ending).await;
     }
     finished
+}
+
+/// Looks at the cache folder with the lock held. The registration may have changed while the job waited for the lock.
+async fn look_at_cache<J: Job>(
+    environment: &Environment,
+    job: &mut J,
+    id: JobId,
+    protected_bytes: Option<u64>,
+) -> Result<(), Failure> {
+    let (state, must) = (job.state().clone(), job.needs_good_cache());
+    let Some(own) = job.own_registration() else {
+        return Ok(());
+    };
+    let now = Registration::required(&state)?;
+    (own.cache, own.cache_id, own.old_cache) = (now.cache, now.cache_id, now.old_cache);
+    let before = cache::before_job(&state, own, protected_bytes, must)?;
+    job.take_warnings(environment, before.warnings);
+    if let Some(message) = before.space
+        && !job.is_dry_run()
+    {
+        alerts::raise(environment, &state, Occasion::Cache, message, Some(id)).await;
+    }
+    Ok(())
 }
 
 async fn run_pipeline<J: Job>(

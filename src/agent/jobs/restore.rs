@@ -21,6 +21,7 @@ use crate::agent::environment::Environment;
 use crate::agent::sources::keep_target_out;
 use crate::agent::state::folder::StateFolder;
 use crate::agent::state::job_records::request_for;
+use crate::agent::state::registration::Registration;
 use crate::agent::volumes::is_temporary;
 use crate::documents::restore::RestoreDocument;
 use crate::failure::{Exit, Failure};
@@ -233,6 +234,13 @@ impl Job for Restore {
 
     fn tuning(&self) -> Tuning {
         self.order.tuning.clone()
+    }
+
+    fn own_registration(&mut self) -> Option<&mut Registration> {
+        match &mut self.right {
+            Right::Own(registration) => Some(registration),
+            Right::Borrowed { .. } => None,
+        }
     }
 
     fn request_for_record(&self) -> Map<String, Value> {

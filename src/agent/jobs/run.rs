@@ -14,6 +14,7 @@ use super::metrics;
 use super::observer::JobObserver;
 use super::operators_record::{OperatorsRecord, close};
 use crate::agent::access::session::Session;
+use crate::agent::cache;
 use crate::agent::environment::Environment;
 use crate::agent::state::clones;
 use crate::agent::state::folder::StateFolder;
@@ -77,6 +78,11 @@ impl<'e> JobRun<'e> {
             told: None,
             lock: Arc::new(lock),
         })
+    }
+
+    /// The bytes of the newest recovery point, as far as an earlier job knew.
+    pub(super) fn protected_bytes(&self) -> Option<u64> {
+        cache::protected_bytes(&self.earlier)
     }
 
     /// The lock. Who has it held until the session is closed lets no other job come to the cache folder before.
@@ -191,6 +197,7 @@ fn seen(session: &Session) -> Option<Seen> {
         return None;
     }
     let mut seen = Seen::default();
+    seen.protected_bytes = session.latest(&view).map(|point| point.summary.bytes);
     for point in view.alive().filter(|point| session.is_own(point.server)) {
         // Tags of the users are not counted: a label of a metric must not have any number of values.
         for tag in point.summary.tags.iter().filter(|tag| Tag::from_name(tag).is_some()) {

@@ -5,6 +5,7 @@
 //! machine.key             the secret of its machine slot, and its signing key (0600)
 //! operator/<vault id>.key an operator's signing key, on the machine where a vault was created (0600)
 //! cache/                  can be rebuilt: index, tree pages, journal (`cache move` puts it elsewhere)
+//! cache.json              how much space must be free for it (`cache rules`)
 //! jobs/<job id>.json      this server's own job records
 //! alerts/                 this server's alerts, one file each
 //! system-state/           what describes the system, as the last backup with it wrote it
@@ -112,6 +113,11 @@ impl StateFolder {
     /// The cache folder, unless the registration says that it is elsewhere (see `Registration::cache_folder`).
     pub(crate) fn cache(&self) -> PathBuf {
         self.root.join("cache")
+    }
+
+    /// How much space must be free for the cache folder.
+    pub(crate) fn cache_limits(&self) -> PathBuf {
+        self.root.join("cache.json")
     }
 
     pub(crate) fn jobs(&self) -> PathBuf {

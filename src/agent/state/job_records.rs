@@ -83,6 +83,9 @@ pub(crate) struct Seen {
     /// When the newest of them with each tag was begun. Earlier versions did not write it.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) newest_by_tag: BTreeMap<String, Timestamp>,
+    /// The bytes of the newest of them. Earlier versions did not write it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) protected_bytes: Option<u64>,
     /// Chunks in the index.
     pub(crate) index_chunks: u64,
     /// The index's bytes on disk.

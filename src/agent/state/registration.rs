@@ -39,6 +39,12 @@ pub(crate) struct Registration {
     /// The cache folder, if it was moved.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) cache: Option<PathBuf>,
+    /// The id in the stamp of the cache folder, once it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) cache_id: Option<String>,
+    /// Where the cache folder was before it was moved. It is removed after the next good backup.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) old_cache: Option<PathBuf>,
 }
 
 impl Registration {

@@ -8,7 +8,7 @@ use crate::agent::state::registration::Registration;
 use crate::cli::context::Context;
 use crate::cli::output::Outcome;
 use crate::documents::guard::GuardDocument;
-use crate::failure::Exit;
+use crate::failure::{Exit, Failure};
 use crate::text::point::short;
 
 /// What to do with the alarm about a strange backup.
@@ -25,7 +25,10 @@ pub(crate) fn run(context: &Context, command: &GuardCommand) -> Outcome {
     let registration = Registration::required(&state)?;
     let alarm = Alarm::load(&state, registration.server_id);
     let alarm = match command {
-        GuardCommand::Show => alarm?,
+        GuardCommand::Show => alarm.map_err(|error| {
+            let hint = "look at the last backups, then run `lockstone guard clear`";
+            Failure::failed("failed", format!("{error:#}"), hint)
+        })?,
         // An alarm that cannot be read is cleared as well.
         GuardCommand::Clear => alarm.unwrap_or_default(),
     };

@@ -57,6 +57,11 @@ pub(crate) fn run(context: &Context, command: &ProtectionCommand) -> Outcome {
         ProtectionCommand::Show => {
             let (state, registration) = registered()?;
             let held = HeldPolicy::load(&state, registration.server_id)?;
+            if held.is_none() {
+                context
+                    .out
+                    .note("this server has no policy, so it makes no backups by itself");
+            }
             let protection = held.map_or(Protection::Active, |held| held.protection);
             Ok(show(context, protection, &Changed::default()))
         }

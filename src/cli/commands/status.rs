@@ -1,9 +1,11 @@
 //! `lockstone status`: whether this server is registered, and whether its backups are as they should be.
 
 use jiff::{SignedDuration, Timestamp};
+use lockstone_proto::access::Region;
 use lockstone_proto::ids::ServerId;
 use lockstone_proto::job::{JobKind, JobState};
 use lockstone_vault::VaultError;
+use lockstone_vault::access::credentials::region_name;
 use lockstone_vault::log::Point;
 
 use crate::agent::access::right::Access;
@@ -118,7 +120,9 @@ fn show(context: &Context, state: &StateFolder, registration: Registration) -> O
     out.document(&StatusDocument {
         registered: true,
         server: Some(registration.server_name),
+        domain: Some(registration.domain_id),
         vault: Some(registration.vault_url),
+        region: Some(region_name(Region::Primary)),
         tenant,
         registration: Some(RegistrationIds {
             server_id: registration.server_id,
@@ -211,11 +215,16 @@ async fn newest_point(context: &Context, jobs: &[JobRecord]) -> Result<Seen, Fai
 
 /// Warnings if protection is stopped, and if a backup looked strange and nobody has looked yet.
 fn stopped_or_strange(state: &StateFolder, server_id: ServerId) -> Vec<String> {
-    let alarm = Alarm::load(state, server_id).ok().flatten();
+    let alarm = match Alarm::load(state, server_id) {
+        Ok(alarm) => alarm.map(|alarm| alarm.sentence()),
+        Err(error) => Some(format!(
+            "{error:#}; nothing is deleted by the policy until `lockstone guard clear`"
+        )),
+    };
     let held = HeldPolicy::load(state, server_id).ok().flatten();
     let stopped = held.filter(|held| held.protection != Protection::Active);
     let stopped = stopped.map(|held| held.protection.sentence().to_owned());
-    stopped.into_iter().chain(alarm.map(|alarm| alarm.sentence())).collect()
+    stopped.into_iter().chain(alarm).collect()
 }
 
 /// How long ago something was, for people, in brackets; nothing if it lies in the future.

@@ -2,9 +2,9 @@
 
 use clap::Args;
 
-use super::cache::folder;
 use crate::agent::access::give_up::remove_slot;
 use crate::agent::access::right::registered;
+use crate::agent::cache::{folder, moving, stamp};
 use crate::agent::ids::new_job_id;
 use crate::agent::state::lock::{JobLock, Purpose};
 use crate::agent::state::registration::Registration;
@@ -35,8 +35,16 @@ pub(crate) fn run(context: &Context, args: &UnregisterArgs) -> Outcome {
         exit = Exit::Warnings;
     }
     let cache = registration.cache_folder(&state);
+    let is_own = !matches!(stamp::compare(&cache, &registration), stamp::Standing::Differs(_));
     Registration::remove(&state)?;
-    match folder::empty(&cache) {
+    if let Some(old) = &registration.old_cache
+        && let Err(error) = moving::remove_known(old, &registration)
+    {
+        let warning = format!("the cache folder of before the move was not removed: {error:#}");
+        context.out.warn(warning);
+        exit = Exit::Warnings;
+    }
+    match if is_own { folder::empty(&cache) } else { Ok(false) } {
         Ok(true) => {
             let _ = std::fs::remove_dir(&cache);
         }

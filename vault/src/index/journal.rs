@@ -12,7 +12,7 @@ use std::io::{self, BufReader, ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-const NAME: &str = "index.journal";
+pub(super) const NAME: &str = "index.journal";
 /// How many bytes of a record come before the checked part.
 const HEAD: usize = 4 + CHECK;
 const CHECK: usize = 8;

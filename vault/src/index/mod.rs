@@ -45,7 +45,7 @@ use crate::tree::NewPage;
 
 pub use bad_packs::{BY_ENDED_SERVER, NOT_NEEDED, Standing};
 pub use error::IndexError;
-pub use open::{Opened, destroy};
+pub use open::{OWN, Opened, destroy};
 pub use places::{ChunkPlace, FramePlace, PackInfo};
 
 const CHUNKS: &str = "chunks";

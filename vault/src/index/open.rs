@@ -39,6 +39,9 @@ const OPEN_FILES_MIN: i32 = 20;
 /// If pages have more bytes on disk than this when the index is opened, they are dropped.
 const PAGES_MAX: u64 = 2 << 30;
 
+/// What an index puts into a cache folder: files, and a folder with files.
+pub const OWN: [&str; 4] = [FOLDER, super::journal::NAME, FILES, CORRUPT];
+
 /// What opening found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Opened {

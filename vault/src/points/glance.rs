@@ -41,8 +41,17 @@ pub(super) struct Glance {
     pub(super) steps: Vec<Step>,
 }
 
-/// Looks at an encoded page. `is_match` is asked for each name.
-pub(super) fn glance(raw: &[u8], is_match: &mut dyn FnMut(&[u8]) -> bool) -> Result<Glance, Malformed> {
+/// What a search asks about the entries of a page.
+pub(super) trait Look {
+    /// Whether the entry of this name is wanted.
+    fn is_match(&mut self, name: &[u8]) -> bool;
+
+    /// Whether it is known that nothing is to be found in the folder of this name, or without a name in a lower page.
+    fn is_barren(&mut self, name: &[u8], page: &ChunkId) -> bool;
+}
+
+/// Looks at an encoded page.
+pub(super) fn glance(raw: &[u8], look: &mut impl Look) -> Result<Glance, Malformed> {
     let mut seen = Glance::default();
     let mut rest = raw;
     let mut is_first = true;
@@ -53,7 +62,7 @@ pub(super) fn glance(raw: &[u8], is_match: &mut dyn FnMut(&[u8]) -> bool) -> Res
             }
             (ENTRIES, WireType::LengthDelimited) => {
                 let entry = part(&mut rest)?;
-                let name = see_entry(entry, is_match, &mut seen.steps)?;
+                let name = see_entry(entry, look, &mut seen.steps)?;
                 if std::mem::take(&mut is_first) {
                     seen.first = Bytes::copy_from_slice(name);
                 }
@@ -63,7 +72,9 @@ pub(super) fn glance(raw: &[u8], is_match: &mut dyn FnMut(&[u8]) -> bool) -> Res
                 if std::mem::take(&mut is_first) {
                     seen.first = first.clone();
                 }
-                seen.steps.push(Step::Child { page, first });
+                if !look.is_barren(b"", &page) {
+                    seen.steps.push(Step::Child { page, first });
+                }
             }
             (tag, wire) => skip_field(wire, tag, &mut rest, DecodeContext::default())?,
         }
@@ -72,17 +83,13 @@ pub(super) fn glance(raw: &[u8], is_match: &mut dyn FnMut(&[u8]) -> bool) -> Res
 }
 
 /// Looks at an entry, and returns its name.
-fn see_entry<'e>(
-    entry: &'e [u8],
-    is_match: &mut dyn FnMut(&[u8]) -> bool,
-    steps: &mut Vec<Step>,
-) -> Result<&'e [u8], Malformed> {
+fn see_entry<'e>(entry: &'e [u8], look: &mut impl Look, steps: &mut Vec<Step>) -> Result<&'e [u8], Malformed> {
     let mut rest = entry;
     if decode_key(&mut rest)? != (NAME, WireType::LengthDelimited) {
         return Err(Malformed);
     }
     let name = part(&mut rest)?;
-    if is_match(name) {
+    if look.is_match(name) {
         steps.push(Step::Match(Bytes::copy_from_slice(entry)));
     }
     // Fields come in the order of their numbers.
@@ -96,8 +103,10 @@ fn see_entry<'e>(
         match decode_key(&mut rest)? {
             (PAGE, WireType::LengthDelimited) => {
                 let page = ChunkId::try_from(part(&mut rest)?).map_err(|_| Malformed)?;
-                let name = Bytes::copy_from_slice(name);
-                steps.push(Step::Folder { name, page });
+                if !look.is_barren(name, &page) {
+                    let name = Bytes::copy_from_slice(name);
+                    steps.push(Step::Folder { name, page });
+                }
                 break;
             }
             (tag, wire) => skip_field(wire, tag, &mut rest, DecodeContext::default())?,
@@ -134,6 +143,19 @@ mod tests {
 
     use super::*;
 
+    /// Wants the names that a function wants, and knows one page without anything.
+    struct Names<F>(F, ChunkId);
+
+    impl<F: FnMut(&[u8]) -> bool> Look for Names<F> {
+        fn is_match(&mut self, name: &[u8]) -> bool {
+            (self.0)(name)
+        }
+
+        fn is_barren(&mut self, _name: &[u8], page: &ChunkId) -> bool {
+            *page == self.1
+        }
+    }
+
     fn entry(name: &'static str, kind: EntryKind, page: &[u8]) -> Entry {
         Entry {
             name: Bytes::from_static(name.as_bytes()),
@@ -156,7 +178,8 @@ mod tests {
             entries: entries.clone(),
             ..Page::default()
         };
-        let seen = glance(&page.encode_to_vec(), &mut |name| name == b"a" || name == b"c").unwrap();
+        let mut wanted = Names(|name: &[u8]| name == b"a" || name == b"c", ChunkId([0; 32]));
+        let seen = glance(&page.encode_to_vec(), &mut wanted).unwrap();
         assert_eq!((seen.level, &seen.first[..]), (0, &b"a"[..]));
         let found = |entry: &Entry| Step::Match(entry.encode_to_vec().into());
         let folder = Step::Folder {
@@ -176,18 +199,28 @@ mod tests {
             }],
             ..Page::default()
         };
-        let seen = glance(&page.encode_to_vec(), &mut |_| panic!("no names")).unwrap();
+        let seen = glance(
+            &page.encode_to_vec(),
+            &mut Names(|_: &[u8]| panic!("no names"), ChunkId([0; 32])),
+        )
+        .unwrap();
         let child = Step::Child {
             page: ChunkId([1; 32]),
             first: Bytes::from_static(b"x"),
         };
         assert_eq!((seen.level, seen.steps), (3, vec![child]));
+        let mut known = Names(|_: &[u8]| panic!("no names"), ChunkId([1; 32]));
+        let seen = glance(&page.encode_to_vec(), &mut known).unwrap();
+        assert!(
+            seen.steps.is_empty() && seen.first == "x",
+            "what is known to have nothing is passed over"
+        );
     }
 
     proptest::proptest! {
         #[test]
         fn rubbish_never_panics(raw: Vec<u8>) {
-            let _ = glance(&raw, &mut |_| true);
+            let _ = glance(&raw, &mut Names(|_: &[u8]| true, ChunkId([0; 32])));
         }
     }
 }

@@ -10,6 +10,7 @@
 //! A search is shared: [`Search::look_ahead`] goes through points that [`Search::find`] comes to later.
 
 use std::collections::{HashMap, HashSet};
+use std::hash::{BuildHasherDefault, Hasher};
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -21,7 +22,7 @@ use lockstone_proto::vault::Entry;
 use prost::Message as _;
 
 use super::PageSource;
-use super::glance::{Glance, Step, glance};
+use super::glance::{Glance, Look, Step, glance};
 use crate::damage::DamageKind;
 use crate::error::VaultError;
 
@@ -100,8 +101,8 @@ impl Part {
 
 #[derive(Default)]
 struct Memory {
-    barren: HashSet<u128>,
-    found: HashMap<u128, Arc<Node>>,
+    barren: HashSet<u128, BuildHasherDefault<AsItIs>>,
+    found: HashMap<u128, Arc<Node>, BuildHasherDefault<AsItIs>>,
     /// Bytes of what `found` has.
     held: usize,
     /// How often `found` was emptied.
@@ -189,7 +190,7 @@ impl<S: PageSource> Search<S> {
         let mut emptied = self.memory().emptied;
         loop {
             if let Some(to) = way.take() {
-                let key = self.key(&to.page, &path);
+                let key = key(self.wanted.is_by_path(), &to.page, &path);
                 match self.known(key) {
                     Known::Nothing => {}
                     Known::Found(node) => {
@@ -286,36 +287,20 @@ impl<S: PageSource> Search<S> {
         }
         self.looked_at.fetch_add(1, Ordering::Relaxed);
         let raw = self.source.raw_page(&to.page).await?;
-        let mut whole = path.to_vec();
-        let by_path = self.wanted.is_by_path();
-        let mut is_match = |name: &[u8]| {
-            if !by_path {
-                return self.wanted.is_match(b"", name);
-            }
-            whole.truncate(path.len());
-            whole.push(b'/');
-            whole.extend_from_slice(name);
-            self.wanted.is_match(&whole, name)
+        let mut looking = Looking {
+            wanted: &*self.wanted,
+            memory: self.memory(),
+            path: path.to_vec(),
+            path_len: path.len(),
         };
-        let Glance { level, first, steps } =
-            glance(&raw, &mut is_match).map_err(|_| damaged("it cannot be decoded"))?;
+        let seen = glance(&raw, &mut looking);
+        drop(looking);
+        let Glance { level, first, steps } = seen.map_err(|_| damaged("it cannot be decoded"))?;
         let is_promised = |(above, promised): &(u32, Bytes)| above.checked_sub(1) == Some(level) && first == promised;
         if !to.promised.as_ref().is_none_or(is_promised) {
             return Err(damaged("it is not the one its parent promises"));
         }
         Ok((level, steps))
-    }
-
-    fn key(&self, page: &ChunkId, path: &[u8]) -> u128 {
-        let mut key = [0; 16];
-        if self.wanted.is_by_path() {
-            let mut hasher = blake3::Hasher::new();
-            hasher.update(page.as_bytes()).update(path);
-            key.copy_from_slice(&hasher.finalize().as_bytes()[..16]);
-        } else {
-            key.copy_from_slice(&page.as_bytes()[..16]);
-        }
-        u128::from_le_bytes(key)
     }
 
     fn known(&self, key: u128) -> Known {
@@ -334,6 +319,77 @@ impl<S: PageSource> Search<S> {
     }
 }
 
+/// By what a page is remembered. `path`: that of its folder.
+fn key(by_path: bool, page: &ChunkId, path: &[u8]) -> u128 {
+    let mut key = [0; 16];
+    if by_path {
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(page.as_bytes()).update(path);
+        key.copy_from_slice(&hasher.finalize().as_bytes()[..16]);
+    } else {
+        key.copy_from_slice(&page.as_bytes()[..16]);
+    }
+    u128::from_le_bytes(key)
+}
+
+/// Keys are parts of hashes, so they need no hashing.
+#[derive(Default)]
+struct AsItIs(u64);
+
+impl Hasher for AsItIs {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
+        }
+    }
+
+    #[allow(clippy::cast_possible_truncation, reason = "half of a hash is one")]
+    fn write_u128(&mut self, key: u128) {
+        self.0 = key as u64;
+    }
+}
+
+/// A look at one page, with what is remembered. Nothing else is remembered meanwhile.
+struct Looking<'s> {
+    wanted: &'s dyn Wanted,
+    memory: MutexGuard<'s, Memory>,
+    /// The path of the page's folder, and behind it a name.
+    path: Vec<u8>,
+    path_len: usize,
+}
+
+impl Looking<'_> {
+    fn go_to(&mut self, name: &[u8]) {
+        self.path.truncate(self.path_len);
+        if !name.is_empty() {
+            self.path.push(b'/');
+            self.path.extend_from_slice(name);
+        }
+    }
+}
+
+impl Look for Looking<'_> {
+    fn is_match(&mut self, name: &[u8]) -> bool {
+        if !self.wanted.is_by_path() {
+            return self.wanted.is_match(b"", name);
+        }
+        self.go_to(name);
+        self.wanted.is_match(&self.path, name)
+    }
+
+    fn is_barren(&mut self, name: &[u8], page: &ChunkId) -> bool {
+        let by_path = self.wanted.is_by_path();
+        if by_path {
+            self.go_to(name);
+        }
+        self.memory.barren.contains(&key(by_path, page, &self.path))
+    }
+}
+
 impl Memory {
     fn add_barren(&mut self, key: u128) {
         if self.barren.len() >= BARREN_MAX {
@@ -346,7 +402,7 @@ impl Memory {
     fn add_found(&mut self, key: u128, node: &Arc<Node>) -> bool {
         let weight: usize = PART_BYTES + node.parts.iter().map(Part::weight).sum::<usize>();
         if self.held + weight > HELD_MAX {
-            self.found = HashMap::new();
+            self.found = HashMap::default();
             self.held = 0;
             self.emptied += 1;
             return false;

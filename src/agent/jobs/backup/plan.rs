@@ -190,6 +190,9 @@ fn rules(
     let cache = registration.cache_folder(state);
     let vault = environment.store(&registration.vault_url)?;
     let mut own: Vec<(&str, &Path)> = vec![("the state folder", state.root()), ("the cache folder", &cache)];
+    if let Some(old) = &registration.old_cache {
+        own.push(("the cache folder of before its move", old));
+    }
     if let Some(vault) = vault.local_root() {
         own.insert(0, ("the vault", vault));
     }

@@ -4,7 +4,10 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::{HeldCache, folder, show};
+use super::HeldCache;
+use super::show::{open, show};
+use crate::agent::cache::moving::move_to;
+use crate::agent::sources::keep_target_out;
 use crate::cli::context::Context;
 use crate::cli::output::Outcome;
 
@@ -15,20 +18,23 @@ pub(crate) struct MoveArgs {
     dir: PathBuf,
 }
 
-/// Moving copies nothing: the new folder is rebuilt from the vault. Only when it is whole, the registration names it
-/// and the old one is removed. If it cannot be filled, everything stays as it was.
+/// Copies the folder, and says where it is now. The vault is not needed for that. If it is away, the folder is brought up
+/// to date by the next job.
 pub(super) fn run(context: &Context, mut cache: HeldCache, args: &MoveArgs) -> Outcome {
-    let old = cache.registration.cache_folder(&cache.state);
-    let new = folder::new_place(&args.dir, &old)?;
-    cache.registration.cache = Some(new.clone());
-    let shown = show(context, &cache, &new);
-    if shown.is_err() {
-        let _ = folder::empty(&new);
-        return shown;
+    let vault = context.environment.store(&cache.registration.vault_url);
+    if let Some(root) = vault.as_ref().ok().and_then(|vault| vault.local_root()) {
+        keep_target_out(&args.dir, &[("the vault", root)])?;
     }
-    cache.registration.save(&cache.state)?;
-    if folder::empty(&old)? {
-        let _ = std::fs::remove_dir(&old);
-    }
-    shown
+    let findings = move_to(&cache.state, &mut cache.registration, &args.dir, cache.protected_bytes)?;
+    let opened = match open(context, &cache) {
+        Ok(opened) => Some(opened),
+        Err(failure) => {
+            let why = failure.message;
+            context.out.warn(format!(
+                "the cache folder was moved, and could not be brought up to date: {why}"
+            ));
+            None
+        }
+    };
+    show(context, &cache, opened, &findings)
 }

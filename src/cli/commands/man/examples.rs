@@ -148,6 +148,13 @@ fn more(page: &str) -> &'static [Example] {
             "Put the cache on another disk:",
             "lockstone cache move /mnt/fast/lockstone",
         )],
+        "lockstone-cache-rules" => &[
+            ("Show how much space must be free:", "lockstone cache rules"),
+            (
+                "Ask for less:",
+                "lockstone cache rules --refuse-percent 1 --warn-percent 2 --system-state-bytes 1GiB",
+            ),
+        ],
         "lockstone-cache-check" => &[("Compare it with the vault:", "lockstone cache check")],
         "lockstone-cache-rebuild" => &[("Make it anew:", "lockstone cache rebuild")],
         "lockstone-throttle" | "lockstone-throttle-set" => &[(

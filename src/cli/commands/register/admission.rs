@@ -24,6 +24,7 @@ use zeroize::Zeroizing;
 
 use crate::agent::access::named;
 use crate::agent::access::slots;
+use crate::agent::cache::stamp;
 use crate::agent::environment::Environment;
 use crate::agent::ids::{new_job_id, random};
 use crate::agent::state::folder::StateFolder;
@@ -215,7 +216,11 @@ impl Admission<'_> {
             registered: now.to_string(),
             host: self.host.clone(),
             cache: None,
+            cache_id: None,
+            old_cache: None,
         };
+        // The cache of an earlier registration is not another server's: the folder is this machine's own.
+        stamp::remove(&state.cache())?;
         registration.save(state)?;
         Ok(registration)
     }
