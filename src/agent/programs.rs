@@ -25,11 +25,8 @@ pub(crate) fn command(words: &[String]) -> Option<Command> {
     let mut command = Command::new(program);
     command.args(arguments).stdin(Stdio::null()).process_group(0);
     for (name, _) in std::env::vars_os() {
-        let name_bytes = name.as_encoded_bytes();
-        if SECRET_PREFIXES
-            .iter()
-            .any(|prefix| name_bytes.starts_with(prefix.as_bytes()))
-        {
+        let is_secret = |prefix: &&str| name.as_encoded_bytes().starts_with(prefix.as_bytes());
+        if SECRET_PREFIXES.iter().any(is_secret) {
             command.env_remove(&name);
         }
     }

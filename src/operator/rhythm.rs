@@ -71,7 +71,7 @@ impl Rhythm {
 mod tests {
     use super::*;
 
-    const AT_TWO: &str = "[schedule]\ntimes = [\"02:00\"]\ntime_zone = \"UTC\"\n";
+    const AT_TWO: &str = "[retention]\ndaily = { days = 7 }\n[schedule]\ntimes = [\"02:00\"]\ntime_zone = \"UTC\"\n";
 
     fn at(text: &str) -> Timestamp {
         text.parse().unwrap()
@@ -106,6 +106,7 @@ mod tests {
     fn a_random_delay_is_waited_for() {
         let late = format!("{AT_TWO}random_delay = \"60m\"\n");
         let rhythm = Rhythm::new(&late, false, at("2026-03-01T12:00:00Z"));
+        assert!(matches!(rhythm, Rhythm::Runs { .. }), "{rhythm:?}");
         assert!(!silent(&rhythm, Some("2026-03-09T02:30:00Z"), "2026-03-10T04:59:59Z"));
         assert!(silent(&rhythm, Some("2026-03-09T02:30:00Z"), "2026-03-10T05:00:00Z"));
     }
