@@ -395,7 +395,8 @@ fn a_policy_with_the_system_state_asks_for_more() {
     let lab = Lab::new();
     file(&lab.source().join("a"), b"a");
     let policy = format!(
-        "system_state = true\npackage_check = false\n[[item]]\npath = {:?}\n",
+        "system_state = true\npackage_check = false\nshort_retention = true\n[[item]]\npath = {:?}\n[schedule]\n\
+         time_zone = \"UTC\"\ntimes = [\"02:00\"]\n[retention]\ndaily = {{ days = 7 }}\n",
         lab.source()
     );
     fs::write(lab.path("policy.toml"), policy).unwrap();

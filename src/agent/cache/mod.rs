@@ -1,5 +1,5 @@
-//! The cache folder: its rules, the two records of its place, and moving it. What is in it can be rebuilt from the vault
-//! (`lockstone_vault::index`).
+//! The cache folder: its rules, the two records of its place, and moving it. What is in it can be rebuilt from the
+//! vault (`lockstone_vault::index`).
 
 pub(crate) mod folder;
 mod known;

@@ -101,7 +101,8 @@ fn must_be_elsewhere(new: &Path, old: &Path) -> Result<(), Failure> {
     Err(Failure::usage(message, "name another place"))
 }
 
-/// Makes the folder that the cache moves to. What an earlier move left in it is removed. Fails if anything else is there.
+/// Makes the folder that the cache moves to. What an earlier move left in it is removed. Fails if anything else is
+/// there.
 fn make_room(state: &StateFolder, registration: &Registration, new: &Path) -> Result<(), Failure> {
     private_folder(new).with_context(|| format!("cannot make {}", new.display()))?;
     if is_left_over(state, registration, new) {

@@ -18,8 +18,8 @@ pub(crate) struct MoveArgs {
     dir: PathBuf,
 }
 
-/// Copies the folder, and says where it is now. The vault is not needed for that. If it is away, the folder is brought up
-/// to date by the next job.
+/// Copies the folder, and says where it is now. The vault is not needed for that. If it is away, the folder is
+/// brought up to date by the next job.
 pub(super) fn run(context: &Context, mut cache: HeldCache, args: &MoveArgs) -> Outcome {
     let vault = context.environment.store(&cache.registration.vault_url);
     if let Some(root) = vault.as_ref().ok().and_then(|vault| vault.local_root()) {
