@@ -196,8 +196,10 @@ fn seen(session: &Session) -> Option<Seen> {
     if view.head.n == 0 || session.domain.server().is_none() {
         return None;
     }
-    let mut seen = Seen::default();
-    seen.protected_bytes = session.latest(&view).map(|point| point.summary.bytes);
+    let mut seen = Seen {
+        protected_bytes: session.latest(&view).map(|point| point.summary.bytes),
+        ..Seen::default()
+    };
     for point in view.alive().filter(|point| session.is_own(point.server)) {
         // Tags of the users are not counted: a label of a metric must not have any number of values.
         for tag in point.summary.tags.iter().filter(|tag| Tag::from_name(tag).is_some()) {
