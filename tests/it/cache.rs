@@ -112,7 +112,7 @@ fn how_much_must_be_free_can_be_set() {
 fn a_backup_is_refused_where_too_little_is_free_and_a_restore_warns() {
     let lab = lab();
     protect(&lab, free_at(&lab.path("home")) * 40);
-    let refused = lab.backup_with(&["--json"]).exits(1);
+    let refused = lab.backup_with(&[]).exits(1);
     let error = &refused.json()["error"];
     assert_eq!(error["code"], "cache-space", "{error}");
     for way_out in ["free space", "cache move", "cache rules"] {
@@ -144,7 +144,7 @@ fn a_backup_is_refused_where_too_little_is_free_and_a_restore_warns() {
 fn a_backup_warns_where_little_is_free() {
     let lab = lab();
     protect(&lab, free_at(&lab.path("home")) * 14);
-    let report = lab.backup_with(&["--json"]).exits(3).json();
+    let report = lab.backup_with(&[]).exits(3).json();
     assert_eq!(report["status"], "CompletedWithWarnings");
     let warned = report["warnings"][0]["message"].as_str().unwrap();
     assert!(warned.contains("short of space"), "{warned}");
@@ -171,7 +171,7 @@ fn a_cache_that_is_not_where_it_belongs_is_refused() {
         let mut other = before.1.clone();
         other[member] = value;
         fs::write(&stamp, other.to_string()).unwrap();
-        let refused = lab.backup_with(&["--json"]).exits(1).says(why);
+        let refused = lab.backup_with(&[]).exits(1).says(why);
         assert_eq!(refused.json()["error"]["code"], "cache-place");
         let check = lab.run(["cache", "check", "--json"]).exits(1).json();
         assert_eq!(rule(&check, "place")["state"], "refuse");
@@ -219,7 +219,7 @@ fn a_link_in_the_place_of_the_folder_is_refused() {
     fs::rename(lab.path("home/cache"), lab.path("real")).unwrap();
     std::os::unix::fs::symlink(lab.path("real"), lab.path("home/cache")).unwrap();
     lab.run(["cache", "check"]).exits(1).says("symbolic link");
-    let refused = lab.backup_with(&["--json"]).exits(1);
+    let refused = lab.backup_with(&[]).exits(1);
     assert_eq!(refused.json()["error"]["code"], "cache-folder");
     // Moving is the way out, and leaves alone what the link leads to.
     lab.run(["cache", "move", text(&lab.path("new"))]).exits(0);

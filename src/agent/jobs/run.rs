@@ -202,14 +202,20 @@ fn seen(session: &Session) -> Option<Seen> {
     };
     for point in view.alive().filter(|point| session.is_own(point.server)) {
         // Tags of the users are not counted: a label of a metric must not have any number of values.
-        for tag in point.summary.tags.iter().filter(|tag| Tag::from_name(tag).is_some()) {
-            *seen.points.entry(tag.clone()).or_default() += 1;
+        let tags: Vec<&String> = point
+            .summary
+            .tags
+            .iter()
+            .filter(|tag| Tag::from_name(tag).is_some())
+            .collect();
+        for tag in &tags {
+            *seen.points.entry((*tag).clone()).or_default() += 1;
         }
         // A point from the future says nothing about how old the backups are.
         let started = Timestamp::from_second(point.summary.started_s).ok();
         let started = started.filter(|started| *started <= Timestamp::now());
         seen.newest_point = seen.newest_point.max(started);
-        for (tag, started) in point.summary.tags.iter().zip(started.into_iter().cycle()) {
+        for (tag, started) in tags.into_iter().zip(started.into_iter().cycle()) {
             let newest = seen.newest_by_tag.entry(tag.clone()).or_insert(started);
             *newest = started.max(*newest);
         }

@@ -2,8 +2,8 @@
 
 use super::HeldCache;
 use crate::agent::access::session::Session;
-use crate::agent::cache::folder;
 use crate::agent::cache::rules::{Finding, State};
+use crate::agent::cache::{folder, sentence};
 use crate::cli::context::Context;
 use crate::cli::output::Outcome;
 use crate::documents::cache::{CacheDocument, RuleDocument};
@@ -43,6 +43,9 @@ pub(super) fn show(context: &Context, cache: &HeldCache, opened: Option<Opened>,
         rules: findings.iter().map(rule).collect(),
         old_folder: cache.registration.old_cache.clone(),
     });
+    for finding in findings.iter().filter(|finding| finding.state > State::Ok) {
+        context.out.warn(sentence(&place, finding));
+    }
     let size = render::bytes(bytes);
     context.out.line(match opened {
         Some(opened) => format!(
