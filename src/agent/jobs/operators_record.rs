@@ -52,13 +52,15 @@ impl OperatorsRecord {
         self.write(self.first.clone()).await
     }
 
-    /// Writes the job's figures every few minutes, until it ends. What cannot be written is only logged: the next
-    /// record says more.
+    /// Writes the job's figures every few minutes, until it ends or is dropped. What cannot be written is only logged:
+    /// the next record says more.
     pub(super) fn follow(self: &Arc<Self>, runtime: &Handle, progress: &Arc<Progress>) {
-        let (own, progress) = (Arc::clone(self), Arc::clone(progress));
+        // Of a job that is gone nothing more is said, even if this process goes on for months.
+        let (own, progress) = (Arc::downgrade(self), Arc::clone(progress));
         let follows = runtime.spawn(async move {
             loop {
                 tokio::time::sleep(every()).await;
+                let Some(own) = own.upgrade() else { return };
                 let view = progress.view();
                 let record = job::JobRecord {
                     files: view.files_done,
@@ -137,4 +139,32 @@ fn ended(mut record: job::JobRecord, ending: &Ending) -> job::JobRecord {
     let failure = ending.failure.as_ref();
     record.error_code = failure.map(|failure| failure.code.to_owned()).unwrap_or_default();
     record
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use ed25519_dalek::SigningKey;
+
+    use super::*;
+
+    #[test]
+    fn of_a_job_that_is_gone_nothing_more_is_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build()
+            .unwrap();
+        let record = Arc::new(OperatorsRecord {
+            store: Store::open(folder.path().to_str().unwrap()).unwrap(),
+            signs: Signs::Server(Box::new(SigningKey::from_bytes(&[1; 32]))),
+            first: job::JobRecord::default(),
+            next: AtomicU32::new(0),
+            follows: Mutex::new(None),
+        });
+        record.follow(runtime.handle(), &Arc::new(Progress::new()));
+        let seen = Arc::downgrade(&record);
+        drop(record);
+        assert!(seen.upgrade().is_none());
+    }
 }

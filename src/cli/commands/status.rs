@@ -148,6 +148,7 @@ fn policy_line(policy: Option<&InForce>, next_run: Option<Timestamp>) -> String 
     match next_run {
         Some(at) => format!("{generation}, next backup {}", render::local_time(at.as_second())),
         None if policy.held.paused => format!("{generation}, paused"),
+        None if !policy.held.is_scheduled() => format!("{generation}, protection is stopped"),
         None => format!("{generation}, on demand only"),
     }
 }
