@@ -358,7 +358,16 @@ fn a_user_who_is_not_root_is_told_what_that_leaves_out() {
         .arg(lab.vault())
         .status();
     assert!(owned.unwrap().success());
-    let mut register = lab.command("home-of-user");
+    // The program may lie where the user cannot go.
+    let program = lab.path("program");
+    fs::copy(env!("CARGO_BIN_EXE_lockstone"), &program).unwrap();
+    let as_root = lab.command("home-of-user");
+    let mut register = Command::new(&program);
+    register
+        .env_clear()
+        .envs(as_root.get_envs().filter_map(|(name, value)| Some((name, value?))))
+        .current_dir(&lab.root)
+        .stdin(std::process::Stdio::null());
     std::os::unix::process::CommandExt::uid(&mut register, 65534);
     register
         .args([
