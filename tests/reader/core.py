@@ -126,6 +126,7 @@ class Keys:
         "packs": "packs",
         "segments": "segments",
         "log": "log",
+        "policies": "policies",
     }
 
     def __init__(self, master, domain):
