@@ -111,7 +111,13 @@ pub(crate) async fn bring(
 
 /// Tells the vault of a change of the policy. If that is not possible now, the next backup does it.
 pub(crate) async fn announce(environment: &Environment, held: &HeldPolicy) {
-    let written = match Session::to_read(environment, &Access::Own).await {
+    let session = Session::to_read(environment, &Access::Own).await;
+    announce_in(environment, session, held).await;
+}
+
+/// The same by a session that the caller has opened, or why there is none.
+pub(crate) async fn announce_in(environment: &Environment, session: Result<Session, Failure>, held: &HeldPolicy) {
+    let written = match session {
         Ok(session) => bring(environment, &session, Some(held)).await,
         Err(failure) => Err(failure),
     };

@@ -251,20 +251,8 @@ fn a_server_that_left_registers_with_another_vault() {
     lab.run(["unregister"]).exits(0);
     let other = Lab::empty();
     other.create_vault();
-    let mut register = lab.command("home");
-    register
-        .args([
-            "register",
-            "--json",
-            "--kdf-memory-mib",
-            "8",
-            "--kdf-passes",
-            "1",
-            "--server-name",
-            "server",
-        ])
-        .arg("--credentials")
-        .arg(other.credentials());
+    let mut register = lab.registering("home", "server");
+    register.arg("--credentials").arg(other.credentials());
     assert_eq!(finish(register).exits(0).json()["joined"], false);
     let first = lab.backup();
     assert_eq!(first["files_unchanged"], 0);
@@ -286,19 +274,9 @@ fn a_machine_registered_again_with_another_passphrase_reaches_old_points_by_the_
     let old = lab.backup();
     fs::remove_dir_all(lab.path("home")).unwrap();
     let with = |passphrase: &str, more: &[&str]| {
-        let mut command = lab.command("home");
+        let mut command = lab.registering("home", "server");
         command
             .env("LOCKSTONE_PASSPHRASE", passphrase)
-            .args([
-                "register",
-                "--json",
-                "--kdf-memory-mib",
-                "8",
-                "--kdf-passes",
-                "1",
-                "--server-name",
-                "server",
-            ])
             .arg("--credentials")
             .arg(lab.credentials())
             .args(more);

@@ -17,6 +17,7 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub(crate) struct Client {
     http: reqwest::Client,
+    #[expect(dead_code, reason = "the way to the socket may lead through its handle")]
     socket: SocketPath,
     /// What the daemon said first.
     pub(crate) daemon: DaemonDocument,
@@ -33,10 +34,9 @@ impl Client {
         let http = reqwest::Client::builder()
             .unix_socket(socket.as_path())
             .no_proxy()
-            .timeout(ANSWER_WITHIN)
             .build()
             .ok()?;
-        let answer = http.get(url("/v1/status")).send().await.ok()?;
+        let answer = http.get(url("/v1/status")).timeout(ANSWER_WITHIN).send().await.ok()?;
         let daemon = read(answer.error_for_status().ok()?).await.ok()?;
         Some(Client { http, socket, daemon })
     }
@@ -54,12 +54,9 @@ impl Client {
 
     /// Waits until nothing else runs in the daemon. `None` if the daemon does not answer.
     pub(crate) async fn turn(&self) -> Option<Turn> {
-        let asked = reqwest::Client::builder()
-            .unix_socket(self.socket.as_path())
-            .no_proxy()
-            .build()
-            .ok()?;
-        let mut answer = asked.get(url("/v1/turn")).send().await.ok()?.error_for_status().ok()?;
+        // It may take hours, so it has no limit of time.
+        let asked = self.http.get(url("/v1/turn")).send().await.ok()?;
+        let mut answer = asked.error_for_status().ok()?;
         let mut said = String::new();
         while !said.contains("granted") {
             let part = answer.chunk().await.ok()??;
@@ -69,7 +66,13 @@ impl Client {
     }
 
     async fn post<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
-        let answer = self.http.post(url(path)).send().await.map_err(no_answer)?;
+        let answer = self
+            .http
+            .post(url(path))
+            .timeout(ANSWER_WITHIN)
+            .send()
+            .await
+            .map_err(no_answer)?;
         if answer.status().is_success() {
             return read(answer).await;
         }

@@ -141,6 +141,13 @@ impl Lab {
     }
 
     pub(crate) fn register(&self, home: &str, name: &str, more: &[&str]) -> Ran {
+        let mut command = self.registering(home, name);
+        command.arg("--credentials").arg(self.credentials()).args(more);
+        finish(command)
+    }
+
+    /// The command that registers the state folder `home`, without its credentials.
+    pub(crate) fn registering(&self, home: &str, name: &str) -> Command {
         let mut command = self.command(home);
         command.args([
             "register",
@@ -152,8 +159,7 @@ impl Lab {
             "--server-name",
             name,
         ]);
-        command.arg("--credentials").arg(self.credentials()).args(more);
-        finish(command)
+        command
     }
 
     /// The command that runs the program with the state folder `home`.

@@ -63,7 +63,8 @@ pub(super) fn run(context: &Context, args: &SetArgs) -> Outcome {
         throttle.save(&state)?;
     }
     in_force.held.save(&state)?;
-    tell_vault(context, vault.map(|vault| vault.session), &in_force);
+    let session = vault.map(|vault| vault.session);
+    context.block_on(vault_policy::announce_in(&context.environment, session, &in_force.held));
     show(context, &in_force)
 }
 
@@ -93,25 +94,6 @@ impl Vault {
             generation,
             over,
         })
-    }
-}
-
-/// Writes the policy to the vault. If that is not possible now, the next backup does it.
-fn tell_vault(context: &Context, session: Result<Session, Failure>, in_force: &InForce) {
-    let written = session.and_then(|session| {
-        let held = Some(&in_force.held);
-        context.block_on(vault_policy::bring(&context.environment, &session, held))
-    });
-    match written {
-        Ok(step) => {
-            if let Some(warning) = step.warning() {
-                context.out.warn(warning);
-            }
-        }
-        Err(failure) => context.out.warn(format!(
-            "the vault does not have this policy yet, the next backup writes it there: {}",
-            failure.message
-        )),
     }
 }
 
