@@ -6,6 +6,7 @@
 pub(crate) mod access;
 pub(crate) mod alerts;
 pub(crate) mod cache;
+pub(crate) mod care;
 pub(crate) mod dump;
 pub(crate) mod environment;
 pub(crate) mod excludes;
@@ -16,6 +17,7 @@ pub(crate) mod hooks;
 pub(crate) mod housekeeping;
 pub(crate) mod ids;
 pub(crate) mod jobs;
+pub(crate) mod known_damage;
 pub(crate) mod notices;
 pub(crate) mod programs;
 pub(crate) mod protection;

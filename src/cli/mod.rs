@@ -74,7 +74,11 @@ pub(crate) fn run() -> ExitCode {
 impl Work {
     fn of(command: &Command) -> Work {
         match command {
-            Command::Backup(_) | Command::Restore(_) | Command::Check(_) | Command::Agent(_) => Work::Job,
+            Command::Backup(_)
+            | Command::Restore(_)
+            | Command::Check(_)
+            | Command::TestRestore(_)
+            | Command::Agent(_) => Work::Job,
             _ => Work::Answer,
         }
     }
@@ -93,6 +97,7 @@ fn run_command(cli: Cli, out: Output) -> Outcome {
         Command::Restore(args) => restore::run(&context, args),
         Command::Dump(args) => dump::run(&context, &args),
         Command::Check(args) => check::run(&context, &args),
+        Command::TestRestore(args) => test_restore::run(&context, &args),
         Command::Alerts(command) => alerts::run(&context, &command),
         Command::Jobs(command) => jobs::run(&context, command),
         Command::Passphrase(command) => passphrase::run(&context, command),

@@ -315,7 +315,7 @@ impl Queue {
         }
         let is_same = |waiting: &&Waiting| std::mem::discriminant(&waiting.order) == std::mem::discriminant(order);
         match order {
-            Order::Scheduled { .. } | Order::Housekeeping => {
+            Order::Scheduled { .. } | Order::Check | Order::TestRestore | Order::Housekeeping => {
                 let running = self.running.as_ref().map(|running| &running.waiting);
                 let same_run = running.filter(|waiting| waiting.order == *order);
                 self.waiting

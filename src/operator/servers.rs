@@ -236,6 +236,7 @@ mod tests {
             },
             forgotten,
             held: false,
+            lossy: false,
         }
     }
 

@@ -3,6 +3,7 @@
 //!
 //! The text itself is kept as it is, with its comments. This module only reads it.
 
+mod care;
 mod raw;
 mod tiers;
 
@@ -15,6 +16,7 @@ use jiff::civil::Time;
 use jiff::tz::TimeZone;
 use serde::Deserialize;
 
+pub(crate) use self::care::TestRestore;
 use self::raw::{At, RawItem, RawPolicy, RawSchedule};
 use super::calendar::{self, Weekdays};
 use super::retention::Retention;
@@ -43,6 +45,10 @@ pub(crate) struct Policy {
     pub(crate) hooks: Hooks,
     /// Who hears of what.
     pub(crate) notify: Notify,
+    /// Within which time every byte of the vault is read once. `None`: the agent reads nothing by itself.
+    pub(crate) check: Option<Duration>,
+    /// How often some files are restored on trial. `None`: never.
+    pub(crate) test_restore: Option<TestRestore>,
     /// What is odd without being wrong.
     pub(crate) warnings: Vec<String>,
 }
@@ -129,7 +135,7 @@ pub(crate) struct Notify {
     pub(crate) webhook: Option<String>,
     /// A mail.
     pub(crate) mail: Option<Mail>,
-    /// Of what. Failures and deletions are always told.
+    /// Of what. Failures, deletions, damage and test restores are always told.
     pub(crate) on: Vec<Occasion>,
 }
 
@@ -158,22 +164,28 @@ pub(crate) enum Occasion {
     Missed,
     /// The cache folder is short of space.
     Cache,
+    /// A check found damage in the vault.
+    Damage,
+    /// A test restore failed, or is overdue.
+    Test,
     /// A backup succeeded.
     Success,
 }
 
 impl Occasion {
-    const NAMES: [(&str, Self); 6] = [
+    const NAMES: [(&str, Self); 8] = [
         ("failure", Self::Failure),
         ("warnings", Self::Warnings),
         ("deletion", Self::Deletion),
         ("missed", Self::Missed),
         ("cache", Self::Cache),
+        ("damage", Self::Damage),
+        ("test", Self::Test),
         ("success", Self::Success),
     ];
 
     /// These are told whatever the policy says.
-    const ALWAYS: [Self; 2] = [Self::Failure, Self::Deletion];
+    const ALWAYS: [Self; 4] = [Self::Failure, Self::Deletion, Self::Damage, Self::Test];
 }
 
 impl fmt::Display for Occasion {
@@ -294,6 +306,8 @@ impl Check<'_> {
             retention,
             hooks,
             notify,
+            check: self.check(raw.check.as_ref()),
+            test_restore: self.test_restore(raw.test_restore.as_ref()),
             warnings,
         }
     }

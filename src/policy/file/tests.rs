@@ -96,7 +96,13 @@ fn everything_is_read() {
     assert!(matches!(&yearly.days, Days::Month { rules, months } if rules.len() == 2 && *months == [1, 7]));
     assert_eq!(
         policy.notify.on,
-        [Occasion::Failure, Occasion::Deletion, Occasion::Success]
+        [
+            Occasion::Failure,
+            Occasion::Deletion,
+            Occasion::Damage,
+            Occasion::Test,
+            Occasion::Success
+        ]
     );
     let command = vec!["pg_dump".to_owned(), "shop".to_owned()];
     assert_eq!(

@@ -28,9 +28,12 @@ mod ended;
 mod foreign;
 mod presence;
 mod refresh;
+mod repair;
 mod validate;
 
 pub use data::Frames;
+pub(crate) use refresh::accounted_for;
+pub(crate) use repair::RepairNews;
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -129,6 +132,7 @@ impl Domain {
             log_damaged: false,
             behind: Vec::new(),
             last_collected: 0,
+            lossy: Vec::new(),
         };
         let domain = Self {
             vault: vault.clone(),

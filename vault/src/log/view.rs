@@ -93,6 +93,8 @@ pub struct LogView {
     pub behind: Vec<Damage>,
     /// The last entry that condemned or replaced packs; 0 if there is none.
     pub last_collected: u64,
+    /// The points that lost something which no repair could heal, as the newest Repair says.
+    pub lossy: Vec<PointId>,
 }
 
 impl LogView {
@@ -203,7 +205,7 @@ impl Summed {
                 }
             }
             Body::Condemn(_) | Body::Repack(_) => self.collected.push(entry.head.n),
-            Body::Segments(_) | Body::Fold(_) => {}
+            Body::Segments(_) | Body::Fold(_) | Body::Repair(..) => {}
         }
     }
 
