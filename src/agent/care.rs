@@ -31,13 +31,17 @@ pub(crate) struct Due {
 
 /// What is due now. `since`: since when the policy is in force. `jobs`: the records, in any order.
 pub(crate) fn due(policy: &Policy, since: Timestamp, jobs: &[JobRecord], now: Timestamp) -> Due {
-    let shares = || jobs.iter().filter(|job| job.kind == JobKind::Check && job.request.contains_key(ROUND));
+    let shares = || {
+        jobs.iter()
+            .filter(|job| job.kind == JobKind::Check && job.request.contains_key(ROUND))
+    };
     let tests = || jobs.iter().filter(|job| job.request.contains_key(TEST));
     let mut due = Due {
         check: policy.check.filter(|_| {
             // Damage is the result of a check that came to its end.
             let ended = |job: &&JobRecord| job.state.is_success() || !job.report.is_empty() && !is_cancelled(job);
-            is_over(latest(shares().filter(ended), now), SHARE_AFTER, now) && is_over(latest(shares(), now), TRY_AGAIN, now)
+            is_over(latest(shares().filter(ended), now), SHARE_AFTER, now)
+                && is_over(latest(shares(), now), TRY_AGAIN, now)
         }),
         ..Due::default()
     };
@@ -131,34 +135,40 @@ mod tests {
 
     #[test]
     fn a_share_is_read_each_day_and_a_try_that_failed_is_made_again() {
-        let due_at = |jobs: &[JobRecord], hours| due(&policy(), at(0), jobs, at(hours)).check.is_some();
+        let due_at = |jobs: &[&JobRecord], hours| {
+            let jobs: Vec<JobRecord> = jobs.iter().map(|job| (*job).clone()).collect();
+            due(&policy(), at(0), &jobs, at(hours)).check.is_some()
+        };
         assert!(due_at(&[], 0));
         let done = job(JobKind::Check, ROUND, 0, JobState::Completed);
-        assert!(!due_at(&[done.clone()], 21) && due_at(&[done.clone()], 22));
+        assert!(!due_at(&[&done], 21) && due_at(&[&done], 22));
         let mut damaged = job(JobKind::Check, ROUND, 0, JobState::Failed);
-        assert!(!due_at(&[damaged.clone()], 0) && due_at(&[damaged.clone()], 1), "the store was away");
+        assert!(!due_at(&[&damaged], 0) && due_at(&[&damaged], 1), "the store was away");
         damaged.report.insert("damaged".to_owned(), 1.into());
-        assert!(!due_at(&[damaged], 21));
+        assert!(!due_at(&[&damaged], 21));
         let cancelled = job(JobKind::Check, ROUND, 0, JobState::Cancelled);
-        assert!(due_at(&[cancelled], 1));
+        assert!(due_at(&[&cancelled], 1));
         // A check that somebody asked for is no share, and one from the future says nothing.
-        assert!(due_at(&[job(JobKind::Check, "read_data", 0, JobState::Completed)], 1));
-        assert!(due_at(&[job(JobKind::Check, ROUND, 100, JobState::Completed)], 1));
+        assert!(due_at(&[&job(JobKind::Check, "read_data", 0, JobState::Completed)], 1));
+        assert!(due_at(&[&job(JobKind::Check, ROUND, 100, JobState::Completed)], 1));
     }
 
     #[test]
     fn a_test_restore_is_due_again_and_somebody_hears_if_it_is_late() {
-        let due_at = |jobs: &[JobRecord], hours| due(&policy(), at(0), jobs, at(hours));
+        let due_at = |jobs: &[&JobRecord], hours| {
+            let jobs: Vec<JobRecord> = jobs.iter().map(|job| (*job).clone()).collect();
+            due(&policy(), at(0), &jobs, at(hours))
+        };
         assert_eq!(due_at(&[], 0).test.map(|test| test.files), Some(3));
         assert_eq!(due_at(&[], 0).overdue, None);
         let done = job(JobKind::Restore, TEST, 0, JobState::Completed);
         let week = 7 * 24;
-        assert!(due_at(&[done.clone()], week - 1).test.is_none() && due_at(&[done.clone()], week).test.is_some());
-        assert_eq!(due_at(&[done.clone()], week + 48).overdue, None);
-        assert_eq!(due_at(&[done.clone()], week + 49).overdue, Some(at(week)));
+        assert!(due_at(&[&done], week - 1).test.is_none() && due_at(&[&done], week).test.is_some());
+        assert_eq!(due_at(&[&done], week + 48).overdue, None);
+        assert_eq!(due_at(&[&done], week + 49).overdue, Some(at(week)));
         let failed = job(JobKind::Restore, TEST, week, JobState::Failed);
-        assert!(due_at(&[done.clone(), failed.clone()], week).test.is_none());
-        assert!(due_at(&[done, failed], week + 1).test.is_some());
+        assert!(due_at(&[&done, &failed], week).test.is_none());
+        assert!(due_at(&[&done, &failed], week + 1).test.is_some());
         assert_eq!(due_at(&[], week + 49).overdue, Some(at(week)));
     }
 

@@ -54,8 +54,8 @@ impl KnownDamage {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error).with_context(|| format!("cannot read {}", path.display())),
         };
-        let known: KnownDamage =
-            serde_json::from_slice(&text).with_context(|| format!("{} does not say what is damaged", path.display()))?;
+        let known: KnownDamage = serde_json::from_slice(&text)
+            .with_context(|| format!("{} does not say what is damaged", path.display()))?;
         if known.version != VERSION {
             bail!("{} is of version {}", path.display(), known.version);
         }
@@ -69,7 +69,11 @@ impl KnownDamage {
         let mut others = self.objects.iter().filter(|known| known.kind != pack).filter(is_new);
         let first = others.next()?;
         let more = others.count();
-        let and = if more > 0 { format!(" and {more} more objects") } else { String::new() };
+        let and = if more > 0 {
+            format!(" and {more} more objects")
+        } else {
+            String::new()
+        };
         Some(format!(
             "the check of {} found {} {} damaged ({}){and}: `lockstone check --repair` heals what it can",
             render::local_time(self.checked.as_second()),
@@ -126,7 +130,9 @@ pub(crate) async fn remember(
         text.and_then(|text| write_atomically(&state.damage(), &text, 0o600))
     };
     if let Err(error) = written {
-        environment.notices.warn(format!("what is damaged could not be written down: {error:#}"));
+        environment
+            .notices
+            .warn(format!("what is damaged could not be written down: {error:#}"));
     }
     let is_new = |object: &&KnownObject| object.since == now;
     if let Some(first) = known.objects.iter().find(is_new) {
@@ -141,7 +147,9 @@ pub(crate) async fn remember(
         alerts::raise(environment, state, Occasion::Damage, message, Some(report.job)).await;
     }
     if known.objects.is_empty() && alerts::end(state, Occasion::Damage, now) {
-        environment.notices.note("what was damaged in the vault is healed".to_owned());
+        environment
+            .notices
+            .note("what was damaged in the vault is healed".to_owned());
     }
 }
 

@@ -79,7 +79,12 @@ fn due() -> Result<Due, Failure> {
         return Ok(Due::default());
     };
     let jobs = job_records::all(&state)?;
-    Ok(care::due(&in_force.policy, in_force.held.set_at, &jobs, Timestamp::now()))
+    Ok(care::due(
+        &in_force.policy,
+        in_force.held.set_at,
+        &jobs,
+        Timestamp::now(),
+    ))
 }
 
 impl Actor for Housekeeper {

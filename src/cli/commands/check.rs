@@ -25,8 +25,8 @@ pub(crate) struct CheckArgs {
     #[arg(long, value_name = "PERCENT", num_args = 0..=1, require_equals = true, default_missing_value = "100",
           value_parser = units::percent)]
     pub(crate) read_data: Option<u8>,
-    /// Read the share of one day, so that every byte is read within this time, such as 30d
-    #[arg(long, value_name = "TIME", conflicts_with = "read_data", value_parser = units::duration)]
+    /// Read the share of one day, so that daily checks read every byte within so many days, such as 30d
+    #[arg(long, value_name = "DAYS", conflicts_with = "read_data", value_parser = units::days)]
     pub(crate) within: Option<Duration>,
     /// Heal what can be healed, and write down what is lost; nothing is deleted
     #[arg(long)]

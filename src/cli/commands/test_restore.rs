@@ -33,7 +33,12 @@ pub(crate) fn run(context: &Context, args: &TestRestoreArgs) -> Outcome {
     let order = TestRestore {
         every: Duration::ZERO,
         files: usize::from(args.files),
-        folder: args.folder.as_ref().map(std::path::absolute).transpose().map_err(anyhow::Error::from)?,
+        folder: args
+            .folder
+            .as_ref()
+            .map(std::path::absolute)
+            .transpose()
+            .map_err(anyhow::Error::from)?,
     };
     let finished = job::run(context, &args.metrics, Trial::prepare(order)?)?;
     let (report, ending) = (&finished.report, &finished.ending);

@@ -6,10 +6,7 @@ use std::time::Duration;
 
 use super::Check;
 use super::raw::{At, RawCheck, RawTest};
-
-const A_DAY: Duration = Duration::from_secs(86_400);
-/// The longest time that can be asked for: ten years.
-const LONGEST_DAYS: u64 = 3650;
+use crate::text::units;
 
 /// How many files are restored if the policy does not say it.
 const FILES: usize = 20;
@@ -47,15 +44,10 @@ impl Check<'_> {
         })
     }
 
-    /// A whole number of days, such as "30d".
     fn days(&mut self, raw: &At<String>) -> Duration {
-        let days = raw.get_ref().trim().strip_suffix('d').and_then(|days| days.trim().parse::<u64>().ok());
-        match days {
-            Some(days @ 1..=LONGEST_DAYS) => A_DAY.saturating_mul(u32::try_from(days).unwrap_or(1)),
-            _ => {
-                self.wrong(raw, "every is a number of days such as \"30d\", from 1d to 3650d");
-                A_DAY
-            }
-        }
+        units::days(raw.get_ref()).unwrap_or_else(|message| {
+            self.wrong(raw, message);
+            Duration::ZERO
+        })
     }
 }

@@ -18,7 +18,9 @@ const DAY_S: u64 = 86_400;
 pub(super) enum Choice {
     None,
     /// All that the check of everything with this number has not read.
-    All { round: u32 },
+    All {
+        round: u32,
+    },
     These(Packs),
 }
 

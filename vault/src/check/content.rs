@@ -148,7 +148,9 @@ impl Check<'_> {
         if let Some(error) = outcome.error {
             return Err(error);
         }
-        self.domain.index().note_read(&outcome.id, self.options.now, self.choice.round())?;
+        self.domain
+            .index()
+            .note_read(&outcome.id, self.options.now, self.choice.round())?;
         let Some(reason) = outcome.damage else {
             self.lost.remove(&outcome.number);
             if self.repairs.word(&outcome.id).is_some() {
@@ -163,6 +165,7 @@ impl Check<'_> {
             known.reason = reason;
         }
         self.lost.insert(outcome.number, outcome.lost.clone());
-        self.save(outcome.number, &outcome.id, outcome.directory, &outcome.lost).await
+        self.save(outcome.number, &outcome.id, outcome.directory, &outcome.lost)
+            .await
     }
 }

@@ -156,7 +156,11 @@ fn a_check_of_everything_that_was_stopped_goes_on() {
     // What was found damaged is read again, whatever was read before.
     let pack = lab.objects().into_iter().find(|name| name.contains("/packs/")).unwrap();
     let whole = std::fs::read(lab.path(&pack)).unwrap();
-    std::fs::write(lab.path(&pack), [&whole[..100], &[whole[100] ^ 1], &whole[101..]].concat()).unwrap();
+    std::fs::write(
+        lab.path(&pack),
+        [&whole[..100], &[whole[100] ^ 1], &whole[101..]].concat(),
+    )
+    .unwrap();
     assert!(!run(&domain, &later(options, 12)).is_ok());
     for _ in 0..2 {
         let structure = run(&domain, &later(STRUCTURE, 12));

@@ -82,12 +82,20 @@ impl WholePages<'_> {
         };
         let is_lost = |place: &ChunkPlace| self.lost.get(&place.pack).is_some_and(|lost| lost.has(place.frame));
         let whole = match lost.has(place.frame) {
-            true => self.domain.index().places(id)?.into_iter().find(|place| !is_lost(place)),
+            true => self
+                .domain
+                .index()
+                .places(id)?
+                .into_iter()
+                .find(|place| !is_lost(place)),
             false => Some(place),
         };
         if let Some(whole) = whole {
             if self.lost.contains_key(&whole.pack) {
-                self.relied.lock().unwrap_or_else(PoisonError::into_inner).add(whole.pack);
+                self.relied
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .add(whole.pack);
             }
             return Ok(None);
         }

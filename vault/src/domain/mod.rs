@@ -29,6 +29,7 @@ mod foreign;
 mod presence;
 mod refresh;
 mod repair;
+mod segments;
 mod validate;
 
 pub use data::Frames;

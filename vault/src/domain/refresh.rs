@@ -7,15 +7,14 @@ use std::sync::Arc;
 use bytes::Bytes;
 use jiff::Timestamp;
 use lockstone_proto::ids::{SegmentId, ServerId};
-use lockstone_proto::limits::{FORMAT_VERSION, LOG_ENTRY_MAX, SEGMENT_MAX};
+use lockstone_proto::limits::LOG_ENTRY_MAX;
 
 use super::Domain;
 use crate::access::registration::Servers;
-use crate::damage::{Damage, DamageKind};
+use crate::damage::Damage;
 use crate::error::VaultError;
 use crate::log::read::{LogWalk, Step, damage_at, damage_of};
 use crate::log::{Before, Chain, Entry, LogBroken, LogHead, LogView, Pin, PlainEntry, Repairs, Skipped, Summed};
-use crate::pack::segment::{SegmentBroken, decode_segment};
 use crate::store::names;
 
 /// What this process knows of the log.
@@ -47,12 +46,12 @@ pub(super) struct State {
     /// The position that this machine knows and what is there now, if the vault was set back.
     pub(super) rolled_back: Option<(u64, String)>,
     /// Segments that entries named and that are not in the index yet.
-    pending: Vec<SegmentId>,
+    pub(super) pending: Vec<SegmentId>,
     /// Those of them that other servers wrote.
-    foreign_segments: HashSet<SegmentId>,
+    pub(super) foreign_segments: HashSet<SegmentId>,
     /// Segments of servers that had no right to write them any more.
     pub(super) ended_segments: Vec<SegmentId>,
-    unreadable: Vec<Damage>,
+    pub(super) unreadable: Vec<Damage>,
     pinned: Option<LogHead>,
 }
 
@@ -483,50 +482,5 @@ impl Domain {
     fn kept_hash(&self, n: u64) -> Option<[u8; 32]> {
         let object = self.index.log_get(n).ok()??;
         Some(kept_void(&object).unwrap_or_else(|| *blake3::hash(&object).as_bytes()))
-    }
-
-    /// Loads the segments that are not in the index yet, one at a time. Damaged ones are reported, and tried again at
-    /// the next refresh.
-    pub(super) async fn load_segments(&self, state: &mut State) -> Result<(), VaultError> {
-        state.unreadable.clear();
-        let wanted = self.index.segments_not_loaded(&state.pending)?;
-        let mut left = Vec::new();
-        for id in wanted {
-            let is_foreign = state.foreign_segments.contains(&id);
-            if let Some(damage) = self.load_segment(id, is_foreign).await? {
-                if !state.repairs.is_lost_segment(&id) {
-                    tracing::warn!(object = %damage.object, reason = %damage.reason, "a segment is damaged");
-                }
-                state.unreadable.push(damage);
-                left.push(id);
-            }
-        }
-        state.foreign_segments.retain(|id| left.contains(id));
-        state.pending = left;
-        self.load_ended(state).await
-    }
-
-    async fn load_segment(&self, id: SegmentId, is_foreign: bool) -> Result<Option<Damage>, VaultError> {
-        let name = names::segment(self.id, &id);
-        let object = match self.store().get(&name, SEGMENT_MAX).await {
-            Ok(object) => object,
-            Err(error) if error.is_object_fault() => return Ok(Some(Damage::new(DamageKind::Segment, name, error))),
-            Err(error) => return Err(error.into()),
-        };
-        match decode_segment(&self.keys, id, &object) {
-            Ok(segment) => {
-                if is_foreign {
-                    self.index.note_unverified(&id)?;
-                }
-                self.index.add_packs(&segment.packs, &[id])?;
-                Ok(None)
-            }
-            Err(SegmentBroken::Version { version, .. }) => Err(VaultError::NewerFormat {
-                object: name,
-                found: version,
-                known: FORMAT_VERSION,
-            }),
-            Err(why) => Ok(Some(Damage::new(DamageKind::Segment, name, why))),
-        }
     }
 }

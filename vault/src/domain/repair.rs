@@ -73,7 +73,12 @@ impl Domain {
         };
         let body = RepairBody {
             segment_ids: bytes_of(news.segments.iter().copied()),
-            lost_segment_ids: bytes_of(news.lost_segments.iter().filter(|id| !repairs.is_lost_segment(id)).copied()),
+            lost_segment_ids: bytes_of(
+                news.lost_segments
+                    .iter()
+                    .filter(|id| !repairs.is_lost_segment(id))
+                    .copied(),
+            ),
             positions: {
                 let open = news.positions.iter().copied().filter(|n| !repairs.is_lost(*n));
                 open.take(IDS_MAX).collect()
@@ -124,5 +129,7 @@ fn lossy(news: &RepairNews, state: &State) -> Vec<PointId> {
 }
 
 fn bytes_of<T: AsRef<[u8]>>(ids: impl Iterator<Item = T>) -> Vec<Bytes> {
-    ids.take(IDS_MAX).map(|id| Bytes::copy_from_slice(id.as_ref())).collect()
+    ids.take(IDS_MAX)
+        .map(|id| Bytes::copy_from_slice(id.as_ref()))
+        .collect()
 }

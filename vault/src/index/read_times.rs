@@ -70,7 +70,10 @@ impl Index {
         let family = self.family(PACKS)?;
         let mut batch = WriteBatch::default();
         for (pack, time) in times {
-            let (known, read) = (time.known_s.to_le_bytes(), time.read_s.unwrap_or_default().to_le_bytes());
+            let (known, read) = (
+                time.known_s.to_le_bytes(),
+                time.read_s.unwrap_or_default().to_le_bytes(),
+            );
             let value = [known.as_slice(), &read, &time.round.to_le_bytes()].concat();
             batch.put_cf(family, records::id_key(READ, pack.as_bytes()), value);
         }
@@ -96,21 +99,25 @@ impl Index {
         let mut reading = Reading::default();
         let mut failed = None;
         for first in 0..=u8::MAX {
-            self.packs_beginning(first, &mut |id, number| {
-                match self.add_reading(&mut reading, &id, number, now) {
+            self.packs_beginning(
+                first,
+                &mut |id, number| match self.add_reading(&mut reading, &id, number, now) {
                     Ok(()) => true,
                     Err(error) => {
                         failed = Some(error);
                         false
                     }
-                }
-            })?;
+                },
+            )?;
         }
         failed.map_or(Ok(reading), Err)
     }
 
     fn add_reading(&self, reading: &mut Reading, id: &PackId, number: u32, now: Timestamp) -> Result<()> {
-        let Some(pack) = self.pack(number)?.filter(|_| self.standing(number) == super::Standing::Good) else {
+        let Some(pack) = self
+            .pack(number)?
+            .filter(|_| self.standing(number) == super::Standing::Good)
+        else {
             return Ok(());
         };
         let time = self.read_time(id, now)?;
@@ -140,7 +147,11 @@ impl Index {
     pub(crate) fn note_round(&self, round: u32, begun_s: Option<i64>) -> Result<()> {
         let mut batch = WriteBatch::default();
         let begun = begun_s.unwrap_or_default().to_le_bytes();
-        batch.put_cf(self.family(META)?, ROUND, [round.to_le_bytes().as_slice(), &begun].concat());
+        batch.put_cf(
+            self.family(META)?,
+            ROUND,
+            [round.to_le_bytes().as_slice(), &begun].concat(),
+        );
         self.write(batch)
     }
 }

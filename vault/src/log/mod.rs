@@ -45,7 +45,9 @@ pub(crate) mod repairs;
 mod view;
 
 use lockstone_proto::ids::{PackId, PointId, SegmentId, ServerId};
-use lockstone_proto::vault::{CommitBody, CondemnBody, FoldBody, ForgetReason, HoldBody, PointSummary, RepackBody, RepairBody};
+use lockstone_proto::vault::{
+    CommitBody, CondemnBody, FoldBody, ForgetReason, HoldBody, PointSummary, RepackBody, RepairBody,
+};
 
 pub(crate) use chain::{Before, Chain, Skipped};
 pub use entry::LogBroken;

@@ -120,7 +120,10 @@ mod tests {
             ..RepairBody::default()
         };
         repairs.add(&Body::Repair(vec![second], Box::new(unneeded)));
-        assert_eq!((repairs.lossy(), repairs.word(&pack)), (&[second][..], Some(Word::Unneeded)));
+        assert_eq!(
+            (repairs.lossy(), repairs.word(&pack)),
+            (&[second][..], Some(Word::Unneeded))
+        );
         let whole = RepairBody {
             whole_pack_ids: ids(7),
             ..RepairBody::default()

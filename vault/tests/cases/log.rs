@@ -3,8 +3,7 @@
 use bytes::Bytes;
 use lockstone_proto::vault::{
     CommitBody, CondemnBody, Entry, FoldBody, ForgetBody, HoldBody, LogRecord, PointSummary, RepackBody, RepairBody,
-    SegmentsBody,
-    SignedEntry,
+    SegmentsBody, SignedEntry,
 };
 use prost::Message;
 use serde_json::json;

@@ -104,13 +104,21 @@ impl Job for Trial {
         let view = session.view(environment).await?;
         let Some(point) = session.latest(&view).cloned() else {
             let message = "there is no recovery point to restore from yet";
-            return Err(Failure::failed("no-such-point", message, "`lockstone backup` makes one"));
+            return Err(Failure::failed(
+                "no-such-point",
+                message,
+                "`lockstone backup` makes one",
+            ));
         };
         self.point = Some(point.id);
         let chosen = sample(&session.domain, point.root(), self.order.files).await?;
         if chosen.is_empty() {
             let message = format!("recovery point {} has no file to restore on trial", short(&point.id));
-            return Err(Failure::failed("no-files", message, "a backup with files in it has some"));
+            return Err(Failure::failed(
+                "no-files",
+                message,
+                "a backup with files in it has some",
+            ));
         }
         let folder = self.folder();
         remove(&folder)?;
@@ -197,7 +205,11 @@ impl Job for Trial {
 /// The failure of a trial whose files are damaged, missing, or not as the source is.
 fn bad(report: &TrialReport) -> Option<Failure> {
     let compared = &report.compared;
-    let (damaged, different, missing) = (report.restore.damaged, compared.different.len() as u64, compared.missing);
+    let (damaged, different, missing) = (
+        report.restore.damaged,
+        compared.different.len() as u64,
+        compared.missing,
+    );
     if damaged + different + missing == 0 {
         return None;
     }

@@ -104,7 +104,10 @@ fn examples(page: &str) -> &'static [Example] {
         ],
         "lockstone-check" => &[
             ("Read a tenth of the data:", "lockstone check --read-data=10"),
-            ("Read a share each day, all of it within a month:", "lockstone check --within 30d"),
+            (
+                "Read a share each day, all of it within a month:",
+                "lockstone check --within 30d",
+            ),
             ("Heal what can be healed:", "lockstone check --read-data --repair"),
         ],
         "lockstone-test-restore" => &[("Try 50 files:", "lockstone test-restore --files 50")],

@@ -61,7 +61,8 @@ impl Fresh {
             Some(pack) => pack,
             None => place.insert(NewPack::begin(domain, kind)?),
         };
-        pack.add(frame, payload).map_err(|why| broken(domain, &pack.seal, &why))?;
+        pack.add(frame, payload)
+            .map_err(|why| broken(domain, &pack.seal, &why))?;
         if pack.is_full()
             && let Some(full) = place.take()
         {
@@ -89,7 +90,10 @@ impl Fresh {
         if pages.is_empty() {
             return Ok(());
         }
-        let raw = pages.iter().flat_map(|(_, raw)| raw.iter().copied()).collect::<Vec<u8>>();
+        let raw = pages
+            .iter()
+            .flat_map(|(_, raw)| raw.iter().copied())
+            .collect::<Vec<u8>>();
         let failed = |why| VaultError::damaged(DamageKind::Pack, "a new pack", why);
         let mut compressor = Compressor::new(DEFAULT_LEVEL).map_err(failed)?;
         let (payload, codec) = compressor.compress_here(&raw).map_err(failed)?;
@@ -105,7 +109,9 @@ impl Fresh {
 
     async fn upload(&mut self, domain: &Domain, pack: NewPack) -> Result<(), VaultError> {
         let name = names::pack(domain.id(), &pack.seal.id());
-        let (entry, object) = pack.finish().map_err(|why| VaultError::damaged(DamageKind::Pack, name.as_str(), why))?;
+        let (entry, object) = pack
+            .finish()
+            .map_err(|why| VaultError::damaged(DamageKind::Pack, name.as_str(), why))?;
         if !domain.store().create_own(&name, Bytes::from(object)).await? {
             return Err(VaultError::damaged(DamageKind::Pack, name, CUT));
         }

@@ -40,7 +40,12 @@ impl Check<'_> {
         self.progress("repair", 0, 1);
         match self.try_repair().await {
             Ok(()) => {}
-            Err(error) if matches!(error.kind(), Kind::Refused | Kind::Revoked | Kind::StoreFull | Kind::NotRegistered) => {
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    Kind::Refused | Kind::Revoked | Kind::StoreFull | Kind::NotRegistered
+                ) =>
+            {
                 self.report.not_repaired = Some(error.to_string());
             }
             // A vault that was set back is written to by nobody.
@@ -64,7 +69,11 @@ impl Check<'_> {
             return Ok(());
         };
         let lists_lost = !self.lost_segments.is_empty() || !self.lost_positions.is_empty() || self.has_unlisted()?;
-        let again = if lists_lost { self.relist(&mut fresh).await? } else { Vec::new() };
+        let again = if lists_lost {
+            self.relist(&mut fresh).await?
+        } else {
+            Vec::new()
+        };
         let segments = fresh.finish(self.domain).await?;
         if self.is_cancelled() {
             return Ok(());
@@ -116,7 +125,9 @@ impl Check<'_> {
     fn lossy(&self) -> Vec<PointId> {
         let damaged = self.report.damaged.iter();
         // Of a lost entry it is not known what it held.
-        let lost = damaged.filter(|damage| damage.kind != DamageKind::Log).flat_map(|damage| &damage.points);
+        let lost = damaged
+            .filter(|damage| damage.kind != DamageKind::Log)
+            .flat_map(|damage| &damage.points);
         let lost: BTreeSet<PointId> = lost.copied().collect();
         lost.into_iter().collect()
     }
@@ -131,7 +142,11 @@ impl Check<'_> {
             let how = "it is written down as lost".to_owned();
             self.repaired(&names::log_entry(domain, *position), DamageKind::Log, how);
         }
-        let log = self.report.damaged.iter().filter(|damage| damage.kind == DamageKind::Log);
+        let log = self
+            .report
+            .damaged
+            .iter()
+            .filter(|damage| damage.kind == DamageKind::Log);
         let at_end = log.filter(|damage| names::log_position(&damage.object).is_some_and(|n| n >= view.head.n));
         for object in at_end.map(|damage| damage.object.clone()).collect::<Vec<_>>() {
             let how = "an entry was written behind it, so the log goes on without it".to_owned();
@@ -164,7 +179,9 @@ impl Check<'_> {
     /// Moves damaged job records aside, and key slots if another one is whole.
     async fn records_aside(&mut self) -> Result<(), VaultError> {
         let damaged = self.report.damaged.iter();
-        let records = damaged.filter(|damage| matches!(damage.kind, DamageKind::Job | DamageKind::Slot)).cloned();
+        let records = damaged
+            .filter(|damage| matches!(damage.kind, DamageKind::Job | DamageKind::Slot))
+            .cloned();
         let records: Vec<Damage> = records.collect();
         let has_whole_slot = !list_slots(self.domain.store(), self.domain.id()).await?.0.is_empty();
         for record in records {
@@ -190,7 +207,9 @@ impl Check<'_> {
 
     fn not_repaired(&mut self, object: &str, why: &str) {
         tracing::warn!(object, why, "not repaired");
-        self.report.not_repaired.get_or_insert_with(|| format!("{object}: {why}"));
+        self.report
+            .not_repaired
+            .get_or_insert_with(|| format!("{object}: {why}"));
     }
 }
 

@@ -61,13 +61,22 @@ impl Check<'_> {
         if !store.create_own(&name, kept).await? {
             return Ok(false);
         }
-        self.repaired(&name, DamageKind::Log, "it was put back from the cache of this server".to_owned());
+        self.repaired(
+            &name,
+            DamageKind::Log,
+            "it was put back from the cache of this server".to_owned(),
+        );
         Ok(true)
     }
 
     async fn entry(&self, n: u64) -> Result<Option<PlainEntry>, VaultError> {
         let domain = self.domain.id();
-        let object: Bytes = match self.domain.store().get(&names::log_entry(domain, n), LOG_ENTRY_MAX).await {
+        let object: Bytes = match self
+            .domain
+            .store()
+            .get(&names::log_entry(domain, n), LOG_ENTRY_MAX)
+            .await
+        {
             Ok(object) => object,
             Err(error) if error.is_object_fault() => return Ok(None),
             Err(error) => return Err(error.into()),

@@ -34,10 +34,18 @@ impl Check<'_> {
         let (frames, pages) = saved?;
         let name = names::pack(self.domain.id(), id);
         if frames > 0 {
-            self.repaired(&name, DamageKind::Pack, format!("{frames} of its frames, which are whole, were copied to a new pack"));
+            self.repaired(
+                &name,
+                DamageKind::Pack,
+                format!("{frames} of its frames, which are whole, were copied to a new pack"),
+            );
         }
         if pages > 0 {
-            self.repaired(&name, DamageKind::Pack, format!("{pages} of its pages came from the cache of this server"));
+            self.repaired(
+                &name,
+                DamageKind::Pack,
+                format!("{pages} of its pages came from the cache of this server"),
+            );
         }
         Ok(())
     }
@@ -64,11 +72,18 @@ impl Check<'_> {
             offset += frame.map_or(0, |frame| u64::from(frame.sealed_len));
             let ids = match frame {
                 Some(frame) => ids_of(frame),
-                None => index.frame_members(number, ordinal)?.into_iter().map(|(id, _)| id).collect(),
+                None => index
+                    .frame_members(number, ordinal)?
+                    .into_iter()
+                    .map(|(id, _)| id)
+                    .collect(),
             };
             let known = index.lookup(&ids)?;
-            let missing: Vec<ChunkId> =
-                ids.into_iter().zip(known).filter_map(|(id, known)| known.is_none().then_some(id)).collect();
+            let missing: Vec<ChunkId> = ids
+                .into_iter()
+                .zip(known)
+                .filter_map(|(id, known)| known.is_none().then_some(id))
+                .collect();
             if missing.is_empty() {
                 continue;
             }

@@ -111,7 +111,11 @@ impl Bench {
     }
 
     fn named(&self, part: &str) -> Vec<String> {
-        self.lab.objects().into_iter().filter(|name| name.contains(part)).collect()
+        self.lab
+            .objects()
+            .into_iter()
+            .filter(|name| name.contains(part))
+            .collect()
     }
 
     fn repair(&self) -> CheckReport {
@@ -193,7 +197,12 @@ fn what_is_whole_in_a_damaged_pack_is_copied_and_lost_files_are_marked_until_the
     assert!(run(&bench.one, &READ).is_ok());
     let report = bench.repair();
     assert!(report.is_ok(), "{:?}", report.damaged);
-    assert!(report.repaired.iter().any(|repaired| repaired.how.contains("no recovery point needs it")));
+    assert!(
+        report
+            .repaired
+            .iter()
+            .any(|repaired| repaired.how.contains("no recovery point needs it"))
+    );
     bench.all_is_well(&[1, 2, 3]);
     let (domain, view) = bench.fresh("afterwards");
     assert!(view.lossy.is_empty() && domain.index().still_bad().unwrap().is_empty());
@@ -337,7 +346,11 @@ fn a_damaged_job_record_is_moved_aside() {
         let whole = std::fs::read(bench.lab.path(&name)).unwrap();
         bench.flip(&name, 10 * times);
         let report = bench.repair();
-        assert!(report.is_ok() && report.repaired[0].kind == DamageKind::Job, "{:?}", report.damaged);
+        assert!(
+            report.is_ok() && report.repaired[0].kind == DamageKind::Job,
+            "{:?}",
+            report.damaged
+        );
         assert_eq!(bench.named("quarantine/").len(), times);
         assert!(!bench.lab.path(&name).exists());
         std::fs::write(bench.lab.path(&name), whole).unwrap();
