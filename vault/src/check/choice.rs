@@ -52,28 +52,30 @@ impl Choice {
                 let days = (round.as_secs() / DAY_S).max(1);
                 let due_s = now_s.saturating_sub_unsigned(round.as_secs().saturating_sub(DAY_S));
                 all.sort_by_key(|pack| (pack.unread_since_s, pack.lot));
-                Ok(Self::first(&all, |pack, bytes| {
-                    bytes < total.div_ceil(days) || pack.unread_since_s <= due_s
+                let mut bytes = 0;
+                Ok(Self::first(&all, |pack| {
+                    let is_wanted = bytes < total.div_ceil(days) || pack.unread_since_s <= due_s;
+                    bytes += pack.len;
+                    is_wanted
                 }))
             }
             (None, Some(percent)) => {
                 let mut all = candidates(index, options)?;
-                let total: u64 = all.iter().map(|pack| pack.len).sum();
                 all.sort_by_key(|pack| (!pack.never_read, pack.unread_since_s, pack.lot));
-                let wanted = percent.max(0.0) / 100.0 * total as f64;
-                Ok(Self::first(&all, |_, bytes| (bytes as f64) < wanted))
+                let wanted = percent / 100.0 * all.len() as f64;
+                let mut count = 0.0;
+                Ok(Self::first(&all, |_| {
+                    count += 1.0;
+                    count - 1.0 < wanted
+                }))
             }
         }
     }
 
-    /// The first packs, for as long as `more` says so of the next one and the bytes of those before it.
-    fn first(all: &[Candidate], more: impl Fn(&Candidate, u64) -> bool) -> Self {
-        let (mut chosen, mut bytes) = (Packs::default(), 0);
-        for pack in all.iter() {
-            if !more(pack, bytes) {
-                break;
-            }
-            bytes += pack.len;
+    /// The first packs, for as long as `more` says so of the next one.
+    fn first(all: &[Candidate], more: impl FnMut(&&Candidate) -> bool) -> Self {
+        let mut chosen = Packs::default();
+        for pack in all.iter().take_while(more) {
             chosen.add(pack.number);
         }
         Self::These(chosen)

@@ -116,13 +116,14 @@ async fn pass(
         spawn,
         progress,
         cancelled,
-        choice: Choice::make(domain.index(), options)?,
+        choice: Choice::None,
         report: CheckReport::default(),
         lost: HashMap::new(),
         seen: Packs::default(),
         listed: Packs::default(),
         repairs: Repairs::default(),
         lost_positions: Vec::new(),
+        bad_end: None,
         lost_segments: Vec::new(),
         whole: Vec::new(),
         folders_lost: false,
@@ -163,6 +164,8 @@ struct Check<'a> {
     repairs: Repairs,
     /// The positions of the log whose entries are lost, first and last.
     lost_positions: Vec<(u64, u64)>,
+    /// The last position of the log, if what stands there is damaged or no entry.
+    bad_end: Option<u64>,
     /// The segments that cannot be read.
     lost_segments: Vec<SegmentId>,
     /// The packs that were read whole, although the log says that they are damaged.
@@ -181,10 +184,13 @@ impl Check<'_> {
         self.progress("log", 0, 1);
         let view = self.domain.refresh().await?;
         self.unregistered(&servers, &view);
+        // Only now the index knows all packs.
+        self.choice = Choice::make(self.domain.index(), self.options)?;
         let audit = self.domain.audit_log().await?;
         self.report.harmless = audit.foreign;
         self.lost_positions = [audit.lost, self.domain.lost_positions().await].concat();
         self.repairs = audit.repairs;
+        self.bad_end = audit.bad_end;
         self.log(&view, audit.damage);
         let segments = audit.segments;
         self.progress("log", 1, 1);

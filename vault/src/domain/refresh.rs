@@ -132,6 +132,8 @@ pub(crate) struct LogAudit {
     pub(crate) segments: Vec<SegmentId>,
     /// The positions whose entries are lost, first and last.
     pub(crate) lost: Vec<(u64, u64)>,
+    /// The last position, if what stands there is damaged or no entry.
+    pub(crate) bad_end: Option<u64>,
     /// What repairs say.
     pub(crate) repairs: Repairs,
 }
@@ -181,6 +183,7 @@ impl Domain {
         };
         self.read_on(&mut state, true).await?;
         let damage = self.log_damage(&state);
+        let bad_end = state.ends_badly().then(|| state.chain.end().n);
         let accounted = state.damage.into_iter().filter(|lost| state.repairs.accounts_for(lost));
         let accounted = accounted.map(|lost| accounted_for(&lost)).collect();
         Ok(LogAudit {
@@ -188,6 +191,7 @@ impl Domain {
             foreign: [state.foreign, state.ahead, accounted].concat(),
             segments: [state.pending, state.ended_segments].concat(),
             lost: state.lost,
+            bad_end,
             repairs: state.repairs,
         })
     }

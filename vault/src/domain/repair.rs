@@ -33,6 +33,8 @@ pub(crate) struct RepairNews {
     pub(crate) bad: Vec<PackId>,
     /// Those of them that no recovery point needs.
     pub(crate) unneeded: Vec<PackId>,
+    /// The last position of the log, if what stands there is damaged or no entry.
+    pub(crate) bad_end: Option<u64>,
     /// Packs that were read whole.
     pub(crate) whole: Vec<PackId>,
     /// The points that lost something, of those that are not deleted. `None` if not all of them were walked.
@@ -88,10 +90,11 @@ impl Domain {
             unneeded_pack_ids: fresh(&news.unneeded, Some(Word::Unneeded)),
         };
         let points = lossy(news, state);
+        let ends_badly = news.bad_end.is_some_and(|n| n >= state.chain.end().n);
         let mut sorted = (points.clone(), repairs.lossy().to_vec());
         sorted.0.sort_unstable();
         sorted.1.sort_unstable();
-        let says_something = body != RepairBody::default() || sorted.0 != sorted.1 || state.ends_badly();
+        let says_something = body != RepairBody::default() || sorted.0 != sorted.1 || state.ends_badly() || ends_badly;
         says_something.then_some((points, body))
     }
 

@@ -87,6 +87,7 @@ impl Check<'_> {
             segments,
             lost_segments: self.lost_segments.clone(),
             positions,
+            bad_end: self.bad_end,
             bad,
             unneeded,
             whole: self.whole.clone(),
