@@ -4,7 +4,7 @@
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use super::commands::{
-    agent, alerts, backup, bench, cache, check, completions, credentials, demo, dump, guard, jobs, man, passphrase,
+    agent, alerts, backup, bench, cache, check, completions, credentials, demo, dump, gc, guard, jobs, man, passphrase,
     points, policy, protection, register, restore, test_restore, throttle, unregister, vault,
 };
 use super::global::Global;
@@ -68,6 +68,8 @@ pub(crate) enum Command {
     Check(check::CheckArgs),
     /// Restore some files on trial, compare them, and remove them again
     TestRestore(test_restore::TestRestoreArgs),
+    /// Free the space in the vault that no recovery point needs
+    Gc(gc::GcArgs),
     /// Jobs of this server
     #[command(subcommand)]
     Jobs(jobs::JobsCommand),

@@ -27,8 +27,9 @@ use tracing::Level;
 use crate::failure::Failure;
 use args::{Cli, Command};
 use commands::{
-    agent, alerts, backup, bench, cache, check, completions, credentials, demo, dump, guard, jobs, man, metrics_page,
-    passphrase, points, policy, protection, register, restore, status, test_restore, throttle, unregister, vault,
+    agent, alerts, backup, bench, cache, check, completions, credentials, demo, dump, gc, guard, jobs, man,
+    metrics_page, passphrase, points, policy, protection, register, restore, status, test_restore, throttle, unregister,
+    vault,
     volumes,
 };
 use context::Context;
@@ -79,6 +80,7 @@ impl Work {
             | Command::Restore(_)
             | Command::Check(_)
             | Command::TestRestore(_)
+            | Command::Gc(_)
             | Command::Agent(_) => Work::Job,
             _ => Work::Answer,
         }
@@ -99,6 +101,7 @@ fn run_command(cli: Cli, out: Output) -> Outcome {
         Command::Dump(args) => dump::run(&context, &args),
         Command::Check(args) => check::run(&context, &args),
         Command::TestRestore(args) => test_restore::run(&context, &args),
+        Command::Gc(args) => gc::run(&context, &args),
         Command::Alerts(command) => alerts::run(&context, &command),
         Command::Jobs(command) => jobs::run(&context, command),
         Command::Passphrase(command) => passphrase::run(&context, command),

@@ -1,5 +1,6 @@
-//! The housekeeper: once a day, what a backup does at its end is done without one, too. And once an hour it looks whether
-//! the policy's care for the vault is due: reading a share of it, and restoring some files on trial.
+//! The housekeeper: once a day, what a backup does at its end is done without one, too, and then the space is freed
+//! that no recovery point needs. Once an hour it looks whether the policy's care for the vault is due: reading a share of
+//! it, and restoring some files on trial.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -41,6 +42,7 @@ impl Housekeeper {
 
     fn keep_house(&mut self, ctx: &mut Context<Self>) {
         self.queue.do_send(Submit(Order::Housekeeping));
+        self.queue.do_send(Submit(Order::Collect));
         ctx.run_later(A_DAY, Housekeeper::keep_house);
     }
 

@@ -17,6 +17,7 @@ use crate::agent::held_policy::InForce;
 use crate::agent::housekeeping::keep_house;
 use crate::agent::jobs::backup::{Backup, BackupOrder, run_due};
 use crate::agent::jobs::check::{Check, CheckOrder};
+use crate::agent::jobs::gc::{Gc, GcOrder};
 use crate::agent::jobs::perform::perform_as;
 use crate::agent::jobs::settle::settle;
 use crate::agent::jobs::test_restore::Trial;
@@ -39,6 +40,8 @@ pub(crate) enum Order {
     TestRestore,
     /// What is to be done once a day.
     Housekeeping,
+    /// The space is freed that no recovery point needs. It gives way to everything else.
+    Collect,
     /// A command of another process has its turn. The command itself does what it does.
     #[serde(skip)]
     Turn,
@@ -51,8 +54,14 @@ impl Order {
             Order::Scheduled { .. } | Order::OnDemand => Some(JobKind::Backup),
             Order::Check => Some(JobKind::Check),
             Order::TestRestore => Some(JobKind::Restore),
+            Order::Collect => Some(JobKind::Collect),
             Order::Housekeeping | Order::Turn => None,
         }
+    }
+
+    /// Whether it is ended, and done again later, when something else is to be done.
+    pub(super) fn gives_way(&self) -> bool {
+        *self == Order::Collect
     }
 }
 
@@ -83,6 +92,7 @@ pub(super) async fn carry_out(daemon: Arc<Daemon>, order: Order, job: JobId, can
         Order::Check => check(&daemon, &environment, job).await,
         Order::TestRestore => test_restore(&daemon, &environment, job).await,
         Order::Housekeeping => house(&environment).await,
+        Order::Collect => collect(&daemon, &environment, job).await,
         // The queue sees to that.
         Order::Turn => Ok(Outcome::Needless("a turn")),
     };
@@ -170,6 +180,15 @@ async fn test_restore(daemon: &Daemon, environment: &Environment, job: JobId) ->
     Ok(Outcome::Done {
         state: finished.ending.state,
         point: finished.ending.point,
+    })
+}
+
+async fn collect(daemon: &Daemon, environment: &Environment, job: JobId) -> Result<Outcome, Failure> {
+    let gc = Gc::prepare(GcOrder::in_background())?;
+    let finished = perform_as(environment, gc, job, &daemon.live).await?;
+    Ok(Outcome::Done {
+        state: finished.ending.state,
+        point: None,
     })
 }
 

@@ -28,6 +28,7 @@ mod ended;
 mod foreign;
 mod presence;
 mod refresh;
+mod load;
 mod repair;
 mod segments;
 mod validate;
@@ -35,6 +36,8 @@ mod validate;
 pub use data::Frames;
 pub(crate) use refresh::accounted_for;
 pub(crate) use repair::RepairNews;
+pub use segments::chunk_count;
+pub use validate::Relied;
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -132,7 +135,6 @@ impl Domain {
             damage: Vec::new(),
             log_damaged: false,
             behind: Vec::new(),
-            last_collected: 0,
             lossy: Vec::new(),
         };
         let domain = Self {

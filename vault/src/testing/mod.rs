@@ -16,7 +16,7 @@ use jiff::Timestamp;
 use crate::store::Store;
 
 pub use failing::{FailingStore, Fault};
-pub use lab::{Lab, create_options, read_only, summary};
+pub use lab::{Lab, create_options, read_only, relied, summary};
 pub use tree::{Tree, pack, read_all};
 
 /// Runs a future to its end on a runtime of its own.

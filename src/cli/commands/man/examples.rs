@@ -111,6 +111,7 @@ fn examples(page: &str) -> &'static [Example] {
             ("Heal what can be healed:", "lockstone check --read-data --repair"),
         ],
         "lockstone-test-restore" => &[("Try 50 files:", "lockstone test-restore --files 50")],
+        "lockstone-gc" => &[("See what would be freed:", "lockstone gc --dry-run")],
         _ => more(page),
     }
 }
