@@ -298,7 +298,7 @@ mod tests {
 
     #[test]
     fn what_later_versions_bring_is_named_and_not_pretended() {
-        for line in ["vault replicate x"] {
+        for line in ["vault replicate x", "vault replicate"] {
             let error = Cli::try_parse_from(std::iter::once("lockstone").chain(line.split(' '))).unwrap_err();
             assert!(later_version(&error).is_some(), "{line}: {error}");
         }

@@ -28,9 +28,8 @@ use crate::failure::Failure;
 use args::{Cli, Command};
 use commands::{
     agent, alerts, backup, bench, cache, check, completions, credentials, demo, dump, gc, guard, jobs, man,
-    metrics_page, passphrase, points, policy, protection, register, restore, status, test_restore, throttle, unregister,
-    vault,
-    volumes,
+    metrics_page, passphrase, points, policy, protection, register, restore, status, test_restore, throttle,
+    unregister, vault, volumes,
 };
 use context::Context;
 use output::{Outcome, Output, Work};

@@ -124,7 +124,10 @@ fn lossy(news: &RepairNews, state: &State) -> Vec<PointId> {
     let Some(found) = &news.lossy else {
         return known.to_vec();
     };
-    let is_deleted = |id: &&PointId| state.summed.point(id).is_some_and(|point| point.forgotten.is_some());
+    let is_deleted = |id: &&PointId| {
+        let point = state.summed.point(id).filter(|_| state.summed.gone_at(id).is_none());
+        point.is_some_and(|point| point.forgotten.is_some())
+    };
     let deleted = known.iter().filter(is_deleted).filter(|id| !found.contains(id));
     let mut points: Vec<PointId> = found.iter().chain(deleted).copied().collect();
     points.truncate(IDS_MAX);

@@ -217,7 +217,6 @@ impl Index {
     }
 
     /// Whether that pack is distrusted, and was or may be damaged.
-    #[must_use]
     pub(crate) fn is_suspect(&self, id: &PackId) -> Result<bool> {
         if self.bad.is_empty() || !self.bad.known().by_id.get(id).is_some_and(|marks| marks.distrusted) {
             return Ok(false);

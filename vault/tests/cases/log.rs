@@ -98,7 +98,8 @@ pub(crate) fn repairs(cases: &mut Cases) {
     };
     add("a Repair that says that its own position is lost", &repair(vec![2]));
     add("a Repair that says that position 0 is lost", &repair(vec![0]));
-    let spoil: [(&str, fn(&mut RepairBody)); 2] = [
+    type Spoil = (&'static str, fn(&mut RepairBody));
+    let spoil: [Spoil; 2] = [
         ("a Repair with a segment's id of 31 bytes", |body| {
             body.lost_segment_ids = vec![vec![1; 31].into()];
         }),
