@@ -4,10 +4,10 @@
 //! The text itself is kept as it is, with its comments. This module only reads it.
 
 mod care;
+mod occasion;
 mod raw;
 mod tiers;
 
-use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -17,6 +17,7 @@ use jiff::tz::TimeZone;
 use serde::Deserialize;
 
 pub(crate) use self::care::TestRestore;
+pub(crate) use self::occasion::Occasion;
 use self::raw::{At, RawItem, RawPolicy, RawSchedule};
 use super::calendar::{self, Weekdays};
 use super::retention::Retention;
@@ -149,50 +150,6 @@ pub(crate) struct Mail {
     pub(crate) from: String,
     /// The server that takes it: `smtp://host:port`.
     pub(crate) smtp: String,
-}
-
-/// What an alert can be about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Occasion {
-    /// A job failed.
-    Failure,
-    /// A job completed with warnings.
-    Warnings,
-    /// Recovery points were deleted.
-    Deletion,
-    /// A scheduled run did not happen.
-    Missed,
-    /// The cache folder is short of space.
-    Cache,
-    /// A check found damage in the vault.
-    Damage,
-    /// A test restore failed, or is overdue.
-    Test,
-    /// A backup succeeded.
-    Success,
-}
-
-impl Occasion {
-    const NAMES: [(&str, Self); 8] = [
-        ("failure", Self::Failure),
-        ("warnings", Self::Warnings),
-        ("deletion", Self::Deletion),
-        ("missed", Self::Missed),
-        ("cache", Self::Cache),
-        ("damage", Self::Damage),
-        ("test", Self::Test),
-        ("success", Self::Success),
-    ];
-
-    /// These are told whatever the policy says.
-    const ALWAYS: [Self; 4] = [Self::Failure, Self::Deletion, Self::Damage, Self::Test];
-}
-
-impl fmt::Display for Occasion {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let name = Self::NAMES.iter().find(|(_, on)| on == self);
-        f.write_str(name.map_or("", |(name, _)| name))
-    }
 }
 
 /// One thing that is wrong with a policy file.

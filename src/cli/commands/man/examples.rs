@@ -102,6 +102,13 @@ fn examples(page: &str) -> &'static [Example] {
                 "lockstone dump latest /etc | ssh other tar -xf - -C /srv/old",
             ),
         ],
+        "lockstone-gc" => &[("See what would be freed:", "lockstone gc --dry-run")],
+        _ => more(page),
+    }
+}
+
+fn more(page: &str) -> &'static [Example] {
+    match page {
         "lockstone-check" => &[
             ("Read a tenth of the data:", "lockstone check --read-data=10"),
             (
@@ -111,13 +118,6 @@ fn examples(page: &str) -> &'static [Example] {
             ("Heal what can be healed:", "lockstone check --read-data --repair"),
         ],
         "lockstone-test-restore" => &[("Try 50 files:", "lockstone test-restore --files 50")],
-        "lockstone-gc" => &[("See what would be freed:", "lockstone gc --dry-run")],
-        _ => more(page),
-    }
-}
-
-fn more(page: &str) -> &'static [Example] {
-    match page {
         "lockstone-points" | "lockstone-points-list" => &[("List the recovery points:", "lockstone points list")],
         "lockstone-points-ls" => &[("List a folder in the newest point:", "lockstone points ls latest /etc")],
         "lockstone-points-diff" => &[(
