@@ -354,7 +354,7 @@ impl Queue {
         }
         let is_same = |waiting: &&Waiting| std::mem::discriminant(&waiting.order) == std::mem::discriminant(order);
         match order {
-            Order::Scheduled { .. } | Order::Housekeeping | Order::Collect => {
+            Order::Scheduled { .. } | Order::Check | Order::TestRestore | Order::Housekeeping | Order::Collect => {
                 let running = self.running.as_ref().map(|running| &running.waiting);
                 let same_run = running.filter(|waiting| waiting.order == *order);
                 self.waiting

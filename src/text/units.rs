@@ -108,6 +108,21 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     positive.ok_or_else(|| format!("{text:?} is not a duration; use 30s, 15m, 2h or 7d"))
 }
 
+/// Reads a whole number of days, from `1d` to ten years.
+pub(crate) fn days(text: &str) -> Result<Duration, String> {
+    const A_DAY: Duration = Duration::from_secs(86_400);
+    let number = text
+        .trim()
+        .strip_suffix('d')
+        .and_then(|days| days.trim().parse::<u32>().ok());
+    match number {
+        Some(days @ 1..=3650) => Ok(A_DAY * days),
+        _ => Err(format!(
+            "{text:?} is not a number of days; use 1d to 3650d, such as 30d"
+        )),
+    }
+}
+
 /// Reads a percentage from 1 to 100: `5` or `5%`.
 pub(crate) fn percent(text: &str) -> Result<u8, String> {
     let number = text.trim().trim_end_matches('%');

@@ -46,6 +46,7 @@ mod prometheus;
 mod protection;
 mod reader;
 mod registration;
+mod repair;
 mod restore;
 mod restore_chosen;
 mod restore_handles;

@@ -14,3 +14,4 @@ pub(crate) mod perform;
 pub(crate) mod restore;
 mod run;
 pub(crate) mod settle;
+pub(crate) mod test_restore;

@@ -26,6 +26,7 @@ pub(crate) mod protection;
 pub(crate) mod register;
 pub(crate) mod restore;
 pub(crate) mod status;
+pub(crate) mod test_restore;
 pub(crate) mod throttle;
 pub(crate) mod unregister;
 pub(crate) mod vault;

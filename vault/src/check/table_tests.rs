@@ -4,6 +4,7 @@
 
 use bytes::Bytes;
 use lockstone_proto::ids::{JobId, PointId, ServerId, SlotId};
+use lockstone_proto::vault::ChunkKind;
 use object_store::memory::InMemory;
 use rustix::io::Errno;
 
@@ -19,6 +20,7 @@ const READ_DATA: CheckOptions = CheckOptions {
     read_data: Some(100.0),
     sample: 0,
     workers: 1,
+    ..CheckOptions::STRUCTURE
 };
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -26,12 +26,16 @@ mod data;
 mod dates;
 mod ended;
 mod foreign;
+mod load;
 mod presence;
 mod refresh;
+mod repair;
 mod segments;
 mod validate;
 
 pub use data::Frames;
+pub(crate) use refresh::accounted_for;
+pub(crate) use repair::RepairNews;
 pub use segments::chunk_count;
 pub use validate::Relied;
 
@@ -131,6 +135,7 @@ impl Domain {
             damage: Vec::new(),
             log_damaged: false,
             behind: Vec::new(),
+            lossy: Vec::new(),
         };
         let domain = Self {
             vault: vault.clone(),

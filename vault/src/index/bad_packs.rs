@@ -207,6 +207,24 @@ impl Index {
         self.mark(DISTRUSTED, notes, |marks| marks.distrusted = true)
     }
 
+    /// Distrusts those of the packs that are not distrusted yet.
+    pub fn distrust_new(&self, packs: &[PackId], reason: &str) -> Result<()> {
+        let known = self.bad.known();
+        let is_new = |id: &&PackId| !known.by_id.get(id).is_some_and(|marks| marks.distrusted);
+        let new: Vec<(PackId, String)> = packs.iter().filter(is_new).map(|id| (*id, reason.to_owned())).collect();
+        drop(known);
+        self.distrust(&new)
+    }
+
+    /// Whether that pack is distrusted, and was or may be damaged.
+    pub(crate) fn is_suspect(&self, id: &PackId) -> Result<bool> {
+        if self.bad.is_empty() || !self.bad.known().by_id.get(id).is_some_and(|marks| marks.distrusted) {
+            return Ok(false);
+        }
+        let reason = self.get(PACKS, &records::id_key(DISTRUSTED, id.as_bytes()))?;
+        Ok(reason.is_some_and(|reason| reason.as_ref() != BY_ENDED_SERVER.as_bytes()))
+    }
+
     fn mark<V: AsRef<[u8]>>(
         &self,
         prefix: u8,

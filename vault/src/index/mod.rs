@@ -14,8 +14,8 @@
 //! # Layout
 //! Column families: `chunks` (chunk id → its places, the newest last), `packs` (`n` number → pack, `i` id → number, `f`
 //! number, frame → the chunks of a frame of a tree pack, `c` and `d` id → packs not to rely on, see `bad_packs`, `v`
-//! and `w` segment → see `unverified`), `pages`, `log`, `journal` (the loaded journal, and the notes of a check),
-//! `meta`.
+//! and `w` segment → see `unverified`, `r` id → when it was read, see `read_times`), `pages`, `log`, `journal` (the
+//! loaded journal, and the notes of a check), `meta`.
 
 mod bad_packs;
 mod error;
@@ -26,6 +26,7 @@ mod notes;
 mod open;
 mod pack_cache;
 mod places;
+mod read_times;
 mod records;
 mod unverified;
 
@@ -48,6 +49,7 @@ pub use bad_packs::{BY_ENDED_SERVER, Condemned, NOT_NEEDED, Standing};
 pub use error::IndexError;
 pub use open::{OWN, Opened, destroy};
 pub use places::{ChunkPlace, FramePlace, PackInfo};
+pub use read_times::Reading;
 
 const CHUNKS: &str = "chunks";
 const PACKS: &str = "packs";

@@ -41,10 +41,13 @@ mod entry;
 pub(crate) mod overview;
 mod pin;
 pub(crate) mod read;
+pub(crate) mod repairs;
 mod view;
 
 use lockstone_proto::ids::{PackId, PointId, SegmentId, ServerId};
-use lockstone_proto::vault::{CommitBody, CondemnBody, FoldBody, ForgetReason, HoldBody, PointSummary, RepackBody};
+use lockstone_proto::vault::{
+    CommitBody, CondemnBody, FoldBody, ForgetReason, HoldBody, PointSummary, RepackBody, RepairBody,
+};
 
 pub(crate) use chain::{Before, Chain, Skipped};
 pub use entry::LogBroken;
@@ -53,6 +56,7 @@ pub(crate) use entry::seal_with;
 pub(crate) use entry::{EntryParts, PlainEntry, own_nonce, seal};
 pub use overview::{DomainOverview, PointOverview};
 pub(crate) use pin::Pin;
+pub(crate) use repairs::Repairs;
 pub(crate) use view::Summed;
 pub use view::{Hold, LogView, Point, Removal};
 
@@ -100,6 +104,8 @@ pub enum Body {
     Hold(Vec<PointId>, HoldBody),
     /// These points are not held any more.
     Release(Vec<PointId>),
+    /// What a check found lost, and what was made anew. These are all points that lost something.
+    Repair(Vec<PointId>, Box<RepairBody>),
 }
 
 impl Body {
@@ -109,6 +115,7 @@ impl Body {
             Self::Segments(ids) => return ids.clone(),
             Self::Commit(_, body) => &body.segment_ids,
             Self::Repack(body) => &body.segment_ids,
+            Self::Repair(_, body) => &body.segment_ids,
             // A fold repeats what earlier entries said. Its reader has read those.
             Self::Fold(_)
             | Self::Forget(..)

@@ -44,6 +44,8 @@ pub struct PointOverview {
     pub forgotten: Option<i64>,
     /// Whether it is held. Until when and why is sealed.
     pub held: bool,
+    /// Whether it lost something that no repair could heal.
+    pub lossy: bool,
 }
 
 /// What the operator sees of a domain's log, read without its passphrase.
@@ -252,6 +254,11 @@ impl Overview {
             self.commit(entry);
             return;
         }
+        if kind == LogKind::Repair {
+            for point in &mut self.points {
+                point.lossy = false;
+            }
+        }
         for id in &entry.points {
             let Some(place) = self.places.get(id) else { continue };
             let point = &mut self.points[*place];
@@ -263,6 +270,7 @@ impl Overview {
                 LogKind::Restore if !self.gone.contains(id) => point.forgotten = None,
                 LogKind::Hold => point.held |= point.forgotten.is_none(),
                 LogKind::Release => point.held = false,
+                LogKind::Repair => point.lossy = true,
                 _ => {}
             }
         }
@@ -291,6 +299,7 @@ impl Overview {
                 summary,
                 forgotten: None,
                 held: false,
+                lossy: false,
             });
             self.points.len() - 1
         });

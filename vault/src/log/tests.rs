@@ -124,7 +124,21 @@ fn bodies() -> Vec<Body> {
         })),
         Body::Hold(vec![PointId([9; 16])], hold("a lawsuit", 1_900_000_000)),
         Body::Release(vec![PointId([9; 16])]),
+        Body::Repair(vec![PointId([9; 16])], Box::new(repair())),
+        Body::Repair(vec![], Box::default()),
     ]
+}
+
+fn repair() -> RepairBody {
+    let ids = |n: u8| vec![vec![n; 32].into()];
+    RepairBody {
+        segment_ids: ids(1),
+        lost_segment_ids: ids(2),
+        positions: vec![1, 3],
+        bad_pack_ids: ids(3),
+        whole_pack_ids: ids(4),
+        unneeded_pack_ids: ids(5),
+    }
 }
 
 fn hold(reason: &str, until_s: i64) -> HoldBody {
@@ -271,6 +285,7 @@ fn an_entry_that_breaks_the_rules_is_refused_although_it_is_signed() {
         Body::Hold(vec![PointId([9; 16])], hold("", 0)),
         Body::Hold(vec![PointId([9; 16])], hold(&"x".repeat(TEXT_MAX + 1), 0)),
         Body::Release(vec![]),
+        Body::Repair(vec![], Box::new(repair())),
     ] {
         assert!(seal(&keys(), &LogHead::START, parts(&key(), &[1; 16], &body)).is_err());
     }

@@ -91,6 +91,8 @@ pub struct LogView {
     /// Objects behind the last entry that are none, or cannot be read. The next entry accounts for them. From then on
     /// they count as no entries, unless a machine knows better.
     pub behind: Vec<Damage>,
+    /// The points that lost something which no repair could heal, as the newest Repair says.
+    pub lossy: Vec<PointId>,
 }
 
 impl LogView {
@@ -226,7 +228,7 @@ impl Summed {
                 uncommitted.segments.extend_from_slice(segments);
                 uncommitted.time_s = entry.time_s;
             }
-            Body::Fold(_) => {}
+            Body::Fold(_) | Body::Repair(..) => {}
         }
     }
 

@@ -11,6 +11,9 @@ pub const JOBS: &str = "jobs";
 /// Below it is a folder for each domain.
 pub const DOMAINS: &str = "domains";
 
+/// Below it is what repairs moved aside.
+pub const QUARANTINE: &str = "quarantine";
+
 /// Below it are the operator's orders.
 pub const ORDERS: &str = "orders";
 
@@ -104,6 +107,12 @@ pub fn pack(domain: DomainId, pack: &PackId) -> String {
 #[must_use]
 pub fn packs(domain: DomainId, first: u8) -> String {
     format!("{DOMAINS}/{domain}/packs/{first:02x}")
+}
+
+/// Where a damaged object of that name is moved. Nobody reads it there.
+#[must_use]
+pub fn quarantine(name: &str) -> String {
+    format!("{QUARANTINE}/{name}")
 }
 
 /// The id in the name of a pack. `None` if it is not the name of a pack.

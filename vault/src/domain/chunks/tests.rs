@@ -67,6 +67,7 @@ fn nothing_relies_on_condemned_packs() {
             read_data: Some(100.0),
             sample: 0,
             workers: 1,
+            ..crate::check::CheckOptions::STRUCTURE
         };
         let check = crate::check::check(&one, &options, &crate::check::Inline, &|_| (), &|| false);
         assert!(block_on(check).unwrap().is_ok());
