@@ -85,6 +85,7 @@ pub(super) async fn carry_out(daemon: Arc<Daemon>, order: Order, job: JobId, can
         job,
     });
     let environment = daemon.environment.for_job(cancel, notices);
+    let is_house = order == Order::Housekeeping;
     let is_backup = order.kind() == Some(JobKind::Backup);
     let outcome = match order {
         Order::Scheduled { at } => scheduled(&daemon, &environment, job, at).await,
@@ -101,11 +102,14 @@ pub(super) async fn carry_out(daemon: Arc<Daemon>, order: Order, job: JobId, can
         _ => Outcome::Failed(failure),
     });
     if let Outcome::Failed(failure) = &outcome
-        && is_backup
         && job_records::one(&daemon.state, job).is_none_or(|record| record.waits())
     {
         // A job that began has raised its alert itself.
-        alerts::not_begun(&environment, failure).await;
+        if is_house {
+            alerts::house_not_kept(&environment, failure).await;
+        } else if is_backup {
+            alerts::not_begun(&environment, failure).await;
+        }
     }
     outcome
 }

@@ -3,7 +3,8 @@ use std::fmt::Write as _;
 use jiff::civil::Weekday;
 
 use super::*;
-use crate::policy::retention::{Days, Tier};
+use crate::policy::retention::Days;
+use crate::policy::tag::Tier;
 
 fn read(text: &str) -> Result<Policy, Vec<PolicyError>> {
     parse(text, &TimeZone::UTC)
@@ -99,6 +100,7 @@ fn everything_is_read() {
         [
             Occasion::Failure,
             Occasion::Deletion,
+            Occasion::Guard,
             Occasion::Damage,
             Occasion::Test,
             Occasion::Success
