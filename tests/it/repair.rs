@@ -133,6 +133,19 @@ fn a_lost_log_entry_is_put_back_or_written_down() {
 }
 
 #[test]
+fn a_backup_after_a_repair_takes_nothing_over_that_is_lost() {
+    let lab = backed_up();
+    // Nothing says any more what the first point stored, and the content is gone, too.
+    fs::remove_file(largest(&lab, "/packs/")).unwrap();
+    flip(&objects(&lab, "/log/").remove(0), 40);
+    forget_the_cache(&lab);
+    lab.run(["check", "--repair", "--json"]).exits(6);
+    lab.backup_with(&[]);
+    lab.run(["check", "--repair", "--json"]).exits(0);
+    is_well(&lab, "out");
+}
+
+#[test]
 fn credentials_repair_nothing() {
     let lab = backed_up();
     fs::remove_file(largest(&lab, "/packs/")).unwrap();

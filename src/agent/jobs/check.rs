@@ -120,7 +120,7 @@ impl Job for Check {
 
     /// Damage is the result of a check, and ends it as failed (exit 6).
     fn ending(&self, _job: JobId, report: &mut CheckReport) -> Ending {
-        let failure = damage(&report.found);
+        let failure = damage(&report.found, self.order.repair);
         let state = match (&failure, report.found.cancelled, &report.found.not_repaired) {
             (Some(_), ..) => JobState::Failed,
             (None, true, _) => JobState::Cancelled,
@@ -138,10 +138,10 @@ impl Job for Check {
     }
 }
 
-fn damage(found: &Findings) -> Option<Failure> {
+fn damage(found: &Findings, repair: bool) -> Option<Failure> {
     let objects = render::counted(found.damaged.len() as u64, "object", "objects");
     let message = format!("the vault is damaged: {objects}");
-    let hint = if found.repaired.is_empty() && found.not_repaired.is_none() {
+    let hint = if !repair {
         "what is not named above still restores; `lockstone check --repair` heals what the vault and this server have, \
          and the next `lockstone backup` stores again what the files still have"
     } else {

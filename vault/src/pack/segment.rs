@@ -126,7 +126,13 @@ pub fn decode_segment(keys: &Keys, id: SegmentId, object: &[u8]) -> Result<Segme
     }
     let version = u32::from_le_bytes([found[8], found[9], found[10], found[11]]);
     if version > FORMAT_VERSION {
-        return Err(SegmentBroken::Version { id, version });
+        // A flipped bit must not look like a newer program. Only the seal tells the two apart.
+        let mut known = object.to_vec();
+        known[8..12].copy_from_slice(&FORMAT_VERSION.to_le_bytes());
+        return Err(match decode_segment(keys, id, &known) {
+            Ok(_) => broken("its version is damaged"),
+            Err(_) => SegmentBroken::Version { id, version },
+        });
     }
     let raw_len = u32::from_le_bytes([found[12], found[13], found[14], found[15]]);
     let object_key = keys.segment_key(id.as_bytes());
@@ -265,6 +271,26 @@ mod tests {
         }
         for len in 0..object.len() {
             assert!(decode_segment(&keys, id, &object[..len]).is_err(), "cut to {len}");
+        }
+    }
+
+    #[test]
+    fn a_damaged_version_is_no_newer_program() {
+        let keys = keys();
+        let (id, object) = encode_segment(&keys, &segment()).unwrap();
+        for at in 8..12 {
+            let mut flipped = object.clone();
+            flipped[at] ^= 0x40;
+            assert!(matches!(
+                decode_segment(&keys, id, &flipped),
+                Err(SegmentBroken::Header { .. })
+            ));
+            // Of a segment that another program wrote, nothing else is known.
+            flipped[200.min(object.len() - 1)] ^= 1;
+            assert!(matches!(
+                decode_segment(&keys, id, &flipped),
+                Err(SegmentBroken::Version { .. })
+            ));
         }
     }
 

@@ -9,10 +9,12 @@ use crate::contents::Chunks;
 use crate::flow::Stop;
 
 impl Enumerator {
-    /// Whether unchanged files may need chunks that the vault no longer has, because something is known to be damaged.
-    /// Otherwise everything that a parent has is there: collections keep it.
+    /// Whether unchanged files may need chunks that the vault no longer has, because something is known to be damaged,
+    /// or points are known to have lost something. Otherwise everything that a parent has is there: collections keep
+    /// it.
     pub(super) fn is_doubtful(&self, view: &LogView) -> bool {
-        !view.damage.is_empty() || self.context.job.domain.index().has_distrusted()
+        let is_known = !view.damage.is_empty() || !view.lossy.is_empty();
+        is_known || self.context.job.domain.index().has_distrusted()
     }
 
     /// Whether all chunks of a file are in packs that can be relied on, including the lists of a large file. A file
