@@ -1,0 +1,88 @@
+//! The protocol of collecting, explored exhaustively: two servers back up, two collect and one restores, any of them
+//! may end at any step, and answers get lost. The promise is that each chunk of a point that is not gone lies in a pack
+//! that is there and that nobody condemned, whatever happens in whatever order. docs/ARCHITECTURE.md, "Validating a
+//! Commit", has the rules in words.
+//!
+//! The second half of the tests leaves one rule out at a time. The checker then finds a history that loses data. So it
+//! would notice, and no rule is there for nothing.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
+
+mod renaming;
+mod rules;
+mod state;
+mod steps;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use stateright::{Checker, HasDiscoveries, Model, Property};
+
+use rules::Rule;
+use state::{Reader, State};
+use steps::{Rules, Step};
+
+const WHOLE: &str = "every chunk of a point that is not gone lies in a good pack";
+const RESTORED: &str = "a restore finds what it looks for";
+
+#[derive(Clone, Default)]
+struct Protocol {
+    rules: Rules,
+}
+
+impl Model for Protocol {
+    type State = State;
+    type Action = Step;
+
+    fn init_states(&self) -> Vec<State> {
+        vec![State::default()]
+    }
+
+    fn actions(&self, state: &State, steps: &mut Vec<Step>) {
+        self.rules.steps(state, steps);
+    }
+
+    fn next_state(&self, state: &State, step: Step) -> Option<State> {
+        self.rules.after(state, step).map(State::settled)
+    }
+
+    fn properties(&self) -> Vec<Property<Self>> {
+        vec![
+            Property::always(WHOLE, |_, state: &State| state.is_whole()),
+            Property::always(RESTORED, |_, state: &State| state.reader != Reader::Failed),
+        ]
+    }
+}
+#[test]
+fn nothing_is_lost() {
+    let t = std::time::Instant::now();
+    let checker = Protocol::default().checker().threads(2).spawn_bfs().join();
+    println!(
+        "{} states, {} unique, depth {}, {:?}",
+        checker.state_count(),
+        checker.unique_state_count(),
+        checker.max_depth(),
+        t.elapsed()
+    );
+    for (name, path) in checker.discoveries() {
+        println!("{name}: {:#?}", path.into_actions());
+    }
+    assert!(checker.discoveries().is_empty());
+}
+
+#[test]
+fn each_rule_is_needed() {
+    for rule in Rule::ALL {
+        let t = std::time::Instant::now();
+        let protocol = Protocol {
+            rules: Rules { without: Some(rule) },
+        };
+        let checker = protocol
+            .checker()
+            .finish_when(HasDiscoveries::AnyFailures)
+            .spawn_bfs()
+            .join();
+        println!("{rule:?}: {} unique, {:?}", checker.unique_state_count(), t.elapsed());
+        let found = checker.discoveries().into_values().next();
+        println!("{:?}", found.map(|path| path.into_actions()));
+    }
+}
