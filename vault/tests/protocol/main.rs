@@ -12,19 +12,16 @@ mod rules;
 mod state;
 mod steps;
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-
 use stateright::{Checker, HasDiscoveries, Model, Property};
 
 use rules::Rule;
 use state::{Reader, State};
-use steps::{Rules, Step};
+use steps::{Rules, Size, Step};
 
 const WHOLE: &str = "every chunk of a point that is not gone lies in a good pack";
 const RESTORED: &str = "a restore finds what it looks for";
 
-#[derive(Clone, Default)]
+#[derive(Clone)]
 struct Protocol {
     rules: Rules,
 }
@@ -52,19 +49,20 @@ impl Model for Protocol {
         ]
     }
 }
+
+fn env(name: &str, default: usize) -> usize {
+    std::env::var(name).ok().map_or(default, |v| v.parse().unwrap())
+}
+fn size() -> Size {
+    Size { chunks: env("C", 2), packs: env("P", 3), points: env("N", 2), writers: env("W", 2), collectors: env("K", 2), readers: env("R", 1) }
+}
 #[test]
 fn nothing_is_lost() {
     let t = std::time::Instant::now();
-    let checker = Protocol::default().checker().threads(2).spawn_bfs().join();
-    println!(
-        "{} states, {} unique, depth {}, {:?}",
-        checker.state_count(),
-        checker.unique_state_count(),
-        checker.max_depth(),
-        t.elapsed()
-    );
+    let checker = Protocol { rules: Rules { size: size(), without: None } }.checker().threads(env("T", 1)).target_max_depth(env("D", 1000)).target_state_count(env("S", 400_000_000)).spawn_bfs().join();
+    println!("{:?} {} states, {} unique, depth {}, {:?}", size(), checker.state_count(), checker.unique_state_count(), checker.max_depth(), t.elapsed());
     for (name, path) in checker.discoveries() {
-        println!("{name}: {:#?}", path.into_actions());
+        println!("{name}: {:?}", path.into_actions());
     }
     assert!(checker.discoveries().is_empty());
 }
@@ -73,14 +71,8 @@ fn nothing_is_lost() {
 fn each_rule_is_needed() {
     for rule in Rule::ALL {
         let t = std::time::Instant::now();
-        let protocol = Protocol {
-            rules: Rules { without: Some(rule) },
-        };
-        let checker = protocol
-            .checker()
-            .finish_when(HasDiscoveries::AnyFailures)
-            .spawn_bfs()
-            .join();
+        let protocol = Protocol { rules: Rules { size: size(), without: Some(rule) } };
+        let checker = protocol.checker().finish_when(HasDiscoveries::AnyFailures).spawn_bfs().join();
         println!("{rule:?}: {} unique, {:?}", checker.unique_state_count(), t.elapsed());
         let found = checker.discoveries().into_values().next();
         println!("{:?}", found.map(|path| path.into_actions()));

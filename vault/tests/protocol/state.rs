@@ -213,6 +213,11 @@ impl State {
         packs.iter().all(|n| self.pack(n).object == Object::Stored)
     }
 
+    /// Whether a further pack may be written.
+    pub(crate) fn has_room(&self, packs: usize) -> bool {
+        self.packs.iter().filter(|pack| pack.object != Object::Unwritten).count() < packs
+    }
+
     /// Writes a pack under a new name; `None` if there are as many as may be.
     pub(crate) fn write(&mut self, chunks: Set) -> Option<u8> {
         let free = self.packs_that(|pack| pack.object == Object::Unwritten).first()?;
@@ -225,7 +230,7 @@ impl State {
     }
 
     pub(crate) fn list(&mut self, pack: Option<u8>) {
-        for n in pack {
+        if let Some(n) = pack {
             self.packs[n as usize].is_listed = true;
         }
     }

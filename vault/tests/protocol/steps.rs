@@ -58,9 +58,21 @@ pub(crate) enum Step {
     Read,
 }
 
+/// How much there is at once.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Size {
+    pub(crate) chunks: usize,
+    pub(crate) packs: usize,
+    pub(crate) points: usize,
+    pub(crate) writers: usize,
+    pub(crate) collectors: usize,
+    pub(crate) readers: usize,
+}
+
 /// What the steps may do, and which rule they leave out.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Rules {
+    pub(crate) size: Size,
     pub(crate) without: Option<Rule>,
 }
 
@@ -119,8 +131,9 @@ impl Rules {
                 continue;
             }
             match &state.backups[by] {
+                None if active(&state.backups) == self.size.writers => {}
                 None => self.begins(state, by, steps),
-                Some(backup) => backup_steps(state, by, backup, steps),
+                Some(_) => backup_steps(state, by, state.has_room(self.size.packs), steps),
             }
         }
         for by in 0..COLLECTORS {
@@ -128,13 +141,14 @@ impl Rules {
                 continue;
             }
             match &state.collections[by] {
+                None if active(&state.collections) == self.size.collectors => {}
                 None => self.marks(state, by, steps),
                 Some(collection) => self.collection_steps(state, by, collection, steps),
             }
         }
         for n in state.points_that(|standing| standing == Standing::Alive).iter() {
             steps.push(Step::Forget(n));
-            if state.reader == Reader::Idle {
+            if self.size.readers > 0 && state.reader == Reader::Idle {
                 steps.extend(state.point(n).chunks.iter().map(|chunk| Step::Look { point: n, chunk }));
             }
         }
@@ -159,14 +173,14 @@ impl Rules {
     }
 
     fn begins(self, state: &State, by: usize, steps: &mut Vec<Step>) {
-        if state.free_point().is_none() {
+        if state.free_point(self.size.points).is_none() {
             return;
         }
         let parents = state.points_that(|standing| standing == Standing::Alive);
         let parents = std::iter::once(Set::EMPTY).chain(parents.iter().map(Set::of));
         for parents in parents {
             let taken = parents.iter().fold(Set::EMPTY, |all, n| all.or(state.point(n).chunks));
-            for wants in Set::below(CHUNKS)
+            for wants in Set::below(self.size.chunks)
                 .subsets()
                 .skip(1)
                 .filter(|wants| parents.is_empty() || wants.meets(taken))
@@ -218,7 +232,7 @@ impl Rules {
             }
         }
         let is_decided = !self.keep(Rule::GoneBeforeRepack) || collection.gone.and(state.forgotten()).is_empty();
-        if collection.new.is_none() && is_decided && state.packs.iter().any(|pack| pack.object == Object::Unwritten) {
+        if collection.new.is_none() && is_decided && state.has_room(self.size.packs) {
             let marked = collection
                 .kept
                 .iter()
@@ -233,7 +247,7 @@ impl Rules {
         let live = self.live(state, collection.gone);
         let mut kept = collection.kept;
         let mut unmarked = Set::EMPTY;
-        for chunk in Set::below(CHUNKS).iter() {
+        for chunk in Set::below(self.size.chunks).iter() {
             let mark = &mut kept[chunk as usize];
             let is_lost = mark.is_some_and(|pack| state.pack(pack).is_condemned);
             if is_lost && self.keep(Rule::LostMarksAreMadeAgain) {
@@ -260,7 +274,7 @@ impl Rules {
             return old;
         }
         let copied = state.pack(new).chunks;
-        let uncopied = Set::below(CHUNKS).minus(copied);
+        let uncopied = Set::below(self.size.chunks).minus(copied);
         old.filter(|pack| {
             !uncopied
                 .iter()
@@ -279,7 +293,7 @@ impl Rules {
                 relied,
                 missing,
             } => {
-                let (point, own) = (state.free_point()?, None);
+                let (point, own) = (state.free_point(self.size.points)?, None);
                 state.backups[by] = Some(Backup {
                     point,
                     wants,
@@ -332,7 +346,7 @@ impl Rules {
             }
             Step::Copy { by, old } => {
                 let kept = state.collections[by]?.kept;
-                let copied = Set::below(CHUNKS).filter(|chunk| kept[chunk as usize].is_some_and(|pack| old.has(pack)));
+                let copied = Set::below(self.size.chunks).filter(|chunk| kept[chunk as usize].is_some_and(|pack| old.has(pack)));
                 let new = state.write(copied)?;
                 let collection = state.collections[by].as_mut()?;
                 (collection.new, collection.old) = (Some(new), old);
@@ -417,11 +431,12 @@ impl Rules {
     }
 }
 
-fn backup_steps(state: &State, by: usize, backup: &Backup, steps: &mut Vec<Step>) {
+fn backup_steps(state: &State, by: usize, has_room: bool, steps: &mut Vec<Step>) {
+    let Some(backup) = &state.backups[by] else { return };
     steps.push(Step::CrashBackup(by));
     match backup.own {
         None if !backup.missing.is_empty() => {
-            if state.packs.iter().any(|pack| pack.object == Object::Unwritten) {
+            if has_room {
                 steps.push(Step::Upload(by));
             }
             return;
@@ -436,17 +451,19 @@ fn backup_steps(state: &State, by: usize, backup: &Backup, steps: &mut Vec<Step>
     }
 }
 
+fn active<T>(machines: &[Option<T>]) -> usize {
+    machines.iter().flatten().count()
+}
+
 impl State {
     /// A point that is not there and that no backup makes.
-    fn free_point(&self) -> Option<u8> {
+    fn free_point(&self, points: usize) -> Option<u8> {
         let made = self
             .backups
             .iter()
             .flatten()
             .fold(Set::EMPTY, |all, backup| all.or(Set::of(backup.point)));
-        Set::below(POINTS)
-            .minus(made)
-            .filter(|n| self.point(n).standing == Standing::Unknown)
-            .first()
+        let free = self.points_that(|standing| standing == Standing::Unknown).minus(made);
+        free.first().filter(|_| free.iter().count() > POINTS - points)
     }
 }

@@ -140,7 +140,7 @@ async fn back_up_once(domain: &Domain, desk: &mut Desk, id: PointId) -> Result<(
     }
     let segment = list(domain, &packs).await?;
     let mut body = CommitBody {
-        root: Bytes::copy_from_slice(tree.root.as_ref().map_or(&[][..], |root| root.as_bytes())),
+        root: Bytes::copy_from_slice(tree.root.as_ref().map_or(&[][..], |root| root.as_bytes().as_slice())),
         sources: vec![Bytes::from_static(b"/")],
         index_position: view.head.n,
         parents: parent
