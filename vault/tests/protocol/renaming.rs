@@ -1,24 +1,21 @@
 //! States that differ only in names are one state. Packs, points and servers have no order, and what is deleted and
 //! not spoken of any more makes room. So histories of any length have a bounded number of states.
 
-use crate::state::{Object, PACKS, POINTS, Pack, Point, Reader, Set, Standing, State};
+use crate::rules::Rule;
+use crate::state::{Backup, Object, PACKS, POINTS, Pack, Point, Reader, Set, Standing, State};
+use crate::steps::Rules;
 
 impl State {
-    /// The same state under the names that all states like it get.
-    pub(crate) fn settled(mut self) -> Self {
-        let condemned = self.condemned();
-        let gone = self.points_that(|standing| standing == Standing::Gone);
-        for collection in self.collections.iter_mut().flatten() {
-            // What is condemned or gone is no longer theirs to decide.
-            collection.orphans = collection.orphans.minus(condemned);
-            collection.gone = collection.gone.minus(gone);
-        }
+    /// The same state under the names that all states like it get, and without what no step asks for any more.
+    pub(crate) fn settled(mut self, rules: Rules) -> Self {
+        self.drop_what_is_over(rules);
         let free = self
             .packs_that(|pack| pack.object == Object::Deleted && pack.is_condemned)
             .minus(self.packs_in_use());
         for n in free.iter() {
             self.packs[n as usize] = Pack::default();
         }
+        let gone = self.points_that(|standing| standing == Standing::Gone);
         for n in gone.minus(self.points_in_use()).iter() {
             self.points[n as usize] = Point::default();
         }
@@ -30,6 +27,47 @@ impl State {
         self.backups.sort_unstable();
         self.collections.sort_unstable();
         self
+    }
+
+    fn drop_what_is_over(&mut self, rules: Rules) {
+        let condemned = self.condemned();
+        let listed = self.packs_that(|pack| pack.is_listed);
+        let deleted = self.packs_that(|pack| pack.object == Object::Deleted);
+        let gone = self.points_that(|standing| standing == Standing::Gone);
+        for n in gone.iter() {
+            self.points[n as usize].chunks = Set::EMPTY;
+        }
+        let points = self.points;
+        for backup in self.backups.iter_mut().flatten() {
+            if points[backup.point as usize].standing != Standing::Unknown {
+                // It has its point, and only does not know it yet.
+                let point = backup.point;
+                *backup = Backup {
+                    point,
+                    ..Backup::default()
+                };
+            }
+            if let Some(own) = backup.own.filter(|own| listed.has(*own)) {
+                // From now on its own pack is as any other.
+                backup.relied = backup.relied.or(Set::of(own));
+                backup.own = None;
+            }
+        }
+        for collection in self.collections.iter_mut().flatten() {
+            // What is condemned or gone is no longer theirs to decide.
+            collection.old = collection.old.minus(condemned);
+            collection.orphans = collection.orphans.minus(condemned);
+            collection.gone = collection.gone.minus(gone);
+            if rules.keep(Rule::OrphansAreMarked) {
+                collection.orphans = collection.orphans.minus(listed);
+            }
+            if rules.keep(Rule::LostMarksAreMadeAgain) {
+                collection.kept = collection.kept.map(|pack| pack.filter(|pack| !condemned.has(*pack)));
+            }
+        }
+        if let Reader::Reads { places, .. } = &mut self.reader {
+            *places = places.minus(deleted);
+        }
     }
 
     fn packs_in_use(&self) -> Set {

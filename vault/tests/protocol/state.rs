@@ -215,7 +215,11 @@ impl State {
 
     /// Whether a further pack may be written.
     pub(crate) fn has_room(&self, packs: usize) -> bool {
-        self.packs.iter().filter(|pack| pack.object != Object::Unwritten).count() < packs
+        self.packs
+            .iter()
+            .filter(|pack| pack.object != Object::Unwritten)
+            .count()
+            < packs
     }
 
     /// Writes a pack under a new name; `None` if there are as many as may be.

@@ -77,7 +77,7 @@ pub(crate) struct Rules {
 }
 
 impl Rules {
-    fn keep(self, rule: Rule) -> bool {
+    pub(crate) fn keep(self, rule: Rule) -> bool {
         self.without != Some(rule)
     }
 
@@ -231,7 +231,7 @@ impl Rules {
                 steps.extend([true, false].map(|is_answered| Step::Repack { by, is_answered }));
             }
         }
-        let is_decided = !self.keep(Rule::GoneBeforeRepack) || collection.gone.and(state.forgotten()).is_empty();
+        let is_decided = collection.gone.is_empty() || !self.keep(Rule::GoneBeforeRepack);
         if collection.new.is_none() && is_decided && state.has_room(self.size.packs) {
             let marked = collection
                 .kept
@@ -306,7 +306,8 @@ impl Rules {
             Step::Upload(by) => {
                 let missing = state.backups[by]?.missing;
                 let own = state.write(missing)?;
-                state.backups[by].as_mut()?.own = Some(own);
+                let backup = state.backups[by].as_mut()?;
+                (backup.own, backup.missing) = (Some(own), Set::EMPTY);
             }
             Step::Checkpoint(by) => {
                 state.list(state.backups[by]?.own);
@@ -337,6 +338,8 @@ impl Rules {
             Step::ReadOn { by, kept } => {
                 let collection = state.collections[by].as_mut()?;
                 (collection.kept, collection.is_fresh) = (kept, true);
+                // Points that were brought back are not named, not even if they were deleted again.
+                collection.gone = collection.gone.and(before.forgotten());
             }
             Step::Condemn { by, packs, is_answered } => {
                 let gone = state.collections[by]?.gone.and(state.forgotten());
@@ -346,7 +349,8 @@ impl Rules {
             }
             Step::Copy { by, old } => {
                 let kept = state.collections[by]?.kept;
-                let copied = Set::below(self.size.chunks).filter(|chunk| kept[chunk as usize].is_some_and(|pack| old.has(pack)));
+                let copied =
+                    Set::below(self.size.chunks).filter(|chunk| kept[chunk as usize].is_some_and(|pack| old.has(pack)));
                 let new = state.write(copied)?;
                 let collection = state.collections[by].as_mut()?;
                 (collection.new, collection.old) = (Some(new), old);
@@ -414,10 +418,11 @@ impl Rules {
         let Reader::Reads { point, chunk, places } = state.reader else {
             return;
         };
+        let has_it = |places: Set| places.iter().any(|n| state.pack(n).object == Object::Stored);
         let now = state.places(chunk);
-        state.reader = if places.iter().any(|n| state.pack(n).object == Object::Stored) {
+        state.reader = if has_it(places) {
             Reader::Idle
-        } else if now != places && self.keep(Rule::ReadersReadAgain) {
+        } else if has_it(now) && self.keep(Rule::ReadersReadAgain) {
             Reader::Reads {
                 point,
                 chunk,
