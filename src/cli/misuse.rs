@@ -12,7 +12,7 @@ use crate::failure::{Exit, Failure};
 use crate::text::render;
 
 /// Commands and options that later versions have. The program names them instead of pretending.
-const LATER: &[&str] = &["gc", "replicate", "--repair"];
+const LATER: &[&str] = &["replicate", "--repair"];
 
 /// Words of other backup programs, and what does the same here.
 const FOREIGN: &[(&str, &str)] = &[
@@ -32,8 +32,8 @@ const FOREIGN: &[(&str, &str)] = &[
         "forget",
         "`lockstone points delete POINT`; a policy (`lockstone policy init`) does it by itself",
     ),
-    ("prune", "a policy deletes what has expired: `lockstone policy init`"),
-    ("compact", "a policy deletes what has expired: `lockstone policy init`"),
+    ("prune", "`lockstone gc`"),
+    ("compact", "`lockstone gc`"),
     (
         "unlock",
         "there is nothing to do: a lock ends with the process that holds it",

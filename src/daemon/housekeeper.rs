@@ -1,4 +1,5 @@
-//! The housekeeper: once a day, what a backup does at its end is done without one, too.
+//! The housekeeper: once a day, what a backup does at its end is done without one, too, and then the space is freed
+//! that no recovery point needs.
 
 use std::time::Duration;
 
@@ -25,6 +26,7 @@ impl Housekeeper {
 
     fn keep_house(&mut self, ctx: &mut Context<Self>) {
         self.queue.do_send(Submit(Order::Housekeeping));
+        self.queue.do_send(Submit(Order::Collect));
         ctx.run_later(A_DAY, Housekeeper::keep_house);
     }
 }

@@ -15,6 +15,7 @@ use crate::agent::alerts;
 use crate::agent::environment::Environment;
 use crate::agent::housekeeping::keep_house;
 use crate::agent::jobs::backup::{Backup, BackupOrder, run_due};
+use crate::agent::jobs::gc::{Gc, GcOrder};
 use crate::agent::jobs::perform::perform_as;
 use crate::agent::jobs::settle::settle;
 use crate::agent::notices::{Notice, Notices};
@@ -32,6 +33,8 @@ pub(crate) enum Order {
     OnDemand,
     /// What is to be done once a day.
     Housekeeping,
+    /// The space is freed that no recovery point needs. It gives way to everything else.
+    Collect,
     /// A command of another process has its turn. The command itself does what it does.
     #[serde(skip)]
     Turn,
@@ -42,8 +45,14 @@ impl Order {
     pub(super) fn kind(&self) -> Option<JobKind> {
         match self {
             Order::Scheduled { .. } | Order::OnDemand => Some(JobKind::Backup),
+            Order::Collect => Some(JobKind::Collect),
             Order::Housekeeping | Order::Turn => None,
         }
+    }
+
+    /// Whether it is ended, and done again later, when something else is to be done.
+    pub(super) fn gives_way(&self) -> bool {
+        *self == Order::Collect
     }
 }
 
@@ -71,6 +80,7 @@ pub(super) async fn carry_out(daemon: Arc<Daemon>, order: Order, job: JobId, can
         Order::Scheduled { at } => scheduled(&daemon, &environment, job, at).await,
         Order::OnDemand => backup(&daemon, &environment, job, None).await,
         Order::Housekeeping => house(&environment).await,
+        Order::Collect => collect(&daemon, &environment, job).await,
         // The queue sees to that.
         Order::Turn => Ok(Outcome::Needless("a turn")),
     };
@@ -124,6 +134,15 @@ async fn backup(
     Ok(Outcome::Done {
         state: finished.ending.state,
         point: finished.ending.point,
+    })
+}
+
+async fn collect(daemon: &Daemon, environment: &Environment, job: JobId) -> Result<Outcome, Failure> {
+    let gc = Gc::prepare(GcOrder::in_background())?;
+    let finished = perform_as(environment, gc, job, &daemon.live).await?;
+    Ok(Outcome::Done {
+        state: finished.ending.state,
+        point: None,
     })
 }
 

@@ -97,11 +97,15 @@ fn two_readings(text: &str) -> Option<String> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Rate(pub(crate) Option<u64>);
 
-/// Reads a duration: `30s`, `15m`, `1h 30m`.
+/// Reads a duration: `30s`, `15m`, `1h 30m`, `7d`.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
-    let parsed = text.trim().parse::<SignedDuration>().ok();
-    let positive = parsed.and_then(|duration| Duration::try_from(duration).ok());
-    positive.ok_or_else(|| format!("{text:?} is not a duration; use 30s, 15m or 2h"))
+    let days = text.trim().strip_suffix('d').and_then(|days| days.parse::<u32>().ok());
+    let parsed = match days {
+        Some(days) => Some(SignedDuration::from_hours(24 * i64::from(days))),
+        None => text.trim().parse().ok(),
+    };
+    let positive = parsed.and_then(|duration: SignedDuration| Duration::try_from(duration).ok());
+    positive.ok_or_else(|| format!("{text:?} is not a duration; use 30s, 15m, 2h or 7d"))
 }
 
 /// Reads a percentage from 1 to 100: `5` or `5%`.

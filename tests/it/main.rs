@@ -21,6 +21,7 @@ mod excludes;
 mod faults;
 mod flow;
 mod folders;
+mod gc;
 mod healing;
 mod history;
 mod holds;

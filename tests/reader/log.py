@@ -16,8 +16,8 @@ LOG_BODIES = {
     8: proto.HOLD_BODY,
     9: {},
 }
-# By kind: whether the record has a point, and whether it has points.
-LOG_NAMES = {1: (0, 0), 2: (1, 0), 3: (0, 1), 4: (0, 1), 5: (0, 0), 6: (0, 0), 7: (0, 0), 8: (0, 1), 9: (0, 1)}
+# By kind: whether the record has a point, and whether it has points (None: it may have some).
+LOG_NAMES = {1: (0, 0), 2: (1, 0), 3: (0, 1), 4: (0, 1), 5: (0, None), 6: (0, 0), 7: (0, 0), 8: (0, 1), 9: (0, 1)}
 
 
 def open_log_entry(keys, n, previous, data, server_key):
@@ -45,8 +45,9 @@ def open_log_entry(keys, n, previous, data, server_key):
     tail = b"\x6a" + proto.encode_varint(len(record["sealed"])) + record["sealed"]
     require(signed["record"].endswith(tail), f"{what}: it is not encoded canonically")
     aad = signed["record"][: -len(tail)]
-    named = (record["point"] is not None, len(record["points"]) > 0)
-    require(named == LOG_NAMES[record["kind"]], f"{what}: it names points where its kind has none, or none")
+    has_point, has_points = LOG_NAMES[record["kind"]]
+    named = (record["point"] is not None) == has_point and has_points in (None, len(record["points"]) > 0)
+    require(named, f"{what}: it names points where its kind has none, or none")
     require(record["time_ns"] < 10**9 and record["time_s"] in TIMES, f"{what}: an impossible time")
     require(all(len(point) == 16 for point in record["points"]), f"{what}: a point's id of another length")
     if record["point"]:

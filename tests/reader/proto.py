@@ -239,7 +239,7 @@ FOLD_BODY = {
     3: ("points", [FOLD_POINT]),
     4: ("condemned", ["b"]),
 }
-REPACK_BODY = {1: ("old_pack_ids", ["b"]), 2: ("segment_ids", ["b"])}
+REPACK_BODY = {1: ("old_pack_ids", ["b"]), 2: ("segment_ids", ["b"]), 3: ("delete_after_s", "s")}
 ADMISSION = {
     1: ("version", "w"),
     2: ("vault_id", "b"),

@@ -89,7 +89,7 @@ class Domain:
         self.points, self.index, self.servers = [], {}, {}
         self.opened = {}
         segments, condemned, forgotten, known, held = [], set(), set(), set(), set()
-        doubtful = set()
+        gone, doubtful = set(), set()
         for record, body in self.entries():
             segments += body.get("segment_ids", [])
             server = record["server_id"]
@@ -106,11 +106,14 @@ class Domain:
             elif record["kind"] == 3:
                 forgotten.update(known.intersection(record["points"]) - held)
             elif record["kind"] == 4:
-                forgotten.difference_update(record["points"])
+                forgotten.difference_update(set(record["points"]) - gone)
+            elif record["kind"] == 5:
+                gone.update(forgotten.intersection(record["points"]))
             elif record["kind"] == 8:
                 held.update(known.intersection(record["points"]) - forgotten)
             elif record["kind"] == 9:
                 held.difference_update(record["points"])
+        self.points = [point for point in self.points if point["point_id"] not in gone]
         for point in self.points:
             point["forgotten"], point["held"] = point["point_id"] in forgotten, point["point_id"] in held
         for segment_id in segments:

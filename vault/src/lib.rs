@@ -14,6 +14,7 @@
 //! * [`domain`]: keys, log and index together. Jobs work with this.
 //! * [`points`]: recovery points and their trees, folder by folder and file by file.
 //! * [`check`]: whether everything is there and whole.
+//! * [`collect`]: freeing what nothing needs.
 //!
 //! This is a plain library. It starts no threads; the callers do.
 
@@ -22,6 +23,7 @@ mod bounds;
 pub mod buffers;
 mod canonical;
 pub mod check;
+pub mod collect;
 pub mod crypto;
 pub mod damage;
 pub mod domain;

@@ -22,7 +22,7 @@ fn byte_figures(kind: JobKind) -> Figures {
             ("stored", "bytes_stored"),
         ],
         JobKind::Restore => &[("fetched", "bytes_fetched"), ("written", "bytes_written")],
-        JobKind::Check | JobKind::Unspecified => &[],
+        JobKind::Check | JobKind::Collect | JobKind::Unspecified => &[],
     }
 }
 
@@ -34,7 +34,7 @@ fn file_figures(kind: JobKind) -> Figures {
             ("unchanged", "files_unchanged"),
         ],
         JobKind::Restore => &[("restored", "files"), ("skipped", "skipped"), ("copied", "copies")],
-        JobKind::Check | JobKind::Unspecified => &[],
+        JobKind::Check | JobKind::Collect | JobKind::Unspecified => &[],
     }
 }
 

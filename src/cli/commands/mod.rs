@@ -11,6 +11,7 @@ pub(crate) mod completions;
 pub(crate) mod credentials;
 pub(crate) mod demo;
 pub(crate) mod dump;
+pub(crate) mod gc;
 pub(crate) mod guard;
 pub(crate) mod jobs;
 mod kdf;

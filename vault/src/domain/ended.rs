@@ -146,7 +146,14 @@ mod tests {
         let tree = crate::testing::Tree::build(&lab.keys, files);
         assert!(!tree.data.is_empty());
         let body = lockstone_proto::vault::CommitBody::default();
-        block_on(domain.commit(crate::testing::summary(3), body, &[], now())).unwrap_err()
+        block_on(domain.commit(
+            crate::testing::summary(3),
+            body,
+            &[],
+            &crate::domain::Relied::default(),
+            now(),
+        ))
+        .unwrap_err()
     }
 
     #[test]

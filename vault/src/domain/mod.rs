@@ -28,9 +28,12 @@ mod ended;
 mod foreign;
 mod presence;
 mod refresh;
+mod segments;
 mod validate;
 
 pub use data::Frames;
+pub use segments::chunk_count;
+pub use validate::Relied;
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -128,7 +131,6 @@ impl Domain {
             damage: Vec::new(),
             log_damaged: false,
             behind: Vec::new(),
-            last_collected: 0,
         };
         let domain = Self {
             vault: vault.clone(),

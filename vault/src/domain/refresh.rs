@@ -13,6 +13,7 @@ use super::Domain;
 use crate::access::registration::Servers;
 use crate::damage::{Damage, DamageKind};
 use crate::error::VaultError;
+use crate::index::Condemned;
 use crate::log::read::{LogWalk, Step, damage_at, damage_of};
 use crate::log::{Before, Chain, Entry, LogBroken, LogHead, LogView, Pin, PlainEntry, Skipped, Summed};
 use crate::pack::segment::{SegmentBroken, decode_segment};
@@ -187,11 +188,10 @@ impl Domain {
         damage.extend_from_slice(&state.unreadable);
         let view = LogView {
             head,
-            points: state.summed.points().to_vec(),
+            points: state.summed.kept().cloned().collect(),
             damage,
             log_damaged: state.is_damaged(),
             behind: state.chain.skipped().iter().map(|at| damage_of(self.id, at)).collect(),
-            last_collected: state.summed.last_collected(),
         };
         Ok(self.set_view(view))
     }
@@ -407,7 +407,12 @@ impl Domain {
         if packs.is_empty() {
             return Ok(());
         }
-        Ok(self.index.condemn(&packs, entry.head.n)?)
+        let condemned = Condemned {
+            n: entry.head.n,
+            time_s: entry.time_s,
+            delete_after_s: entry.body.delete_after_s(),
+        };
+        Ok(self.index.condemn(&packs, condemned)?)
     }
 
     /// Reads the pin, once, before the log is read.

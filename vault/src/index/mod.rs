@@ -43,7 +43,7 @@ use self::journal::JournalFile;
 use self::pack_cache::PackCache;
 use crate::tree::NewPage;
 
-pub use bad_packs::{BY_ENDED_SERVER, NOT_NEEDED, Standing};
+pub use bad_packs::{BY_ENDED_SERVER, Condemned, NOT_NEEDED, Standing};
 pub use error::IndexError;
 pub use open::{OWN, Opened, destroy};
 pub use places::{ChunkPlace, FramePlace, PackInfo};
@@ -57,7 +57,7 @@ const META: &str = "meta";
 const FAMILIES: [&str; 6] = [CHUNKS, PACKS, PAGES, LOG, JOURNAL, META];
 
 /// The generation of the layout. Raise it when the layout changes: caches of other generations are dropped.
-const GENERATION: u32 = 2;
+const GENERATION: u32 = 3;
 const NEXT_PACK: &[u8] = b"next pack";
 const CHUNK_COUNT: &[u8] = b"chunks";
 const SEGMENT: u8 = b's';
@@ -195,6 +195,11 @@ impl Index {
         let pack = Arc::new(records::read_pack(&value).ok_or_else(|| self.corrupt("a pack"))?);
         self.kept().put(number, Arc::clone(&pack));
         Ok(Some(pack))
+    }
+
+    /// How many packs got a number: the next one gets this.
+    pub(crate) fn packs_numbered(&self) -> u32 {
+        *self.next_pack.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The number of the pack of that id.

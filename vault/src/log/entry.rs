@@ -167,7 +167,7 @@ pub(crate) fn seal_with(
             points.as_slice(),
             RestoreBody {}.encode_to_vec(),
         ),
-        Body::Condemn(body) => (LogKind::Condemn, None, &[][..], body.encode_to_vec()),
+        Body::Condemn(points, body) => (LogKind::Condemn, None, points.as_slice(), body.encode_to_vec()),
         Body::Repack(body) => (LogKind::Repack, None, &[][..], body.encode_to_vec()),
         Body::Fold(body) => (LogKind::Fold, None, &[][..], body.encode_to_vec()),
         Body::Hold(points, body) => (LogKind::Hold, None, points.as_slice(), body.encode_to_vec()),
@@ -263,13 +263,14 @@ impl PlainEntry {
             return Err(LogBroken::Body("its time"));
         }
         let points = ids(&record.points, "a recovery point's id")?;
-        let (wants_point, wants_points) = match record.kind() {
+        let (wants_point, fits) = match record.kind() {
             LogKind::Unspecified => return Err(LogBroken::Body("its kind is unknown to this program")),
-            LogKind::Commit => (true, false),
-            LogKind::Forget | LogKind::Restore | LogKind::Hold | LogKind::Release => (false, true),
-            LogKind::Segments | LogKind::Condemn | LogKind::Repack | LogKind::Fold => (false, false),
+            LogKind::Commit => (true, points.is_empty()),
+            LogKind::Forget | LogKind::Restore | LogKind::Hold | LogKind::Release => (false, !points.is_empty()),
+            LogKind::Condemn => (false, true),
+            LogKind::Segments | LogKind::Repack | LogKind::Fold => (false, points.is_empty()),
         };
-        if record.point.is_some() != wants_point || points.is_empty() == wants_points {
+        if record.point.is_some() != wants_point || !fits {
             return Err(LogBroken::Body(
                 "it names recovery points where its kind has none, or none where it has",
             ));
@@ -356,7 +357,7 @@ impl PlainEntry {
                 bounded(&body, &[(1, IDS_MAX)])?;
                 let body = canonical::decode::<CondemnBody>(body)?;
                 ids::<PackId>(&body.pack_ids, "a pack's id")?;
-                Body::Condemn(body)
+                Body::Condemn(points, body)
             }
             LogKind::Repack => {
                 bounded(&body, &[(1, IDS_MAX), (2, IDS_MAX)])?;

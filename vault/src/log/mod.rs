@@ -90,8 +90,8 @@ pub enum Body {
     Forget(Vec<PointId>, ForgetReason),
     /// These forgotten points are brought back.
     Restore(Vec<PointId>),
-    /// These packs will be deleted.
-    Condemn(CondemnBody),
+    /// These packs will be deleted, and these forgotten points are gone: they cannot be brought back.
+    Condemn(Vec<PointId>, CondemnBody),
     /// These packs are replaced.
     Repack(RepackBody),
     /// A summary to start reading from.
@@ -115,7 +115,7 @@ impl Body {
             | Self::Restore(_)
             | Self::Hold(..)
             | Self::Release(_)
-            | Self::Condemn(_) => return Vec::new(),
+            | Self::Condemn(..) => return Vec::new(),
         };
         ids.iter()
             .filter_map(|id| SegmentId::try_from(id.as_ref()).ok())
@@ -127,11 +127,20 @@ impl Body {
     /// The packs it rules out: nothing relies on them from now on.
     pub(crate) fn condemned(&self) -> Vec<PackId> {
         let ids = match self {
-            Self::Condemn(body) => &body.pack_ids,
+            Self::Condemn(_, body) => &body.pack_ids,
             Self::Repack(body) => &body.old_pack_ids,
             _ => return Vec::new(),
         };
         ids.iter().filter_map(|id| PackId::try_from(id.as_ref()).ok()).collect()
+    }
+
+    /// The time before which the packs that it rules out are not deleted, seconds since the epoch.
+    pub(crate) fn delete_after_s(&self) -> i64 {
+        match self {
+            Self::Condemn(_, body) => body.delete_after_s,
+            Self::Repack(body) => body.delete_after_s,
+            _ => i64::MAX,
+        }
     }
 }
 

@@ -9,7 +9,7 @@
 //! An entry of a server whose registration is lost cannot be verified here. It counts if an entry behind it names it,
 //! and it is reported.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use lockstone_proto::ids::{DomainId, PointId, ServerId};
 use lockstone_proto::vault::{LogKind, PointSummary};
@@ -111,7 +111,7 @@ pub(crate) async fn overview(
     }
     damage.sort_by(|a, b| a.object.cmp(&b.object));
     Ok(DomainOverview {
-        points: view.points,
+        points: view.into_points(),
         end,
         entries,
         damage,
@@ -241,6 +241,8 @@ fn named_by(entry: &PlainEntry, before: &[Seen]) -> Option<usize> {
 pub(super) struct Overview {
     points: Vec<PointOverview>,
     places: HashMap<PointId, usize>,
+    /// Points that cannot be brought back any more.
+    gone: HashSet<PointId>,
 }
 
 impl Overview {
@@ -254,8 +256,11 @@ impl Overview {
             let Some(place) = self.places.get(id) else { continue };
             let point = &mut self.points[*place];
             match kind {
+                LogKind::Condemn if point.forgotten.is_some() => {
+                    self.gone.insert(*id);
+                }
                 LogKind::Forget if !point.held => point.forgotten = point.forgotten.or(Some(entry.record.time_s)),
-                LogKind::Restore => point.forgotten = None,
+                LogKind::Restore if !self.gone.contains(id) => point.forgotten = None,
                 LogKind::Hold => point.held |= point.forgotten.is_none(),
                 LogKind::Release => point.held = false,
                 _ => {}
@@ -263,8 +268,9 @@ impl Overview {
         }
     }
 
-    #[cfg(test)]
-    pub(super) fn into_points(self) -> Vec<PointOverview> {
+    /// The points that can be restored or brought back.
+    pub(super) fn into_points(mut self) -> Vec<PointOverview> {
+        self.points.retain(|point| !self.gone.contains(&point.id));
         self.points
     }
 

@@ -19,7 +19,7 @@ use jiff::Timestamp;
 use crate::store::Store;
 
 pub use failing::{FailingStore, Fault};
-pub use lab::{Lab, create_options, read_only, summary, summary_of};
+pub use lab::{Lab, create_options, read_only, relied, summary, summary_of};
 pub use plain_reader::{PlainReader, Standing};
 pub use sim_store::{FATES, Fate, SimWorld};
 pub use tree::{Tree, pack, read_all};

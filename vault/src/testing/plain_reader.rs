@@ -124,12 +124,7 @@ impl PlainReader {
             }
             Body::Forget(points, _) => change(points, Standing::Alive, Standing::Forgotten),
             Body::Restore(points) => change(points, Standing::Forgotten, Standing::Alive),
-            Body::Condemn(..) => {
-                let gone: Vec<PointId> = gone(body, &self.points);
-                for id in gone {
-                    self.points.insert(id, Standing::Gone);
-                }
-            }
+            Body::Condemn(points, _) => change(points, Standing::Forgotten, Standing::Gone),
             Body::Segments(_) | Body::Repack(_) | Body::Fold(_) | Body::Hold(..) | Body::Release(_) => {}
         }
     }
@@ -159,11 +154,4 @@ impl PlainReader {
         let is_there = |chunk: &ChunkId| self.places.get(chunk).is_some_and(|packs| packs.iter().any(is_good));
         chunks.iter().find(|chunk| !is_there(chunk)).copied()
     }
-}
-
-/// The points that a Condemn makes gone.
-fn gone(body: &Body, points: &BTreeMap<PointId, Standing>) -> Vec<PointId> {
-    let _ = body;
-    let forgotten = points.iter().filter(|(_, standing)| **standing == Standing::Forgotten);
-    forgotten.map(|(id, _)| *id).collect()
 }

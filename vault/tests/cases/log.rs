@@ -101,6 +101,7 @@ pub(crate) fn chain(cases: &mut Cases) {
             RepackBody {
                 old_pack_ids: ids(0xab),
                 segment_ids: ids(0xce),
+                delete_after_s: 1_800_000_000,
             }
             .encode_to_vec(),
         ),
@@ -124,10 +125,15 @@ pub(crate) fn chain(cases: &mut Cases) {
         ("Hold until a date", 8, hold("an audit", 1_900_000_000)),
         ("Hold with a reason of 1,024 bytes", 8, hold(&"x".repeat(1024), 0)),
         ("Release", 9, vec![]),
+        ("Condemn that names a point as gone", 5, vec![]),
     ];
     let mut previous = [0; 32];
     for (n, (name, kind, body)) in (1..).zip(&bodies) {
-        let object = object(record(n, previous, *kind), body);
+        let mut record = record(n, previous, *kind);
+        if name.ends_with("a point as gone") {
+            record.points = vec![vec![9; 16].into()];
+        }
+        let object = object(record, body);
         let more = json!({ "n": n, "previous": hex::encode(previous), "body": hex::encode(body) });
         cases.add("log entry", true, name, &object, more);
         previous = *blake3::hash(&object).as_bytes();

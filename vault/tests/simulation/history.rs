@@ -32,7 +32,17 @@ pub(crate) struct Told {
     pub(crate) steps: u64,
 }
 
+/// How a history is run.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct How {
+    /// Every call is printed if it fails.
+    pub(crate) is_traced: bool,
+    /// The collector is one that loses data.
+    pub(crate) is_careless: bool,
+}
+
 struct History<'a> {
+    how: How,
     lab: &'a Lab,
     world: SimWorld,
     dice: Dice,
@@ -53,12 +63,12 @@ impl Drop for Seeded {
 }
 
 /// Runs the history of a seed. Panics if a point is not whole, or if something fails that must not.
-pub(crate) fn run(lab: &Lab, vault: &InMemory, seed: u64, folder: &Path, trace: bool) -> Told {
+pub(crate) fn run(lab: &Lab, vault: &InMemory, seed: u64, folder: &Path, how: How) -> Told {
     let mut dice = Dice::new(seed);
     let one_in = RATES[dice.below(RATES.len())];
     let now_s = lockstone_vault::testing::now().as_second();
     let world = SimWorld::new(vault.fork(), dice.branch(), one_in, now_s);
-    if trace {
+    if how.is_traced {
         world.trace();
     }
     seeded::begin(dice.roll(), world.pauses());
@@ -67,6 +77,7 @@ pub(crate) fn run(lab: &Lab, vault: &InMemory, seed: u64, folder: &Path, trace: 
     let reader = PlainReader::new(world.objects(), Arc::clone(&lab.keys), lab.domain);
     let jobs_left = 6 + dice.below(12);
     let mut history = History {
+        how,
         lab,
         world: world.clone(),
         dice,
@@ -175,6 +186,9 @@ impl History<'_> {
                 "backup",
                 async move { jobs::back_up(domain, desk).await.map(|()| None) },
             ),
+            4..7 if self.how.is_careless => Job::new("collection", async move {
+                jobs::collect_carelessly(domain, desk).await.map(|()| None)
+            }),
             4..7 => Job::new(
                 "collection",
                 async move { jobs::collect(domain, desk).await.map(|()| None) },

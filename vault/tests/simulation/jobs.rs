@@ -2,14 +2,17 @@
 //! pipelines of backup and restore.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use bytes::Bytes;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use lockstone_proto::ids::{ChunkId, PackId, PointId, SegmentId};
 use lockstone_proto::vault::{ChunkKind, CommitBody, EntryKind, PackEntry, Segment};
 use lockstone_vault::VaultError;
-use lockstone_vault::domain::{Domain, Frames};
+use lockstone_vault::collect::{self, CollectOptions, Inline};
+use lockstone_vault::domain::{Domain, Frames, Relied};
+use lockstone_vault::index::Standing;
 use lockstone_vault::names;
 use lockstone_vault::pack::segment::encode_segment;
 use lockstone_vault::points::{TreeWalk, Walked};
@@ -158,30 +161,14 @@ async fn back_up_once(domain: &Domain, desk: &mut Desk, id: PointId) -> Result<(
             body.segment_ids.push(Bytes::copy_from_slice(segment.as_bytes()));
         }
     }
-    commit(domain, id, body, &packs, &relied, desk.now).await?;
+    domain
+        .commit(summary_of(id, desk.now), body, &packs, &relied, desk.now)
+        .await?;
     desk.did("a point was committed");
     if parent.is_some() {
         desk.did("a point took chunks over from its parent");
     }
     Ok(())
-}
-
-#[derive(Default)]
-pub(crate) struct Relied {
-    known: HashSet<u32>,
-    own: Vec<PackId>,
-}
-
-async fn commit(
-    domain: &Domain,
-    id: PointId,
-    body: CommitBody,
-    packs: &[PackEntry],
-    relied: &Relied,
-    now: Timestamp,
-) -> Result<(), VaultError> {
-    let _ = relied;
-    domain.commit(summary_of(id, now), body, packs, now).await.map(|_| ())
 }
 
 /// The chunks that have to be stored, each once. Notes the packs that have the others.
@@ -318,7 +305,62 @@ pub(crate) async fn undelete(domain: Arc<Domain>, mut desk: Desk) -> Result<(), 
 }
 
 /// Frees space.
-pub(crate) async fn collect(domain: Arc<Domain>, desk: Desk) -> Result<(), VaultError> {
-    let _ = (domain, desk);
+pub(crate) async fn collect(domain: Arc<Domain>, mut desk: Desk) -> Result<(), VaultError> {
+    let hours = |dice: &mut Dice| SignedDuration::from_hours([0, 2, 24][dice.below(3)]);
+    let options = CollectOptions {
+        grace: hours(&mut desk.dice),
+        unfinished: hours(&mut desk.dice),
+        repack_below: [60, 95][desk.dice.below(2)],
+        pack_target: [2_000, 40_000][desk.dice.below(2)],
+        ..CollectOptions::usual(desk.now)
+    };
+    let (asked, patience) = (AtomicUsize::new(0), desk.dice.below(40));
+    let is_cancelled = desk.dice.once_in(6);
+    let cancelled = move || is_cancelled && asked.fetch_add(1, Ordering::Relaxed) >= patience;
+    let report = match collect::collect(&domain, &options, &Inline, &|_| {}, &cancelled).await {
+        Err(VaultError::LostRace { .. }) => {
+            desk.did("a collection lost a race");
+            return Ok(());
+        }
+        done => done?,
+    };
+    for (what, count) in [
+        ("points became gone", report.points_gone),
+        ("packs were condemned", report.packs_condemned),
+        ("orphans were condemned", report.orphans),
+        ("packs were repacked", report.packs_repacked),
+        ("packs were deleted", report.packs_deleted),
+        ("packs of unfinished backups were spared", report.packs_spared),
+        ("a collection was cancelled", report.cancelled.into()),
+        ("a collection ended", 1),
+    ] {
+        if count > 0 {
+            desk.did(what);
+        }
+    }
+    Ok(())
+}
+
+/// Condemns what no point needed when it looked, however long ago that was.
+pub(crate) async fn collect_carelessly(domain: Arc<Domain>, desk: Desk) -> Result<(), VaultError> {
+    let view = domain.refresh().await?;
+    let mut needed: HashSet<u32> = HashSet::new();
+    for point in &view.points {
+        let chunks = desk.shared().made[&point.id].chunks.clone();
+        let places = domain.index().lookup(&chunks)?;
+        needed.extend(places.into_iter().flatten().map(|place| place.pack));
+    }
+    let mut dead = Vec::new();
+    for first in 0..=u8::MAX {
+        domain.index().packs_beginning(first, &mut |id, number| {
+            if !needed.contains(&number) && domain.index().standing(number) != Standing::Condemned {
+                dead.push(id);
+            }
+            true
+        })?;
+    }
+    if !dead.is_empty() {
+        domain.append_condemn(&[], &dead, desk.now).await?;
+    }
     Ok(())
 }

@@ -12,6 +12,7 @@ mod jobs;
 mod machine;
 
 use std::collections::BTreeMap;
+use std::panic::AssertUnwindSafe;
 use std::str::FromStr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -20,7 +21,7 @@ use lockstone_vault::store::Store;
 use lockstone_vault::testing::{FATES, Fate, Lab, seeded};
 use object_store::memory::InMemory;
 
-use history::Told;
+use history::{How, Told};
 use jobs::Deeds;
 
 /// So many histories run in `make test`.
@@ -55,9 +56,9 @@ impl Beginning {
         }
     }
 
-    fn run(&self, seed: u64, trace: bool) -> Told {
+    fn run(&self, seed: u64, how: How) -> Told {
         let folder = tempfile::tempdir_in(self.folder.path()).unwrap();
-        history::run(&self.lab, &self.vault, seed, folder.path(), trace)
+        history::run(&self.lab, &self.vault, seed, folder.path(), how)
     }
 }
 
@@ -91,7 +92,7 @@ fn run_all(seeds: std::ops::Range<u64>) -> Sum {
             if seed >= seeds.end {
                 return;
             }
-            let told = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| beginning.run(seed, false)));
+            let told = std::panic::catch_unwind(AssertUnwindSafe(|| beginning.run(seed, How::default())));
             match told {
                 Ok(told) => sum.lock().unwrap().add(told),
                 Err(panic) => {
@@ -114,7 +115,13 @@ fn run_all(seeds: std::ops::Range<u64>) -> Sum {
 #[test]
 fn every_point_stays_whole_whatever_happens() {
     if let Some(seed) = asked("LOCKSTONE_SIM_SEED") {
-        let told = Beginning::new().run(seed, true);
+        let told = Beginning::new().run(
+            seed,
+            How {
+                is_traced: true,
+                ..How::default()
+            },
+        );
         println!("{told:#?}");
         return;
     }
@@ -132,11 +139,22 @@ fn every_point_stays_whole_whatever_happens() {
 fn a_seed_tells_the_same_history_again() {
     let beginning = Beginning::new();
     for seed in 0..12 {
-        let (one, two) = (beginning.run(seed, false), beginning.run(seed, false));
+        let (one, two) = (beginning.run(seed, How::default()), beginning.run(seed, How::default()));
         assert_eq!(
             (one.digest, one.steps, one.deeds),
             (two.digest, two.steps, two.deeds),
             "seed {seed}"
         );
     }
+}
+
+#[test]
+fn a_collector_that_does_not_look_again_is_noticed() {
+    let beginning = Beginning::new();
+    let careless = How {
+        is_careless: true,
+        ..How::default()
+    };
+    let notices = |seed: &u64| std::panic::catch_unwind(AssertUnwindSafe(|| beginning.run(*seed, careless))).is_err();
+    assert!((0..1000).find(notices).is_some());
 }

@@ -103,6 +103,7 @@ fn examples(page: &str) -> &'static [Example] {
             ),
         ],
         "lockstone-check" => &[("Read a tenth of the data:", "lockstone check --read-data=10")],
+        "lockstone-gc" => &[("See what would be freed:", "lockstone gc --dry-run")],
         _ => more(page),
     }
 }
