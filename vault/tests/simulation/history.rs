@@ -30,6 +30,8 @@ pub(crate) struct Told {
     pub(crate) digest: u64,
     /// How many calls were done.
     pub(crate) steps: u64,
+    /// All that happened, if it was traced.
+    pub(crate) trace: Vec<String>,
 }
 
 /// How a history is run.
@@ -103,6 +105,7 @@ pub(crate) fn run(lab: &Lab, vault: &InMemory, seed: u64, folder: &Path, how: Ho
         deeds: shared.deeds.clone(),
         digest: world.digest(),
         steps: history.steps,
+        trace: world.traced(),
     }
 }
 

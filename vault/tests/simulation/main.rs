@@ -138,8 +138,14 @@ fn every_point_stays_whole_whatever_happens() {
 #[test]
 fn a_seed_tells_the_same_history_again() {
     let beginning = Beginning::new();
+    let traced = How {
+        is_traced: true,
+        ..How::default()
+    };
     for seed in 0..12 {
-        let (one, two) = (beginning.run(seed, How::default()), beginning.run(seed, How::default()));
+        let (one, two) = (beginning.run(seed, traced), beginning.run(seed, traced));
+        let differ = one.trace.iter().zip(&two.trace).find(|(one, two)| one != two);
+        assert_eq!(differ, None, "seed {seed}");
         assert_eq!(
             (one.digest, one.steps, one.deeds),
             (two.digest, two.steps, two.deeds),
