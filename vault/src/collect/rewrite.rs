@@ -1,10 +1,8 @@
 //! The steps of a collection that rewrite mostly dead packs.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use lockstone_proto::ids::PackId;
 use lockstone_proto::vault::{ChunkKind, RepackBody};
 
 use super::builder::Builder;
@@ -80,14 +78,7 @@ impl Run<'_> {
             return Ok(());
         }
         let (segments, _) = self.domain.write_segments(&packs).await?;
-        let ids = packs.iter().map(|pack| PackId::try_from(pack.pack_id.as_ref()));
-        let new: Vec<PackId> = ids.filter_map(Result::ok).collect();
         loop {
-            // Until the entry is written, the new packs are orphans for other collections.
-            if self.is_cancelled() || self.domain.index().has_condemned(&HashSet::new(), &new) {
-                batch.clear();
-                return Ok(());
-            }
             // Others may have come to need more of a pack than was moved.
             batch.retain(|moved| {
                 let marks = self.walker.marks.of(moved.number);

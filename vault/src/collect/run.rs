@@ -214,11 +214,6 @@ impl<'a> Run<'a> {
             let reason = "entries of the log are lost, so it is not known which recovery points there are";
             return Err(VaultError::NotCollected(reason.to_owned()));
         }
-        if self.walker.is_outdated() {
-            self.walker.begin_again();
-            self.roots.clear();
-            self.is_partial = false;
-        }
         // A point may have been brought back meanwhile.
         self.gone
             .retain(|id| view.point(id).is_some_and(|point| point.forgotten.is_some()));

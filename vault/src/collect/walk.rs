@@ -73,22 +73,6 @@ impl<'a> Walker<'a> {
         }
     }
 
-    /// Whether a pack with marks was condemned since. Another collection kept another copy of what is needed of it, or
-    /// moved it. So the marks say too little.
-    pub(super) fn is_outdated(&self) -> bool {
-        let index = self.domain.index();
-        let mut packs = self.marks.needed();
-        packs.any(|number| index.standing(number) == Standing::Condemned)
-    }
-
-    /// Forgets all marks.
-    pub(super) fn begin_again(&mut self) {
-        self.marks = Marks::default();
-        self.seen.clear();
-        self.damaged.clear();
-        self.lost = 0;
-    }
-
     /// Marks what is below the top page of a root folder, and that page. Stops early if it is told to.
     pub(super) async fn mark(
         &mut self,
@@ -140,8 +124,6 @@ impl<'a> Walker<'a> {
             };
             if self.domain.index().standing(place.pack) == Standing::Condemned {
                 self.lost += 1;
-                stack.extend(tree);
-                continue;
             }
             if !self.marks.knows(place.pack) {
                 let pack = self.domain.pack(place.pack)?;
