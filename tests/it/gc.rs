@@ -74,8 +74,8 @@ fn what_no_point_needs_is_freed_and_the_rest_restores() {
     assert_eq!(look(&restored), before);
     lab.check_clean();
     lab.run(["points", "undelete", first["point"].as_str().unwrap()])
-        .exits(4)
-        .says("recovery point");
+        .exits(1)
+        .says("there is no recovery point");
 
     let there = packs(&lab);
     let again = gc(&lab, &["--grace", "0s"]);

@@ -2,7 +2,7 @@
 //! in a backup.
 
 use bytes::Bytes;
-use lockstone_proto::ids::ChunkId;
+use lockstone_proto::ids::{ChunkId, PackId};
 use lockstone_proto::limits::{FRAME_MAX_CHUNKS, FRAME_TARGET, PACK_MAX_CHUNKS, PACK_MAX_FRAMES, TAG_LEN};
 use lockstone_proto::vault::{ChunkKind, Codec, Frame, PackDirectory, PackEntry};
 
@@ -211,6 +211,13 @@ impl Open {
 
 fn no_memory(why: &FrameBroken) -> VaultError {
     VaultError::damaged(DamageKind::Pack, "a new pack", why)
+}
+
+/// The ids of stored packs.
+pub(super) fn ids_of(packs: &[PackEntry]) -> impl Iterator<Item = PackId> + '_ {
+    packs
+        .iter()
+        .filter_map(|pack| PackId::try_from(pack.pack_id.as_ref()).ok())
 }
 
 /// The chunks of a frame: ids, and their bytes in the opened frame.

@@ -9,7 +9,7 @@ use super::plan::Plan;
 use super::run::Run;
 use super::sweep::{Deleted, Found, Listing, delete, is_due};
 use crate::error::VaultError;
-use crate::index::Standing;
+use crate::index::{Condemned, Standing};
 use crate::log::LogView;
 
 impl Run<'_> {
@@ -42,7 +42,9 @@ impl Run<'_> {
             return Ok(());
         }
         let (now, grace) = (self.now, self.options.grace);
-        let (due, later): (Vec<_>, Vec<_>) = listing.condemned.iter().partition(|(_, by)| is_due(by, grace, now));
+        let vouched = self.vouched(listing).await?;
+        let is_free = |(_, by): &&(Found, Condemned)| is_due(by, grace, now) && vouched.contains(&by.n);
+        let (due, later): (Vec<_>, Vec<_>) = listing.condemned.iter().partition(is_free);
         let mut due: Vec<Found> = due.into_iter().map(|(found, _)| found).collect();
         let mut waiting: Vec<Found> = later.into_iter().map(|(found, _)| found).collect();
         let new = if grace.is_zero() { &mut due } else { &mut waiting };
@@ -67,6 +69,19 @@ impl Run<'_> {
             self.domain.index().forget_condemned(&there)?;
         }
         Ok(())
+    }
+
+    /// The entries that condemned packs and that are in the vault as this machine knows them. If one is not, somebody
+    /// may have repaired what it cost, and may rely on its packs again.
+    async fn vouched(&self, listing: &Listing) -> Result<HashSet<u64>, VaultError> {
+        let entries: HashSet<u64> = listing.condemned.iter().map(|(_, by)| by.n).collect();
+        let mut vouched = HashSet::new();
+        for n in entries {
+            if self.domain.has_entry(n).await? {
+                vouched.insert(n);
+            }
+        }
+        Ok(vouched)
     }
 
     /// How much is in the vault now.

@@ -81,6 +81,14 @@ impl Marks {
         self.packs.get(pack as usize).filter(|marks| !marks.starts.is_empty())
     }
 
+    /// The packs of which something is needed.
+    pub(super) fn needed(&self) -> impl Iterator<Item = u32> + '_ {
+        (0_u32..)
+            .zip(&self.packs)
+            .filter(|(_, pack)| pack.live > 0)
+            .map(|(number, _)| number)
+    }
+
     /// The length of the chunks of a pack that are needed, bytes.
     pub(super) fn live(&self, pack: u32) -> u64 {
         self.of(pack).map_or(0, |marks| marks.live)

@@ -5,15 +5,16 @@
 //!    back. All others are *roots*, forgotten ones as well.
 //! 2. What the roots need is marked (`walk`), and what to do with each pack is planned (`plan`).
 //! 3. An entry Condemn names the gone points and the packs that nothing needs. It is written only behind entry h. If
-//!    other servers wrote meanwhile, their new points are marked, too, and the plan is made again. Marks are only added.
-//! 4. What is needed of mostly dead packs is moved into new ones (`repack`), and an entry Repack names both, by the same
-//!    rule: a pack of which more is needed by now than was moved is left out.
+//!    others wrote meanwhile, their new points are marked, too, and the plan is made again. If they condemned a pack of
+//!    which something is marked, all is marked anew: they rely on another place of it.
+//! 4. What is needed of mostly dead packs is moved into new ones (`repack`), and an entry Repack names both, by the
+//!    same rule: a pack of which more is needed by now than was moved is left out.
 //! 5. Packs that the log condemned, by this or by an earlier collection, are deleted when the time that readers were
 //!    granted is over (`sweep`).
 //!
 //! # Safety
-//! Every chunk of a point that is not gone lies in a pack that is not condemned, at each entry of the log: a Commit is
-//! refused if what it relies on was condemned before (`domain::validate`), and a Condemn is refused behind a Commit that
+//! Every chunk of a point that is not gone lies in a pack that is not condemned, at each entry of the log. A Commit is
+//! refused if what it relies on was condemned before (`domain::validate`). A Condemn is refused behind a Commit that
 //! it does not know. Nobody waits for anybody. Clocks decide only when something is freed.
 //!
 //! # Crashes
@@ -56,8 +57,8 @@ pub use walk::{Inline, Looked, Spawn};
 pub struct CollectOptions {
     /// Nothing is written or deleted.
     pub dry_run: bool,
-    /// Condemned packs are deleted after so much time, because somebody may be reading them. Packs that no segment lists
-    /// count as left behind if they are older.
+    /// Condemned packs are deleted after so much time, because somebody may be reading them. Packs that no segment
+    /// lists count as left behind if they are older.
     pub grace: SignedDuration,
     /// What a server stored, and has not made a point of, is kept for so long after the last sign of that server: its
     /// backup is running, or was interrupted and will go on.

@@ -1,5 +1,5 @@
-//! Moves the chunks that are needed out of packs that are mostly dead. Everything that is moved is verified first. A pack
-//! in which anything is damaged stays where it is, and backups do not rely on it any more.
+//! Moves the chunks that are needed out of packs that are mostly dead. Everything that is moved is verified first. A
+//! pack in which anything is damaged stays where it is, and backups do not rely on it any more.
 
 use std::ops::Range;
 

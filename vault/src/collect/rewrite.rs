@@ -1,11 +1,13 @@
 //! The steps of a collection that rewrite mostly dead packs.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use lockstone_proto::ids::PackId;
 use lockstone_proto::vault::{ChunkKind, RepackBody};
 
-use super::builder::Builder;
+use super::builder::{Builder, ids_of};
 use super::marks::PackMarks;
 use super::plan::Plan;
 use super::repack::move_pack;
@@ -79,10 +81,17 @@ impl Run<'_> {
         }
         let (segments, _) = self.domain.write_segments(&packs).await?;
         loop {
-            // Others may have come to need more of a pack than was moved.
+            // Another collection may have condemned the new packs: nothing listed them so far. The old ones stay.
+            let new: Vec<PackId> = ids_of(&packs).collect();
+            if self.domain.index().has_condemned(&HashSet::new(), &new) {
+                batch.clear();
+                return Ok(());
+            }
+            // Or an old one. And others may have come to need more of one than was moved.
             batch.retain(|moved| {
                 let marks = self.walker.marks.of(moved.number);
-                marks.is_none_or(|now| now.is_within(&moved.marks))
+                !self.domain.index().is_condemned(&moved.found.id)
+                    && marks.is_none_or(|now| now.is_within(&moved.marks))
             });
             if batch.is_empty() {
                 let segments = segments.clone();

@@ -72,6 +72,7 @@ impl<'a> Run<'a> {
         self.progress("log", 0, 0);
         let view = self.domain.refresh().await?;
         self.domain.refuse_if_set_back().await?;
+        refuse_damaged(&view)?;
         self.domain.verify_foreign().await?;
         self.gone = self.over(&view);
         self.progress("packs", 0, 0);
@@ -210,13 +211,15 @@ impl<'a> Run<'a> {
     /// Marks what points need that are not marked yet, of the log as it was last read.
     pub(super) async fn mark_new(&mut self) -> Result<(), VaultError> {
         let view = self.domain.view();
-        if view.log_damaged {
-            let reason = "entries of the log are lost, so it is not known which recovery points there are";
-            return Err(VaultError::NotCollected(reason.to_owned()));
+        refuse_damaged(&view)?;
+        // A point may have been brought back meanwhile, and deleted again.
+        let over = self.over(&view);
+        self.gone.retain(|id| over.contains(id));
+        if self.walker.is_overtaken() {
+            self.walker.begin_anew();
+            self.roots.clear();
+            self.is_partial = false;
         }
-        // A point may have been brought back meanwhile.
-        self.gone
-            .retain(|id| view.point(id).is_some_and(|point| point.forgotten.is_some()));
         let is_new = |point: &&Point| !self.gone.contains(&point.id) && !self.roots.contains(&point.id);
         let mut new: Vec<(PointId, Option<ChunkId>, bool)> = view
             .points
@@ -241,6 +244,12 @@ impl<'a> Run<'a> {
             }
             self.check_damage(&id, is_forgotten)?;
             self.roots.insert(id);
+        }
+        if self.walker.only_condemned > 0 {
+            let count = self.walker.only_condemned;
+            return Err(VaultError::NotCollected(format!(
+                "{count} chunks that recovery points need are only in packs that were condemned"
+            )));
         }
         self.head = view.head;
         Ok(())
@@ -385,6 +394,15 @@ impl<'a> Run<'a> {
         }
         Ok(packs)
     }
+}
+
+/// If entries are lost, one of them may have been a recovery point.
+fn refuse_damaged(view: &LogView) -> Result<(), VaultError> {
+    if view.log_damaged {
+        let reason = "entries of the log are lost, so it is not known which recovery points there are";
+        return Err(VaultError::NotCollected(reason.to_owned()));
+    }
+    Ok(())
 }
 
 /// Their ids.

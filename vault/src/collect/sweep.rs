@@ -86,9 +86,23 @@ pub(super) async fn list(domain: &Domain, old: Timestamp) -> Result<Listing, Vau
             }
         }
         known.retain(|id, _| !condemned.contains_key(id));
-        listing.missing.extend(known.into_values());
+        for (id, number) in known {
+            // A listing may be old, so the object itself is asked for.
+            if !is_there(domain, &id).await? {
+                listing.missing.insert(number);
+            }
+        }
     }
     Ok(listing)
+}
+
+/// Whether a pack is in the vault.
+async fn is_there(domain: &Domain, id: &PackId) -> Result<bool, VaultError> {
+    match domain.store().head(&names::pack(domain.id(), id)).await {
+        Ok(len) => Ok(len.is_some()),
+        Err(error) if error.is_object_fault() => Ok(false),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// Whether a condemned pack may be deleted at this time: its entry's time is over, or the time that the caller grants

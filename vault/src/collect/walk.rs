@@ -1,8 +1,8 @@
 //! Marks what recovery points need. Every tree chunk is looked at once, however many points share it.
 //!
 //! # Cost
-//! Tree chunks are looked at in batches, several at once (`Spawn`). The ids that were met lately are remembered, so that
-//! what neighbouring points share is not looked up in the index again: at most `SEEN_MAX` of them, some 40 MiB.
+//! Tree chunks are looked at in batches, several at once (`Spawn`). The ids that were met lately are remembered, so
+//! that what neighbouring points share is not looked up in the index again: at most `SEEN_MAX` of them, some 40 MiB.
 
 use std::collections::HashSet;
 use std::hash::{BuildHasherDefault, Hasher};
@@ -53,8 +53,10 @@ pub(super) struct Walker<'a> {
     seen: HashSet<u128, BuildHasherDefault<Half>>,
     /// Tree chunks that could not be read. What they name is not known, so nothing may be condemned.
     pub(super) damaged: Vec<VaultError>,
-    /// How many chunks are in no pack that is known, or only in condemned ones.
+    /// How many chunks are in no pack that is known.
     pub(super) lost: u64,
+    /// How many chunks are in condemned packs only. That is never so, if all is right.
+    pub(super) only_condemned: u64,
     /// How many tree chunks were looked at.
     pub(super) looked_at: u64,
 }
@@ -69,8 +71,26 @@ impl<'a> Walker<'a> {
             seen: HashSet::default(),
             damaged: Vec::new(),
             lost: 0,
+            only_condemned: 0,
             looked_at: 0,
         }
+    }
+
+    /// Whether a pack of which something is needed was condemned since it was marked, by another collection. It relies
+    /// on another place of the same chunks.
+    pub(super) fn is_overtaken(&self) -> bool {
+        let index = self.domain.index();
+        self.marks
+            .needed()
+            .any(|number| index.standing(number) == Standing::Condemned)
+    }
+
+    /// Forgets all marks.
+    pub(super) fn begin_anew(&mut self) {
+        self.marks = Marks::default();
+        self.seen.clear();
+        self.damaged.clear();
+        (self.lost, self.only_condemned) = (0, 0);
     }
 
     /// Marks what is below the top page of a root folder, and that page. Stops early if it is told to.
@@ -113,7 +133,7 @@ impl<'a> Walker<'a> {
             return Ok(());
         }
         let mut trees = refs.trees.into_iter();
-        for (id, place) in ids.iter().zip(self.domain.index().best_places(&ids)?) {
+        for (id, place) in ids.iter().zip(self.domain.index().kept_places(&ids)?) {
             let tree = trees.next();
             let Some(place) = place else {
                 self.lost += 1;
@@ -123,7 +143,7 @@ impl<'a> Walker<'a> {
                 continue;
             };
             if self.domain.index().standing(place.pack) == Standing::Condemned {
-                self.lost += 1;
+                self.only_condemned += 1;
             }
             if !self.marks.knows(place.pack) {
                 let pack = self.domain.pack(place.pack)?;

@@ -390,6 +390,8 @@ impl Domain {
         }
         if counts {
             self.condemn(entry)?;
+        } else {
+            self.doubt(entry)?;
         }
         if state.keep {
             for (n, hash) in void.iter().filter_map(|at| Some((at.first, at.hash()?))) {

@@ -38,9 +38,9 @@ pub(super) enum Verdict {
 
 /// Whether a Commit of `point` is valid.
 ///
-/// What it took over from a parent is there if the parent is not gone: a collection keeps what all points need that are
-/// not. What it found, and what it stored itself, is there if the pack is not condemned. `is_condemned` says whether the
-/// log, up to its end, condemns any of these packs.
+/// What it took over from a parent is there if the parent is not gone: a collection keeps what all points need that
+/// are not. What it found, and what it stored itself, is there if the pack is not condemned. `is_condemned` says
+/// whether the log, up to its end, condemns any of these packs.
 pub(super) fn validate_commit(
     point: Option<&PointId>,
     parents: &[PointId],

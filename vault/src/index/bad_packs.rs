@@ -3,8 +3,8 @@
 //! all other places of a chunk.
 //!
 //! In the family `packs`: `c` id → the log entry that condemned it, and when it may be deleted (`Condemned`); `d` id →
-//! why it is distrusted. Both may be noted before the pack itself is added. Both are in memory as well. Where there are none, a lookup costs one load of an
-//! atomic number more.
+//! why it is distrusted. Both may be noted before the pack itself is added. Both are in memory as well. Where there are
+//! none, a lookup costs one load of an atomic number more.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicUsize, Ordering};

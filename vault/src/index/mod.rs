@@ -21,6 +21,7 @@ mod bad_packs;
 mod error;
 mod fresh;
 mod journal;
+mod lookup;
 mod notes;
 mod open;
 mod pack_cache;
@@ -113,58 +114,6 @@ impl Index {
     #[must_use]
     pub fn folder(&self) -> &Path {
         &self.folder
-    }
-
-    /// Where these chunks are, in the order asked: for each the newest place in a good pack. `None` for chunks that no
-    /// loaded segment lists, and for those in condemned or distrusted packs only. For writers. One batched read.
-    pub fn lookup(&self, ids: &[ChunkId]) -> Result<Vec<Option<ChunkPlace>>> {
-        self.look_up(ids, Standing::Good)
-    }
-
-    /// The best place of each of these chunks, in the order asked, for readers: a condemned or distrusted pack, if
-    /// there is no better one. `places` gives the others.
-    pub fn best_places(&self, ids: &[ChunkId]) -> Result<Vec<Option<ChunkPlace>>> {
-        self.look_up(ids, Standing::Condemned)
-    }
-
-    /// Every place of a chunk, in the order in which a reader tries them: the best packs first, and among equals the
-    /// newest.
-    pub fn places(&self, id: &ChunkId) -> Result<Vec<ChunkPlace>> {
-        let Some(value) = self.get(CHUNKS, id.as_bytes())? else {
-            return Ok(Vec::new());
-        };
-        let mut places = records::read_places(&value).ok_or_else(|| self.corrupt("a chunk's places"))?;
-        places.reverse();
-        places.sort_by_key(|place| self.standing(place.pack));
-        Ok(places)
-    }
-
-    fn look_up(&self, ids: &[ChunkId], worst: Standing) -> Result<Vec<Option<ChunkPlace>>> {
-        let mut order: Vec<u32> = (0..ids.len() as u32).collect();
-        order.sort_unstable_by_key(|at| &ids[*at as usize]);
-        let keys = order.iter().map(|at| ids[*at as usize].as_bytes().as_slice());
-        let found = self.db.batched_multi_get_cf(self.family(CHUNKS)?, keys, true);
-        let mut places = vec![None; ids.len()];
-        for (at, value) in order.iter().zip(found) {
-            if let Some(value) = value.map_err(|error| self.failed(error))? {
-                places[*at as usize] = self.best_of(&value, worst)?;
-            }
-        }
-        let hits = places.iter().flatten().count() as u64;
-        self.hits.fetch_add(hits, Ordering::Relaxed);
-        self.misses.fetch_add(places.len() as u64 - hits, Ordering::Relaxed);
-        Ok(places)
-    }
-
-    /// The best of a chunk's places, if its pack is not worse than `worst`.
-    fn best_of(&self, value: &[u8], worst: Standing) -> Result<Option<ChunkPlace>> {
-        let damaged = || self.corrupt("a chunk's places");
-        if self.bad.is_empty() {
-            return records::last_place(value).ok_or_else(damaged).map(Some);
-        }
-        let places = records::read_places(value).ok_or_else(damaged)?;
-        let best = places.into_iter().rev().min_by_key(|place| self.standing(place.pack));
-        Ok(best.filter(|place| self.standing(place.pack) <= worst))
     }
 
     /// How many chunks were looked up since it was opened: found, and not found.

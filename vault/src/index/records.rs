@@ -11,8 +11,9 @@ use super::places::{ChunkPlace, FramePlace, PackInfo};
 use crate::pack::HEADER_LEN;
 
 pub(super) const PLACE_LEN: usize = 14;
-/// The most places that are kept of a chunk. Of more, the newest stay.
-pub(super) const PLACES_MAX: usize = 16;
+/// The most places that are kept of a chunk. Of more, the newest stay. So many packs have one chunk only if so many
+/// servers of a domain store it before they hear of each other.
+pub(super) const PLACES_MAX: usize = 256;
 const FRAME_LEN: usize = 11;
 /// Offsets and lengths in a frame need so many bits: a frame has at most 8 MiB.
 const LEN_BITS: u32 = 24;
@@ -270,13 +271,13 @@ mod tests {
         };
         let added: Vec<_> = [1, 2, 1, 3, 3, 2]
             .into_iter()
-            .chain(10..25)
+            .chain(10..265)
             .chain([12])
             .map(one)
             .collect();
         let slices = || added.iter().map(<[u8; PLACE_LEN]>::as_slice);
         let whole = join_places(None, slices());
-        let wanted: Vec<u32> = [2, 10, 11].into_iter().chain(13..25).chain([12]).collect();
+        let wanted: Vec<u32> = [2, 10, 11].into_iter().chain(13..265).chain([12]).collect();
         assert_eq!(numbers(&whole), wanted);
         assert_eq!(last_place(&whole), read_place(&one(12)));
         for cut in 0..=added.len() {

@@ -103,13 +103,13 @@ fn examples(page: &str) -> &'static [Example] {
             ),
         ],
         "lockstone-check" => &[("Read a tenth of the data:", "lockstone check --read-data=10")],
-        "lockstone-gc" => &[("See what would be freed:", "lockstone gc --dry-run")],
         _ => more(page),
     }
 }
 
 fn more(page: &str) -> &'static [Example] {
     match page {
+        "lockstone-gc" => &[("See what would be freed:", "lockstone gc --dry-run")],
         "lockstone-points" | "lockstone-points-list" => &[("List the recovery points:", "lockstone points list")],
         "lockstone-points-ls" => &[("List a folder in the newest point:", "lockstone points ls latest /etc")],
         "lockstone-points-diff" => &[(
