@@ -67,6 +67,11 @@ pub fn end() {
     PAUSES.set(None);
 }
 
+/// Whether this thread runs a simulation.
+pub(crate) fn is_on() -> bool {
+    ENTROPY.with_borrow(Option::is_some)
+}
+
 /// Fills the bytes, if this thread runs a simulation.
 pub(crate) fn fill(bytes: &mut [u8]) -> bool {
     ENTROPY.with_borrow_mut(|dice| {

@@ -34,9 +34,13 @@ impl Future for Call {
         if let Some(request) = request {
             let (id, fate) = (inner.next, inner.fate(&request));
             inner.next += 1;
+            // Some calls take much longer than others.
+            let slow = if inner.dice.once_in(40) { 300 } else { 1 };
+            let not_before = inner.steps + inner.dice.below(slow) as u64;
             let open = Open {
                 request,
                 fate,
+                not_before,
                 answer: None,
                 is_answered: false,
                 waker: context.waker().clone(),

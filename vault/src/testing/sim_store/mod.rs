@@ -109,6 +109,8 @@ struct Open {
     /// What the caller will be told, from when it is done.
     answer: Option<Answer>,
     is_answered: bool,
+    /// It is not done before so many steps of the world, unless nothing else is to be done.
+    not_before: u64,
     waker: Waker,
 }
 
@@ -119,6 +121,7 @@ struct Inner {
     open: BTreeMap<u64, Open>,
     late: VecDeque<Request>,
     next: u64,
+    steps: u64,
     dice: Dice,
     /// One call in so many has another fate; 0: none has.
     one_in: usize,
@@ -150,6 +153,7 @@ impl SimWorld {
             open: BTreeMap::new(),
             late: VecDeque::new(),
             next: 0,
+            steps: 0,
             dice,
             one_in,
             fired: BTreeMap::new(),
@@ -222,17 +226,22 @@ impl SimWorld {
     /// One call is done or answered. False if none waits.
     pub fn step(&self) -> bool {
         let mut inner = self.inner();
-        let waiting: Vec<u64> = inner
+        inner.steps += 1;
+        let steps = inner.steps;
+        let mut waiting: Vec<(u64, bool)> = inner
             .open
             .iter()
             .filter(|(_, open)| !open.is_answered)
-            .map(|(id, _)| *id)
+            .map(|(id, open)| (*id, open.not_before <= steps))
             .collect();
+        if waiting.iter().any(|(_, is_due)| *is_due) {
+            waiting.retain(|(_, is_due)| *is_due);
+        }
         if !inner.late.is_empty() && (waiting.is_empty() || inner.dice.once_in(8)) {
             inner.do_late();
             return true;
         }
-        let Some(id) = inner.dice.one_of(&waiting) else {
+        let Some((id, _)) = inner.dice.one_of(&waiting) else {
             return false;
         };
         let waker = inner.advance(id);
