@@ -82,17 +82,13 @@ install: build
 	target/release/lockstone completions zsh > $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_lockstone
 	target/release/lockstone completions fish > $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/lockstone.fish
 
-# A Debian package of the program that `make build` made. Installs cargo-deb if it is missing.
+# A Debian package of the program that `make build` made, and a look at what it does to a system (needs root).
+.PHONY: setup-deb
+setup-deb: ; @scripts/setup deb
 .PHONY: deb
-deb: build
-	command -v cargo-deb >/dev/null || cargo install --locked --root $(CACHE)/tools cargo-deb
-	rm -rf target/release/man target/release/completions
-	mkdir -p target/release/man target/release/completions
-	target/release/lockstone man target/release/man
-	target/release/lockstone completions bash > target/release/completions/lockstone.bash
-	target/release/lockstone completions zsh > target/release/completions/_lockstone
-	target/release/lockstone completions fish > target/release/completions/lockstone.fish
-	PATH=$(CACHE)/tools/bin:$$PATH CARGO_TARGET_DIR=$(CURDIR)/target cargo deb --no-build --no-strip --output target/release/
+deb: build setup-deb
+	PATH=$(CACHE)/tools/bin:$$PATH scripts/deb target/release/lockstone target/release
+	scripts/check-deb "$$(ls -t target/release/lockstone_*.deb | head -n 1)"
 
 .PHONY: clean
 clean:

@@ -1,23 +1,24 @@
 //! Finding entries by name in recovery points.
 
-use std::ops::ControlFlow;
+use std::collections::VecDeque;
+use std::ops::{ControlFlow, Range};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use globset::{Candidate, GlobBuilder, GlobMatcher};
 use lockstone_proto::ids::ChunkId;
 use lockstone_vault::domain::Domain;
 use lockstone_vault::points::{Findings, Search, Wanted};
-use tokio::sync::Semaphore;
+use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
 use super::access::session::Session;
 use crate::failure::Failure;
 
-/// So many tasks look into points before the search comes to them, because reading pages keeps a core busy.
-const SCOUTS: usize = 2;
-/// How many points the scouts may be ahead of the search. What they find takes memory.
-const AHEAD: usize = 32;
+/// A scout looks into so many trees that follow one another. Scouts in neighbouring trees would look at the same pages
+/// at the same time.
+const RUN: usize = 16;
+/// So many scouts are ahead of the search at most. What they find takes memory.
+const SCOUTS: usize = 4;
 
 /// Is told what is found, tree by tree.
 pub(crate) trait ByTree: Findings {
@@ -25,7 +26,8 @@ pub(crate) trait ByTree: Findings {
     fn come_to(&mut self, place: usize);
 }
 
-/// Looks for a pattern in these trees, one after another.
+/// Looks for a pattern in these trees, one after another. Tasks look into trees before the search comes to them,
+/// because reading pages keeps a core busy.
 pub(crate) async fn find(
     session: &Session,
     roots: Vec<Option<ChunkId>>,
@@ -34,64 +36,76 @@ pub(crate) async fn find(
 ) -> Result<(), Failure> {
     let search = Arc::new(Search::new(Arc::clone(&session.domain), Arc::new(pattern)));
     let roots: Arc<[Option<ChunkId>]> = roots.into();
-    let mut scouts: Option<Scouts> = None;
+    // The first tree has most of the pages, so the scouts begin behind it.
+    let mut scouts = Scouts::behind(1, &search, &roots);
     let mut found = Ok(ControlFlow::Continue(()));
     for (place, root) in roots.iter().enumerate() {
-        if let Some(scouts) = &scouts {
-            scouts.follow(place);
-        }
+        scouts.looked_at(place).await;
         findings.come_to(place);
         found = search.find(*root, findings).await;
         if !matches!(found, Ok(ControlFlow::Continue(()))) {
             break;
         }
-        // The first tree has most of the pages, so the scouts begin behind it.
-        scouts.get_or_insert_with(|| Scouts::start(&search, &roots));
     }
-    if let Some(mut scouts) = scouts {
-        // They hold the domain.
-        scouts.tasks.shutdown().await;
-    }
+    // They hold the domain.
+    scouts.tasks.shutdown().await;
     found.map(|_| ()).map_err(Failure::from)
 }
 
 /// Tasks that go ahead of a search.
 struct Scouts {
+    search: Arc<Search<Domain>>,
+    roots: Arc<[Option<ChunkId>]>,
     tasks: JoinSet<()>,
-    /// The next tree to look into.
-    next: Arc<AtomicUsize>,
-    /// How many more trees the scouts may look into.
-    allowed: Arc<Semaphore>,
+    /// The trees of each task that was not waited for, and what tells that it has ended.
+    ahead: VecDeque<(Range<usize>, oneshot::Receiver<()>)>,
+    /// The first tree that no task looks into yet.
+    next: usize,
 }
 
 impl Scouts {
-    fn start(search: &Arc<Search<Domain>>, roots: &Arc<[Option<ChunkId>]>) -> Scouts {
-        let (next, allowed) = (Arc::new(AtomicUsize::new(1)), Arc::new(Semaphore::new(AHEAD)));
-        let mut tasks = JoinSet::new();
-        for _ in 0..SCOUTS {
-            let (search, roots) = (Arc::clone(search), Arc::clone(roots));
-            let (next, allowed) = (Arc::clone(&next), Arc::clone(&allowed));
-            tasks.spawn(async move {
-                while let Ok(permit) = allowed.acquire().await {
-                    permit.forget();
-                    let Some(root) = roots.get(next.fetch_add(1, Ordering::Relaxed)) else {
-                        break;
-                    };
-                    // The search meets the error, too, and says it.
-                    if search.look_ahead(*root).await.is_err() {
-                        break;
-                    }
-                    tokio::task::yield_now().await;
-                }
-            });
+    fn behind(next: usize, search: &Arc<Search<Domain>>, roots: &Arc<[Option<ChunkId>]>) -> Scouts {
+        Scouts {
+            search: Arc::clone(search),
+            roots: Arc::clone(roots),
+            tasks: JoinSet::new(),
+            ahead: VecDeque::new(),
+            next,
         }
-        Scouts { tasks, next, allowed }
     }
 
-    /// The search has come to this tree.
-    fn follow(&self, place: usize) {
-        self.next.fetch_max(place + 1, Ordering::Relaxed);
-        self.allowed.add_permits(1);
+    /// Waits until the scouts have looked into this tree, if it is one of theirs.
+    async fn looked_at(&mut self, place: usize) {
+        if place == 0 {
+            return;
+        }
+        while self.ahead.len() < SCOUTS && self.next < self.roots.len() {
+            self.send_one();
+        }
+        if self.ahead.front().is_some_and(|(trees, _)| trees.contains(&place))
+            && let Some((_, ended)) = self.ahead.pop_front()
+        {
+            // If a scout has failed, the search looks itself.
+            let _ = ended.await;
+        }
+    }
+
+    fn send_one(&mut self) {
+        let trees = self.next..self.roots.len().min(self.next + RUN);
+        self.next = trees.end;
+        let (search, roots, own) = (Arc::clone(&self.search), Arc::clone(&self.roots), trees.clone());
+        let (end, ended) = oneshot::channel();
+        self.tasks.spawn(async move {
+            for root in &roots[own] {
+                // The search meets the error, too, and says it.
+                if search.look_ahead(*root).await.is_err() {
+                    break;
+                }
+                tokio::task::yield_now().await;
+            }
+            let _ = end.send(());
+        });
+        self.ahead.push_back((trees, ended));
     }
 }
 

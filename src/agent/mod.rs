@@ -4,6 +4,7 @@
 //! process: what the agent has to say goes out as notices, reports and failures.
 
 pub(crate) mod access;
+mod ageing;
 pub(crate) mod alerts;
 pub(crate) mod cache;
 pub(crate) mod dump;
@@ -16,6 +17,7 @@ pub(crate) mod hooks;
 pub(crate) mod housekeeping;
 pub(crate) mod ids;
 pub(crate) mod jobs;
+pub(crate) mod kept_points;
 pub(crate) mod notices;
 pub(crate) mod programs;
 pub(crate) mod protection;
@@ -23,6 +25,7 @@ pub(crate) mod retention;
 pub(crate) mod settings;
 pub(crate) mod sources;
 pub(crate) mod state;
+pub(crate) mod suggest;
 pub(crate) mod system_state;
 pub(crate) mod vault_policy;
 pub(crate) mod volumes;

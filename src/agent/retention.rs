@@ -8,9 +8,11 @@ use lockstone_proto::vault::ForgetReason;
 use lockstone_vault::log::{LogView, Point};
 
 use super::access::session::Session;
+use super::ageing;
 use super::environment::Environment;
 use super::guard;
 use super::held_policy::{InForce, Protection};
+use super::kept_points::{kept, made};
 use crate::failure::Failure;
 use crate::policy::{Expiry, Kept, Ledger, Made, Run, Tag, plan};
 
@@ -24,11 +26,11 @@ pub(crate) fn tags(
     keeps_itself: bool,
 ) -> Vec<String> {
     let own = view.points.iter().filter(|point| session.is_own(point.server));
-    let history: Vec<Made> = own.map(made).collect();
+    let history: Vec<Made> = own.map(|point| made(&point.summary)).collect();
     let InForce { held, policy } = in_force;
     let mut ledger = Ledger::new(&policy.schedule, &policy.retention, &history, held.since);
     let tags = ledger.succeed(now, run, keeps_itself);
-    tags.iter().map(Tag::to_string).collect()
+    tags.iter().map(|tag| tag.to_string()).collect()
 }
 
 /// Until when a point of this server lives, and why. What was asked for when it was made counts before the policy.
@@ -40,8 +42,8 @@ pub(crate) fn expiry(in_force: &InForce, point: &Point, now: Timestamp) -> (Expi
     let (retention, zone) = (&policy.retention, &policy.schedule.zone);
     let kept = kept(point, now);
     let expiry = kept.expiry(retention, zone);
-    let is_why = |tag: &&Tag| retention.end(**tag, kept.at, zone).map(Expiry::At) == Some(expiry);
-    (expiry, kept.tags.iter().filter(is_why).max().copied())
+    let is_why = |tag: &Tag| retention.end(*tag, kept.at, zone).map(Expiry::At) == Some(expiry);
+    (expiry, kept.tags.iter().filter(is_why).max())
 }
 
 /// This server's points whose time is over.
@@ -55,8 +57,8 @@ pub(crate) fn over(session: &Session, view: &LogView, in_force: &InForce, now: T
 }
 
 /// Forgets the points whose time is over, unless the policy is paused, or a strange backup waits for somebody to look
-/// (`guard`). Returns them. They can be brought back for the
-/// vault's soft-delete days.
+/// (`guard`); also those of servers that are no longer registered (`ageing`). Returns them. They can be brought back
+/// for the vault's soft-delete days.
 pub(crate) async fn forget(
     environment: &Environment,
     session: &Session,
@@ -67,7 +69,8 @@ pub(crate) async fn forget(
     }
     let view = session.view(environment).await?;
     let now = Timestamp::now();
-    let over = over(session, &view, in_force, now);
+    let mut over = over(session, &view, in_force, now);
+    over.extend(ageing::over(environment, session, &view, now).await?);
     if !over.is_empty() {
         let reason = ForgetReason::ByPolicy;
         session.domain.forget_because(&over, reason, now).await?;
@@ -81,39 +84,4 @@ pub(crate) fn would_forget(session: &Session, view: &LogView, in_force: &InForce
         return Ok(Vec::new());
     }
     Ok(over(session, view, in_force, Timestamp::now()))
-}
-
-/// When the backup of a point began.
-fn begun(point: &Point) -> Timestamp {
-    let nanoseconds = i32::try_from(point.summary.started_ns).unwrap_or(0);
-    Timestamp::new(point.summary.started_s, nanoseconds).unwrap_or_default()
-}
-
-fn made(point: &Point) -> Made {
-    Made {
-        at: begun(point),
-        tags: point
-            .summary
-            .tags
-            .iter()
-            .filter_map(|tag| Tag::from_name(tag))
-            .collect(),
-    }
-}
-
-fn kept(point: &Point, now: Timestamp) -> Kept {
-    let Made { at, mut tags } = made(point);
-    let retain_until = match point.summary.expires_s {
-        0 => None,
-        until => Timestamp::from_second(until).ok(),
-    };
-    if retain_until.is_some() {
-        tags.retain(|tag| *tag != Tag::OnDemand);
-    }
-    Kept {
-        at,
-        tags,
-        retain_until,
-        held: point.held(now).is_some(),
-    }
 }

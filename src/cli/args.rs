@@ -4,8 +4,8 @@
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use super::commands::{
-    agent, alerts, backup, bench, cache, check, completions, credentials, demo, dump, gc, guard, jobs, man, passphrase,
-    points, policy, protection, register, restore, throttle, unregister, vault,
+    agent, alerts, backup, bench, cache, check, complete, completions, credentials, demo, dump, gc, guard, jobs, man,
+    passphrase, points, policy, protection, register, restore, throttle, unregister, vault,
 };
 use super::global::Global;
 
@@ -103,9 +103,15 @@ pub(crate) enum Command {
     Demo(demo::DemoArgs),
     /// Print the completions of a shell
     Completions(completions::CompletionsArgs),
+    /// Print what may stand at the cursor (the completions ask this)
+    #[command(hide = true)]
+    Complete(complete::CompleteArgs),
     /// Print the page that describes the metrics (docs/metrics.md)
     #[command(hide = true)]
     MetricsPage,
+    /// Print the OpenAPI document of the agent's control socket (docs/openapi.json)
+    #[command(hide = true)]
+    Openapi,
     /// Write the manual pages, or print the first one
     Man(man::ManArgs),
 }

@@ -27,9 +27,9 @@ use tracing::Level;
 use crate::failure::Failure;
 use args::{Cli, Command};
 use commands::{
-    agent, alerts, backup, bench, cache, check, completions, credentials, demo, dump, gc, guard, jobs, man,
-    metrics_page, passphrase, points, policy, protection, register, restore, status, throttle, unregister, vault,
-    volumes,
+    agent, alerts, backup, bench, cache, check, complete, completions, credentials, demo, dump, gc, guard, jobs, man,
+    metrics_page, openapi, passphrase, points, policy, protection, register, restore, status, throttle, unregister,
+    vault, volumes,
 };
 use context::Context;
 use output::{Outcome, Output, Work};
@@ -110,6 +110,8 @@ fn run_command(cli: Cli, out: Output) -> Outcome {
         Command::Throttle(command) => throttle::run(&context, command),
         Command::Agent(args) => agent::run(&context, &args),
         Command::MetricsPage => metrics_page::run(&context),
+        Command::Openapi => openapi::run(&context),
+        Command::Complete(args) => complete::run(&context, &args, args::command()),
         Command::Completions(args) => completions::run(&context, &args, &args::command()),
         Command::Man(args) => man::run(&context, args, args::command()),
     };

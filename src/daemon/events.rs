@@ -3,31 +3,47 @@
 use jiff::Timestamp;
 use lockstone_proto::ids::{JobId, PointId};
 use lockstone_proto::job::{JobKind, JobState};
+use schemars::JsonSchema;
 use serde::Serialize;
 use tokio::sync::broadcast;
+
+use crate::documents::schema::{Id, JobKindWord, JobStateWord};
 
 /// A follower that is so many events behind loses the oldest.
 const KEPT: usize = 256;
 
 /// One thing that happened.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 #[serde(tag = "event", rename_all = "kebab-case")]
 pub(crate) enum Event {
     /// A job waits in the queue.
-    Queued { job: JobId },
+    Queued {
+        #[schemars(with = "Id")]
+        job: JobId,
+    },
     /// A job has begun.
-    Began { job: JobId, kind: JobKind },
+    Began {
+        #[schemars(with = "Id")]
+        job: JobId,
+        #[schemars(with = "JobKindWord")]
+        kind: JobKind,
+    },
     /// A job has something to say.
     Notice {
+        #[schemars(with = "Id")]
         job: JobId,
         severity: &'static str,
         text: String,
     },
     /// A job has ended.
     Ended {
+        #[schemars(with = "Id")]
         job: JobId,
+        #[schemars(with = "JobKindWord")]
         kind: JobKind,
+        #[schemars(with = "JobStateWord")]
         status: JobState,
+        #[schemars(with = "Option<Id>")]
         point: Option<PointId>,
     },
     /// The settings were read again.

@@ -76,6 +76,7 @@ pub(super) async fn carry_out(daemon: Arc<Daemon>, order: Order, job: JobId, can
         job,
     });
     let environment = daemon.environment.for_job(cancel, notices);
+    let is_house = order == Order::Housekeeping;
     let outcome = match order {
         Order::Scheduled { at } => scheduled(&daemon, &environment, job, at).await,
         Order::OnDemand => backup(&daemon, &environment, job, None).await,
@@ -92,7 +93,11 @@ pub(super) async fn carry_out(daemon: Arc<Daemon>, order: Order, job: JobId, can
         && job_records::one(&daemon.state, job).is_none_or(|record| record.waits())
     {
         // A job that began has raised its alert itself.
-        alerts::not_begun(&environment, failure).await;
+        if is_house {
+            alerts::house_not_kept(&environment, failure).await;
+        } else {
+            alerts::not_begun(&environment, failure).await;
+        }
     }
     outcome
 }

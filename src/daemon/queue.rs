@@ -142,7 +142,10 @@ impl Queue {
                 Some(Ok(order)) => waiting.push(Waiting::new(record.job, order)),
                 _ => {
                     record.end(JobState::Failed, Some(&interruption()));
-                    record.save(&daemon.state)?;
+                    // A full disk is no reason not to start: metrics and alerts say what is wrong.
+                    if let Err(error) = record.save(&daemon.state) {
+                        tracing::warn!("the job's record was not written: {error:#}");
+                    }
                 }
             }
         }

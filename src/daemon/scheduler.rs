@@ -36,7 +36,7 @@ const LONGEST_WAIT: Duration = Duration::from_secs(3600);
 /// A run that begins later than this has been missed. The longest random delay comes on top.
 const LATE: SignedDuration = SignedDuration::from_hours(2);
 
-/// After this time a run that the queue could not take is given to it again.
+/// After this time a run that the queue could not take is given to it again, and what could not be read is read again.
 const TRY_AGAIN: Duration = Duration::from_secs(60);
 
 /// The scheduler.
@@ -132,7 +132,11 @@ impl Scheduler {
                 self.next_look = next.unwrap_or(latest).min(latest);
             }
             Ok(None) => systemd::status("no scheduled backups"),
-            Err(failure) => tracing::error!("{failure}"),
+            Err(failure) => {
+                // The state folder may be readable again soon, and a run may be due.
+                tracing::error!("{failure}");
+                self.next_look = now.checked_add(TRY_AGAIN).unwrap_or(latest);
+            }
         }
     }
 

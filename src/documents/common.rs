@@ -3,6 +3,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use lockstone_actors::Warning;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::failure::Failure;
@@ -70,7 +71,8 @@ impl From<&Warning> for WarningDocument {
 }
 
 /// Why something failed.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "Error")]
 #[serde(default)]
 pub(crate) struct ErrorDocument {
     /// A fixed word for scripts.

@@ -31,6 +31,8 @@ pub(crate) struct ServerDocument {
     pub(crate) points: u64,
     /// What these added to the vault.
     pub(crate) stored_bytes: u64,
+    /// How many of them have had their time by the policy of a server that is no longer registered.
+    pub(crate) expired_points: u64,
     /// Null if it has no job.
     pub(crate) last_job: Option<LastJobDocument>,
     /// `ok`, `silent`, `failing`, `revoked` or `unregistered`.

@@ -10,7 +10,7 @@ use lockstone_proto::vault::SlotKind;
 use lockstone_vault::VaultError;
 use lockstone_vault::access::job_records::{credentials_of, list_jobs};
 use lockstone_vault::access::orders::Ended;
-use lockstone_vault::access::policy_records::newest_policy;
+use lockstone_vault::access::policy_records::{ServerPolicy, newest_policy};
 use lockstone_vault::access::registration::{Server, Servers};
 use lockstone_vault::crypto::slot_store::list_slots;
 use lockstone_vault::damage::Damage;
@@ -21,7 +21,9 @@ use super::jobs::close_if_old;
 use super::open;
 use super::rhythm::Rhythm;
 use crate::agent::environment::Environment;
+use crate::agent::kept_points::kept_of;
 use crate::failure::Failure;
+use crate::policy::{Kept, parts_of, plan};
 
 /// How many policies are read at the same time.
 const READ_AHEAD: usize = 8;
@@ -64,6 +66,8 @@ pub(crate) struct ServerOverview {
     pub(crate) points: u64,
     /// What these added to the vault, bytes.
     pub(crate) stored_bytes: u64,
+    /// How many of them the policy of a server that is no longer registered gives up.
+    pub(crate) expired_points: u64,
     pub(crate) last_job: Option<JobRecord>,
     pub(crate) health: Health,
 }
@@ -81,7 +85,7 @@ pub(crate) async fn list(environment: &Environment, url: &str) -> Result<(Vec<Se
     let (jobs, more) = list_jobs(vault.store(), &vault.pin(), &servers, None).await?;
     damaged.extend(more);
     let registered = with_slots(&vault, &servers, &mut damaged).await?;
-    let mut rhythms = rhythms(&vault, &servers, &registered, &mut damaged).await?;
+    let policies = policies(&vault, &servers, &mut damaged).await?;
     let now = Timestamp::now();
     let mut jobs_of: BTreeMap<ServerId, Vec<JobRecord>> = BTreeMap::new();
     // A job by credentials is not the server's own.
@@ -98,8 +102,14 @@ pub(crate) async fn list(environment: &Environment, url: &str) -> Result<(Vec<Se
             let jobs = jobs_of.remove(&server.id).unwrap_or_default();
             let has_slot = registered.contains(&server.id);
             let ended = servers.ended(server.id).cloned();
-            let rhythm = rhythms.remove(&server.id).unwrap_or(Rhythm::Unknown);
-            overview((server.clone(), ended), own, jobs, has_slot, &rhythm, now)
+            overview(
+                (server.clone(), ended),
+                own,
+                jobs,
+                has_slot,
+                policies.get(&server.id),
+                now,
+            )
         })
         .collect();
     found.sort_by(|a, b| {
@@ -130,29 +140,36 @@ async fn with_slots(
     Ok(found)
 }
 
-/// The rhythms of the servers that still make backups.
-async fn rhythms(
+/// The policies of the servers whose right was not ended.
+async fn policies(
     vault: &Vault,
     servers: &Servers,
-    registered: &BTreeSet<ServerId>,
     damaged: &mut Vec<Damage>,
-) -> Result<BTreeMap<ServerId, Rhythm>, Failure> {
-    let active = servers
-        .iter()
-        .filter(|server| registered.contains(&server.id) && servers.ended(server.id).is_none());
-    let read = futures::stream::iter(active.cloned())
+) -> Result<BTreeMap<ServerId, ServerPolicy>, Failure> {
+    let counting = servers.iter().filter(|server| servers.ended(server.id).is_none());
+    let read = futures::stream::iter(counting.cloned())
         .map(|server| async move {
             let found = newest_policy(vault.store(), vault.id(), &server).await?;
             Ok::<_, VaultError>((server.id, found))
         })
         .buffered(READ_AHEAD);
     let read: Vec<_> = read.try_collect().await?;
-    let mut rhythms = BTreeMap::new();
+    let mut policies = BTreeMap::new();
     for (server, found) in read {
-        rhythms.insert(server, Rhythm::of(found.newest.as_ref()));
+        policies.extend(found.newest.map(|policy| (server, policy)));
         damaged.extend(found.damage);
     }
-    Ok(rhythms)
+    Ok(policies)
+}
+
+/// How many of these points have had their time by this policy.
+fn expired(policy: &ServerPolicy, points: &[&PointOverview], now: Timestamp) -> u64 {
+    let parts = parts_of(policy.open()).filter(|_| !policy.paused());
+    parts.map_or(0, |(schedule, retention)| {
+        let kept: Vec<Kept> = points.iter().map(|point| kept_of(&point.summary, point.held)).collect();
+        let over = plan(&retention, &schedule.zone, &kept, now).forget;
+        over.iter().filter(|over| **over).count() as u64
+    })
 }
 
 fn overview<'p>(
@@ -160,15 +177,12 @@ fn overview<'p>(
     own: impl Iterator<Item = &'p PointOverview>,
     mut jobs: Vec<JobRecord>,
     has_slot: bool,
-    rhythm: &Rhythm,
+    policy: Option<&ServerPolicy>,
     now: Timestamp,
 ) -> ServerOverview {
-    let (mut points, mut stored_bytes, mut last_point) = (0, 0, None);
-    for point in own.filter(|point| point.forgotten.is_none()) {
-        points += 1;
-        stored_bytes += point.summary.stored_bytes;
-        last_point = last_point.max(Some(point.summary.started_s));
-    }
+    let rhythm = Rhythm::of(policy);
+    let own: Vec<&PointOverview> = own.filter(|point| point.forgotten.is_none()).collect();
+    let last_point = own.iter().map(|point| point.summary.started_s).max();
     let last_backup = jobs
         .iter()
         .rfind(|job| job.kind() == JobKind::Backup && job.state().has_ended());
@@ -187,12 +201,14 @@ fn overview<'p>(
         (None, true) if silent => Health::Silent,
         (None, true) => Health::Ok,
     };
+    let gone = policy.filter(|_| health == Health::Unregistered);
     ServerOverview {
         server,
         ended,
         last_point,
-        points,
-        stored_bytes,
+        points: own.len() as u64,
+        stored_bytes: own.iter().map(|point| point.summary.stored_bytes).sum(),
+        expired_points: gone.map_or(0, |policy| expired(policy, &own, now)),
         last_job: jobs.pop(),
         health,
     }
@@ -250,15 +266,7 @@ mod tests {
 
     fn health(points: &[PointOverview], jobs: &[JobRecord]) -> Health {
         let now = Timestamp::from_second(NOW).unwrap();
-        overview(
-            (server(), None),
-            points.iter(),
-            jobs.to_vec(),
-            true,
-            &Rhythm::Unknown,
-            now,
-        )
-        .health
+        overview((server(), None), points.iter(), jobs.to_vec(), true, None, now).health
     }
 
     #[test]
@@ -274,14 +282,7 @@ mod tests {
         let running = [job(2, JobState::Failed), job(1, JobState::Running)];
         assert_eq!(health(&[point(3, None)], &running), Health::Failing);
         let now = Timestamp::from_second(NOW).unwrap();
-        let gone = overview(
-            (server(), None),
-            [point(1, None)].iter(),
-            Vec::new(),
-            false,
-            &Rhythm::Unknown,
-            now,
-        );
+        let gone = overview((server(), None), [point(1, None)].iter(), Vec::new(), false, None, now);
         assert_eq!(
             (gone.health, gone.points, gone.stored_bytes),
             (Health::Unregistered, 1, 10)

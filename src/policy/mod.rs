@@ -6,18 +6,21 @@
 //! time. `guard` says whether a backup is strange. `preview` runs both over a span in which every run succeeds.
 
 mod calendar;
+mod clock;
 mod file;
 mod guard;
 mod open;
 mod preview;
 mod retention;
 mod schedule;
+mod tag;
 
 pub(crate) use self::file::{
     Bandwidth, EXAMPLE, Hooks, Item, Mail, Notify, Occasion, Policy, PolicyError, Source, parse,
 };
 pub(crate) use self::guard::{Figures, Strange, strange};
-pub(crate) use self::open::{open_part, schedule_of};
+pub(crate) use self::open::{open_part, parts_of, schedule_of};
 pub(crate) use self::preview::{Preview, preview};
-pub(crate) use self::retention::{Expiry, Kept, Ledger, Made, Tag, Tier, plan};
+pub(crate) use self::retention::{Expiry, Kept, Ledger, Made, plan};
 pub(crate) use self::schedule::{Run, Schedule};
+pub(crate) use self::tag::{Tag, Tags, Tier};

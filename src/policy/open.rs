@@ -3,6 +3,7 @@
 
 use jiff::tz::TimeZone;
 
+use super::retention::Retention;
 use super::{Schedule, parse};
 
 /// The members of a policy that are open.
@@ -23,9 +24,14 @@ pub(crate) fn open_part(text: &str, machine: &TimeZone) -> String {
 
 /// The schedule in the open part of a policy. `None` if this program does not understand it.
 pub(crate) fn schedule_of(open: &str) -> Option<Schedule> {
+    Some(parts_of(open)?.0)
+}
+
+/// The schedule and the retention in the open part of a policy. `None` if this program does not understand it.
+pub(crate) fn parts_of(open: &str) -> Option<(Schedule, Retention)> {
     // A policy has to protect something.
     let policy = parse(&format!("system_state = true\n{open}"), &TimeZone::UTC).ok()?;
-    Some(policy.schedule)
+    Some((policy.schedule, policy.retention))
 }
 
 #[cfg(test)]

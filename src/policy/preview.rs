@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::retention::{Expiry, Kept, Ledger, Retention, Tag, plan};
+use super::retention::{Expiry, Kept, Ledger, Retention, plan};
 use super::schedule::Schedule;
+use super::tag::Tags;
 
 /// A run of the span.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,7 +15,7 @@ pub(crate) struct PreviewRun {
     /// When it is due.
     pub(crate) at: Timestamp,
     /// The tags of its recovery point.
-    pub(crate) tags: Vec<Tag>,
+    pub(crate) tags: Tags,
 }
 
 /// A point that is left at the end.
@@ -23,7 +24,7 @@ pub(crate) struct PreviewPoint {
     /// When it was made.
     pub(crate) at: Timestamp,
     /// Its tags.
-    pub(crate) tags: Vec<Tag>,
+    pub(crate) tags: Tags,
     /// Until when it lives.
     pub(crate) expiry: Expiry,
 }
@@ -46,10 +47,7 @@ pub(crate) fn preview(schedule: &Schedule, retention: &Retention, from: Timestam
     let last = to.checked_sub(Duration::from_nanos(1)).unwrap_or(to);
     while let Some(run) = ledger.pass(last) {
         let tags = ledger.succeed(run.at, Some(&run), false);
-        runs.push(PreviewRun {
-            at: run.at,
-            tags: tags.clone(),
-        });
+        runs.push(PreviewRun { at: run.at, tags });
         points.push(Kept {
             at: run.at,
             tags,

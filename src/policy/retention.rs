@@ -8,62 +8,13 @@
 //! longest of its tags has ended. The policy in force now counts, also for old points. The last restorable point never
 //! goes by itself.
 
-use std::fmt;
-
 use jiff::civil::Time;
 use jiff::tz::TimeZone;
 use jiff::{Span, Timestamp};
 
 use super::calendar::{DayRule, Weekdays};
-use super::schedule::{Run, Schedule, Slot};
-
-/// A tier of the retention.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) enum Tier {
-    /// Each run.
-    Daily,
-    /// Runs of some days of the week.
-    Weekly,
-    /// Runs of one day of the month.
-    Monthly,
-    /// Runs of one day in some months.
-    Yearly,
-}
-
-/// Why a point is kept.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) enum Tag {
-    /// It belongs to this tier.
-    Tier(Tier),
-    /// It was made on demand, without a date of its own. It is kept as long as the policy's shortest tier says.
-    OnDemand,
-}
-
-impl Tag {
-    /// The tag with this name. `None` if it is one of the user's own tags.
-    pub(crate) fn from_name(name: &str) -> Option<Self> {
-        Some(match name {
-            "daily" => Self::Tier(Tier::Daily),
-            "weekly" => Self::Tier(Tier::Weekly),
-            "monthly" => Self::Tier(Tier::Monthly),
-            "yearly" => Self::Tier(Tier::Yearly),
-            "on-demand" => Self::OnDemand,
-            _ => return None,
-        })
-    }
-}
-
-impl fmt::Display for Tag {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Tier(Tier::Daily) => "daily",
-            Self::Tier(Tier::Weekly) => "weekly",
-            Self::Tier(Tier::Monthly) => "monthly",
-            Self::Tier(Tier::Yearly) => "yearly",
-            Self::OnDemand => "on-demand",
-        })
-    }
-}
+use super::schedule::{Run, Runs, Schedule, Slot};
+use super::tag::{Tag, Tags, Tier};
 
 /// The days of a tier's slots.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -157,7 +108,7 @@ pub(crate) struct Made {
     /// When it was made.
     pub(crate) at: Timestamp,
     /// Its tags.
-    pub(crate) tags: Vec<Tag>,
+    pub(crate) tags: Tags,
 }
 
 /// Which tags the next successful backup gets. It goes forward in time: it sees each run of the schedule once.
@@ -165,7 +116,7 @@ pub(crate) struct Ledger<'p> {
     schedule: &'p Schedule,
     retention: &'p Retention,
     /// The runs that were not yet seen.
-    ahead: std::iter::Peekable<Box<dyn Iterator<Item = Run> + 'p>>,
+    ahead: std::iter::Peekable<Runs<'p>>,
     /// Of each tier of the policy: its newest slot, and its newest backup.
     seen: Vec<(Option<Timestamp>, Option<Timestamp>)>,
     /// The last run that was passed.
@@ -177,14 +128,13 @@ impl<'p> Ledger<'p> {
     /// backups so far, in any order.
     pub(crate) fn new(schedule: &'p Schedule, retention: &'p Retention, history: &[Made], since: Timestamp) -> Self {
         let newest_of = |rule: &TierRule| {
-            let made = history.iter().filter(|made| made.tags.contains(&Tag::Tier(rule.tier)));
+            let made = history.iter().filter(|made| made.tags.contains(Tag::Tier(rule.tier)));
             (None, made.map(|made| made.at).max())
         };
-        let ahead: Box<dyn Iterator<Item = Run> + 'p> = Box::new(schedule.runs(since, Timestamp::MAX));
         Self {
             schedule,
             retention,
-            ahead: ahead.peekable(),
+            ahead: schedule.runs(since, Timestamp::MAX).peekable(),
             seen: retention.tiers.iter().map(newest_of).collect(),
             passed: None,
         }
@@ -205,10 +155,10 @@ impl<'p> Ledger<'p> {
     /// The tags of a backup that has just succeeded at `at`, which is not before the last one. `run`: the scheduled run
     /// that it did, `None` on demand. An on-demand backup with a date of its own (`keeps_itself`) gets no tag for being
     /// on demand.
-    pub(crate) fn succeed(&mut self, at: Timestamp, run: Option<&Run>, keeps_itself: bool) -> Vec<Tag> {
+    pub(crate) fn succeed(&mut self, at: Timestamp, run: Option<&Run>, keeps_itself: bool) -> Tags {
         let (schedule, rules) = (self.schedule, &self.retention.tiers);
         while self.pass(at).is_some() {}
-        let mut tags = Vec::new();
+        let mut tags = Tags::default();
         for (rule, (slot, made)) in rules.iter().zip(&mut self.seen) {
             let is_slot = run.is_some_and(|run| match self.passed {
                 Some(passed) if passed == run.at => *slot == Some(passed),
@@ -216,12 +166,12 @@ impl<'p> Ledger<'p> {
             });
             let is_owed = rule.tier != Tier::Daily && slot.is_some() && *slot > *made;
             if is_slot || is_owed {
-                tags.push(Tag::Tier(rule.tier));
+                tags.insert(Tag::Tier(rule.tier));
                 *made = Some(at);
             }
         }
         if run.is_none() && !keeps_itself {
-            tags.push(Tag::OnDemand);
+            tags.insert(Tag::OnDemand);
         }
         tags
     }
@@ -233,7 +183,7 @@ pub(crate) struct Kept {
     /// When it was made.
     pub(crate) at: Timestamp,
     /// Its tags.
-    pub(crate) tags: Vec<Tag>,
+    pub(crate) tags: Tags,
     /// It was made on demand, to be kept until then.
     pub(crate) retain_until: Option<Timestamp>,
     /// Somebody holds it: it does not go.
@@ -255,8 +205,8 @@ impl Kept {
     /// Whether the point's time is over by so much that the calendar need not be asked. Most points of a long history
     /// are, and the calendar is slow.
     fn is_long_over(&self, retention: &Retention, now: Timestamp) -> bool {
-        let most = |tag: &Tag| match tag {
-            Tag::Tier(tier) => retention.rule(*tier).map_or(i64::MAX, TierRule::most_seconds),
+        let most = |tag| match tag {
+            Tag::Tier(tier) => retention.rule(tier).map_or(i64::MAX, TierRule::most_seconds),
             Tag::OnDemand => retention.tiers.first().map_or(i64::MAX, TierRule::most_seconds),
         };
         let end = self.tags.iter().map(most).max().unwrap_or(i64::MAX);
@@ -269,7 +219,7 @@ impl Kept {
         if self.held {
             return Expiry::Held;
         }
-        let ends = self.tags.iter().filter_map(|tag| retention.end(*tag, self.at, zone));
+        let ends = self.tags.iter().filter_map(|tag| retention.end(tag, self.at, zone));
         ends.chain(self.retain_until).max().map_or(Expiry::Newer, Expiry::At)
     }
 }

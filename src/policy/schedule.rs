@@ -8,9 +8,10 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use jiff::civil::{Date, Time, date};
-use jiff::tz::{AmbiguousOffset, TimeZone};
+use jiff::tz::TimeZone;
 
 use super::calendar::Weekdays;
+use super::clock::Clock;
 
 /// The Monday from which weeks are counted.
 const FIRST_WEEK: Date = date(1970, 1, 5);
@@ -61,31 +62,20 @@ impl Run {
 
 impl Schedule {
     /// The runs from `from` (inclusive) to `to` (exclusive), ascending.
-    pub(crate) fn runs(&self, from: Timestamp, to: Timestamp) -> impl Iterator<Item = Run> + '_ {
+    pub(crate) fn runs(&self, from: Timestamp, to: Timestamp) -> Runs<'_> {
         // A clock change moves a run by a day at most.
         let first = self.date_of(from).saturating_sub(jiff::Span::new().days(2));
         let last = self.date_of(to).saturating_add(jiff::Span::new().days(1));
-        let mut dates = first
-            .series(jiff::Span::new().days(1))
-            .take_while(move |date| *date <= last);
-        let mut waiting: Vec<Run> = Vec::new();
-        let runs = std::iter::from_fn(move || {
-            loop {
-                // The last run of those that wait may still get another slot, from the next day.
-                if waiting.len() > 1 {
-                    return Some(waiting.remove(0));
-                }
-                let Some(date) = dates.next() else { return waiting.pop() };
-                for run in self.runs_of(date) {
-                    match waiting.last_mut() {
-                        Some(last) if last.at == run.at => last.others.push(run.first),
-                        _ => waiting.push(run),
-                    }
-                }
-            }
-        });
-        runs.skip_while(move |run| run.at < from)
-            .take_while(move |run| run.at < to)
+        Runs {
+            schedule: self,
+            clock: Clock::new(&self.zone),
+            span: (from, to),
+            today: first,
+            times: [].iter(),
+            tomorrow: Some(first),
+            last,
+            waiting: None,
+        }
     }
 
     /// The first run after this instant. `None` if there is none within the years that a calendar has.
@@ -116,39 +106,83 @@ impl Schedule {
     /// Whether a local date has runs.
     #[must_use]
     pub(crate) fn has_runs_on(&self, date: Date) -> bool {
-        self.days.contains(date.weekday()) && weeks_from_first(date).rem_euclid(self.every_weeks.max(1)) == 0
+        self.days.contains(date.weekday())
+            && (self.every_weeks <= 1 || weeks_from_first(date).rem_euclid(self.every_weeks) == 0)
     }
 
     /// The local date of an instant.
     pub(super) fn date_of(&self, at: Timestamp) -> Date {
         self.zone.to_datetime(at).date()
     }
+}
 
-    /// The instant of a local date and time.
-    pub(super) fn instant(&self, date: Date, time: Time) -> Option<Timestamp> {
-        let local = date.to_datetime(time);
-        match self.zone.to_ambiguous_timestamp(local).offset() {
-            AmbiguousOffset::Unambiguous { offset } => offset.to_timestamp(local).ok(),
-            // Before the clock goes back, the earlier of the two offsets holds.
-            AmbiguousOffset::Fold { before, .. } => before.to_timestamp(local).ok(),
-            AmbiguousOffset::Gap { before, .. } => {
-                // By the offset from before the gap, a time in the gap is an instant after the change.
-                let within = before.to_timestamp(local).ok()?;
-                let behind = within.checked_add(Duration::from_nanos(1)).ok()?;
-                self.zone.preceding(behind).next().map(|change| change.timestamp())
+/// Runs of a schedule over a span of time, ascending.
+pub(crate) struct Runs<'s> {
+    schedule: &'s Schedule,
+    clock: Clock<'s>,
+    /// From when (inclusive) to when (exclusive).
+    span: (Timestamp, Timestamp),
+    /// The day that `times` is of.
+    today: Date,
+    /// The times of the day that were not looked at yet.
+    times: std::slice::Iter<'s, Time>,
+    /// The next day to look at. `None` at the end.
+    tomorrow: Option<Date>,
+    /// The last day to look at.
+    last: Date,
+    /// The run that was found last. It may still get another slot, also from the next day.
+    waiting: Option<Run>,
+}
+
+impl Runs<'_> {
+    /// The next slot, and its instant.
+    fn slot(&mut self) -> Option<(Timestamp, Slot)> {
+        loop {
+            for &time in self.times.by_ref() {
+                let date = self.today;
+                if let Some(at) = self.clock.instant(date.to_datetime(time)) {
+                    return Some((at, Slot { date, time }));
+                }
+            }
+            let date = self.tomorrow.filter(|date| *date <= self.last)?;
+            self.tomorrow = date.tomorrow().ok();
+            if self.schedule.has_runs_on(date) {
+                self.today = date;
+                self.times = self.schedule.times.iter();
             }
         }
     }
+}
 
-    fn runs_of(&self, date: Date) -> impl Iterator<Item = Run> + '_ {
-        let times = if self.has_runs_on(date) { &self.times[..] } else { &[] };
-        times.iter().filter_map(move |&time| {
-            Some(Run {
-                at: self.instant(date, time)?,
-                first: Slot { date, time },
-                others: Vec::new(),
-            })
-        })
+impl Iterator for Runs<'_> {
+    type Item = Run;
+
+    fn next(&mut self) -> Option<Run> {
+        let (from, to) = self.span;
+        loop {
+            let found = match self.slot() {
+                Some((at, slot)) => match &mut self.waiting {
+                    Some(run) if run.at == at => {
+                        run.others.push(slot);
+                        continue;
+                    }
+                    waiting => waiting.replace(Run {
+                        at,
+                        first: slot,
+                        others: Vec::new(),
+                    }),
+                },
+                None => Some(self.waiting.take()?),
+            };
+            match found {
+                Some(run) if run.at >= to => {
+                    (self.tomorrow, self.times, self.waiting) = (None, [].iter(), None);
+                    return None;
+                }
+                Some(run) if run.at >= from => return Some(run),
+                _ => {}
+            }
+        }
     }
 }
 

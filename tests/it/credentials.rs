@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use lockstone_vault::access::credentials::{OperatorKey, VaultCredentials};
 use serde_json::Value;
 
 use crate::support::lab::{Lab, Ran, finish};
@@ -87,6 +88,29 @@ fn credentials_say_what_they_admit_to() {
     // They do not register; that is said before anything is asked.
     let refused = lab.register("home", "server", &[]).exits(5).says("secondary region");
     assert_eq!(refused.json()["error"]["code"], "bad-credentials");
+}
+
+#[test]
+fn an_agent_that_is_too_old_for_its_credentials_says_so() {
+    let lab = Lab::new();
+    let folder = fs::read_dir(lab.path("home/operator")).unwrap().next().unwrap();
+    let operator = OperatorKey::from_text(&fs::read_to_string(folder.unwrap().path()).unwrap()).unwrap();
+    let file = lab.credentials();
+    let credentials = VaultCredentials::parse(&fs::read_to_string(&file).unwrap()).unwrap();
+    fs::write(&file, credentials.text_for_version(&operator, "99.0.0").as_bytes()).unwrap();
+    let wanted = "the credentials need lockstone 99.0.0 or newer";
+    for ran in [
+        show(&lab),
+        lab.register("new", "new", &[]),
+        restore_elsewhere(&lab, "other", "out"),
+    ] {
+        let refused = ran.exits(5).says(wanted).says("update lockstone");
+        assert_eq!(refused.json()["error"]["code"], "bad-credentials");
+    }
+    assert!(!lab.path("new/agent.json").exists() && !lab.path("out").exists());
+    // What is registered goes on.
+    tree::plain(&lab.source());
+    lab.backup();
 }
 
 #[test]

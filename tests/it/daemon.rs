@@ -207,6 +207,39 @@ fn the_control_socket_answers_and_there_is_one_daemon() {
 }
 
 #[test]
+fn the_control_socket_describes_each_of_its_requests() {
+    let page = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/openapi.json")).unwrap();
+    let lab = Lab::new();
+    assert_eq!(
+        lab.run(["openapi"]).exits(0).stdout,
+        page,
+        "docs/openapi.json is out of date: lockstone openapi >docs/openapi.json"
+    );
+    let (_daemon, _) = agent(&lab);
+    let (status, document) = ask(&lab, "GET", "/v1/openapi.json", "");
+    assert_eq!((status, &document), (200, &serde_json::from_str(&page).unwrap()));
+    let paths = document["paths"].as_object().unwrap();
+    assert_eq!(paths.len(), 8);
+    for (path, verbs) in paths {
+        let path = path.replace("{job}", &"0".repeat(32));
+        for verb in ["get", "post"] {
+            // What is described is answered. A verb that is not described is refused.
+            if verbs.get(verb).is_none() {
+                assert_eq!(ask(&lab, &verb.to_uppercase(), &path, "").0, 405, "{verb} {path}");
+            } else if !["/v1/events", "/v1/turn"].contains(&path.as_str()) {
+                let (status, answer) = ask(&lab, &verb.to_uppercase(), &path, "");
+                let is_known = status != 405 && (status != 404 || answer["code"] == "no-such-job");
+                assert!(is_known, "{verb} {path}: {status} {answer}");
+            }
+        }
+    }
+    let job = ask(&lab, "GET", "/v1/status", "").1;
+    let schema = &document["components"]["schemas"]["Status"];
+    let members = |of: &Value| of.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
+    assert_eq!(members(&schema["properties"]), members(&job));
+}
+
+#[test]
 fn a_paused_policy_runs_nothing_and_missed_nothing_when_it_goes_on() {
     let lab = Lab::new();
     overdue(&lab, "");

@@ -170,6 +170,17 @@ fn a_strange_backup_is_made_and_holds_the_pruning() {
     let shown = lab.run(["guard", "show", "--json"]).exits(3).json();
     assert_eq!((&shown["raised"], &shown["point"]), (&true.into(), &report["point"]));
     assert!(lab.run(["status"]).exits(3).stdout.contains("looks strange"));
+    let alerts = lab.run(["alerts", "list", "--json"]).exits(0).json();
+    let alarm = alerts["alerts"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|alert| alert["kind"] == "guard")
+        .unwrap();
+    assert_eq!(
+        (&alarm["severity"], &alarm["job"]),
+        (&"critical".into(), &report["job"])
+    );
     // Nothing is pruned by the next backup either, which is quiet; by hand, points can be deleted.
     let next = run("2026-01-08T02:00:00Z").exits(0).json();
     assert_eq!(

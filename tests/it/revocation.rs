@@ -304,3 +304,34 @@ fn orders_that_were_taken_away_are_missed_by_who_saw_them() {
         .says("orders/0000000000000002");
     lab.run(["points", "list"]).exits(3).says("orders/0000000000000002");
 }
+
+#[test]
+fn a_revoked_server_does_not_write_its_policy() {
+    let lab = Lab::new();
+    tree::plain(&lab.source());
+    lab.register("second", "second", &["--join-domain", "server"]).exits(0);
+    let policy = lab.path("policy.toml");
+    let set = |days: u32| {
+        let text = format!(
+            "[[item]]\npath = \"{}\"\n[schedule]\ntimes = [\"02:00\"]\n[retention]\ndaily = {{ days = {days} }}\n",
+            lab.source().display()
+        );
+        fs::write(&policy, text).unwrap();
+        lab.run_in("second", ["policy", "set", "--file", policy.to_str().unwrap()])
+    };
+    let in_vault = || {
+        let objects = lab.objects().into_iter();
+        objects
+            .filter(|path| path.to_string_lossy().contains("/policy/"))
+            .count()
+    };
+    set(30).exits(0);
+    assert_eq!(in_vault(), 1);
+    revoke(&lab, &["--server", "second", "--reason", "stolen"]).exits(0);
+    let ran = set(7);
+    assert!(matches!(ran.code, Some(0 | 3 | 5)), "{:?}\n{}", ran.code, ran.stderr);
+    ran.says("stolen");
+    assert_eq!(in_vault(), 1);
+    lab.run_in("second", ["backup"]).exits(5);
+    assert_eq!(in_vault(), 1);
+}

@@ -1,7 +1,9 @@
 //! The vault knows the policy of each server, and a server that has another one says so.
 
 use std::fs;
+use std::time::Duration;
 
+use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::support::lab::Lab;
@@ -109,4 +111,69 @@ fn a_damaged_policy_in_the_vault_costs_nothing_else() {
     ran.says("the vault is damaged");
     set(&lab, "second");
     lab.run(["backup"]).exits(0);
+}
+
+/// A second server in the domain of the first: with a policy, a point that is not over and one that soon is. Returns
+/// the id of that one, and when it is over.
+fn neighbour(lab: &Lab, name: &str) -> (String, Timestamp) {
+    lab.register(name, name, &["--join-domain", "server"]).exits(0);
+    let run = |args: &[&str]| lab.run_in(name, args).exits(0);
+    run(&["policy", "set", "--file", lab.path("policy.toml").to_str().unwrap()]);
+    run(&["backup"]);
+    let (source, soon) = (lab.source(), Timestamp::now() + Duration::from_secs(5));
+    let until = soon.to_string();
+    let short = run(&["backup", "--json", "--retain-until", &until, source.to_str().unwrap()]).json();
+    (short["point"].as_str().unwrap().to_owned(), soon)
+}
+
+#[test]
+fn points_of_an_unregistered_server_age_by_its_last_policy() {
+    let lab = Lab::new();
+    tree::plain(&lab.source());
+    set(&lab, "all");
+    let (over, _) = neighbour(&lab, "gone");
+    neighbour(&lab, "revoked");
+    neighbour(&lab, "paused");
+    let (_, soon) = neighbour(&lab, "live");
+    lab.run_in("paused", ["policy", "pause"]).exits(0);
+    for name in ["gone", "revoked", "paused"] {
+        let ran = lab.run_in(name, ["unregister"]).exits(0);
+        assert!(
+            ran.stdout
+                .contains("delete its recovery points when their time is over")
+        );
+    }
+    let url = lab.vault();
+    let url = url.to_str().unwrap();
+    lab.run(["vault", "revoke", url, "--server", "revoked", "--reason", "stolen"])
+        .exits(0);
+    while Timestamp::now() <= soon {
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    let expired = || {
+        let listed = lab.run(["vault", "servers", url, "--json"]).exits(0).json();
+        let expired = |server: &Value| server["expired_points"].as_u64().filter(|expired| *expired > 0);
+        let servers = listed["servers"].as_array().unwrap().iter();
+        servers
+            .filter_map(|server| Some((server["server"].as_str()?.to_owned(), expired(server)?)))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(expired(), [("gone".to_owned(), 1)]);
+    let done = lab.run(["backup", "--json"]).exits(0).json();
+    assert_eq!(done["points_forgotten"], serde_json::json!([over]));
+    assert_eq!(expired(), []);
+    // What was deleted comes back when the server is registered again.
+    lab.register("gone", "gone", &[]).exits(0);
+    lab.run_in("gone", ["points", "undelete", &over]).exits(0);
+}
+
+#[test]
+fn the_last_server_of_a_domain_says_that_its_points_stay() {
+    let lab = Lab::new();
+    let ran = lab.run(["unregister"]).exits(0);
+    assert!(
+        ran.stdout.contains("none deletes its recovery points"),
+        "{}",
+        ran.stdout
+    );
 }

@@ -204,6 +204,17 @@ impl Session {
         self.servers.get(self.server)
     }
 
+    /// The registrations of this domain, also those that ended.
+    pub(crate) fn neighbours(&self) -> impl Iterator<Item = &Server> {
+        let domain = self.domain.id();
+        self.servers.iter().filter(move |server| server.domain == domain)
+    }
+
+    /// Whether the operator ended the right of a server to write.
+    pub(crate) fn ended(&self, server: ServerId) -> bool {
+        self.servers.ended(server).is_some()
+    }
+
     /// What records of jobs are signed with.
     pub(crate) fn signs(&self) -> &Signs {
         &self.signs

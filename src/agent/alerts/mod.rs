@@ -1,7 +1,7 @@
 //! Alerts: what somebody should hear of. Each is kept in the state folder, and sent to whom the policy names.
 //!
 //! A command that runs a job raises its alerts as the daemon does. What the policy does not ask for is not raised, but
-//! failures and deletions always are. An alert that cannot be delivered is kept, and says so.
+//! failures, deletions and alarms of the guard always are. An alert that cannot be delivered is kept, and says so.
 
 mod deliver;
 mod kept;
@@ -43,7 +43,7 @@ pub(crate) enum Severity {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Alert {
     pub(crate) time: Timestamp,
-    /// `failure`, `warnings`, `deletion`, `missed`, `cache` or `success`.
+    /// `failure`, `warnings`, `deletion`, `missed`, `cache`, `guard` or `success`.
     pub(crate) kind: String,
     pub(crate) severity: Severity,
     pub(crate) message: String,
@@ -101,11 +101,13 @@ async fn try_raise(
         server: registration.server_name,
         undelivered: Vec::new(),
     };
-    // It is kept before it is sent: a program that is killed here loses the message and not the alert.
-    let place = kept::keep(state, &alert)?;
+    // It is kept before it is sent: a program that is killed here loses the message and not the alert. On a full disk
+    // it is sent all the same.
+    let place = kept::keep(state, &alert);
     if let Some(notify) = notify {
         alert.undelivered = deliver::deliver(&notify, &alert).await;
     }
+    let place = place?;
     if !alert.undelivered.is_empty() {
         kept::replace(&place, &alert)?;
     }
@@ -122,7 +124,7 @@ fn is_wanted(occasion: Occasion, notify: Option<&Notify>) -> bool {
 
 fn severity(occasion: Occasion) -> Severity {
     match occasion {
-        Occasion::Failure | Occasion::Deletion => Severity::Critical,
+        Occasion::Failure | Occasion::Deletion | Occasion::Guard => Severity::Critical,
         Occasion::Warnings | Occasion::Missed | Occasion::Cache => Severity::Warning,
         Occasion::Success => Severity::Info,
     }
@@ -145,6 +147,13 @@ pub(crate) async fn after_job(
 pub(crate) async fn not_begun(environment: &Environment, failure: &Failure) {
     let Ok(state) = StateFolder::locate() else { return };
     let message = format!("a backup of the policy could not begin: {}", failure.message);
+    raise(environment, &state, Occasion::Failure, message, None).await;
+}
+
+/// Raises the alert of a daily housekeeping that failed. It has no record.
+pub(crate) async fn house_not_kept(environment: &Environment, failure: &Failure) {
+    let Ok(state) = StateFolder::locate() else { return };
+    let message = format!("expired recovery points could not be looked for: {}", failure.message);
     raise(environment, &state, Occasion::Failure, message, None).await;
 }
 

@@ -282,7 +282,7 @@ impl Job for Backup {
         self.look(environment, report);
         if !self.strange.is_empty() {
             let message = format!("a backup looks strange: {}", self.strange.join("; "));
-            alerts::raise(environment, &self.state, Occasion::Warnings, message, Some(report.job)).await;
+            alerts::raise(environment, &self.state, Occasion::Guard, message, Some(report.job)).await;
         }
         let Some(PolicyBackup { in_force, .. }) = &self.order.policy else {
             return;

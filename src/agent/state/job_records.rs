@@ -14,6 +14,7 @@ use anyhow::Context;
 use jiff::Timestamp;
 use lockstone_proto::ids::{JobId, PointId};
 use lockstone_proto::job::{JobKind, JobState};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -21,6 +22,7 @@ use super::files::{remove_if_there, write_atomically};
 use super::folder::StateFolder;
 use super::lock;
 use crate::documents::common::{ErrorDocument, exact_of};
+use crate::documents::schema::{Id, JobKindWord, JobStateWord};
 use crate::failure::Failure;
 
 /// How many records are kept. Older ones are removed when a job starts.
@@ -33,11 +35,14 @@ const INTERRUPTED: (&str, &str) = (
 );
 
 /// What is known of one job.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct JobRecord {
+    #[schemars(with = "Id")]
     pub(crate) job: JobId,
+    #[schemars(with = "JobKindWord")]
     pub(crate) kind: JobKind,
     #[serde(rename = "status")]
+    #[schemars(with = "JobStateWord")]
     pub(crate) state: JobState,
     /// RFC 3339, UTC.
     pub(crate) started: String,
@@ -51,6 +56,7 @@ pub(crate) struct JobRecord {
     /// The recovery point that a backup makes if it succeeds. Known from the beginning, so that it can be found out
     /// whether an interrupted run had committed it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Id")]
     pub(crate) makes: Option<PointId>,
     /// What a job that waits in the daemon's queue was asked to do, in the daemon's own words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -59,6 +65,7 @@ pub(crate) struct JobRecord {
     pub(crate) request: Map<String, Value>,
     /// The recovery point that the job made or read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Id")]
     pub(crate) point: Option<PointId>,
     /// The document that `--json` printed.
     #[serde(default, skip_serializing_if = "Map::is_empty")]
@@ -72,7 +79,7 @@ pub(crate) struct JobRecord {
 }
 
 /// What a job knew of the vault when it ended. The agent's metrics show it without opening the vault.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub(crate) struct Seen {
     /// How many recovery points of this server are not deleted, by tag.
     pub(crate) points: BTreeMap<String, u64>,

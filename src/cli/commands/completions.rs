@@ -29,8 +29,21 @@ pub(crate) fn run(context: &Context, args: &CompletionsArgs, command: &Command) 
 fn script(shell: Shell, command: &Command) -> String {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut shown(command), "lockstone", &mut script);
-    String::from_utf8_lossy(&script).into_owned()
+    let script = String::from_utf8_lossy(&script).into_owned();
+    match shell {
+        Shell::Bash => script + BASH,
+        Shell::Fish => script + FISH,
+        // The function of this name is the one that zsh calls.
+        Shell::Zsh => script.replacen("\n_lockstone() {", &format!("\n{ZSH}\n_lockstone_words() {{"), 1),
+        _ => script,
+    }
 }
+
+/// The program itself knows recovery points and jobs (`complete`). If it has nothing to say, the generated function
+/// goes on.
+const BASH: &str = include_str!("completions/asking.bash");
+const FISH: &str = include_str!("completions/asking.fish");
+const ZSH: &str = include_str!("completions/asking.zsh");
 
 /// The command without what help does not show. The generators would complete that, too.
 fn shown(command: &Command) -> Command {
@@ -57,7 +70,13 @@ mod tests {
         let command = crate::cli::args::command();
         for shell in [Shell::Bash, Shell::Zsh, Shell::Fish, Shell::Elvish, Shell::PowerShell] {
             let script = script(shell, &command);
-            for hidden in ["metrics-page", "channel-capacity", "restart-pause-ms", "kdf-passes"] {
+            for hidden in [
+                "metrics-page",
+                "openapi",
+                "channel-capacity",
+                "restart-pause-ms",
+                "kdf-passes",
+            ] {
                 assert!(!script.contains(hidden), "{shell}: {hidden}");
             }
             for known in ["undelete", "read-data", "store-patience", "passphrase-file"] {

@@ -24,15 +24,18 @@ pub(crate) struct UnregisterArgs {
 pub(crate) fn run(context: &Context, args: &UnregisterArgs) -> Outcome {
     let (state, registration) = registered()?;
     let _lock = context.block_on(JobLock::take(&state, new_job_id()?, Purpose::Registration))?;
-    let mut exit = Exit::Done;
-    if !args.offline
-        && let Err(failure) = context.block_on(remove_slot(&context.environment, &state, &registration))
-    {
-        let why = failure.message;
-        context
-            .out
-            .warn(format!("this machine's key slot stays in the vault: {why}"));
-        exit = Exit::Warnings;
+    let (mut exit, mut ages) = (Exit::Done, None);
+    if !args.offline {
+        match context.block_on(remove_slot(&context.environment, &state, &registration)) {
+            Ok(has_neighbour) => ages = Some(has_neighbour),
+            Err(failure) => {
+                let why = failure.message;
+                context
+                    .out
+                    .warn(format!("this machine's key slot stays in the vault: {why}"));
+                exit = Exit::Warnings;
+            }
+        }
     }
     let cache = registration.cache_folder(&state);
     let is_own = !matches!(stamp::compare(&cache, &registration), stamp::Standing::Differs(_));
@@ -67,6 +70,15 @@ pub(crate) fn run(context: &Context, args: &UnregisterArgs) -> Outcome {
     context
         .out
         .line("Its backups stay there; their passphrase or recovery key opens them.");
+    match ages {
+        Some(true) => context.out.line(
+            "The servers that share its key delete its recovery points when their time is over by its last policy.",
+        ),
+        Some(false) => context
+            .out
+            .line("No other server has its key, so none deletes its recovery points when their time is over."),
+        None => {}
+    }
     context.out.document(&UnregisteredDocument {
         registered: false,
         server: registration.server_name,

@@ -3,10 +3,10 @@
 //!
 //! The text itself is kept as it is, with its comments. This module only reads it.
 
+mod notify;
 mod raw;
 mod tiers;
 
-use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -15,6 +15,7 @@ use jiff::civil::Time;
 use jiff::tz::TimeZone;
 use serde::Deserialize;
 
+pub(crate) use self::notify::{Mail, Notify, Occasion};
 use self::raw::{At, RawItem, RawPolicy, RawSchedule};
 use super::calendar::{self, Weekdays};
 use super::retention::Retention;
@@ -118,69 +119,6 @@ pub(crate) struct Hooks {
     pub(crate) before_required: bool,
     /// For how long each of them may run.
     pub(crate) timeout: Duration,
-}
-
-/// Who hears of what.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Notify {
-    /// A program that gets the alert as JSON on its standard input. Empty: none.
-    pub(crate) command: Vec<String>,
-    /// An address that the alert is posted to as JSON.
-    pub(crate) webhook: Option<String>,
-    /// A mail.
-    pub(crate) mail: Option<Mail>,
-    /// Of what. Failures and deletions are always told.
-    pub(crate) on: Vec<Occasion>,
-}
-
-/// A mail with alerts.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Mail {
-    /// To whom.
-    pub(crate) to: String,
-    /// From whom.
-    pub(crate) from: String,
-    /// The server that takes it: `smtp://host:port`.
-    pub(crate) smtp: String,
-}
-
-/// What an alert can be about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Occasion {
-    /// A job failed.
-    Failure,
-    /// A job completed with warnings.
-    Warnings,
-    /// Recovery points were deleted.
-    Deletion,
-    /// A scheduled run did not happen.
-    Missed,
-    /// The cache folder is short of space.
-    Cache,
-    /// A backup succeeded.
-    Success,
-}
-
-impl Occasion {
-    const NAMES: [(&str, Self); 6] = [
-        ("failure", Self::Failure),
-        ("warnings", Self::Warnings),
-        ("deletion", Self::Deletion),
-        ("missed", Self::Missed),
-        ("cache", Self::Cache),
-        ("success", Self::Success),
-    ];
-
-    /// These are told whatever the policy says.
-    const ALWAYS: [Self; 2] = [Self::Failure, Self::Deletion];
-}
-
-impl fmt::Display for Occasion {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let name = Self::NAMES.iter().find(|(_, on)| on == self);
-        f.write_str(name.map_or("", |(name, _)| name))
-    }
 }
 
 /// One thing that is wrong with a policy file.
@@ -412,55 +350,6 @@ impl Check<'_> {
         }
         schedule.catch_up = raw.catch_up;
         schedule
-    }
-
-    fn webhook(&mut self, raw: Option<&At<String>>) -> Option<String> {
-        let raw = raw?;
-        if !["http://", "https://"]
-            .iter()
-            .any(|scheme| raw.get_ref().starts_with(scheme))
-        {
-            self.wrong(raw, "a webhook begins with https:// or http://");
-        }
-        Some(raw.get_ref().clone())
-    }
-
-    fn mail(&mut self, raw: Option<&At<Mail>>) -> Option<Mail> {
-        let raw = raw?;
-        let mail = raw.get_ref();
-        let is_address =
-            |text: &str| text.contains('@') && !text.contains(|c: char| c.is_control() || "<> ".contains(c));
-        if !mail.smtp.starts_with("smtp://") {
-            self.wrong(raw, "smtp is an address such as \"smtp://127.0.0.1:25\"");
-        }
-        if !is_address(&mail.to) || !is_address(&mail.from) {
-            self.wrong(raw, "to and from are addresses such as \"ops@example.org\"");
-        }
-        Some(mail.clone())
-    }
-
-    fn occasions(&mut self, raw: Option<&[At<String>]>) -> Vec<Occasion> {
-        let Some(raw) = raw else {
-            let quiet = Occasion::Success;
-            return Occasion::NAMES
-                .iter()
-                .map(|(_, on)| *on)
-                .filter(|on| *on != quiet)
-                .collect();
-        };
-        let mut on = Occasion::ALWAYS.to_vec();
-        for name in raw {
-            match Occasion::NAMES.iter().find(|(known, _)| known == name.get_ref()) {
-                Some((_, occasion)) => on.push(*occasion),
-                None => self.wrong(
-                    name,
-                    "on is a list of failure, warnings, deletion, missed, cache, success",
-                ),
-            }
-        }
-        on.sort_unstable();
-        on.dedup();
-        on
     }
 }
 

@@ -3,7 +3,8 @@ use std::fmt::Write as _;
 use jiff::civil::Weekday;
 
 use super::*;
-use crate::policy::retention::{Days, Tier};
+use crate::policy::retention::Days;
+use crate::policy::tag::Tier;
 
 fn read(text: &str) -> Result<Policy, Vec<PolicyError>> {
     parse(text, &TimeZone::UTC)
@@ -96,7 +97,12 @@ fn everything_is_read() {
     assert!(matches!(&yearly.days, Days::Month { rules, months } if rules.len() == 2 && *months == [1, 7]));
     assert_eq!(
         policy.notify.on,
-        [Occasion::Failure, Occasion::Deletion, Occasion::Success]
+        [
+            Occasion::Failure,
+            Occasion::Deletion,
+            Occasion::Guard,
+            Occasion::Success
+        ]
     );
     let command = vec!["pg_dump".to_owned(), "shop".to_owned()];
     assert_eq!(

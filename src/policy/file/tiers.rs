@@ -6,8 +6,9 @@ use jiff::civil::{Date, Time, Weekday, date};
 use super::raw::{At, OneOrMany, RawRetention};
 use super::{Check, NO_WEEKDAY, add_time};
 use crate::policy::calendar;
-use crate::policy::retention::{Days, Retention, Tag, Tier, TierRule};
+use crate::policy::retention::{Days, Retention, TierRule};
 use crate::policy::schedule::{Schedule, Slot};
+use crate::policy::tag::{Tag, Tier};
 
 const NO_MONTH: &str = "a month is one of jan, feb, mar, apr, may, jun, jul, aug, sep, oct, nov, dec";
 const NO_DAY: &str =

@@ -6,6 +6,8 @@ use super::*;
 use crate::policy::preview::preview;
 use crate::policy::schedule::tests::{ZONES, schedule};
 
+mod years;
+
 fn at(text: &str) -> Timestamp {
     text.parse().unwrap()
 }
@@ -48,8 +50,8 @@ fn usual() -> Retention {
     }
 }
 
-fn names(tags: &[Tag]) -> String {
-    tags.iter().map(Tag::to_string).collect::<Vec<_>>().join(" ")
+fn names(tags: Tags) -> String {
+    tags.iter().map(|tag| tag.to_string()).collect::<Vec<_>>().join(" ")
 }
 
 #[test]
@@ -63,7 +65,7 @@ fn a_run_has_the_tag_of_each_tier_that_names_it() {
     );
     let tags_at = |text: &str| {
         let run = shown.runs.iter().find(|run| run.at == at(text)).unwrap();
-        names(&run.tags)
+        names(run.tags)
     };
     assert_eq!(tags_at("2026-01-03T02:00:00+01:00"), "daily weekly");
     assert_eq!(tags_at("2026-01-03T14:00:00+01:00"), "daily");
@@ -71,7 +73,7 @@ fn a_run_has_the_tag_of_each_tier_that_names_it() {
     assert_eq!(tags_at("2026-01-31T02:00:00+01:00"), "daily weekly monthly");
     assert_eq!(shown.runs.len(), 730);
     // 14 daily ones, 4 weekly ones of which one is daily, 12 monthly ones of which one is daily, and a yearly one.
-    let count = |tag: Tag| shown.points.iter().filter(|point| point.tags.contains(&tag)).count();
+    let count = |tag: Tag| shown.points.iter().filter(|point| point.tags.contains(tag)).count();
     assert_eq!(count(Tag::Tier(Tier::Monthly)), 12);
     assert_eq!(count(Tag::Tier(Tier::Yearly)), 1);
     assert_eq!(shown.points.len(), 14 + 3 + 11 + 1);
@@ -92,31 +94,28 @@ fn a_missed_slot_gives_its_tag_to_the_next_backup_once() {
     };
     // Both Saturdays, the 31st and the Sunday in January are missed.
     let tags = ledger.succeed(at("2026-02-08T12:00:00Z"), None, false);
-    assert_eq!(names(&tags), "weekly monthly yearly on-demand");
+    assert_eq!(names(tags), "weekly monthly yearly on-demand");
     let tags = ledger.succeed(at("2026-02-08T13:00:00Z"), None, true);
-    assert_eq!(names(&tags), "");
+    assert_eq!(names(tags), "");
     let tags = ledger.succeed(at("2026-02-09T02:03:00Z"), Some(&run("2026-02-09T02:00:00Z")), false);
-    assert_eq!(names(&tags), "daily");
+    assert_eq!(names(tags), "daily");
     // Nothing was missed before the policy was there.
     let mut ledger = Ledger::new(&utc, &retention, &[], at("2026-02-08T00:00:00Z"));
     assert_eq!(
-        names(&ledger.succeed(at("2026-02-08T12:00:00Z"), None, false)),
+        names(ledger.succeed(at("2026-02-08T12:00:00Z"), None, false)),
         "on-demand"
     );
     // A backup that was made for the slot is remembered, and one from before it does not count.
     let made = |text: &str| Made {
         at: at(text),
-        tags: vec![Tag::Tier(Tier::Weekly)],
+        tags: [Tag::Tier(Tier::Weekly)].into_iter().collect(),
     };
     for (text, expected) in [
         ("2026-01-24T02:00:00Z", "on-demand"),
         ("2026-01-17T02:00:00Z", "weekly on-demand"),
     ] {
         let mut ledger = Ledger::new(&utc, &retention, &[made(text)], at("2026-01-15T00:00:00Z"));
-        assert_eq!(
-            names(&ledger.succeed(at("2026-01-26T12:00:00Z"), None, false)),
-            expected
-        );
+        assert_eq!(names(ledger.succeed(at("2026-01-26T12:00:00Z"), None, false)), expected);
     }
 }
 
@@ -153,7 +152,7 @@ fn spans_go_by_the_calendar_of_the_zone() {
 fn kept(text: &str, tags: &[Tag]) -> Kept {
     Kept {
         at: at(text),
-        tags: tags.to_vec(),
+        tags: tags.iter().copied().collect(),
         retain_until: None,
         held: false,
     }
@@ -172,7 +171,7 @@ fn the_last_point_never_goes_by_itself() {
     assert_eq!(forgotten(&points, "2026-01-08T02:00:00Z"), [true, false]);
     // All are over: the one that would have lived longest stays, until a fresh one is there.
     let year = [Tag::Tier(Tier::Daily), Tag::Tier(Tier::Weekly)];
-    points[0].tags = year.to_vec();
+    points[0].tags = year.into_iter().collect();
     assert_eq!(forgotten(&points, "2027-01-01T00:00:00Z"), [false, true]);
     assert_eq!(
         plan(&retention, &utc, &points, at("2027-01-01T00:00:00Z")).stays,
@@ -228,7 +227,7 @@ fn fate() -> impl Strategy<Value = Fate> {
 fn model(schedule: &Schedule, retention: &Retention, since: Timestamp, made: &[(Timestamp, Option<Run>)]) -> Vec<Made> {
     let mut history: Vec<Made> = Vec::new();
     for (at, run) in made {
-        let mut tags = Vec::new();
+        let mut tags = Tags::default();
         for rule in &retention.tiers {
             let is_slot = |run: &Run| run.slots().any(|slot| rule.names(slot, schedule));
             let newest = schedule
@@ -238,15 +237,15 @@ fn model(schedule: &Schedule, retention: &Retention, since: Timestamp, made: &[(
             let has = |slot: &Run| {
                 history
                     .iter()
-                    .any(|made| made.at >= slot.at && made.tags.contains(&Tag::Tier(rule.tier)))
+                    .any(|made| made.at >= slot.at && made.tags.contains(Tag::Tier(rule.tier)))
             };
             let owed = rule.tier != Tier::Daily && newest.is_some_and(|slot| !has(&slot));
             if owed || run.as_ref().is_some_and(is_slot) {
-                tags.push(Tag::Tier(rule.tier));
+                tags.insert(Tag::Tier(rule.tier));
             }
         }
         if run.is_none() {
-            tags.push(Tag::OnDemand);
+            tags.insert(Tag::OnDemand);
         }
         history.push(Made { at: *at, tags });
     }
@@ -344,20 +343,4 @@ proptest! {
         let kept: Vec<Kept> = all.into_iter().zip(over).filter(|(_, over)| !over).map(|(point, _)| point).collect();
         prop_assert_eq!(left, kept);
     }
-}
-
-/// A measurement: `cargo nextest run --release --run-ignored all -E 'test(ten_years)' --no-capture`.
-#[test]
-#[ignore = "a measurement"]
-#[allow(clippy::print_stderr, reason = "a measurement")]
-fn ten_years_of_histories() {
-    let schedule = schedule("Europe/Berlin", &[(2, 0), (14, 0)]);
-    let retention = usual();
-    let (from, to) = (at("2020-01-01T00:00:00Z"), at("2030-01-01T00:00:00Z"));
-    let begun = std::time::Instant::now();
-    let rounds = 100;
-    for _ in 0..rounds {
-        assert!(preview(&schedule, &retention, from, to).points.len() > 20);
-    }
-    eprintln!("{:?} for a history", begun.elapsed() / rounds);
 }

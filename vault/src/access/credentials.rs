@@ -326,6 +326,22 @@ impl VaultCredentials {
         })
     }
 
+    /// The text of a file with the same credentials, which need a program of at least this version. It is secret.
+    #[cfg(any(test, feature = "testing"))]
+    #[must_use]
+    pub fn text_for_version(&self, operator: &OperatorKey, least_version: &str) -> Zeroizing<String> {
+        let mut record = self.record.clone();
+        if let Some(signed) = &mut record.admission
+            && let Ok(mut admission) = Admission::decode(signed.admission.clone())
+        {
+            least_version.clone_into(&mut admission.least_version);
+            signed.admission = admission.encode_to_vec().into();
+            let signature = operator.key.sign(&[ADMISSION_CONTEXT, &signed.admission].concat());
+            signed.signature = Bytes::copy_from_slice(&signature.to_bytes());
+        }
+        armor::write(CREDENTIALS_LABEL, &Zeroizing::new(record.encode_to_vec()))
+    }
+
     /// The text of the file. It is secret.
     #[must_use]
     pub fn to_text(&self) -> Zeroizing<String> {

@@ -411,6 +411,9 @@ impl<'a> Run<'a> {
 
     /// The packs of backups that run, or that were interrupted not long ago.
     async fn unfinished(&self) -> Result<HashSet<PackId>, VaultError> {
+        if self.options.unfinished.is_zero() {
+            return Ok(HashSet::new());
+        }
         let since = self.now.checked_sub(self.options.unfinished).unwrap_or(Timestamp::MIN);
         let mut packs = HashSet::new();
         for segment in self.domain.uncommitted(since).await {

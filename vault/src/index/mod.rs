@@ -258,10 +258,10 @@ impl Index {
 
     /// A tree chunk, if it was kept.
     pub fn page(&self, id: &ChunkId) -> Result<Option<KeptPage>> {
-        if let Some(raw) = self.get(PAGES, &own_page_key(id))? {
+        if let Some(raw) = self.get_page(&own_page_key(id))? {
             return Ok(Some(KeptPage { raw, is_own: true }));
         }
-        let fetched = self.get(PAGES, id.as_bytes())?;
+        let fetched = self.get_page(id.as_bytes())?;
         Ok(fetched.map(|raw| KeptPage { raw, is_own: false }))
     }
 
@@ -343,6 +343,17 @@ impl Index {
         let value = self
             .db
             .get_pinned_cf(self.family(family)?, key)
+            .map_err(|error| self.failed(error))?;
+        Ok(value.map(|value| records::copied(&value)))
+    }
+
+    /// Pages are looked at once and in no order, so that their blocks would only drive others out of memory.
+    fn get_page(&self, key: &[u8]) -> Result<Option<Bytes>> {
+        let mut options = ReadOptions::default();
+        options.fill_cache(false);
+        let value = self
+            .db
+            .get_pinned_cf_opt(self.family(PAGES)?, key, &options)
             .map_err(|error| self.failed(error))?;
         Ok(value.map(|value| records::copied(&value)))
     }

@@ -4,6 +4,7 @@
 //! A point's root is the folder `/`. The code here reads trees page by page, in byte order of names. Its memory grows
 //! neither with the size of a folder nor with the depth of a tree. Paths are absolute raw bytes, `/a/b`.
 
+mod barren;
 mod cursor;
 mod diff;
 mod file;

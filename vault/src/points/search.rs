@@ -3,13 +3,13 @@
 //! it is remembered by its id, relative to it.
 //!
 //! # Memory
-//! Pages without matches cost 16 bytes each, and matches their encoded entries. Both are bounded; what does not fit is
-//! forgotten, and found again by another look.
+//! Pages without matches cost 16 bytes each (`barren`), and matches their encoded entries. Both are bounded; what does
+//! not fit is forgotten, and found again by another look.
 //!
 //! # Threads
 //! A search is shared: [`Search::look_ahead`] goes through points that [`Search::find`] comes to later.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -22,12 +22,11 @@ use lockstone_proto::vault::Entry;
 use prost::Message as _;
 
 use super::PageSource;
+use super::barren::Barren;
 use super::glance::{Glance, Look, Step, glance};
 use crate::damage::DamageKind;
 use crate::error::VaultError;
 
-/// At most this many pages without matches are remembered. They need some 20 MiB.
-const BARREN_MAX: usize = 500_000;
 /// Matches of at most this many bytes are remembered.
 const HELD_MAX: usize = 16 << 20;
 /// What a match or a way to one costs beside its bytes, about.
@@ -59,7 +58,11 @@ pub trait Findings: Send {
 pub struct Search<S> {
     source: Arc<S>,
     wanted: Arc<dyn Wanted>,
-    memory: Mutex<Memory>,
+    /// Pages without matches below them.
+    barren: Barren,
+    found: Mutex<Found>,
+    /// How often `found` was emptied.
+    emptied: AtomicU64,
     looked_at: AtomicU64,
 }
 
@@ -99,14 +102,12 @@ impl Part {
     }
 }
 
+/// Pages with matches below them.
 #[derive(Default)]
-struct Memory {
-    barren: HashSet<u128, BuildHasherDefault<AsItIs>>,
-    found: HashMap<u128, Arc<Node>, BuildHasherDefault<AsItIs>>,
-    /// Bytes of what `found` has.
+struct Found {
+    nodes: HashMap<u128, Arc<Node>, BuildHasherDefault<AsItIs>>,
+    /// Bytes of what `nodes` has.
     held: usize,
-    /// How often `found` was emptied.
-    emptied: u64,
 }
 
 /// What is remembered of a page.
@@ -143,7 +144,9 @@ impl<S: PageSource> Search<S> {
         Self {
             source,
             wanted,
-            memory: Mutex::default(),
+            barren: Barren::new(),
+            found: Mutex::default(),
+            emptied: AtomicU64::new(0),
             looked_at: AtomicU64::new(0),
         }
     }
@@ -187,7 +190,7 @@ impl<S: PageSource> Search<S> {
     ) -> Result<ControlFlow<()>, VaultError> {
         let (mut path, mut stack): (Vec<u8>, Vec<Frame>) = (Vec::new(), Vec::new());
         let mut way = root.map(|page| Way { page, promised: None });
-        let mut emptied = self.memory().emptied;
+        let mut emptied = self.emptied.load(Ordering::Relaxed);
         loop {
             if let Some(to) = way.take() {
                 let key = key(self.wanted.is_by_path(), &to.page, &path);
@@ -214,7 +217,7 @@ impl<S: PageSource> Search<S> {
                         Err(error) => match &mut findings {
                             Some(findings) => {
                                 findings.damaged(&path, error);
-                                self.memory().add_barren(key);
+                                self.barren.add(key);
                             }
                             // `find` has to come here and tell it.
                             None => forget(&mut stack),
@@ -258,25 +261,40 @@ impl<S: PageSource> Search<S> {
         let Some(Frame { key, parts, .. }) = stack.pop() else {
             return;
         };
-        let mut memory = self.memory();
-        if memory.emptied != *emptied {
+        let emptied_now = self.emptied.load(Ordering::Relaxed);
+        if emptied_now != *emptied {
             // What this walk holds was found before memory became short.
-            *emptied = memory.emptied;
+            *emptied = emptied_now;
             return forget(stack);
         }
         match parts {
-            Some(parts) if parts.is_empty() => memory.add_barren(key),
+            Some(parts) if parts.is_empty() => self.barren.add(key),
             Some(parts) => {
                 let node = Arc::new(Node::of(parts));
-                if node.height <= HEIGHT_MAX && memory.add_found(key, &node) {
+                if node.height <= HEIGHT_MAX && self.add_found(key, &node) {
                     keep(stack, node);
                 } else {
-                    *emptied = memory.emptied;
+                    *emptied = self.emptied.load(Ordering::Relaxed);
                     forget(stack);
                 }
             }
             None => forget(stack),
         }
+    }
+
+    /// Returns false if memory was short. Then nothing is remembered any more.
+    fn add_found(&self, key: u128, node: &Arc<Node>) -> bool {
+        let weight: usize = PART_BYTES + node.parts.iter().map(Part::weight).sum::<usize>();
+        let mut found = self.found();
+        if found.held + weight > HELD_MAX {
+            *found = Found::default();
+            self.emptied.fetch_add(1, Ordering::Relaxed);
+            return false;
+        }
+        if found.nodes.insert(key, Arc::clone(node)).is_none() {
+            found.held += weight;
+        }
+        true
     }
 
     /// Looks at a page that is not known.
@@ -289,13 +307,11 @@ impl<S: PageSource> Search<S> {
         let raw = self.source.raw_page(&to.page).await?;
         let mut looking = Looking {
             wanted: &*self.wanted,
-            memory: self.memory(),
+            barren: &self.barren,
             path: path.to_vec(),
             path_len: path.len(),
         };
-        let seen = glance(&raw, &mut looking);
-        drop(looking);
-        let Glance { level, first, steps } = seen.map_err(|_| damaged("it cannot be decoded"))?;
+        let Glance { level, first, steps } = glance(&raw, &mut looking).map_err(|_| damaged("it cannot be decoded"))?;
         let is_promised = |(above, promised): &(u32, Bytes)| above.checked_sub(1) == Some(level) && first == promised;
         if !to.promised.as_ref().is_none_or(is_promised) {
             return Err(damaged("it is not the one its parent promises"));
@@ -304,18 +320,17 @@ impl<S: PageSource> Search<S> {
     }
 
     fn known(&self, key: u128) -> Known {
-        let memory = self.memory();
-        if memory.barren.contains(&key) {
+        if self.barren.contains(key) {
             return Known::Nothing;
         }
-        match memory.found.get(&key) {
+        match self.found().nodes.get(&key) {
             Some(node) => Known::Found(Arc::clone(node)),
             None => Known::Unknown,
         }
     }
 
-    fn memory(&self) -> MutexGuard<'_, Memory> {
-        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+    fn found(&self) -> MutexGuard<'_, Found> {
+        self.found.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -353,10 +368,10 @@ impl Hasher for AsItIs {
     }
 }
 
-/// A look at one page, with what is remembered. Nothing else is remembered meanwhile.
+/// A look at one page, with what is remembered.
 struct Looking<'s> {
     wanted: &'s dyn Wanted,
-    memory: MutexGuard<'s, Memory>,
+    barren: &'s Barren,
     /// The path of the page's folder, and behind it a name.
     path: Vec<u8>,
     path_len: usize,
@@ -386,31 +401,7 @@ impl Look for Looking<'_> {
         if by_path {
             self.go_to(name);
         }
-        self.memory.barren.contains(&key(by_path, page, &self.path))
-    }
-}
-
-impl Memory {
-    fn add_barren(&mut self, key: u128) {
-        if self.barren.len() >= BARREN_MAX {
-            self.barren.clear();
-        }
-        self.barren.insert(key);
-    }
-
-    /// Returns false if memory was short. Then nothing is remembered any more.
-    fn add_found(&mut self, key: u128, node: &Arc<Node>) -> bool {
-        let weight: usize = PART_BYTES + node.parts.iter().map(Part::weight).sum::<usize>();
-        if self.held + weight > HELD_MAX {
-            self.found = HashMap::default();
-            self.held = 0;
-            self.emptied += 1;
-            return false;
-        }
-        if self.found.insert(key, Arc::clone(node)).is_none() {
-            self.held += weight;
-        }
-        true
+        self.barren.contains(key(by_path, page, &self.path))
     }
 }
 

@@ -10,7 +10,7 @@ use crate::cli::context::Context;
 use crate::cli::output::Outcome;
 use crate::documents::policy::{PointDocument, PreviewDocument, RunDocument};
 use crate::failure::{Exit, Failure};
-use crate::policy::{Expiry, Policy, Preview, Tag, Tier, preview};
+use crate::policy::{Expiry, Policy, Preview, Tag, Tags, Tier, preview};
 
 /// Over which span, and of which policy.
 #[derive(Debug, clap::Args)]
@@ -57,18 +57,18 @@ fn instant(option: &str, text: &str, zone: &TimeZone) -> Result<Timestamp, Failu
     instant.ok_or_else(|| Failure::usage(format!("{option}: {text:?} is not a date"), "use `2027-01-31`"))
 }
 
-fn names(tags: &[Tag]) -> Vec<String> {
-    tags.iter().map(Tag::to_string).collect()
+fn names(tags: Tags) -> Vec<String> {
+    tags.iter().map(|tag| tag.to_string()).collect()
 }
 
 fn document(policy: &Policy, shown: Preview) -> PreviewDocument {
     let runs = shown.runs.iter().map(|run| RunDocument {
         at: run.at,
-        tags: names(&run.tags),
+        tags: names(run.tags),
     });
     let points = shown.points.iter().map(|point| PointDocument {
         at: point.at,
-        tags: names(&point.tags),
+        tags: names(point.tags),
         expires: match point.expiry {
             Expiry::At(end) => Some(end),
             Expiry::Newer | Expiry::Held => None,
@@ -82,7 +82,7 @@ fn document(policy: &Policy, shown: Preview) -> PreviewDocument {
 }
 
 /// A letter for the longest tier of a day's runs.
-fn mark(tags: &[Tag]) -> char {
+fn mark(tags: Tags) -> char {
     match tags.iter().max() {
         Some(Tag::Tier(Tier::Daily)) => 'd',
         Some(Tag::Tier(Tier::Weekly)) => 'w',
@@ -96,12 +96,12 @@ fn mark(tags: &[Tag]) -> char {
 fn calendar(policy: &Policy, shown: &Preview) -> String {
     let local = |at: Timestamp| at.to_zoned(policy.schedule.zone.clone());
     let mut text = String::new();
-    let mut days: Vec<(Date, Vec<Tag>)> = Vec::new();
+    let mut days: Vec<(Date, Tags)> = Vec::new();
     for run in &shown.runs {
         let date = local(run.at).date();
         match days.last_mut() {
-            Some((last, tags)) if *last == date => tags.extend(&run.tags),
-            _ => days.push((date, run.tags.clone())),
+            Some((last, tags)) if *last == date => run.tags.iter().for_each(|tag| tags.insert(tag)),
+            _ => days.push((date, run.tags)),
         }
     }
     for month in days.chunk_by(|(one, _), (other, _)| one.first_of_month() == other.first_of_month()) {
@@ -118,13 +118,13 @@ fn calendar(policy: &Policy, shown: &Preview) -> String {
             Expiry::Newer | Expiry::Held => "until a newer one is there".to_owned(),
         };
         let at = local(point.at).strftime("%a %Y-%m-%d %H:%M");
-        text.push_str(&format!("  {at}  {until}  {}\n", names(&point.tags).join(", ")));
+        text.push_str(&format!("  {at}  {until}  {}\n", names(point.tags).join(", ")));
     }
     text
 }
 
 /// One month, as `cal` shows it, with a letter behind each day that has runs.
-fn month_of(days: &[(Date, Vec<Tag>)]) -> String {
+fn month_of(days: &[(Date, Tags)]) -> String {
     let Some(first) = days.first().map(|(date, _)| date.first_of_month()) else {
         return String::new();
     };
@@ -133,7 +133,7 @@ fn month_of(days: &[(Date, Vec<Tag>)]) -> String {
     let mut line = "    ".repeat(usize::try_from(first.weekday().to_monday_zero_offset()).unwrap_or(0));
     for date in first.series(1.day()).take_while(|date| date.month() == first.month()) {
         let found = days.iter().find(|(with_runs, _)| *with_runs == date);
-        let mark = found.map_or(' ', |(_, tags)| mark(tags));
+        let mark = found.map_or(' ', |(_, tags)| mark(*tags));
         line.push_str(&format!("{:>2}{mark} ", date.day()));
         if date.weekday() == jiff::civil::Weekday::Sunday {
             text.push_str(line.trim_end());

@@ -50,6 +50,7 @@ fn document(found: &ServerOverview) -> ServerDocument {
         last_point: found.last_point.map(|time| render::utc_time(time, 0)),
         points: found.points,
         stored_bytes: found.stored_bytes,
+        expired_points: found.expired_points,
         last_job: found.last_job.as_ref().map(LastJobDocument::from),
         health: found.health.word(),
         revoked: found.ended.as_ref().map(RevokedDocument::from),
@@ -68,6 +69,9 @@ fn row(found: &ServerOverview) -> Vec<String> {
         render::count(found.points),
         render::bytes(found.stored_bytes),
         job.map_or_else(|| "-".to_owned(), |job| format!("{} {}", job.kind(), job.state())),
-        found.health.word().to_owned(),
+        match found.expired_points {
+            0 => found.health.word().to_owned(),
+            expired => format!("{}, {} expired", found.health.word(), render::count(expired)),
+        },
     ]
 }

@@ -18,6 +18,19 @@ impl Wanted for Contains {
     }
 }
 
+/// Wants a name.
+struct Named(&'static [u8]);
+
+impl Wanted for Named {
+    fn is_by_path(&self) -> bool {
+        false
+    }
+
+    fn is_match(&self, _: &[u8], name: &[u8]) -> bool {
+        name == self.0
+    }
+}
+
 #[derive(Default)]
 struct Heard {
     found: Vec<String>,
@@ -251,18 +264,38 @@ fn a_thousand_points_of_a_large_tree_are_searched() {
         })
         .collect();
     println!("{} pages, {} MiB", tree.pages, tree.bytes >> 20);
-    for (text, wanted) in [("nothing", &b"no such name"[..]), ("one name", b"file-3-77")] {
-        let begun = std::time::Instant::now();
-        let search = Search::new(Arc::clone(&domain), Arc::new(Contains(wanted, false)));
+    let runtime = || tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let kinds = [("nothing", &b"no such name"[..]), ("one name", b"file-3-77")];
+    for ((text, wanted), threads) in kinds.into_iter().flat_map(|kind| [(kind, 0), (kind, 2)]) {
+        let (begun, cpu) = (std::time::Instant::now(), cpu_ticks());
+        let search = Search::new(Arc::clone(&domain), Arc::new(Named(wanted)));
         let mut heard = Heard::default();
-        for root in roots.iter().rev() {
-            let _ = block_on(search.find(*root, &mut heard)).unwrap();
+        let own = runtime();
+        let _ = own.block_on(search.find(roots[999], &mut heard)).unwrap();
+        // As `points find` does: each thread looks into some points that follow one another.
+        let runs = std::sync::Mutex::new(roots.rchunks(16));
+        std::thread::scope(|scope| {
+            for _ in 0..threads {
+                scope.spawn(|| {
+                    let own = runtime();
+                    loop {
+                        let Some(run) = runs.lock().unwrap().next() else { break };
+                        for root in run.iter().rev() {
+                            own.block_on(search.look_ahead(*root)).unwrap();
+                        }
+                    }
+                });
+            }
+        });
+        for root in roots.iter().rev().skip(1) {
+            let _ = own.block_on(search.find(*root, &mut heard)).unwrap();
         }
         println!(
-            "{text}: {} found, {} pages in {:?}",
+            "{text}, {threads} threads ahead: {} found, {} pages in {:?}, {} ms of a core",
             heard.found.len(),
             search.looked_at(),
-            begun.elapsed()
+            begun.elapsed(),
+            (cpu_ticks() - cpu) * 10
         );
     }
     let begun = std::time::Instant::now();
@@ -271,6 +304,14 @@ fn a_thousand_points_of_a_large_tree_are_searched() {
         .iter()
         .filter(|root| block_on(history.next(&at(**root, "/"))).unwrap().is_some());
     println!("history: {} versions in {:?}", versions.count(), begun.elapsed());
+}
+
+/// The time of cores that this process has used, hundredths of a second.
+fn cpu_ticks() -> u64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
+    let behind_name = stat.rsplit(')').next().unwrap();
+    let numbers = behind_name.split_whitespace().skip(11).take(2);
+    numbers.map(|ticks| ticks.parse::<u64>().unwrap()).sum()
 }
 
 /// `/usr/src/linux` with 60 folders of 80 folders of 17 files, of which only what has changed is written again.
