@@ -7,6 +7,9 @@
 //! finds its position free, which means that the log is as it was validated, and the deletion of a pack is possible at
 //! any time after it was condemned.
 
+use lockstone_proto::vault::ChunkKind;
+use lockstone_vault::collect::plan::{Limits, PackFacts, plan};
+
 use crate::rules::Rule;
 use crate::state::{
     Backup, CHUNKS, COLLECTORS, Collection, Object, POINTS, Point, Reader, Set, Standing, State, WRITERS,
@@ -14,6 +17,12 @@ use crate::state::{
 
 /// For each chunk the pack that a collector marked.
 pub(crate) type Kept = [Option<u8>; CHUNKS];
+
+/// The model asks the plan only for what is dead.
+const LIMITS: Limits = Limits {
+    repack_below: 0,
+    pack_target: 0,
+};
 
 /// What a machine does next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,21 +101,33 @@ impl Rules {
         roots.iter().fold(Set::EMPTY, |live, n| live.or(state.point(n).chunks))
     }
 
-    /// The packs that a collection may condemn.
+    /// The packs that a collection may condemn: those of which its plan says so, and orphans that are not marked. The
+    /// plan is the program's own.
     fn dead(self, state: &State, collection: &Collection) -> Set {
-        let listed = state.packs_that(|pack| pack.is_listed);
-        let marked = collection
-            .kept
+        let packs = state.packs_that(|pack| pack.is_listed && !pack.is_condemned);
+        let facts: Vec<PackFacts> = packs
             .iter()
-            .flatten()
-            .fold(Set::EMPTY, |all, n| all.or(Set::of(*n)));
-        let dead = listed.or(collection.orphans).minus(marked);
-        let dead = if self.keep(Rule::OrphansAreMarked) {
-            dead
+            .map(|n| PackFacts {
+                number: n.into(),
+                kind: ChunkKind::Data,
+                len: 1,
+                raw: state.pack(n).chunks.iter().count() as u64,
+                live: collection.kept.iter().filter(|kept| **kept == Some(n)).count() as u64,
+                spared: false,
+                distrusted: false,
+            })
+            .collect();
+        let planned = plan(&facts, &LIMITS).dead.into_iter();
+        let planned = planned.fold(Set::EMPTY, |all, n| all.or(Set::of(n as u8)));
+        let orphans = if self.keep(Rule::OrphansAreMarked) {
+            let marked = collection.kept.iter().flatten();
+            collection
+                .orphans
+                .minus(marked.fold(Set::EMPTY, |all, n| all.or(Set::of(*n))))
         } else {
-            dead.or(collection.orphans)
+            collection.orphans
         };
-        dead.minus(state.condemned())
+        planned.or(orphans).minus(state.condemned())
     }
 
     /// Adds every way to mark these chunks. Machines disagree which pack of several is the best. If a chunk has none,
