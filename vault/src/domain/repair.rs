@@ -98,12 +98,16 @@ impl Domain {
         says_something.then_some((points, body))
     }
 
-    /// Does what a Repair entry says of packs. It comes before the entry is kept: an entry that is in the cache is not
-    /// read again.
+    /// Does what a Repair entry says of packs. A Condemn that is lost counts for nobody from then on, also for a server
+    /// that still has it in its cache: others list those packs again, and rely on them. It comes before the entry is
+    /// kept: an entry that is in the cache is not read again.
     pub(super) fn heed(&self, entry: &Entry) -> Result<(), VaultError> {
         let Body::Repair(_, body) = &entry.body else {
             return Ok(());
         };
+        if !body.positions.is_empty() {
+            self.index.uncondemn(&body.positions)?;
+        }
         for (word, packs) in words(body) {
             match word {
                 Some(Word::Bad) => self.index.distrust_new(&packs, FOUND_BAD)?,

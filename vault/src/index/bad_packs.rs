@@ -321,6 +321,27 @@ impl Index {
         })
     }
 
+    /// What the entries of the log at these positions said of packs does not count any more: the entries are lost.
+    pub(crate) fn uncondemn(&self, positions: &[u64]) -> Result<()> {
+        let mut back = Vec::new();
+        self.condemned(&mut |id, by| {
+            if positions.contains(&by.n) {
+                back.push(id);
+            }
+            true
+        })?;
+        let family = self.family(PACKS)?;
+        let mut batch = WriteBatch::default();
+        for id in &back {
+            batch.delete_cf(family, records::id_key(CONDEMNED, id.as_bytes()));
+        }
+        self.write(batch)?;
+        for id in back {
+            self.bad.change(id, |marks| marks.condemned = false);
+        }
+        Ok(())
+    }
+
     /// Takes the chunks of condemned packs out of the index, except of those that are still `there`. What is known of
     /// the packs themselves stays. One pass over all chunks.
     pub(crate) fn forget_condemned(&self, there: &HashSet<PackId>) -> Result<()> {

@@ -321,6 +321,25 @@ fn a_log_entry_that_nobody_knows_is_written_down_as_lost() {
 }
 
 #[test]
+fn a_lost_condemn_counts_for_nobody_not_even_for_who_knows_it() {
+    let bench = Bench::new();
+    let two = bench.lab.open(Some(bench.lab.server(2)), "two");
+    let pack = bench.pack(ChunkKind::Data, true);
+    let n = block_on(two.append_condemn(&[], &[pack], now())).unwrap().n;
+    bench.lab.backup(&two, 3, &files(1));
+    assert!(two.index().is_condemned(&pack));
+    // The other machine has not seen it, and the entry is lost.
+    bench.flip(&names::log_entry(bench.lab.domain, n), 40);
+    let bench = bench.without_cache();
+    let report = bench.repair();
+    assert!(report.is_ok(), "{:?}", report.damaged);
+    assert!(!bench.one.index().is_condemned(&pack));
+    block_on(two.refresh()).unwrap();
+    assert!(!two.index().is_condemned(&pack));
+    bench.all_is_well(&[1, 2, 3]);
+}
+
+#[test]
 fn what_stands_behind_the_last_entry_counts_as_none() {
     let bench = Bench::new();
     let name = names::log_entry(bench.lab.domain, 5);
