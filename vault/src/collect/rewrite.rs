@@ -113,6 +113,11 @@ impl Run<'_> {
                 break;
             }
             self.mark_new().await?;
+            if self.is_cancelled() {
+                // Not everything is marked, so the entry cannot be written any more.
+                batch.clear();
+                return Ok(());
+            }
         }
         self.report.packs_written += packs.len() as u64;
         self.report.bytes_written += packs.iter().map(|pack| pack.len).sum::<u64>();

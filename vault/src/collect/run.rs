@@ -210,15 +210,19 @@ impl<'a> Run<'a> {
 
     /// Marks what points need that are not marked yet, of the log as it was last read.
     pub(super) async fn mark_new(&mut self) -> Result<(), VaultError> {
+        while !self.mark_points().await? {}
+        Ok(())
+    }
+
+    /// The same once. `false` if all of it has to be done again, because the log has grown.
+    async fn mark_points(&mut self) -> Result<bool, VaultError> {
         let view = self.domain.view();
         refuse_damaged(&view)?;
         // A point may have been brought back meanwhile, and deleted again.
         let over = self.over(&view);
         self.gone.retain(|id| over.contains(id));
         if self.walker.is_overtaken() {
-            self.walker.begin_anew();
-            self.roots.clear();
-            self.is_partial = false;
+            self.begin_anew();
         }
         let is_new = |point: &&Point| !self.gone.contains(&point.id) && !self.roots.contains(&point.id);
         let mut new: Vec<(PointId, Option<ChunkId>, bool)> = view
@@ -240,7 +244,10 @@ impl<'a> Run<'a> {
                 self.walker.mark(root, self.callbacks.cancelled).await?;
             }
             if self.is_cancelled() {
-                return Ok(());
+                return Ok(true);
+            }
+            if self.is_behind(&view).await? {
+                return Ok(false);
             }
             self.check_damage(&id, is_forgotten)?;
             self.roots.insert(id);
@@ -252,7 +259,24 @@ impl<'a> Run<'a> {
             )));
         }
         self.head = view.head;
-        Ok(())
+        Ok(true)
+    }
+
+    fn begin_anew(&mut self) {
+        self.walker.begin_anew();
+        self.roots.clear();
+        self.is_partial = false;
+    }
+
+    /// Whether something was not found that the log explains by now: another job has read that a point is gone, or that
+    /// packs were replaced. Then the marks are worth nothing, and no entry can be written behind `view`.
+    async fn is_behind(&mut self, view: &LogView) -> Result<bool, VaultError> {
+        let lacks_something = !self.walker.damaged.is_empty() || self.walker.only_condemned > 0;
+        if !lacks_something || self.domain.refresh().await?.head == view.head {
+            return Ok(false);
+        }
+        self.begin_anew();
+        Ok(true)
     }
 
     /// A page that a point needs and that cannot be read ends the collection, unless the point is deleted.

@@ -234,7 +234,7 @@ impl Domain {
                 return Ok(state.chain.head());
             }
             let pause = lost.pause(state.chain.end().n, jitter());
-            tokio::time::sleep(pause.ok_or(VaultError::TooManyAttempts)?).await;
+            crate::pause::pause(pause.ok_or(VaultError::TooManyAttempts)?).await;
         }
     }
 

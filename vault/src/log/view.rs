@@ -1,6 +1,6 @@
 //! The sum of a log: its recovery points, and which of them are forgotten. Pure: entries are added one by one.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use jiff::Timestamp;
 use lockstone_proto::ids::{ChunkId, PointId, SegmentId, ServerId};
@@ -126,7 +126,7 @@ pub(crate) struct Summed {
     /// The points that are gone, each with the entry that said so. They stay in `points`.
     gone: HashMap<PointId, u64>,
     /// What servers stored and have not committed yet.
-    uncommitted: HashMap<ServerId, Uncommitted>,
+    uncommitted: BTreeMap<ServerId, Uncommitted>,
 }
 
 /// Segments that a server wrote since its last Commit: a backup of it is running, or was interrupted and will go on.

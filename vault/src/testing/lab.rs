@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use ed25519_dalek::SigningKey;
+use jiff::Timestamp;
 use lockstone_proto::access::Region;
-use lockstone_proto::ids::{DomainId, PackId, ServerId};
+use lockstone_proto::ids::{DomainId, PackId, PointId, ServerId};
 use lockstone_proto::vault::{ChunkKind, CommitBody, Consistency, PointStatus, PointSummary, Segment};
 
 use super::tree::{Tree, fresh, pack};
@@ -214,9 +215,14 @@ pub fn read_only(cache_dir: PathBuf) -> DomainOptions {
 
 /// A summary for tests.
 pub fn summary(point: u8) -> PointSummary {
+    summary_of(PointId([point; 16]), now())
+}
+
+/// A summary of a point that was begun at that time.
+pub fn summary_of(point: PointId, begun: Timestamp) -> PointSummary {
     PointSummary {
-        point_id: vec![point; 16].into(),
-        started_s: now().as_second(),
+        point_id: Bytes::copy_from_slice(point.as_bytes()),
+        started_s: begun.as_second(),
         status: PointStatus::Completed.into(),
         consistency: Consistency::Live.into(),
         tags: vec!["daily".into()],
