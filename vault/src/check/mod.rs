@@ -89,15 +89,20 @@ pub async fn check(
         round: None,
         ..*options
     };
-    let mut may_repair_more = !report.repaired.is_empty();
+    let goes_on = |report: &CheckReport| !report.repaired.is_empty() && report.not_repaired.is_none();
+    let mut may_repair_more = goes_on(&report);
     for _ in 1..PASSES {
         if !may_repair_more || report.cancelled {
             break;
         }
         let next = pass(domain, &again, spawn, progress, cancelled).await?;
-        may_repair_more = !next.repaired.is_empty();
+        may_repair_more = goes_on(&next);
         report = report.followed_by(next);
     }
+    // What the first repair marked, a later one may have found healed.
+    let lossy = &domain.view().lossy;
+    let still = |repaired: &Repaired| repaired.marked.is_none_or(|point| lossy.contains(&point));
+    report.repaired.retain(still);
     Ok(report)
 }
 

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
+use lockstone_proto::ids::PointId;
 
 use crate::damage::{Damage, DamageKind};
 
@@ -103,6 +104,8 @@ pub struct Repaired {
     pub kind: DamageKind,
     /// What was done, in words.
     pub how: String,
+    /// The recovery point that was marked, if that was done.
+    pub marked: Option<PointId>,
 }
 
 impl CheckReport {

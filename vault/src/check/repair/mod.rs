@@ -46,16 +46,24 @@ impl Check<'_> {
                     Kind::Refused | Kind::Revoked | Kind::StoreFull | Kind::NotRegistered
                 ) =>
             {
-                self.report.not_repaired = Some(error.to_string());
+                self.unwritten(&error);
             }
             // A vault that was set back is written to by nobody.
             Err(error @ (VaultError::RolledBack { .. } | VaultError::ReadOnly)) => {
-                self.report.not_repaired = Some(error.to_string());
+                self.unwritten(&error);
             }
             Err(error) => return Err(error),
         }
         self.progress("repair", 1, 1);
         Ok(())
+    }
+
+    /// What was to be written could not be. What was copied counts only when the log names it.
+    fn unwritten(&mut self, error: &VaultError) {
+        self.report
+            .repaired
+            .retain(|repaired| repaired.kind != DamageKind::Pack);
+        self.report.not_repaired = Some(error.to_string());
     }
 
     async fn try_repair(&mut self) -> Result<(), VaultError> {
@@ -173,6 +181,9 @@ impl Check<'_> {
         for point in lossy.filter_map(|id| view.point(id)) {
             let how = format!("recovery point {} is marked: it lost files", point.id);
             self.repaired(&names::log_entry(domain, point.n), DamageKind::Log, how);
+            if let Some(repaired) = self.report.repaired.last_mut() {
+                repaired.marked = Some(point.id);
+            }
         }
         Ok(())
     }
@@ -203,6 +214,7 @@ impl Check<'_> {
             object: object.to_owned(),
             kind,
             how,
+            marked: None,
         });
     }
 
