@@ -100,8 +100,8 @@ pub async fn check(
         report = report.followed_by(next);
     }
     // What the first repair marked, a later one may have found healed.
-    let lossy = &domain.view().lossy;
-    let still = |repaired: &Repaired| repaired.marked.is_none_or(|point| lossy.contains(&point));
+    let view = domain.view();
+    let still = |repaired: &Repaired| repaired.marked.is_none_or(|point| view.lossy.contains(&point));
     report.repaired.retain(still);
     Ok(report)
 }
