@@ -1,5 +1,5 @@
-//! Lockstone's pipeline. [`backup()`], [`restore()`] and [`check()`] are what the agent calls. Each runs one job to its
-//! end on the calling thread and returns a report. Inside, a job is a chain of stages, one file or folder each. The
+//! Lockstone's pipeline. [`backup()`], [`restore()`], [`check()`] and [`collect()`] are what the agent calls. Each runs
+//! one job to its end on the calling thread and returns a report. Inside, a job is a chain of stages, one file or folder each. The
 //! bounded `flow` joins them, and the `supervisor` watches over them:
 //!
 //! ```text
@@ -7,6 +7,7 @@
 //!                                        └─ Cataloguer ─┘
 //! restore: Planner → Fetcher → Opener → Writer
 //! check:   Checker
+//! collect: Collector
 //! ```
 //!
 //! All threads, channels and tasks of Lockstone's jobs belong to this crate; `vault` and `host` have none.
@@ -15,6 +16,7 @@ pub mod backup;
 #[doc(hidden)]
 pub mod bench;
 pub mod check;
+pub mod collect;
 mod contents;
 mod engine;
 mod flow;
@@ -33,6 +35,7 @@ pub use backup::{
     BackupReport, BackupRequest, BackupSource, FileChange, LeftOut, OnFile, Producer, Production, SourceFrom, backup,
 };
 pub use check::{CheckReport, CheckRequest, check};
+pub use collect::{CollectReport, CollectRequest, collect};
 pub use flow::{CancelToken, Fault};
 pub use job::{JobContext, JobError, JobStatus, Warning};
 pub use metrics::Metrics;

@@ -28,7 +28,7 @@ pub struct UnknownWord {
 
 impl JobKind {
     /// Every kind of job that this program runs.
-    pub const ALL: [Self; 3] = [Self::Backup, Self::Restore, Self::Check];
+    pub const ALL: [Self; 4] = [Self::Backup, Self::Restore, Self::Check, Self::Collect];
 
     /// The word for this kind: lower case, such as `backup`. A record of an unknown kind is simply a `job`.
     #[must_use]
@@ -37,6 +37,7 @@ impl JobKind {
             Self::Backup => "backup",
             Self::Restore => "restore",
             Self::Check => "check",
+            Self::Collect => "gc",
             Self::Unspecified => "job",
         }
     }

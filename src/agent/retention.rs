@@ -77,3 +77,11 @@ pub(crate) async fn forget(
     }
     Ok(over)
 }
+
+/// The points that `forget` would forget now, of this server.
+pub(crate) fn would_forget(session: &Session, view: &LogView, in_force: &InForce) -> Result<Vec<PointId>, Failure> {
+    if !in_force.held.forgets() || guard::is_raised(in_force.held.server_id)? {
+        return Ok(Vec::new());
+    }
+    Ok(over(session, view, in_force, Timestamp::now()))
+}

@@ -4,8 +4,8 @@
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use super::commands::{
-    agent, alerts, backup, bench, cache, check, complete, completions, credentials, demo, dump, guard, jobs, man,
-    passphrase, points, policy, protection, register, restore, throttle, unregister, vault,
+    agent, alerts, backup, bench, cache, check, complete, completions, credentials, demo, dump, gc, guard, jobs, man,
+    passphrase, points, policy, protection, register, restore, test_restore, throttle, unregister, vault,
 };
 use super::global::Global;
 
@@ -66,6 +66,10 @@ pub(crate) enum Command {
     Dump(dump::DumpArgs),
     /// Check that what is in the vault can be restored
     Check(check::CheckArgs),
+    /// Restore some files on trial, compare them, and remove them again
+    TestRestore(test_restore::TestRestoreArgs),
+    /// Free the space in the vault that no recovery point needs
+    Gc(gc::GcArgs),
     /// Jobs of this server
     #[command(subcommand)]
     Jobs(jobs::JobsCommand),

@@ -12,7 +12,7 @@ use crate::failure::{Exit, Failure};
 use crate::text::render;
 
 /// Commands and options that later versions have. The program names them instead of pretending.
-const LATER: &[&str] = &["gc", "replicate", "--repair"];
+const LATER: &[&str] = &["replicate"];
 
 /// Words of other backup programs, and what does the same here.
 const FOREIGN: &[(&str, &str)] = &[
@@ -32,8 +32,8 @@ const FOREIGN: &[(&str, &str)] = &[
         "forget",
         "`lockstone points delete POINT`; a policy (`lockstone policy init`) does it by itself",
     ),
-    ("prune", "a policy deletes what has expired: `lockstone policy init`"),
-    ("compact", "a policy deletes what has expired: `lockstone policy init`"),
+    ("prune", "`lockstone gc`"),
+    ("compact", "`lockstone gc`"),
     (
         "unlock",
         "there is nothing to do: a lock ends with the process that holds it",
@@ -298,7 +298,7 @@ mod tests {
 
     #[test]
     fn what_later_versions_bring_is_named_and_not_pretended() {
-        for line in ["gc --dry-run", "vault replicate x", "check --repair"] {
+        for line in ["vault replicate x", "vault replicate"] {
             let error = Cli::try_parse_from(std::iter::once("lockstone").chain(line.split(' '))).unwrap_err();
             assert!(later_version(&error).is_some(), "{line}: {error}");
         }

@@ -27,9 +27,9 @@ use tracing::Level;
 use crate::failure::Failure;
 use args::{Cli, Command};
 use commands::{
-    agent, alerts, backup, bench, cache, check, complete, completions, credentials, demo, dump, guard, jobs, man,
-    metrics_page, openapi, passphrase, points, policy, protection, register, restore, status, throttle, unregister,
-    vault, volumes,
+    agent, alerts, backup, bench, cache, check, complete, completions, credentials, demo, dump, gc, guard, jobs, man,
+    metrics_page, openapi, passphrase, points, policy, protection, register, restore, status, test_restore, throttle,
+    unregister, vault, volumes,
 };
 use context::Context;
 use output::{Outcome, Output, Work};
@@ -75,7 +75,12 @@ pub(crate) fn run() -> ExitCode {
 impl Work {
     fn of(command: &Command) -> Work {
         match command {
-            Command::Backup(_) | Command::Restore(_) | Command::Check(_) | Command::Agent(_) => Work::Job,
+            Command::Backup(_)
+            | Command::Restore(_)
+            | Command::Check(_)
+            | Command::TestRestore(_)
+            | Command::Gc(_)
+            | Command::Agent(_) => Work::Job,
             _ => Work::Answer,
         }
     }
@@ -94,6 +99,8 @@ fn run_command(cli: Cli, out: Output) -> Outcome {
         Command::Restore(args) => restore::run(&context, args),
         Command::Dump(args) => dump::run(&context, &args),
         Command::Check(args) => check::run(&context, &args),
+        Command::TestRestore(args) => test_restore::run(&context, &args),
+        Command::Gc(args) => gc::run(&context, &args),
         Command::Alerts(command) => alerts::run(&context, &command),
         Command::Jobs(command) => jobs::run(&context, command),
         Command::Passphrase(command) => passphrase::run(&context, command),

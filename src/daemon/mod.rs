@@ -4,7 +4,7 @@
 //! ```text
 //! Scheduler ──run is due──▶ Queue ──one at a time──▶ agent::jobs (a job, its pipeline, its record)
 //! control ───on demand────▶   │
-//! Housekeeper ─once a day─▶   └── events ──▶ control, systemd
+//! Housekeeper ─each hour──▶   └── events ──▶ control, systemd
 //! ```
 //!
 //! These are actix actors that handle a handful of messages a minute. What they decide is computed by pure functions
@@ -124,7 +124,7 @@ impl Actors {
     fn start(daemon: &Arc<Daemon>) -> Result<Actors, Failure> {
         let queue = Queue::new(Arc::clone(daemon))?.start();
         let scheduler = Scheduler::new(Arc::clone(daemon), queue.clone()).start();
-        let housekeeper = Housekeeper::new(queue.clone()).start();
+        let housekeeper = Housekeeper::new(Arc::clone(daemon), queue.clone()).start();
         Ok(Actors {
             queue,
             scheduler,

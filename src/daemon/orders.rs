@@ -10,13 +10,17 @@ use serde::{Deserialize, Serialize};
 
 use super::Daemon;
 use super::events::Event;
-use crate::agent::access::right::registered;
+use crate::agent::access::right::{Access, registered};
 use crate::agent::alerts;
 use crate::agent::environment::Environment;
+use crate::agent::held_policy::InForce;
 use crate::agent::housekeeping::keep_house;
 use crate::agent::jobs::backup::{Backup, BackupOrder, run_due};
+use crate::agent::jobs::check::{Check, CheckOrder};
+use crate::agent::jobs::gc::{Gc, GcOrder};
 use crate::agent::jobs::perform::perform_as;
 use crate::agent::jobs::settle::settle;
+use crate::agent::jobs::test_restore::Trial;
 use crate::agent::notices::{Notice, Notices};
 use crate::agent::state::job_records;
 use crate::agent::vault_policy;
@@ -30,8 +34,14 @@ pub(crate) enum Order {
     Scheduled { at: Timestamp },
     /// The backup of the policy's items on demand.
     OnDemand,
+    /// The share of a day of the policy's reading of the whole vault.
+    Check,
+    /// The policy's restore of some files on trial.
+    TestRestore,
     /// What is to be done once a day.
     Housekeeping,
+    /// The space is freed that no recovery point needs. It gives way to everything else.
+    Collect,
     /// A command of another process has its turn. The command itself does what it does.
     #[serde(skip)]
     Turn,
@@ -42,8 +52,16 @@ impl Order {
     pub(super) fn kind(&self) -> Option<JobKind> {
         match self {
             Order::Scheduled { .. } | Order::OnDemand => Some(JobKind::Backup),
+            Order::Check => Some(JobKind::Check),
+            Order::TestRestore => Some(JobKind::Restore),
+            Order::Collect => Some(JobKind::Collect),
             Order::Housekeeping | Order::Turn => None,
         }
+    }
+
+    /// Whether it is ended, and done again later, when something else is to be done.
+    pub(super) fn gives_way(&self) -> bool {
+        *self == Order::Collect
     }
 }
 
@@ -68,10 +86,14 @@ pub(super) async fn carry_out(daemon: Arc<Daemon>, order: Order, job: JobId, can
     });
     let environment = daemon.environment.for_job(cancel, notices);
     let is_house = order == Order::Housekeeping;
+    let is_backup = order.kind() == Some(JobKind::Backup);
     let outcome = match order {
         Order::Scheduled { at } => scheduled(&daemon, &environment, job, at).await,
         Order::OnDemand => backup(&daemon, &environment, job, None).await,
+        Order::Check => check(&daemon, &environment, job).await,
+        Order::TestRestore => test_restore(&daemon, &environment, job).await,
         Order::Housekeeping => house(&environment).await,
+        Order::Collect => collect(&daemon, &environment, job).await,
         // The queue sees to that.
         Order::Turn => Ok(Outcome::Needless("a turn")),
     };
@@ -85,7 +107,7 @@ pub(super) async fn carry_out(daemon: Arc<Daemon>, order: Order, job: JobId, can
         // A job that began has raised its alert itself.
         if is_house {
             alerts::house_not_kept(&environment, failure).await;
-        } else {
+        } else if is_backup {
             alerts::not_begun(&environment, failure).await;
         }
     }
@@ -129,6 +151,48 @@ async fn backup(
     Ok(Outcome::Done {
         state: finished.ending.state,
         point: finished.ending.point,
+    })
+}
+
+/// A share of the vault is read, if the policy still asks for it.
+async fn check(daemon: &Daemon, environment: &Environment, job: JobId) -> Result<Outcome, Failure> {
+    let (state, registration) = registered()?;
+    let policy = InForce::load(&state, registration.server_id)?.map(|in_force| in_force.policy);
+    let Some(every) = policy.and_then(|policy| policy.check) else {
+        return Ok(Outcome::Needless("the policy reads nothing any more"));
+    };
+    let order = CheckOrder {
+        read_data: None,
+        round: Some(every),
+        repair: false,
+        tuning: Tuning::default(),
+    };
+    let check = Check::prepare(&Access::Own, order)?;
+    let finished = perform_as(environment, check, job, &daemon.live).await?;
+    let state = finished.ending.state;
+    Ok(Outcome::Done { state, point: None })
+}
+
+/// Some files are restored on trial, if the policy still asks for it.
+async fn test_restore(daemon: &Daemon, environment: &Environment, job: JobId) -> Result<Outcome, Failure> {
+    let (state, registration) = registered()?;
+    let policy = InForce::load(&state, registration.server_id)?.map(|in_force| in_force.policy);
+    let Some(test) = policy.and_then(|policy| policy.test_restore) else {
+        return Ok(Outcome::Needless("the policy restores nothing on trial any more"));
+    };
+    let finished = perform_as(environment, Trial::prepare(test)?, job, &daemon.live).await?;
+    Ok(Outcome::Done {
+        state: finished.ending.state,
+        point: finished.ending.point,
+    })
+}
+
+async fn collect(daemon: &Daemon, environment: &Environment, job: JobId) -> Result<Outcome, Failure> {
+    let gc = Gc::prepare(GcOrder::in_background())?;
+    let finished = perform_as(environment, gc, job, &daemon.live).await?;
+    Ok(Outcome::Done {
+        state: finished.ending.state,
+        point: None,
     })
 }
 

@@ -61,6 +61,8 @@ struct Waiting {
 struct Running {
     waiting: Waiting,
     cancel: CancelToken,
+    /// It was ended because something else is to be done. It is done again after that.
+    gave_way: bool,
 }
 
 /// A command of another process, which the queue gives a turn.
@@ -191,7 +193,11 @@ impl Queue {
             self.daemon.events.tell(Event::Began { job: waiting.job, kind });
             systemd::status(&format!("{kind} {} runs", waiting.job));
         }
-        self.running = Some(Running { waiting, cancel });
+        self.running = Some(Running {
+            waiting,
+            cancel,
+            gave_way: false,
+        });
         let task = self
             .daemon
             .environment
@@ -209,9 +215,13 @@ impl Queue {
     }
 
     fn ended(&mut self, outcome: Outcome) {
-        let Some(Running { mut waiting, cancel }) = self.running.take() else {
+        let Some(running) = self.running.take() else {
             return;
         };
+        let (mut waiting, cancel) = (running.waiting, running.cancel);
+        if running.gave_way {
+            self.again(waiting.order.clone());
+        }
         self.daemon.live.end();
         lockstone_host::process::trim_memory();
         match outcome {
@@ -254,6 +264,32 @@ impl Queue {
             for listener in &self.listeners {
                 listener.do_send(JobEnded);
             }
+        }
+    }
+
+    /// Ends what runs, if it gives way to everything else.
+    fn make_way(&mut self) {
+        if let Some(running) = self
+            .running
+            .as_mut()
+            .filter(|running| running.waiting.order.gives_way())
+            && !running.gave_way
+        {
+            tracing::info!(job = %running.waiting.job, "gives way, and goes on later");
+            running.gave_way = true;
+            running.cancel.cancel();
+        }
+    }
+
+    /// Does an order that gave way after all that waits.
+    fn again(&mut self, order: Order) {
+        let waits = self.waiting.iter().any(|waiting| waiting.order == order);
+        if !waits
+            && !self.is_stopping
+            && let Ok(job) = new_job_id()
+        {
+            self.write_down(job, &order);
+            self.waiting.push_back(Waiting::new(job, order));
         }
     }
 
@@ -318,7 +354,7 @@ impl Queue {
         }
         let is_same = |waiting: &&Waiting| std::mem::discriminant(&waiting.order) == std::mem::discriminant(order);
         match order {
-            Order::Scheduled { .. } | Order::Housekeeping => {
+            Order::Scheduled { .. } | Order::Check | Order::TestRestore | Order::Housekeeping | Order::Collect => {
                 let running = self.running.as_ref().map(|running| &running.waiting);
                 let same_run = running.filter(|waiting| waiting.order == *order);
                 self.waiting
@@ -386,6 +422,9 @@ impl Handler<Submit> for Queue {
             record.save(&self.daemon.state)?;
             self.daemon.events.tell(Event::Queued { job });
         }
+        if !order.gives_way() {
+            self.make_way();
+        }
         self.waiting.push_back(Waiting::new(job, order));
         self.look(ctx);
         Ok(job)
@@ -403,6 +442,7 @@ impl Handler<TakeTurn> for Queue {
             ended: has_ended,
         };
         self.guests.insert(job, guest);
+        self.make_way();
         self.waiting.push_back(Waiting::new(job, Order::Turn));
         self.look(ctx);
         Some(Ticket { granted, ended })

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use lockstone_proto::ids::PointId;
-use lockstone_vault::check::CheckReport;
+use lockstone_vault::check::{CheckReport, Repaired};
 use lockstone_vault::damage::Damage;
 use serde::Serialize;
 
@@ -21,7 +21,34 @@ pub(crate) struct CheckDocument {
     damaged: Vec<DamagedObject>,
     /// Objects that are not what they should be, but cost nothing.
     harmless: Vec<DamagedObject>,
+    /// What `--repair` did.
+    repaired: Vec<RepairedObject>,
+    /// Why something could not be repaired; null if all could be, or nothing was to be.
+    not_repaired: Option<String>,
+    /// How many packs were read, and how many bytes.
+    packs_read: u64,
+    bytes_read: u64,
+    /// How many packs were not read again, because a check that was stopped had read them.
+    packs_read_before: u64,
     duration_seconds: f64,
+}
+
+/// Something that was repaired.
+#[derive(Debug, Clone, Serialize)]
+struct RepairedObject {
+    object: String,
+    kind: &'static str,
+    how: String,
+}
+
+impl From<&Repaired> for RepairedObject {
+    fn from(repaired: &Repaired) -> RepairedObject {
+        RepairedObject {
+            object: repaired.object.clone(),
+            kind: repaired.kind.name(),
+            how: repaired.how.clone(),
+        }
+    }
 }
 
 /// A damaged object of the vault, and what it costs.
@@ -63,6 +90,11 @@ impl CheckDocument {
             cancelled: report.cancelled,
             damaged: report.damaged.iter().map(DamagedObject::from).collect(),
             harmless: report.harmless.iter().map(DamagedObject::from).collect(),
+            repaired: report.repaired.iter().map(RepairedObject::from).collect(),
+            not_repaired: report.not_repaired.clone(),
+            packs_read: report.packs_read,
+            bytes_read: report.bytes_read,
+            packs_read_before: report.packs_read_before,
             duration_seconds: duration.as_secs_f64(),
         }
     }

@@ -7,6 +7,7 @@ pub(crate) mod cache;
 pub(crate) mod check;
 pub(crate) mod common;
 pub(crate) mod control;
+pub(crate) mod gc;
 pub(crate) mod guard;
 pub(crate) mod job;
 pub(crate) mod openapi;

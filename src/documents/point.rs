@@ -38,6 +38,8 @@ pub(crate) struct PointSummaryDocument {
     deleted: Option<String>,
     /// Whether it cannot be deleted.
     held: bool,
+    /// Whether it lost files that no repair could heal. The others can be restored.
+    lost_files: bool,
 }
 
 impl PointSummaryDocument {
@@ -58,7 +60,13 @@ impl PointSummaryDocument {
             expires: render::utc_if_set(summary.expires_s),
             deleted: forgotten.map(|at| render::utc_time(at, 0)),
             held,
+            lost_files: false,
         }
+    }
+
+    /// The same of a point that lost files, or did not.
+    pub(crate) fn lossy(self, lost_files: bool) -> Self {
+        PointSummaryDocument { lost_files, ..self }
     }
 }
 
@@ -120,10 +128,12 @@ impl PointDocument {
         name_of: impl Fn(ServerId) -> String,
         expiry: Option<(Expiry, Option<Tag>)>,
         now: Timestamp,
+        lost_files: bool,
     ) -> Self {
         let held = point.held(now);
         let server = name_of(point.server);
         let mut summary = PointSummaryDocument::new(point.id, &server, &point.summary, point.forgotten, held.is_some());
+        summary.lost_files = lost_files;
         let mut kept = None;
         if let Some((expiry, tag)) = expiry.filter(|_| point.forgotten.is_none()) {
             summary.expires = match expiry {
@@ -333,7 +343,7 @@ mod tests {
             json!({
                 "id": "01".repeat(16), "time": "1970-01-01T00:00:00Z", "server": "web", "files": 2, "folders": 0,
                 "bytes": 0, "stored_bytes": 0, "status": "CompletedWithWarnings", "consistency": "live", "tags": [],
-                "label": "", "expires": null, "deleted": null, "held": false,
+                "label": "", "expires": null, "deleted": null, "held": false, "lost_files": false,
             })
         );
         let entry = Entry {

@@ -75,3 +75,27 @@ impl RestoreDocument {
         }
     }
 }
+
+/// How a test restore went.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct TestDocument {
+    #[serde(flatten)]
+    restore: RestoreDocument,
+    /// Files that are the same as in the source.
+    compared_with_source: u64,
+    /// Files whose source has changed or is gone: their chunks have the right ids.
+    compared_by_ids: u64,
+    /// Files that differ from a source that has not changed.
+    different: Vec<PathDocument>,
+}
+
+impl TestDocument {
+    pub(crate) fn new(restore: RestoreDocument, (with_source, by_ids): (u64, u64), different: &[Vec<u8>]) -> Self {
+        TestDocument {
+            restore,
+            compared_with_source: with_source,
+            compared_by_ids: by_ids,
+            different: different.iter().map(|path| path.as_slice().into()).collect(),
+        }
+    }
+}

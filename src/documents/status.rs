@@ -35,6 +35,21 @@ pub(crate) struct StatusDocument {
     pub(crate) next_run: Option<Timestamp>,
     /// Whether the daemon runs, which starts the backups of the schedule.
     pub(crate) agent_runs: bool,
+    /// How far the reading of the vault is, if the policy asks for it; absent otherwise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) check: Option<CheckStanding>,
+}
+
+/// How far the policy's reading of the vault is.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct CheckStanding {
+    /// Within which time every byte is to be read.
+    pub(crate) every_seconds: u64,
+    /// Since when some byte was not read; null before the first check.
+    pub(crate) unread_since: Option<Timestamp>,
+    pub(crate) never_read_bytes: Option<u64>,
+    /// When every byte will have been read, if the agent goes on as it should.
+    pub(crate) all_read_by: Option<Timestamp>,
 }
 
 /// What only a registered server has.

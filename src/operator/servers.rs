@@ -252,6 +252,7 @@ mod tests {
             },
             forgotten,
             held: false,
+            lossy: false,
         }
     }
 

@@ -16,7 +16,7 @@ mod schedule;
 mod tag;
 
 pub(crate) use self::file::{
-    Bandwidth, EXAMPLE, Hooks, Item, Mail, Notify, Occasion, Policy, PolicyError, Source, parse,
+    Bandwidth, EXAMPLE, Hooks, Item, Mail, Notify, Occasion, Policy, PolicyError, Source, TestRestore, parse,
 };
 pub(crate) use self::guard::{Figures, Strange, strange};
 pub(crate) use self::open::{open_part, parts_of, schedule_of};

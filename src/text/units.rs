@@ -97,11 +97,30 @@ fn two_readings(text: &str) -> Option<String> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Rate(pub(crate) Option<u64>);
 
-/// Reads a duration: `30s`, `15m`, `1h 30m`.
+/// Reads a duration: `30s`, `15m`, `1h 30m`, `7d`.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
-    let parsed = text.trim().parse::<SignedDuration>().ok();
-    let positive = parsed.and_then(|duration| Duration::try_from(duration).ok());
-    positive.ok_or_else(|| format!("{text:?} is not a duration; use 30s, 15m or 2h"))
+    let days = text.trim().strip_suffix('d').and_then(|days| days.parse::<u32>().ok());
+    let parsed = match days {
+        Some(days) => Some(SignedDuration::from_hours(24 * i64::from(days))),
+        None => text.trim().parse().ok(),
+    };
+    let positive = parsed.and_then(|duration: SignedDuration| Duration::try_from(duration).ok());
+    positive.ok_or_else(|| format!("{text:?} is not a duration; use 30s, 15m, 2h or 7d"))
+}
+
+/// Reads a whole number of days, from `1d` to ten years.
+pub(crate) fn days(text: &str) -> Result<Duration, String> {
+    const A_DAY: Duration = Duration::from_secs(86_400);
+    let number = text
+        .trim()
+        .strip_suffix('d')
+        .and_then(|days| days.trim().parse::<u32>().ok());
+    match number {
+        Some(days @ 1..=3650) => Ok(A_DAY * days),
+        _ => Err(format!(
+            "{text:?} is not a number of days; use 1d to 3650d, such as 30d"
+        )),
+    }
 }
 
 /// Reads a percentage from 1 to 100: `5` or `5%`.

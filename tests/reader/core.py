@@ -582,7 +582,7 @@ def open_job_record(data, vault_id, operator, author, server_key, job_id, number
     verify(key, signed["signature"], b"lockstone v1 job\0" + signed["record"], what)
     found = tuple(record[name] for name in ("version", "vault_id", "job_id", "number"))
     require(found == (1, vault_id, job_id, number), f"{what}: it belongs elsewhere")
-    require(record["kind"] in (1, 2, 3) and record["state"] <= 6, f"{what}: an unknown kind or state")
+    require(record["kind"] in (1, 2, 3, 4) and record["state"] <= 6, f"{what}: an unknown kind or state")
     require(len(record["point_id"]) in (0, 16), f"{what}: a point of another length")
     times = (record["started_s"], record["ended_s"])
     require(all(time in TIMES for time in times), f"{what}: an impossible time")

@@ -15,9 +15,21 @@ LOG_BODIES = {
     7: proto.FOLD_BODY,
     8: proto.HOLD_BODY,
     9: {},
+    10: proto.REPAIR_BODY,
 }
-# By kind: whether the record has a point, and whether it has points.
-LOG_NAMES = {1: (0, 0), 2: (1, 0), 3: (0, 1), 4: (0, 1), 5: (0, 0), 6: (0, 0), 7: (0, 0), 8: (0, 1), 9: (0, 1)}
+# By kind: whether the record has a point, and whether it has points (None: it may have some).
+LOG_NAMES = {
+    1: (0, 0),
+    2: (1, 0),
+    3: (0, 1),
+    4: (0, 1),
+    5: (0, None),
+    6: (0, 0),
+    7: (0, 0),
+    8: (0, 1),
+    9: (0, 1),
+    10: (0, None),
+}
 
 
 def open_log_entry(keys, n, previous, data, server_key):
@@ -45,8 +57,9 @@ def open_log_entry(keys, n, previous, data, server_key):
     tail = b"\x6a" + proto.encode_varint(len(record["sealed"])) + record["sealed"]
     require(signed["record"].endswith(tail), f"{what}: it is not encoded canonically")
     aad = signed["record"][: -len(tail)]
-    named = (record["point"] is not None, len(record["points"]) > 0)
-    require(named == LOG_NAMES[record["kind"]], f"{what}: it names points where its kind has none, or none")
+    has_point, has_points = LOG_NAMES[record["kind"]]
+    named = (record["point"] is not None) == has_point and has_points in (None, len(record["points"]) > 0)
+    require(named, f"{what}: it names points where its kind has none, or none")
     require(record["time_ns"] < 10**9 and record["time_s"] in TIMES, f"{what}: an impossible time")
     require(all(len(point) == 16 for point in record["points"]), f"{what}: a point's id of another length")
     if record["point"]:
@@ -70,8 +83,20 @@ def check_summary(point, what):
     require(all(len(text.encode()) <= 1024 for text in texts), f"{what}: a tag or label is too long")
 
 
+LISTED_IDS = [
+    ("segment_ids", 32),
+    ("pack_ids", 32),
+    ("old_pack_ids", 32),
+    ("parents", 16),
+    ("lost_segment_ids", 32),
+    ("bad_pack_ids", 32),
+    ("whole_pack_ids", 32),
+    ("unneeded_pack_ids", 32),
+]
+
+
 def check_body(record, body, what):
-    for name, length in (("segment_ids", 32), ("pack_ids", 32), ("old_pack_ids", 32), ("parents", 16)):
+    for name, length in LISTED_IDS:
         ids = body.get(name, [])
         require(all(len(one) == length for one in ids), f"{what}: an id of another length")
         require(len(ids) <= (4096 if name == "parents" else 65536), f"{what}: it lists too much")
@@ -92,6 +117,10 @@ def check_body(record, body, what):
         require(body["until_s"] in TIMES, f"{what}: an impossible time")
     elif record["kind"] == 7:
         require(body["through"] < record["n"], f"{what}: it sums up what comes behind it")
+    elif record["kind"] == 10:
+        require(len(body["positions"]) <= 65536, f"{what}: it lists too much")
+        before = all(0 < n < record["n"] for n in body["positions"])
+        require(before, f"{what}: it says that what comes behind it is lost")
 
 
 def void_link(before, data):

@@ -224,6 +224,14 @@ COMMIT_BODY = {
 CONDEMN_BODY = {1: ("pack_ids", ["b"]), 2: ("delete_after_s", "s")}
 FORGET_BODY = {1: ("reason", "w")}
 HOLD_BODY = {1: ("reason", "t"), 2: ("until_s", "s")}
+REPAIR_BODY = {
+    1: ("segment_ids", ["b"]),
+    2: ("lost_segment_ids", ["b"]),
+    3: ("positions", ["u"]),
+    4: ("bad_pack_ids", ["b"]),
+    5: ("whole_pack_ids", ["b"]),
+    6: ("unneeded_pack_ids", ["b"]),
+}
 FOLD_POINT = {
     1: ("summary", POINT_SUMMARY),
     2: ("body", COMMIT_BODY),
@@ -239,7 +247,7 @@ FOLD_BODY = {
     3: ("points", [FOLD_POINT]),
     4: ("condemned", ["b"]),
 }
-REPACK_BODY = {1: ("old_pack_ids", ["b"]), 2: ("segment_ids", ["b"])}
+REPACK_BODY = {1: ("old_pack_ids", ["b"]), 2: ("segment_ids", ["b"]), 3: ("delete_after_s", "s")}
 ADMISSION = {
     1: ("version", "w"),
     2: ("vault_id", "b"),

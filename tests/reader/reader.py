@@ -89,7 +89,7 @@ class Domain:
         self.points, self.index, self.servers = [], {}, {}
         self.opened = {}
         segments, condemned, forgotten, known, held = [], set(), set(), set(), set()
-        doubtful = set()
+        gone, doubtful, lost = set(), set(), set()
         for record, body in self.entries():
             segments += body.get("segment_ids", [])
             server = record["server_id"]
@@ -97,6 +97,7 @@ class Domain:
                 doubtful.update(body.get("segment_ids", []))
                 continue
             condemned.update(body.get("pack_ids", []) + body.get("old_pack_ids", []))
+            lost.update(body.get("lost_segment_ids", []))
             if record["kind"] == 2:
                 summary = record["point"]
                 require(summary and len(body["root"]) in (0, 32), f"log entry {record['n']}: a Commit without point")
@@ -106,11 +107,14 @@ class Domain:
             elif record["kind"] == 3:
                 forgotten.update(known.intersection(record["points"]) - held)
             elif record["kind"] == 4:
-                forgotten.difference_update(record["points"])
+                forgotten.difference_update(set(record["points"]) - gone)
+            elif record["kind"] == 5:
+                gone.update(forgotten.intersection(record["points"]))
             elif record["kind"] == 8:
                 held.update(known.intersection(record["points"]) - forgotten)
             elif record["kind"] == 9:
                 held.difference_update(record["points"])
+        self.points = [point for point in self.points if point["point_id"] not in gone]
         for point in self.points:
             point["forgotten"], point["held"] = point["point_id"] in forgotten, point["point_id"] in held
         for segment_id in segments:
@@ -120,19 +124,23 @@ class Domain:
                 data = vault.get(f"{self.folder}/segments/{segment_id.hex()}", 256 * MIB)
                 segment = open_segment(self.keys, segment_id, data)
             except Damaged:
-                if late:
+                if late or segment_id in lost:
                     continue
                 raise
             for entry in segment["packs"]:
                 self.add_pack(entry, late or entry["pack_id"] in condemned)
 
     def entries(self):
-        """The entries of the log; this reader refuses a log that is not whole, or that ends with a damaged object."""
+        """The entries of the log; this reader refuses a log that is not whole, or that ends with a damaged object.
+
+        What a Repair says is lost is passed over.
+        """
         names = [name for name in self.vault.names(f"{self.folder}/log") if is_position(name)]
         log = Log(self.keys, [int(name, 16) for name in names], self.log_object, self.server_key)
+        accounted = {n for _, body in log.entries for n in body.get("positions", [])}
         for first, _, what in log.are:
-            require(what != "lost", f"log entry {first} is damaged or missing")
-        require(log.whole, "an entry of the log does not follow the one before it")
+            require(what != "lost" or first in accounted, f"log entry {first} is damaged or missing")
+        require(log.whole or accounted, "an entry of the log does not follow the one before it")
         if log.are and [what for _, _, what in log.are if what != "beyond"][-1:] == ["void"]:
             raise log.reasons[-1]
         return log.entries

@@ -9,7 +9,7 @@ use bytes::{Buf, Bytes};
 use lockstone_proto::limits::IGNORABLE_FROM;
 use lockstone_proto::vault::{
     CommitBody, CondemnBody, Content, FoldBody, ForgetBody, HoldBody, PackDirectory, PackEntry, Page, RepackBody,
-    SegmentsBody,
+    RepairBody, SegmentsBody,
 };
 use prost::Message;
 use prost::encoding::{WireType, decode_key, decode_varint, encode_key, encode_varint};
@@ -48,6 +48,7 @@ macro_rules! shapes {
 shapes! {
     Page: PAGE, Content: CONTENT, PackDirectory: DIRECTORY, PackEntry: PACK_ENTRY, SegmentsBody: FLAT, CommitBody: COMMIT,
     CondemnBody: FLAT, RepackBody: FLAT, FoldBody: FOLD, ForgetBody: FLAT, HoldBody: FLAT,
+    RepairBody: FLAT,
 }
 
 /// Decodes a message and refuses every encoding but the canonical one. Fields that may be ignored are passed over.

@@ -171,6 +171,9 @@ pub enum VaultError {
     /// The deleted point cannot come back: the vault was collected after it was deleted.
     #[error("recovery point {0} can no longer be brought back: the vault was collected since it was deleted")]
     TooLate(PointId),
+    /// It is not known what is needed, so nothing may be condemned.
+    #[error("nothing can be collected: {0}")]
+    NotCollected(String),
     /// The point is held, so it is not deleted.
     #[error("recovery point {point} is held and cannot be deleted: {reason}")]
     Held {
@@ -197,7 +200,9 @@ impl VaultError {
             Self::Index(error) => error.kind(),
             Self::Credentials(error) => error.kind(),
             Self::Slot(error) => error.kind(),
-            Self::Damaged { .. } | Self::RolledBack { .. } | Self::UnknownChunk(_) => Kind::Damaged,
+            Self::Damaged { .. } | Self::RolledBack { .. } | Self::UnknownChunk(_) | Self::NotCollected(_) => {
+                Kind::Damaged
+            }
             Self::WrongPassphrase | Self::WrongMachineKey | Self::WrongRecoveryKey | Self::NoSlot { .. } => {
                 Kind::WrongKey
             }
@@ -265,6 +270,11 @@ impl VaultError {
             }
             Self::Damaged { .. } | Self::UnknownChunk(_) => {
                 "run `lockstone check --read-data` to see what is damaged; what is undamaged can still be restored"
+                    .to_owned()
+            }
+            Self::NotCollected(_) => {
+                "`lockstone check` names what is damaged; repair it with `lockstone check --repair`, or delete the \
+                 recovery points that lost something, then collect again"
                     .to_owned()
             }
             Self::RolledBack { .. } => {

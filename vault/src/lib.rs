@@ -2,8 +2,8 @@
 //!
 //! The rooms, from the ground up:
 //!
-//! * `kind`, `bounds`, `buffers`, `damage`: kinds of faults, limits of encoded messages, reused memory, damaged
-//!   objects.
+//! * `kind`, `bounds`, `buffers`, `damage`, `pause`: kinds of faults, limits of encoded messages, reused memory, damaged
+//!   objects, waiting.
 //! * [`store`]: objects by name, in a folder or an object store, with retries and a pace.
 //! * [`crypto`]: keys, seals, key slots.
 //! * [`pack`] and [`tree`]: how chunks and folders are written. Frames and segments are in `pack`.
@@ -14,6 +14,7 @@
 //! * [`domain`]: keys, log and index together. Jobs work with this.
 //! * [`points`]: recovery points and their trees, folder by folder and file by file.
 //! * [`check`]: whether everything is there and whole.
+//! * [`collect`]: freeing what nothing needs.
 //!
 //! This is a plain library. It starts no threads; the callers do.
 
@@ -22,6 +23,7 @@ mod bounds;
 pub mod buffers;
 mod canonical;
 pub mod check;
+pub mod collect;
 pub mod crypto;
 pub mod damage;
 pub mod domain;
@@ -30,6 +32,7 @@ pub mod index;
 mod kind;
 pub mod log;
 pub mod pack;
+mod pause;
 pub mod points;
 pub mod store;
 #[cfg(any(test, feature = "testing"))]

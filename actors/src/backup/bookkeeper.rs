@@ -17,9 +17,8 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use lockstone_proto::ids::{ChunkId, SegmentId};
 use lockstone_proto::limits::SEGMENT_TARGET_CHUNKS;
-use lockstone_proto::vault::{CommitBody, PackEntry, PointStatus, PointSummary, Segment};
-use lockstone_vault::names;
-use lockstone_vault::pack::segment::encode_segment;
+use lockstone_proto::vault::{CommitBody, PackEntry, PointStatus, PointSummary};
+use lockstone_vault::domain::chunk_count;
 
 use super::job::BackupContext;
 use super::messages::PackUploaded;
@@ -28,8 +27,6 @@ use crate::progress::{add, get};
 
 /// How long the last checkpoint of a cancelled generation may take.
 const LAST_CHECKPOINT: Duration = Duration::from_millis(1200);
-/// How often a segment is written, if it is stored cut each time.
-const SEGMENT_TRIES: u32 = 3;
 
 pub(super) struct Bookkeeper {
     context: BackupContext,
@@ -81,7 +78,7 @@ impl Bookkeeper {
                     fault_point("bookkeeper")?;
                     pending.since.get_or_insert_with(Instant::now);
                     pending.bytes += entry.len;
-                    pending.chunks += chunk_ids(&entry).count();
+                    pending.chunks += chunk_count(&entry);
                     pending.packs.push(entry);
                 }
                 Received::Nothing => {}
@@ -192,7 +189,10 @@ impl Bookkeeper {
             temporary: bytes_of(base.temporary.iter().map(|path| &path[..])),
             made: bytes_of(base.made.iter().map(|path| &path[..])),
         };
-        let commit = job.domain.commit(summary, body, &pending.packs, Timestamp::now());
+        let relied = generation.relied();
+        let commit = job
+            .domain
+            .commit(summary, body, &pending.packs, &relied, Timestamp::now());
         // A cancelled job does not wait for a store that is away. The point may be there after all.
         let given_up = async {
             generation.cancel.cancelled().await;
@@ -221,38 +221,12 @@ async fn write_checkpoint(context: &BackupContext, packs: &[PackEntry]) -> Resul
     Ok(())
 }
 
-/// Writes the segments that list these packs, bounded in size, and returns their ids.
+/// Writes the segments that list these packs. The commit relies on them.
 async fn write_segments(context: &BackupContext, packs: &[PackEntry]) -> Result<Vec<SegmentId>, Fault> {
-    let mut ids = Vec::new();
-    let mut rest = packs;
-    while !rest.is_empty() {
-        let mut chunks = 0;
-        let fit = rest.iter().take_while(|pack| {
-            let before = chunks;
-            chunks += chunk_ids(pack).count();
-            before == 0 || chunks <= SEGMENT_TARGET_CHUNKS
-        });
-        let (now, later) = rest.split_at(fit.count());
-        rest = later;
-        ids.push(write_segment(context, &Segment { packs: now.to_vec() }).await?);
-    }
-    Ok(ids)
-}
-
-/// Writes a segment, under another id if the first one was stored cut.
-async fn write_segment(context: &BackupContext, segment: &Segment) -> Result<SegmentId, Fault> {
-    let domain = &context.job.domain;
-    for _ in 0..SEGMENT_TRIES {
-        let (id, object) = encode_segment(domain.keys(), segment)?;
-        let len = object.len() as u64;
-        let name = names::segment(domain.id(), &id);
-        if domain.store().create_own(&name, Bytes::from(object)).await? {
-            add(&context.job.progress.totals.bytes_stored, len);
-            return Ok(id);
-        }
-        tracing::warn!(segment = %id, "a segment was stored cut; it is written again under another id");
-    }
-    Err(Fault::transient("segments were stored cut, several times in a row"))
+    let (segments, bytes) = context.job.domain.write_segments(packs).await?;
+    add(&context.job.progress.totals.bytes_stored, bytes);
+    context.generation.rely_on_own(packs);
+    Ok(segments)
 }
 
 /// The ids of the chunks in a pack.

@@ -38,6 +38,7 @@ impl Body for Dedup {
                 .filter(|(_, place)| place.is_some())
                 .map(|(id, _)| *id);
             self.context.generation.claims.release(known);
+            self.context.generation.rely_on_places(places.iter().flatten());
             let mut places = places.iter();
             new.chunks.retain(|_| places.next().is_some_and(Option::is_none));
             if self.kind == ChunkKind::Data {

@@ -10,10 +10,11 @@ use lockstone_host::metadata::OwnerNames;
 use lockstone_host::settle::Moment;
 use lockstone_host::snapshot::Frozen;
 use lockstone_host::walk::Rules;
-use lockstone_proto::ids::{ChunkId, JobId, PointId};
-use lockstone_proto::vault::{Consistency, Entry};
+use lockstone_proto::ids::{ChunkId, JobId, PackId, PointId};
+use lockstone_proto::vault::{Consistency, Entry, PackEntry};
 use lockstone_vault::buffers::Pool;
-use lockstone_vault::domain::Domain;
+use lockstone_vault::domain::{Domain, Relied};
+use lockstone_vault::index::ChunkPlace;
 use parking_lot::Mutex;
 
 use super::claims::Claims;
@@ -194,6 +195,8 @@ pub(super) struct Generation {
     /// Set once, by the Cataloguer.
     root: OnceLock<Option<ChunkId>>,
     pub(super) tally: Tally,
+    /// What the commit relies on.
+    relied: Mutex<Relied>,
     /// Snapshots, which live as long as the generation reads from them.
     pub(super) frozen: Mutex<Vec<Frozen>>,
 }
@@ -216,6 +219,7 @@ impl Generation {
             base: OnceLock::new(),
             root: OnceLock::new(),
             tally: Tally::default(),
+            relied: Mutex::default(),
             frozen: Mutex::new(Vec::new()),
         }
     }
@@ -228,6 +232,32 @@ impl Generation {
         self.base
             .get()
             .ok_or_else(|| Fault::integrity("the backup ended before it began").into())
+    }
+
+    /// Chunks were found at these places, and are not stored again.
+    pub(super) fn rely_on_places<'p>(&self, places: impl Iterator<Item = &'p ChunkPlace>) {
+        let mut relied = self.relied.lock();
+        // Neighbouring chunks are usually in one pack.
+        let mut last = None;
+        for place in places {
+            if last != Some(place.pack) {
+                relied.known.insert(place.pack);
+                last = Some(place.pack);
+            }
+        }
+    }
+
+    /// These packs were stored.
+    pub(super) fn rely_on_own(&self, packs: &[PackEntry]) {
+        let ids = packs
+            .iter()
+            .filter_map(|pack| PackId::try_from(pack.pack_id.as_ref()).ok());
+        self.relied.lock().own.extend(ids);
+    }
+
+    /// What the commit relies on.
+    pub(super) fn relied(&self) -> Relied {
+        self.relied.lock().clone()
     }
 
     pub(super) fn set_root(&self, root: Option<ChunkId>) {

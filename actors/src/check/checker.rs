@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
+use jiff::Timestamp;
 use lockstone_vault::check::{self, CheckOptions, CheckProgress, PackOutcome, Spawn};
 use parking_lot::Mutex;
 
@@ -28,7 +29,10 @@ impl Body for Checker {
         let options = CheckOptions {
             read_data: job.request.read_data,
             sample: job.sample,
+            round: job.request.round,
             workers: job.tuning.threads + 1,
+            repair: job.request.repair,
+            now: Timestamp::now(),
         };
         let looked_at = Mutex::new(LookedAt::default());
         let show = |seen: CheckProgress| {

@@ -23,6 +23,11 @@ pub struct CheckRequest {
     pub job: JobId,
     /// The percentage of the packs of which every byte is read. `None`: only the structure is checked.
     pub read_data: Option<f64>,
+    /// Every byte is to be read within this time, by a check each day: reads the share of this one. Instead of
+    /// `read_data`.
+    pub round: Option<Duration>,
+    /// Whether what is damaged is repaired.
+    pub repair: bool,
 }
 
 /// How a check went.

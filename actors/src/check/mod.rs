@@ -2,8 +2,8 @@
 //! are checked several at once on the job's runtime; the walk of the recovery points' trees runs on the stage's own
 //! thread.
 //!
-//! Damage in the vault is the check's result and not a fault. A transient fault starts a new generation, which checks
-//! everything again.
+//! Damage in the vault is the check's result and not a fault. A transient fault starts a new generation. It checks the
+//! structure again, and reads the packs that were not read yet.
 
 mod checker;
 mod job;

@@ -46,6 +46,7 @@ stages! {
     Opener = "opener",
     Writer = "writer",
     Checker = "checker",
+    Collector = "collector",
 }
 
 impl std::fmt::Display for StageName {

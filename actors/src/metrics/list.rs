@@ -142,7 +142,9 @@ const DIRECTION: Label = Label {
 };
 
 /// What alerts are about.
-const ALERT_KINDS: &[&str] = &["failure", "warnings", "deletion", "missed", "cache", "success"];
+const ALERT_KINDS: &[&str] = &[
+    "failure", "warnings", "deletion", "missed", "cache", "damage", "test", "success",
+];
 
 /// Declares the metrics: a constant for each, for the code, and all of them in order, for the registry and the page.
 macro_rules! metrics {
@@ -253,6 +255,16 @@ metrics! {
     DISTRUSTED = Gauge Both "lockstone_vault_distrusted_packs" []
         "Packs of the vault that this server found damaged or missing and whose content is not stored again, as its \
          last job knew them.";
+    DAMAGED = Gauge Both "lockstone_vault_damaged_objects" []
+        "Objects of the vault that the last check which ran to its end found damaged or missing, and that cost \
+         something or have to be looked at.";
+    UNREAD_SINCE = Gauge Both "lockstone_vault_unread_since_timestamp_seconds" []
+        "When the pack was read by a check that was not read for the longest time, or since when this server knows it \
+         if it was never read, seconds since the epoch.";
+    UNREAD_AGE = Gauge Both "lockstone_vault_oldest_unread_age_seconds" []
+        "For how long no check of this server has read some byte of the vault. The policy's `[check]` keeps it small.";
+    UNREAD_BYTES = Gauge Both "lockstone_vault_never_read_bytes" []
+        "Bytes of packs that no check of this server has read yet.";
     LOOKUPS = Counter Job "lockstone_index_lookups_total" [Label { name: "outcome", values: &["hit", "miss"] }]
         "Chunks looked up in the local index, by whether the index has them.";
     POINTS = Gauge Both "lockstone_points"

@@ -59,7 +59,7 @@ impl JobSeries {
         let followed = match kind {
             JobKind::Backup => OF_BACKUP,
             JobKind::Restore => OF_RESTORE,
-            JobKind::Check | JobKind::Unspecified => &[],
+            JobKind::Check | JobKind::Collect | JobKind::Unspecified => &[],
         };
         Self {
             kind,

@@ -32,6 +32,8 @@ pub struct Metrics {
     /// an older job does not change what is said of the last one.
     last: Mutex<HashMap<(JobKind, &'static str), f64>>,
     newest_point_s: Mutex<Option<f64>>,
+    /// Since when some byte of the vault was not read.
+    unread_since_s: Mutex<Option<f64>>,
     store_used: Once,
     store_waits: Mutex<StoreWaits>,
 }
@@ -91,6 +93,7 @@ impl Metrics {
             job: Mutex::new(None),
             last: Mutex::default(),
             newest_point_s: Mutex::default(),
+            unread_since_s: Mutex::default(),
             store_used: Once::new(),
             store_waits: Mutex::default(),
         }
@@ -273,6 +276,19 @@ impl Metrics {
         self.families.set(&list::DISTRUSTED, &[], float(packs));
     }
 
+    /// Sets the number of objects that the last check found damaged.
+    pub fn damaged_objects(&self, objects: u64) {
+        self.families.set(&list::DAMAGED, &[], float(objects));
+    }
+
+    /// Sets since when a check has not read some byte of the vault, seconds since the epoch, and how many bytes none
+    /// has ever read.
+    pub fn unread(&self, since_s: f64, never_read: u64) {
+        *self.unread_since_s.lock() = Some(since_s);
+        self.families.set(&list::UNREAD_SINCE, &[], since_s);
+        self.families.set(&list::UNREAD_BYTES, &[], float(never_read));
+    }
+
     /// Sets the number of recovery points of this server that are not deleted, by tag.
     pub fn points(&self, by_tag: &BTreeMap<String, u64>) {
         self.families.zero(&list::POINTS, &[]);
@@ -317,8 +333,11 @@ impl Metrics {
         self.families.set(&list::NEWEST_POINT, &[], time_s);
     }
 
-    /// Sets the age of that point at `now_s`. Call it before rendering a page that is read at once.
+    /// Sets the age of that point, and of what was not read, at `now_s`. Call it before rendering a page that is read at once.
     pub fn age_newest_point(&self, now_s: f64) {
+        if let Some(since) = *self.unread_since_s.lock() {
+            self.families.set(&list::UNREAD_AGE, &[], (now_s - since).max(0.0));
+        }
         if let Some(newest) = *self.newest_point_s.lock() {
             self.families
                 .set(&list::NEWEST_POINT_AGE, &[], (now_s - newest).max(0.0));

@@ -312,6 +312,7 @@ impl Planner {
                 frame,
                 offset,
                 len,
+                ..
             }) = place
             else {
                 file.fail(format!("its chunk {} is not in the vault's index", placed.id));

@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
+use jiff::Timestamp;
 
 use super::Alert;
 use crate::agent::ids::random;
@@ -45,6 +46,23 @@ pub(crate) fn all(state: &StateFolder) -> Result<Vec<Alert>, Failure> {
         }
     }
     Ok(alerts)
+}
+
+/// Writes down that the alerts of a kind are over. Returns whether there were any that were not.
+pub(super) fn end(state: &StateFolder, kind: &str, now: Timestamp) -> Result<bool, Failure> {
+    let mut any = false;
+    for path in files(&state.alerts())? {
+        let text = std::fs::read(&path).map_err(anyhow::Error::from)?;
+        let Ok(mut alert) = serde_json::from_slice::<Alert>(&text) else {
+            continue;
+        };
+        if alert.kind == kind && alert.ended.is_none() {
+            alert.ended = Some(now);
+            replace(&path, &alert)?;
+            any = true;
+        }
+    }
+    Ok(any)
 }
 
 /// The files of the alerts, oldest first.

@@ -139,6 +139,7 @@ mod tests {
             job: None,
             server: "web1".to_owned(),
             undelivered: Vec::new(),
+            ended: None,
         };
         let text = String::from_utf8(message(&mail, &alert).unwrap().formatted()).unwrap();
         assert!(text.contains("To: ops@example.org"), "{text}");

@@ -43,7 +43,7 @@ pub(crate) enum Severity {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Alert {
     pub(crate) time: Timestamp,
-    /// `failure`, `warnings`, `deletion`, `missed`, `cache`, `guard` or `success`.
+    /// `failure`, `warnings`, `deletion`, `missed`, `cache`, `guard`, `damage`, `test` or `success`.
     pub(crate) kind: String,
     pub(crate) severity: Severity,
     pub(crate) message: String,
@@ -54,6 +54,9 @@ pub(crate) struct Alert {
     /// Whom it could not be delivered to, and why.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) undelivered: Vec<String>,
+    /// When what it is about was over; absent if that is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) ended: Option<Timestamp>,
 }
 
 /// Raises an alert: keeps it, and sends it to whom the policy names. What goes wrong here is a warning.
@@ -100,6 +103,7 @@ async fn try_raise(
         job,
         server: registration.server_name,
         undelivered: Vec::new(),
+        ended: None,
     };
     // It is kept before it is sent: a program that is killed here loses the message and not the alert. On a full disk
     // it is sent all the same.
@@ -114,6 +118,21 @@ async fn try_raise(
     Ok(alert.undelivered)
 }
 
+/// Notes that what the alerts of this kind were about is over. Returns whether there were any.
+pub(crate) fn end(state: &StateFolder, occasion: Occasion, now: Timestamp) -> bool {
+    kept::end(state, &occasion.to_string(), now).unwrap_or_else(|failure| {
+        tracing::warn!("alerts could not be ended: {failure}");
+        false
+    })
+}
+
+/// Whether an alert of this kind is open.
+pub(crate) fn is_open(state: &StateFolder, occasion: Occasion) -> bool {
+    let kind = occasion.to_string();
+    let all = all(state).unwrap_or_default();
+    all.iter().any(|alert| alert.kind == kind && alert.ended.is_none())
+}
+
 /// Whether an alert of this kind is raised. Without a policy: whatever is not good news.
 fn is_wanted(occasion: Occasion, notify: Option<&Notify>) -> bool {
     match notify {
@@ -124,7 +143,9 @@ fn is_wanted(occasion: Occasion, notify: Option<&Notify>) -> bool {
 
 fn severity(occasion: Occasion) -> Severity {
     match occasion {
-        Occasion::Failure | Occasion::Deletion | Occasion::Guard => Severity::Critical,
+        Occasion::Failure | Occasion::Deletion | Occasion::Guard | Occasion::Damage | Occasion::Test => {
+            Severity::Critical
+        }
         Occasion::Warnings | Occasion::Missed | Occasion::Cache => Severity::Warning,
         Occasion::Success => Severity::Info,
     }
@@ -164,7 +185,9 @@ fn of_job(kind: JobKind, job: JobId, ended: Result<&Ending, &Failure>) -> Option
         ended.err().or(ended.ok().and_then(|ending| ending.failure.as_ref())),
     );
     if let Some(failure) = failure {
-        let is_silent = matches!(failure.exit, Exit::Cancelled | Exit::Busy);
+        // What a check finds has an alert of its own, once.
+        let is_found = kind == JobKind::Check && failure.exit == Exit::Damaged;
+        let is_silent = is_found || matches!(failure.exit, Exit::Cancelled | Exit::Busy);
         let message = format!("the {kind} {short} failed: {}", failure.message);
         return (!is_silent).then_some((Occasion::Failure, message));
     }

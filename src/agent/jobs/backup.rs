@@ -27,6 +27,7 @@ use crate::agent::guard;
 use crate::agent::held_policy::HeldPolicy;
 use crate::agent::hooks;
 use crate::agent::ids::random;
+use crate::agent::known_damage;
 use crate::agent::retention;
 use crate::agent::state::folder::StateFolder;
 use crate::agent::state::host::must_be_the_same;
@@ -250,6 +251,7 @@ impl Job for Backup {
         self.write_system_state(environment).await?;
         let session = Session::open(environment, &self.state, &self.registration).await?;
         session.must_write()?;
+        known_damage::remind(&self.state, self.registration.server_id, &session)?;
         let mut warnings: Vec<Warning> = self.plan.warnings.iter().map(warning).collect();
         warnings.extend(self.out_of_step(environment, &session).await);
         let request = BackupRequest {

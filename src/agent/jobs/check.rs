@@ -1,5 +1,7 @@
 //! A check: whether what is in the vault can be restored, and exactly what cannot.
 
+use std::time::Duration;
+
 use lockstone_actors::{CheckReport, CheckRequest, JobContext, Tuning};
 use lockstone_proto::ids::JobId;
 use lockstone_proto::job::{JobKind, JobState};
@@ -11,17 +13,25 @@ use super::perform::Job;
 use crate::agent::access::right::{Access, Right};
 use crate::agent::access::session::Session;
 use crate::agent::environment::Environment;
+use crate::agent::known_damage;
 use crate::agent::state::folder::StateFolder;
 use crate::agent::state::registration::Registration;
 use crate::documents::check::CheckDocument;
 use crate::failure::{Exit, Failure};
 use crate::text::render;
 
+/// The member of a record's request that says that a check was the share of a day.
+pub(crate) const ROUND: &str = "round_seconds";
+
 /// What to check.
 #[derive(Debug, Clone)]
 pub(crate) struct CheckOrder {
     /// The percentage of the packs whose every byte is read; `None`: structure only.
     pub(crate) read_data: Option<u8>,
+    /// Every byte is to be read within this time: reads the share of a day. Instead of `read_data`.
+    pub(crate) round: Option<Duration>,
+    /// What is damaged is repaired, as far as that is possible here.
+    pub(crate) repair: bool,
     pub(crate) tuning: Tuning,
 }
 
@@ -33,8 +43,14 @@ pub(crate) struct Check {
 }
 
 impl Check {
-    /// Fails with `not-registered` (exit 8) if this server's own backups are meant and it has no registration.
+    /// Fails with `not-registered` (exit 8) if this server's own backups are meant and it has no registration, and with
+    /// `read-only` (exit 5) if something is to be repaired by a right that can only read.
     pub(crate) fn prepare(access: &Access, order: CheckOrder) -> Result<Check, Failure> {
+        if order.repair && *access != Access::Own {
+            let message = "credentials let this machine read, and not repair";
+            let hint = "run `lockstone check --repair` on a registered server of that domain";
+            return Err(Failure::new(Exit::Refused, "read-only", message, hint));
+        }
         let (state, right) = access.right()?;
         Ok(Check { order, state, right })
     }
@@ -61,14 +77,26 @@ impl Job for Check {
     }
 
     fn request_for_record(&self) -> Map<String, Value> {
-        Map::from_iter([("read_data".to_owned(), self.order.read_data.into())])
+        let mut request = Map::from_iter([("read_data".to_owned(), self.order.read_data.into())]);
+        if let Some(round) = self.order.round {
+            request.insert(ROUND.to_owned(), round.as_secs().into());
+        }
+        if self.order.repair {
+            request.insert("repair".to_owned(), true.into());
+        }
+        request
     }
 
     async fn open(&mut self, environment: &Environment, job: JobId) -> Result<(Session, CheckRequest), Failure> {
         let session = Session::open_by(environment, &self.state, &self.right).await?;
+        if let Right::Own(registration) = &self.right {
+            known_damage::remind(&self.state, registration.server_id, &session)?;
+        }
         let request = CheckRequest {
             job,
             read_data: self.order.read_data.map(f64::from),
+            round: self.order.round,
+            repair: self.order.repair,
         };
         Ok((session, request))
     }
@@ -81,13 +109,23 @@ impl Job for Check {
         }
     }
 
+    /// What the check found is remembered, until a check finds it healed.
+    async fn follow_up(&mut self, environment: &Environment, _session: &Session, report: &CheckReport) {
+        if let Right::Own(registration) = &self.right
+            && !report.found.cancelled
+        {
+            known_damage::remember(environment, &self.state, registration.server_id, report).await;
+        }
+    }
+
     /// Damage is the result of a check, and ends it as failed (exit 6).
     fn ending(&self, _job: JobId, report: &mut CheckReport) -> Ending {
         let failure = damage(&report.found);
-        let state = match (&failure, report.found.cancelled) {
-            (Some(_), _) => JobState::Failed,
-            (None, true) => JobState::Cancelled,
-            (None, false) => JobState::Completed,
+        let state = match (&failure, report.found.cancelled, &report.found.not_repaired) {
+            (Some(_), ..) => JobState::Failed,
+            (None, true, _) => JobState::Cancelled,
+            (None, false, Some(_)) => JobState::CompletedWithWarnings,
+            (None, false, None) => JobState::Completed,
         };
         Ending {
             state,
@@ -103,6 +141,12 @@ impl Job for Check {
 fn damage(found: &Findings) -> Option<Failure> {
     let objects = render::counted(found.damaged.len() as u64, "object", "objects");
     let message = format!("the vault is damaged: {objects}");
-    let hint = "what is not named above still restores; put the objects back from a copy of the vault if there is one";
+    let hint = if found.repaired.is_empty() && found.not_repaired.is_none() {
+        "what is not named above still restores; `lockstone check --repair` heals what the vault and this server have, \
+         and the next `lockstone backup` stores again what the files still have"
+    } else {
+        "what is not named above still restores; the next `lockstone backup` stores again what the files still have; put \
+         the objects back from a copy of the vault if there is one"
+    };
     (!found.damaged.is_empty()).then(|| Failure::new(Exit::Damaged, "damaged", message, hint))
 }

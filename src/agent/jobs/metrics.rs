@@ -22,7 +22,7 @@ fn byte_figures(kind: JobKind) -> Figures {
             ("stored", "bytes_stored"),
         ],
         JobKind::Restore => &[("fetched", "bytes_fetched"), ("written", "bytes_written")],
-        JobKind::Check | JobKind::Unspecified => &[],
+        JobKind::Check | JobKind::Collect | JobKind::Unspecified => &[],
     }
 }
 
@@ -34,7 +34,7 @@ fn file_figures(kind: JobKind) -> Figures {
             ("unchanged", "files_unchanged"),
         ],
         JobKind::Restore => &[("restored", "files"), ("skipped", "skipped"), ("copied", "copies")],
-        JobKind::Check | JobKind::Unspecified => &[],
+        JobKind::Check | JobKind::Collect | JobKind::Unspecified => &[],
     }
 }
 
@@ -79,6 +79,13 @@ pub(crate) fn show_seen(metrics: &Metrics, seen: &Seen) {
         .map(|(tag, at)| (tag.clone(), at.as_second() as f64));
     metrics.newest_by_tag(&by_tag.collect());
     metrics.index_size(seen.index_chunks, seen.index_bytes);
+    if let Some(objects) = seen.damaged_objects {
+        metrics.damaged_objects(objects);
+    }
+    if let Some(reading) = seen.reading {
+        #[allow(clippy::cast_precision_loss, reason = "Prometheus counts in doubles")]
+        metrics.unread(reading.unread_since.as_second() as f64, reading.bytes_never_read);
+    }
     if let Some(packs) = seen.distrusted_packs {
         metrics.distrusted_packs(packs);
     }

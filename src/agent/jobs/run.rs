@@ -16,9 +16,10 @@ use super::operators_record::{OperatorsRecord, close};
 use crate::agent::access::session::Session;
 use crate::agent::cache;
 use crate::agent::environment::Environment;
+use crate::agent::known_damage;
 use crate::agent::state::clones;
 use crate::agent::state::folder::StateFolder;
-use crate::agent::state::job_records::{self, JobRecord, Seen};
+use crate::agent::state::job_records::{self, JobRecord, Reading, Seen};
 use crate::agent::state::lock::{JobLock, Purpose};
 use crate::agent::state::seen_time;
 use crate::failure::Failure;
@@ -114,6 +115,15 @@ impl<'e> JobRun<'e> {
             self.record.report.clone_from(members);
         }
         self.record.seen = session.and_then(seen);
+        if let (Some(session), Some(seen)) = (session, &mut self.record.seen) {
+            seen.damaged_objects = known_damage::count(&self.state, session.server);
+            let earlier = self.earlier.iter().filter_map(|job| job.seen.as_ref());
+            // Only a check changes it, and only a check looks at every pack.
+            seen.reading = match self.record.kind {
+                JobKind::Check => reading(session),
+                _ => earlier.filter_map(|seen| seen.reading).next(),
+            };
+        }
         let notices = &self.environment.notices;
         if let Err(error) = self.record.save(&self.state) {
             notices.warn(format!("the job's record was not written: {error:#}"));
@@ -188,6 +198,16 @@ impl<'e> JobRun<'e> {
             self.environment.notices.warn(warning);
         }
     }
+}
+
+/// When packs were read; `None` without packs.
+fn reading(session: &Session) -> Option<Reading> {
+    let found = session.domain.index().reading(Timestamp::now()).ok()?;
+    Some(Reading {
+        unread_since: Timestamp::from_second(found.unread_since_s?).ok()?,
+        bytes: found.bytes,
+        bytes_never_read: found.bytes_never_read,
+    })
 }
 
 /// What the job knows of the vault. `None` if it did not read the log, or if the vault is another machine's.

@@ -13,6 +13,8 @@
 //! store.json              the object store's settings, for a process without such an environment (0600)
 //! policy.json             the policy in force, with the text of its file (`policy set`)
 //! policy.lock             held while the policy is changed
+//! damage.json             what the last check found damaged in the vault, until it is healed
+//! test-restore/           what a test restore restores, for as long as it takes
 //! guard.json              the alarm about a strange backup, until it is cleared (`guard clear`)
 //! throttle.json           the throttle's limits and windows (`throttle set`)
 //! clock.json              the latest time ever seen: expired credentials stay expired if the clock is set back
@@ -94,6 +96,16 @@ impl StateFolder {
     /// The latest time that this machine has seen.
     pub(crate) fn clock(&self) -> PathBuf {
         self.root.join("clock.json")
+    }
+
+    /// Where files are restored on trial.
+    pub(crate) fn test_restore(&self) -> PathBuf {
+        self.root.join("test-restore")
+    }
+
+    /// What the last check found damaged.
+    pub(crate) fn damage(&self) -> PathBuf {
+        self.root.join("damage.json")
     }
 
     /// How many orders of the vault's operator were seen.

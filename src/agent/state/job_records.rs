@@ -101,6 +101,23 @@ pub(crate) struct Seen {
     /// Earlier versions did not write it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) distrusted_packs: Option<u64>,
+    /// Objects that the last check found damaged. Earlier versions did not write it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) damaged_objects: Option<u64>,
+    /// What is known of when packs were read. Earlier versions did not write it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) reading: Option<Reading>,
+}
+
+/// When the content of the vault was read by checks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub(crate) struct Reading {
+    /// Since when some byte was not read.
+    pub(crate) unread_since: Timestamp,
+    /// The bytes of all packs.
+    pub(crate) bytes: u64,
+    /// The bytes of those that were never read.
+    pub(crate) bytes_never_read: u64,
 }
 
 impl JobRecord {

@@ -50,6 +50,9 @@ fn row(alert: &Alert) -> Vec<String> {
     if !alert.undelivered.is_empty() {
         message.push_str(" (not delivered)");
     }
+    if let Some(ended) = alert.ended {
+        message.push_str(&format!(" (over since {})", render::local_time(ended.as_second())));
+    }
     vec![
         render::local_time(alert.time.as_second()),
         alert.kind.clone(),

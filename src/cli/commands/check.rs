@@ -25,6 +25,12 @@ pub(crate) struct CheckArgs {
     #[arg(long, value_name = "PERCENT", num_args = 0..=1, require_equals = true, default_missing_value = "100",
           value_parser = units::percent)]
     pub(crate) read_data: Option<u8>,
+    /// Read the share of one day, so that daily checks read every byte within so many days, such as 30d
+    #[arg(long, value_name = "DAYS", conflicts_with = "read_data", value_parser = units::days)]
+    pub(crate) within: Option<Duration>,
+    /// Heal what can be healed, and write down what is lost; nothing is deleted
+    #[arg(long)]
+    pub(crate) repair: bool,
     #[command(flatten)]
     pub(crate) metrics: MetricsArgs,
     #[command(flatten)]
@@ -43,6 +49,8 @@ pub(crate) fn run(context: &Context, args: &CheckArgs) -> Outcome {
     context.environment.follow_throttle(args.tuning.throttle_overrides())?;
     let order = CheckOrder {
         read_data: args.read_data,
+        round: args.within,
+        repair: args.repair,
         tuning,
     };
     let check = Check::prepare(&args.access.access(), order)?;
@@ -50,7 +58,7 @@ pub(crate) fn run(context: &Context, args: &CheckArgs) -> Outcome {
     let (report, ending) = (&finished.report, &finished.ending);
     context.out.document(&ending.document);
     if !context.out.quiet || !report.found.damaged.is_empty() {
-        show_summary(&context.out, &report.found, args.read_data, report.duration);
+        show_summary(&context.out, &report.found, args, report.duration);
     }
     if let Some(failure) = &ending.failure {
         say(Level::ERROR, &failure.to_string());
@@ -58,7 +66,7 @@ pub(crate) fn run(context: &Context, args: &CheckArgs) -> Outcome {
     Ok(exit_of(ending))
 }
 
-fn show_summary(out: &Output, report: &CheckReport, read_data: Option<u8>, duration: Duration) {
+fn show_summary(out: &Output, report: &CheckReport, args: &CheckArgs, duration: Duration) {
     for damage in &report.damaged {
         out.line(format!(
             "DAMAGED {} ({}): {}",
@@ -84,11 +92,23 @@ fn show_summary(out: &Output, report: &CheckReport, read_data: Option<u8>, durat
         let (object, kind, reason) = (&harmless.object, harmless.kind.name(), &harmless.reason);
         out.line(format!("harmless {object} ({kind}): {reason}"));
     }
-    let depth = match read_data {
+    for repaired in &report.repaired {
+        let (object, kind, how) = (&repaired.object, repaired.kind.name(), &repaired.how);
+        out.line(format!("repaired {object} ({kind}): {}", render::short_ids(how)));
+    }
+    if let Some(why) = &report.not_repaired {
+        out.warn(format!("not everything could be repaired: {why}"));
+    }
+    let depth = match args.read_data {
+        None if args.within.is_some() => format!("{} opened", render::counted(report.packs_read, "pack", "packs")),
         Some(_) if report.cancelled => format!(
             "{} of {} opened",
             render::count(report.packs_read),
             render::counted(report.packs_to_read, "pack", "packs")
+        ),
+        Some(100) if report.packs_read_before > 0 => format!(
+            "every frame opened, of {} by the check that was stopped",
+            render::counted(report.packs_read_before, "pack", "packs")
         ),
         Some(100) => "every frame opened".to_owned(),
         Some(share) => format!("{share} % of the packs opened"),

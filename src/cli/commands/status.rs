@@ -10,8 +10,10 @@ use lockstone_vault::log::Point;
 
 use crate::agent::access::right::Access;
 use crate::agent::access::session::Session;
+use crate::agent::care;
 use crate::agent::guard::Alarm;
 use crate::agent::held_policy::{HeldPolicy, InForce, Protection};
+use crate::agent::known_damage::KnownDamage;
 use crate::agent::state::clones;
 use crate::agent::state::folder::StateFolder;
 use crate::agent::state::host::renamed;
@@ -21,7 +23,7 @@ use crate::agent::vault_policy;
 use crate::cli::context::Context;
 use crate::cli::output::Outcome;
 use crate::daemon::control::client::Client;
-use crate::documents::status::{LastPoint, RegistrationIds, StatusDocument};
+use crate::documents::status::{CheckStanding, LastPoint, RegistrationIds, StatusDocument};
 use crate::failure::{Exit, Failure};
 use crate::text::point::short;
 use crate::text::render;
@@ -75,6 +77,8 @@ fn show(context: &Context, state: &StateFolder, registration: Registration) -> O
     let next_run = policy.as_ref().and_then(InForce::next_run);
     warnings.extend(missed_run(policy.as_ref(), &jobs, agent_runs));
     warnings.extend(stopped_or_strange(state, registration.server_id));
+    let reading = policy.as_ref().and_then(|policy| reading(policy, &jobs));
+    warnings.extend(reading.as_ref().and_then(|reading| reading.warning.clone()));
     let running = jobs.iter().find(|job| job.runs());
     let last_line = match &last_point {
         Some(point) => {
@@ -106,6 +110,9 @@ fn show(context: &Context, state: &StateFolder, registration: Registration) -> O
     out.line(format!("Cache       {}", registration.cache_folder(state).display()));
     out.line(format!("Last point  {last_line}"));
     out.line(format!("Policy      {}", policy_line(policy.as_ref(), next_run)));
+    if let Some(reading) = &reading {
+        out.line(format!("Reading     {}", reading.line));
+    }
     if let Some(job) = running {
         out.line(format!("Running     {} {}", job.kind, job.job));
     }
@@ -135,8 +142,48 @@ fn show(context: &Context, state: &StateFolder, registration: Registration) -> O
         paused: policy.is_some_and(|policy| policy.held.paused),
         next_run,
         agent_runs,
+        check: reading.map(|reading| reading.document),
     });
     Ok(exit)
+}
+
+/// How far the policy's reading of the vault is.
+struct ReadingShown {
+    document: CheckStanding,
+    line: String,
+    warning: Option<String>,
+}
+
+/// How far the policy's reading of the vault is; `None` if the policy does not ask for it.
+fn reading(policy: &InForce, jobs: &[JobRecord]) -> Option<ReadingShown> {
+    let every = policy.policy.check?;
+    let known = jobs.iter().find_map(|job| job.seen.as_ref()?.reading);
+    let days = every.as_secs() / 86_400;
+    let mut shown = ReadingShown {
+        document: CheckStanding {
+            every_seconds: every.as_secs(),
+            unread_since: None,
+            never_read_bytes: None,
+            all_read_by: None,
+        },
+        line: format!("every byte within {days} days; nothing was read yet"),
+        warning: None,
+    };
+    let Some(known) = known else { return Some(shown) };
+    let standing = care::standing(every, known, Timestamp::now());
+    let since = render::local_time(standing.unread_since.as_second());
+    let by = standing.all_read_by.map(|by| render::local_time(by.as_second()));
+    shown.line = format!(
+        "every byte within {days} days; the oldest unread since {since}, all read by {}",
+        by.as_deref().unwrap_or("an unknown time")
+    );
+    shown.warning = standing.is_late.then(|| {
+        format!("some of the vault was not read since {since}, though the policy says every {days} days: does the agent run?")
+    });
+    shown.document.unread_since = Some(standing.unread_since);
+    shown.document.never_read_bytes = Some(standing.bytes_never_read);
+    shown.document.all_read_by = standing.all_read_by;
+    Some(shown)
 }
 
 /// The policy, for people.
@@ -198,6 +245,8 @@ async fn newest_point(context: &Context, jobs: &[JobRecord]) -> Result<Seen, Fai
             open.len()
         ));
     }
+    let known = KnownDamage::load(&StateFolder::locate()?, session.server)?;
+    damage.extend(known.and_then(|known| known.sentence(&view.damage)));
     if let Some(hours) = session.vault.hours_ahead_of_store() {
         damage.push(format!(
             "this server's clock is {hours} h ahead of that of the vault's store: set the clock that is wrong"

@@ -26,7 +26,7 @@ pub(super) fn how_far(kind: JobKind, view: &ProgressView, rates: &Rates) -> Stri
     if let Some(left) = rates.remaining(kind, view) {
         parts.push(format!("{} left", render::about(left)));
     }
-    if view.bytes_seen > 0 || kind != JobKind::Check {
+    if view.bytes_seen > 0 || !matches!(kind, JobKind::Check | JobKind::Collect) {
         let (done, seen) = (render::bytes(done), render::bytes(view.bytes_seen));
         parts.push(format!("{done} of {seen}{more}"));
     }
@@ -34,7 +34,9 @@ pub(super) fn how_far(kind: JobKind, view: &ProgressView, rates: &Rates) -> Stri
         parts.push(format!("{}/s", render::bytes(rates.per_second())));
     }
     let (done, seen) = (render::count(view.files_done), render::count(view.files_seen));
-    if kind != JobKind::Check {
+    if kind == JobKind::Collect {
+        parts.push(format!("{} {done} of {seen}", view.phase));
+    } else if kind != JobKind::Check {
         parts.push(format!("{done} of {seen}{more} files"));
     } else if view.packs_seen > 0 && view.phase == "data" {
         let (done, seen) = (render::count(view.packs_done), render::count(view.packs_seen));
@@ -57,7 +59,7 @@ pub(super) fn found(kind: JobKind, view: &ProgressView, waits_for: &str) -> Stri
             format!("fetched {}", render::bytes(view.bytes_fetched)),
             format!("wrote {}", render::bytes(view.bytes_written)),
         ],
-        JobKind::Check | JobKind::Unspecified => Vec::new(),
+        JobKind::Check | JobKind::Collect | JobKind::Unspecified => Vec::new(),
     };
     if !waits_for.is_empty() {
         parts.push(format!("waiting for {waits_for}"));

@@ -3,6 +3,7 @@
 //!
 //! The text itself is kept as it is, with its comments. This module only reads it.
 
+mod care;
 mod notify;
 mod raw;
 mod tiers;
@@ -15,6 +16,7 @@ use jiff::civil::Time;
 use jiff::tz::TimeZone;
 use serde::Deserialize;
 
+pub(crate) use self::care::TestRestore;
 pub(crate) use self::notify::{Mail, Notify, Occasion};
 use self::raw::{At, RawItem, RawPolicy, RawSchedule};
 use super::calendar::{self, Weekdays};
@@ -44,6 +46,10 @@ pub(crate) struct Policy {
     pub(crate) hooks: Hooks,
     /// Who hears of what.
     pub(crate) notify: Notify,
+    /// Within which time every byte of the vault is read once. `None`: the agent reads nothing by itself.
+    pub(crate) check: Option<Duration>,
+    /// How often some files are restored on trial. `None`: never.
+    pub(crate) test_restore: Option<TestRestore>,
     /// What is odd without being wrong.
     pub(crate) warnings: Vec<String>,
 }
@@ -232,6 +238,8 @@ impl Check<'_> {
             retention,
             hooks,
             notify,
+            check: self.check(raw.check.as_ref()),
+            test_restore: self.test_restore(raw.test_restore.as_ref()),
             warnings,
         }
     }

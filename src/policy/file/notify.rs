@@ -17,7 +17,7 @@ pub(crate) struct Notify {
     pub(crate) webhook: Option<String>,
     /// A mail.
     pub(crate) mail: Option<Mail>,
-    /// Of what. Failures, deletions and the guard's alarms are always told.
+    /// Of what. Failures, deletions, the guard's alarms, damage and test restores are always told.
     pub(crate) on: Vec<Occasion>,
 }
 
@@ -53,23 +53,29 @@ pub(crate) enum Occasion {
     Cache,
     /// A backup looks strange, and the guard holds what the policy would delete.
     Guard,
+    /// A check found damage in the vault.
+    Damage,
+    /// A test restore failed, or is overdue.
+    Test,
     /// A backup succeeded.
     Success,
 }
 
 impl Occasion {
-    const NAMES: [(&str, Self); 7] = [
+    const NAMES: [(&str, Self); 9] = [
         ("failure", Self::Failure),
         ("warnings", Self::Warnings),
         ("deletion", Self::Deletion),
         ("missed", Self::Missed),
         ("cache", Self::Cache),
         ("guard", Self::Guard),
+        ("damage", Self::Damage),
+        ("test", Self::Test),
         ("success", Self::Success),
     ];
 
     /// These are told whatever the policy says.
-    const ALWAYS: [Self; 3] = [Self::Failure, Self::Deletion, Self::Guard];
+    const ALWAYS: [Self; 5] = [Self::Failure, Self::Deletion, Self::Guard, Self::Damage, Self::Test];
 }
 
 impl fmt::Display for Occasion {

@@ -26,6 +26,8 @@ pub(super) struct RawPolicy {
     pub(super) retention: Option<At<RawRetention>>,
     pub(super) hooks: Option<RawHooks>,
     pub(super) notify: Option<RawNotify>,
+    pub(super) check: Option<RawCheck>,
+    pub(super) test_restore: Option<RawTest>,
 }
 
 #[derive(Deserialize)]
@@ -143,6 +145,20 @@ pub(super) struct RawNotify {
     pub(super) webhook: Option<At<String>>,
     pub(super) mail: Option<At<super::Mail>>,
     pub(super) on: Option<Vec<At<String>>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawCheck {
+    pub(super) every: At<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawTest {
+    pub(super) every: At<String>,
+    pub(super) files: Option<At<i64>>,
+    pub(super) folder: Option<At<String>>,
 }
 
 fn yes() -> bool {

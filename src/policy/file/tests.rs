@@ -101,6 +101,8 @@ fn everything_is_read() {
             Occasion::Failure,
             Occasion::Deletion,
             Occasion::Guard,
+            Occasion::Damage,
+            Occasion::Test,
             Occasion::Success
         ]
     );
@@ -141,6 +143,10 @@ fn each_rule_is_kept() {
             "[schedule]\ntimes = [\"1:00\", \"2:00\", \"3:00\", \"4:00\"]",
             "1 to 3 times a day",
         ),
+        ("[check]\nevery = \"30\"", "is not a number of days"),
+        ("[test_restore]\nevery = \"0d\"", "is not a number of days"),
+        ("[test_restore]\nevery = \"7d\"\nfiles = 0", "1 to 10000"),
+        ("[test_restore]\nevery = \"7d\"\nfolder = \"tmp\"", "not absolute"),
         ("[schedule]\ntimes = [\"02:00:30\"]", "hours and minutes"),
         ("[schedule]\ntimes = [\"02:00\"]\ndays = []", "no day"),
         ("[schedule]\ntimes = [\"02:00\"]\ndays = [\"mo\"]", "one of mon"),

@@ -333,7 +333,7 @@ mod tests {
         };
         let unknown = Err("its kind or state is unknown to this program");
         assert_eq!(changed(&|it| it.kind = 0), unknown);
-        assert_eq!(changed(&|it| it.kind = 4), unknown);
+        assert_eq!(changed(&|it| it.kind = 5), unknown);
         assert_eq!(changed(&|it| it.state = 7), unknown);
         assert!(changed(&|it| it.point_id = vec![6; 16].into()).is_ok());
         for len in [1, 15, 17, 32] {

@@ -5,7 +5,7 @@ use super::{Check, Lost};
 use crate::error::VaultError;
 
 /// The reason of a pack that no segment lists.
-const UNLISTED: &str = "no segment that the log names lists it";
+pub(super) const UNLISTED: &str = "no segment that the log names lists it";
 
 /// A set of packs by their numbers in the index, a bit each.
 #[derive(Debug, Default)]

@@ -2,27 +2,30 @@
 //! which points and paths that costs.
 //!
 //! # Order First descriptor, registrations, job records and key slots. Then the log, with every entry read from the
-//! store again. Then the segments that it names. Then the packs: a listing shows whether they are there, and on
-//! request their content is read, every frame opened and every chunk id computed again. Last the trees of all points
-//! that are not forgotten, down to every chunk. Damage never stops the check. Pages and folders that several points
-//! share are checked once, unless they have damage.
+//! store again. Then the packs: a listing shows whether they are there. Then the segments, and on request the content of
+//! packs: every frame is opened and every chunk id computed again. Packs that were found damaged before are always
+//! read. Last the trees of all points that are not forgotten, down to every chunk. Damage never stops the check. Pages
+//! and folders that several points share are checked once, unless they have damage.
+//!
+//! # Repair If it is asked for, `repair` follows, and then another check, until nothing more can be repaired.
 //!
 //! # Cost This crate starts no threads: the caller says how work on packs is run (`Spawn`). Memory: one segment, and
 //! about 16 MiB for each worker. The folders that are known to be whole are noted in the index, under keys that begin
 //! with `SCRATCH`.
 
+mod choice;
+mod content;
 mod listed;
 mod pack;
+mod repair;
+mod report;
 mod trees;
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-use futures::StreamExt;
 use futures::future::BoxFuture;
 use lockstone_proto::ids::{PackId, SegmentId, ServerId};
-use lockstone_proto::limits::SEGMENT_MAX;
-use lockstone_proto::vault::{ChunkKind, PackEntry};
 
 use crate::access::job_records::damaged_records;
 use crate::access::registration::Servers;
@@ -30,83 +33,25 @@ use crate::crypto::slot_store::list_slots;
 use crate::domain::Domain;
 use crate::error::VaultError;
 use crate::index::NOT_NEEDED;
-use crate::log::LogView;
-use crate::pack::segment::decode_segment;
+use crate::log::{LogView, Repairs};
 use crate::store::names;
 use crate::vault::Vault;
 
 pub use crate::damage::{Damage, DamageKind, PATHS_MAX};
+use choice::Choice;
 use listed::Packs;
-use pack::is_sampled;
 pub use pack::{Lost, PackJob, PackOutcome, check_pack};
+use repair::Fresh;
+pub use report::{CheckOptions, CheckProgress, CheckReport, Repaired};
 
 /// The prefix of the keys under which check keeps its notes in the index.
 pub const SCRATCH: &[u8] = b"check/";
 
-/// What a check reads.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct CheckOptions {
-    /// The percentage of packs whose content is read; `None` for none. For the others a listing shows that they are
-    /// there.
-    pub read_data: Option<f64>,
-    /// Selects the packs in the sample: another number gives another sample.
-    pub sample: u64,
-    /// How many packs are read at the same time, at least 1.
-    pub workers: usize,
-}
+/// Why a damaged pack costs nothing, although recovery points need it.
+const READABLE: &str = "what recovery points need of it can be read";
 
-/// The progress of a check.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct CheckProgress {
-    /// The current phase: `log`, `segments`, `packs`, `data` or `points`.
-    pub what: &'static str,
-    /// How many of them are done.
-    pub done: u64,
-    /// How many there are.
-    pub total: u64,
-    /// How many packs were read, in all phases.
-    pub packs_read: u64,
-    /// How many packs are to be read.
-    pub packs_to_read: u64,
-    /// How many bytes of packs were read.
-    pub bytes_read: u64,
-    /// How many bytes the packs that are to be read have.
-    pub bytes_to_read: u64,
-}
-
-/// The result of a check.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct CheckReport {
-    /// How many packs were looked for.
-    pub packs: u64,
-    /// How many packs were read.
-    pub packs_read: u64,
-    /// How many packs were to be read.
-    pub packs_to_read: u64,
-    /// How many bytes of packs were read.
-    pub bytes_read: u64,
-    /// How many bytes the packs that were to be read have.
-    pub bytes_to_read: u64,
-    /// How many chunks the points need. Chunks in shared folders count once.
-    pub chunks: u64,
-    /// How many points were walked.
-    pub points: u64,
-    /// Everything that is damaged.
-    pub damaged: Vec<Damage>,
-    /// Objects that are not what they should be, but cost nothing: packs that no point needs any more, and objects in
-    /// the log that are no entries.
-    pub harmless: Vec<Damage>,
-    /// Whether the check was cancelled. Then the report is incomplete.
-    pub cancelled: bool,
-}
-
-impl CheckReport {
-    /// Whether everything that was checked is whole.
-    #[must_use]
-    pub fn is_ok(&self) -> bool {
-        self.damaged.is_empty() && !self.cancelled
-    }
-}
+/// How often a check with repair looks again at most. The first repair can make a second one possible.
+const PASSES: u32 = 4;
 
 /// How work on packs is run.
 pub trait Spawn: Sync {
@@ -138,6 +83,32 @@ pub async fn check(
     progress: &OnProgress<'_>,
     cancelled: &Cancelled<'_>,
 ) -> Result<CheckReport, VaultError> {
+    let mut report = pass(domain, options, spawn, progress, cancelled).await?;
+    let again = CheckOptions {
+        read_data: None,
+        round: None,
+        ..*options
+    };
+    let mut may_repair_more = !report.repaired.is_empty();
+    for _ in 1..PASSES {
+        if !may_repair_more || report.cancelled {
+            break;
+        }
+        let next = pass(domain, &again, spawn, progress, cancelled).await?;
+        may_repair_more = !next.repaired.is_empty();
+        report = report.followed_by(next);
+    }
+    Ok(report)
+}
+
+/// One check, and one repair if it is asked for.
+async fn pass(
+    domain: &Arc<Domain>,
+    options: &CheckOptions,
+    spawn: &dyn Spawn,
+    progress: &OnProgress<'_>,
+    cancelled: &Cancelled<'_>,
+) -> Result<CheckReport, VaultError> {
     domain.index().scratch_clear(SCRATCH)?;
     let mut check = Check {
         domain,
@@ -145,14 +116,27 @@ pub async fn check(
         spawn,
         progress,
         cancelled,
+        choice: Choice::None,
         report: CheckReport::default(),
         lost: HashMap::new(),
         seen: Packs::default(),
         listed: Packs::default(),
+        repairs: Repairs::default(),
+        lost_positions: Vec::new(),
+        bad_end: None,
+        lost_segments: Vec::new(),
+        whole: Vec::new(),
+        folders_lost: false,
+        relied: Packs::default(),
+        fresh: (options.repair && domain.server().is_some()).then(Fresh::default),
     };
     let result = check.run().await;
     domain.index().scratch_clear(SCRATCH)?;
     result?;
+    if options.repair && !cancelled() {
+        check.repair().await?;
+    }
+    check.choice.end(domain.index(), cancelled())?;
     let mut report = check.report;
     report.cancelled |= cancelled();
     report
@@ -167,6 +151,8 @@ struct Check<'a> {
     spawn: &'a dyn Spawn,
     progress: &'a OnProgress<'a>,
     cancelled: &'a Cancelled<'a>,
+    /// Which packs are read.
+    choice: Choice,
     report: CheckReport,
     /// The packs that lost something, by their numbers in the index.
     lost: HashMap<u32, Lost>,
@@ -174,6 +160,22 @@ struct Check<'a> {
     seen: Packs,
     /// The packs that a readable segment lists.
     listed: Packs,
+    /// What earlier repairs wrote down.
+    repairs: Repairs,
+    /// The positions of the log whose entries are lost, first and last.
+    lost_positions: Vec<(u64, u64)>,
+    /// The last position of the log, if what stands there is damaged or no entry.
+    bad_end: Option<u64>,
+    /// The segments that cannot be read.
+    lost_segments: Vec<SegmentId>,
+    /// The packs that were read whole, although the log says that they are damaged.
+    whole: Vec<PackId>,
+    /// Whether a page could not be read, so that not everything below it could be walked.
+    folders_lost: bool,
+    /// The damaged packs of which a point needs what is whole in them.
+    relied: Packs,
+    /// What a repair makes anew; `None` if nothing is to be repaired.
+    fresh: Option<Fresh>,
 }
 
 impl Check<'_> {
@@ -182,8 +184,13 @@ impl Check<'_> {
         self.progress("log", 0, 1);
         let view = self.domain.refresh().await?;
         self.unregistered(&servers, &view);
+        // Only now the index knows all packs.
+        self.choice = Choice::make(self.domain.index(), self.options)?;
         let audit = self.domain.audit_log().await?;
         self.report.harmless = audit.foreign;
+        self.lost_positions = [audit.lost, self.domain.lost_positions().await].concat();
+        self.repairs = audit.repairs;
+        self.bad_end = audit.bad_end;
         self.log(&view, audit.damage);
         let segments = audit.segments;
         self.progress("log", 1, 1);
@@ -194,39 +201,45 @@ impl Check<'_> {
         self.healed()
     }
 
-    /// Finds the damaged packs that cost nothing any more, because what the points need of them is in other packs, too.
-    /// That is known only if every point could be walked whole.
+    /// Finds the damaged objects that cost nothing any more: what the points need of them is in other packs, too. That
+    /// is known only if all folders of every point could be walked.
     fn healed(&mut self) -> Result<(), VaultError> {
-        let damaged = &self.report.damaged;
-        let walked = damaged
-            .iter()
-            .all(|damage| damage.points.is_empty() && damage.kind != DamageKind::Log);
+        let walked = !self.folders_lost && !self.report.damaged.iter().any(|damage| damage.kind == DamageKind::Log);
         if self.is_cancelled() || !walked {
             return Ok(());
         }
-        let is_segment = |damage: &mut Damage| damage.kind == DamageKind::Segment;
+        let is_segment = |damage: &mut Damage| damage.kind == DamageKind::Segment && damage.points.is_empty();
         let segments: Vec<Damage> = self.report.damaged.extract_if(.., is_segment).collect();
-        for mut segment in segments {
-            segment.reason = format!("{}, but {NOT_NEEDED}", segment.reason);
-            self.report.harmless.push(segment);
+        for segment in segments {
+            self.harmless(segment, NOT_NEEDED);
         }
-        for (number, lost) in &self.lost {
-            if *lost == Lost::Nothing {
-                continue;
-            }
-            let Some(pack) = self.domain.index().pack(*number)? else {
+        for (number, lost) in std::mem::take(&mut self.lost) {
+            let (Some(pack), relied) = (self.domain.index().pack(number)?, self.relied.has(number)) else {
                 continue;
             };
             let name = names::pack(self.domain.id(), &pack.id);
-            let damaged = &mut self.report.damaged;
-            if let Some(at) = damaged.iter().position(|damage| damage.object == name) {
-                let mut healed = damaged.remove(at);
-                healed.reason = format!("{}, but {NOT_NEEDED}", healed.reason);
-                self.report.harmless.push(healed);
-                self.distrust(&pack.id, NOT_NEEDED)?;
+            let costs_nothing = |damage: &Damage| damage.object == name && damage.points.is_empty();
+            let at = self.report.damaged.iter().position(costs_nothing);
+            match at.filter(|_| lost != Lost::Nothing || !relied) {
+                Some(at) if relied => {
+                    let readable = self.report.damaged.remove(at);
+                    self.harmless(readable, READABLE);
+                }
+                Some(at) => {
+                    let unneeded = self.report.damaged.remove(at);
+                    self.harmless(unneeded, NOT_NEEDED);
+                    self.distrust(&pack.id, NOT_NEEDED)?;
+                }
+                None => {}
             }
+            self.lost.insert(number, lost);
         }
         Ok(())
+    }
+
+    fn harmless(&mut self, mut damage: Damage, why: &str) {
+        damage.reason = format!("{}, but {why}", damage.reason);
+        self.report.harmless.push(damage);
     }
 
     fn progress(&self, what: &'static str, done: u64, total: u64) {
@@ -315,9 +328,11 @@ impl Check<'_> {
                     continue;
                 };
                 let name = names::pack(domain, &id);
-                if len.is_some() && self.is_wanted(&id, number) {
+                if len.is_some() && self.is_wanted(&id, number)? {
                     self.report.packs_to_read += 1;
                     self.report.bytes_to_read += pack.len;
+                } else if self.choice.is_all() && len.is_some() && !self.domain.index().is_condemned(&id) {
+                    self.report.packs_read_before += 1;
                 }
                 match len {
                     Some(len) if len == pack.len => {}
@@ -330,6 +345,7 @@ impl Check<'_> {
                         self.seen.add(number);
                         self.lost.insert(number, Lost::All);
                         self.damage(Damage::new(DamageKind::Pack, name, "it is missing"));
+                        self.save(number, &id, None, &Lost::All).await?;
                     }
                     // Reading the pack will show which frames are lost.
                     Some(len) => {
@@ -341,150 +357,6 @@ impl Check<'_> {
             }
         }
         self.progress("packs", 256, 256);
-        Ok(())
-    }
-
-    /// Checks that every segment opens and, as far as requested, that the packs it lists have the right content.
-    async fn segments(&mut self, segments: &[SegmentId]) -> Result<(), VaultError> {
-        for (at, id) in segments.iter().enumerate() {
-            if self.is_cancelled() {
-                return Ok(());
-            }
-            let what = if self.options.read_data.is_some() {
-                "data"
-            } else {
-                "segments"
-            };
-            match self.options.read_data {
-                Some(_) => self.progress(what, self.report.packs_read, self.report.packs_to_read),
-                None => self.progress(what, at as u64, segments.len() as u64),
-            }
-            let name = names::segment(self.domain.id(), id);
-            let object = match self.domain.store().get(&name, SEGMENT_MAX).await {
-                Ok(object) => object,
-                Err(error) if error.is_object_fault() => {
-                    self.damage(Damage::new(DamageKind::Segment, name, error));
-                    continue;
-                }
-                Err(error) => return Err(error.into()),
-            };
-            let segment = match decode_segment(self.domain.keys(), *id, &object) {
-                Ok(segment) => segment,
-                Err(why) => {
-                    self.damage(Damage::new(DamageKind::Segment, name, why));
-                    continue;
-                }
-            };
-            drop(object);
-            let mut jobs = Vec::new();
-            for entry in segment.packs {
-                jobs.extend(self.job(entry)?);
-            }
-            self.read_packs(what, jobs).await?;
-        }
-        self.unlisted_packs().await
-    }
-
-    /// Checks packs of unreadable segments that the cache still knows, with the directories in the packs.
-    async fn unlisted_packs(&mut self) -> Result<(), VaultError> {
-        for first in 0..=u8::MAX {
-            let mut known = Vec::new();
-            self.domain.index().packs_beginning(first, &mut |id, number| {
-                known.push((id, number));
-                true
-            })?;
-            let mut jobs = Vec::new();
-            for (id, number) in known {
-                if !self.is_wanted(&id, number) {
-                    continue;
-                }
-                let Some(pack) = self.domain.index().pack(number)? else {
-                    continue;
-                };
-                self.seen.add(number);
-                jobs.push(PackJob {
-                    number,
-                    id,
-                    kind: pack.kind,
-                    len: pack.len,
-                    directory: None,
-                });
-            }
-            self.read_packs("data", jobs).await?;
-        }
-        Ok(())
-    }
-
-    /// Notes that a segment lists the pack. Returns what has to be read of it, if it has to be read.
-    fn job(&mut self, entry: PackEntry) -> Result<Option<PackJob>, VaultError> {
-        let Ok(id) = PackId::try_from(entry.pack_id.as_ref()) else {
-            return Ok(None);
-        };
-        let Some(number) = self.domain.index().pack_number(&id)? else {
-            return Ok(None);
-        };
-        self.listed.add(number);
-        if !self.is_wanted(&id, number) {
-            return Ok(None);
-        }
-        self.seen.add(number);
-        let kind: ChunkKind = entry.kind();
-        Ok(Some(PackJob {
-            number,
-            id,
-            kind,
-            len: entry.len,
-            directory: entry.directory,
-        }))
-    }
-
-    /// Whether the pack has to be read: only once, and only if it is in the sample or has a wrong length.
-    /// Condemned packs are not read: nothing relies on them.
-    fn is_wanted(&self, id: &PackId, number: u32) -> bool {
-        if self.domain.index().is_condemned(id) {
-            return false;
-        }
-        let seen = self.seen.has(number);
-        let sampled = self
-            .options
-            .read_data
-            .is_some_and(|percent| is_sampled(id, percent, self.options.sample));
-        !seen && (sampled || matches!(self.lost.get(&number), Some(Lost::Unknown)))
-    }
-
-    async fn read_packs(&mut self, what: &'static str, jobs: Vec<PackJob>) -> Result<(), VaultError> {
-        let (keys, store, spawn) = (Arc::clone(self.domain.keys()), self.domain.store().clone(), self.spawn);
-        let cancelled = self.cancelled;
-        let works = jobs.into_iter().take_while(|_| !cancelled()).map(|job| {
-            let work = check_pack(Arc::clone(&keys), store.clone(), job);
-            spawn.spawn(Box::pin(work))
-        });
-        let mut outcomes = futures::stream::iter(works).buffer_unordered(self.options.workers.max(1));
-        while let Some(outcome) = outcomes.next().await {
-            self.outcome(outcome)?;
-            self.progress(what, self.report.packs_read, self.report.packs_to_read);
-        }
-        Ok(())
-    }
-
-    fn outcome(&mut self, outcome: PackOutcome) -> Result<(), VaultError> {
-        self.report.packs_read += 1;
-        self.report.bytes_read += outcome.bytes_read;
-        if let Some(error) = outcome.error {
-            return Err(error);
-        }
-        if let Some(reason) = outcome.damage {
-            self.distrust(&outcome.id, &reason)?;
-            let name = names::pack(self.domain.id(), &outcome.id);
-            let known = self.damage(Damage::new(DamageKind::Pack, name, &reason));
-            if known.reason != reason {
-                known.reason = reason;
-            }
-            self.lost.insert(outcome.number, outcome.lost);
-        } else {
-            self.lost.remove(&outcome.number);
-            self.domain.index().trust(&[outcome.id])?;
-        }
         Ok(())
     }
 

@@ -71,6 +71,8 @@ pub struct PackOutcome {
     pub damage: Option<String>,
     /// What is lost.
     pub lost: Lost,
+    /// Its directory, if it is damaged and has one.
+    pub directory: Option<PackDirectory>,
     /// Why the pack could not be checked. Then nothing is known about it.
     pub error: Option<VaultError>,
 }
@@ -88,6 +90,7 @@ pub async fn check_pack(keys: Arc<Keys>, store: Store, job: PackJob) -> PackOutc
         bytes_read: 0,
         problems: Vec::new(),
         lost: Lost::Nothing,
+        directory: None,
     };
     let error = look.all().await.err().map(VaultError::from);
     let count = look.problems.len();
@@ -104,6 +107,7 @@ pub async fn check_pack(keys: Arc<Keys>, store: Store, job: PackJob) -> PackOutc
         bytes_read: look.bytes_read,
         damage,
         lost: look.lost,
+        directory: look.directory.filter(|_| count > 0),
         error,
     }
 }
@@ -117,6 +121,7 @@ struct Look {
     bytes_read: u64,
     problems: Vec<String>,
     lost: Lost,
+    directory: Option<PackDirectory>,
 }
 
 impl Look {
@@ -150,7 +155,9 @@ impl Look {
             self.lost = Lost::All;
             return Ok(());
         };
-        self.frames(&directory.frames, len).await
+        self.frames(&directory.frames, len).await?;
+        self.directory = Some(directory);
+        Ok(())
     }
 
     /// A range of the object; `None` if it is not there.
@@ -272,14 +279,4 @@ impl Look {
             .map_err(|why| format!("frame {ordinal}: {why}"))?;
         verify_frame(&self.keys, self.job.kind, raw, frame).map_err(|why| format!("frame {ordinal}: {why}"))
     }
-}
-
-/// Whether a pack is in the sample.
-pub(super) fn is_sampled(id: &PackId, percent: f64, sample: u64) -> bool {
-    let hash = blake3::Hasher::new()
-        .update(&sample.to_le_bytes())
-        .update(id.as_bytes())
-        .finalize();
-    let [a, b, c, d, ..] = *hash.as_bytes();
-    f64::from(u32::from_le_bytes([a, b, c, d])) / (f64::from(u32::MAX) + 1.0) < percent / 100.0
 }

@@ -4,6 +4,7 @@
 
 use bytes::Bytes;
 use lockstone_proto::ids::{JobId, PointId, ServerId, SlotId};
+use lockstone_proto::vault::ChunkKind;
 use object_store::memory::InMemory;
 use rustix::io::Errno;
 
@@ -19,6 +20,7 @@ const READ_DATA: CheckOptions = CheckOptions {
     read_data: Some(100.0),
     sample: 0,
     workers: 1,
+    ..CheckOptions::STRUCTURE
 };
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -304,7 +306,7 @@ fn a_backup_behind_a_lost_condemn_does_not_rely_on_what_it_condemned() {
     let domain = bench.open("two");
     let pack = &bench.objects.iter().find(|(of, _)| *of == Class::DataPack).unwrap().1;
     let id: PackId = pack.rsplit('/').next().unwrap().parse().unwrap();
-    let n = block_on(domain.append_condemn(&[id], now())).unwrap().n;
+    let n = block_on(domain.append_condemn(&[], &[id], now())).unwrap().n;
     bench.lab.backup(&domain, 3, &files(3));
     drop(domain);
     // The entry is lost, and the pack was deleted, as it said.

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use lockstone_proto::ids::{PointId, ServerId};
+use lockstone_proto::vault::ChunkKind;
 
 use super::*;
 use crate::access::job_records::{Author, write_job};
@@ -18,6 +19,7 @@ const ALL: CheckOptions = CheckOptions {
     read_data: Some(100.0),
     sample: 0,
     workers: 3,
+    ..CheckOptions::STRUCTURE
 };
 const STRUCTURE: CheckOptions = CheckOptions { read_data: None, ..ALL };
 
@@ -119,6 +121,87 @@ fn a_whole_vault_is_found_whole() {
         })
         .sum();
     assert!((16..=48).contains(&some), "{some}");
+}
+
+fn later(options: CheckOptions, days: i64) -> CheckOptions {
+    CheckOptions {
+        now: now() + jiff::SignedDuration::from_hours(24 * days),
+        ..options
+    }
+}
+
+#[test]
+fn a_check_of_everything_that_was_stopped_goes_on() {
+    let lab = lab();
+    let domain = open(&lab, "fresh");
+    let options = CheckOptions { workers: 1, ..ALL };
+    let stopped_after = |packs: u64, days| {
+        let read = AtomicU64::new(0);
+        let show = |seen: CheckProgress| read.store(seen.packs_read, Ordering::Relaxed);
+        let cancelled = || read.load(Ordering::Relaxed) >= packs;
+        block_on(check(&domain, &later(options, days), &Inline, &show, &cancelled)).unwrap()
+    };
+    let first = stopped_after(1, 0);
+    assert!(first.cancelled && first.packs_read < 4, "{first:?}");
+    let second = stopped_after(1, 1);
+    assert!(second.cancelled && second.packs_read_before == first.packs_read);
+    let third = run(&domain, &later(options, 2));
+    let before = first.packs_read + second.packs_read;
+    assert_eq!((third.packs_read, third.packs_read_before), (4 - before, before));
+    assert!(third.is_ok());
+    // It has ended, so the next one reads everything. So does one after a stop that was long ago.
+    assert_eq!(run(&domain, &later(options, 2)).packs_read, 4);
+    assert!(stopped_after(1, 3).cancelled);
+    assert_eq!(run(&domain, &later(options, 11)).packs_read, 4);
+    // What was found damaged is read again, whatever was read before.
+    let pack = lab.objects().into_iter().find(|name| name.contains("/packs/")).unwrap();
+    let whole = std::fs::read(lab.path(&pack)).unwrap();
+    std::fs::write(
+        lab.path(&pack),
+        [&whole[..100], &[whole[100] ^ 1], &whole[101..]].concat(),
+    )
+    .unwrap();
+    assert!(!run(&domain, &later(options, 12)).is_ok());
+    for _ in 0..2 {
+        let structure = run(&domain, &later(STRUCTURE, 12));
+        assert!(!structure.is_ok() && structure.packs_read == 1, "it is remembered");
+    }
+    std::fs::write(lab.path(&pack), whole).unwrap();
+    assert!(run(&domain, &later(STRUCTURE, 12)).is_ok());
+    assert_eq!(run(&domain, &later(STRUCTURE, 12)).packs_read, 0);
+}
+
+#[test]
+fn what_was_not_read_for_the_longest_time_is_read_first() {
+    let lab = lab();
+    let domain = open(&lab, "fresh");
+    let some = CheckOptions {
+        read_data: Some(1.0),
+        ..ALL
+    };
+    // A small share is one pack; four of them are all packs.
+    for days in 0..4 {
+        assert_eq!(run(&domain, &later(some, days)).packs_read, 1);
+        let reading = domain.index().reading(later(some, days).now).unwrap();
+        assert_eq!(reading.bytes_never_read == 0, days == 3);
+    }
+    let reading = domain.index().reading(later(some, 4).now).unwrap();
+    assert_eq!(reading.unread_since_s, Some(now().as_second()));
+    // Within four days: at least one a day, and what would be late tomorrow.
+    let round = CheckOptions {
+        round: Some(std::time::Duration::from_secs(4 * 86_400)),
+        ..STRUCTURE
+    };
+    for days in 4..12 {
+        assert!(run(&domain, &later(round, days)).packs_read >= 1);
+        let reading = domain.index().reading(later(round, days).now).unwrap();
+        let oldest = later(round, days).now.as_second() - reading.unread_since_s.unwrap();
+        assert!(oldest < 4 * 86_400, "{days}: {oldest}");
+    }
+    // After a long time nobody looked, everything is late.
+    assert_eq!(run(&domain, &later(round, 100)).packs_read, 4);
+    // A clock that was set back makes nothing look read that was not.
+    assert!(domain.index().reading(now()).unwrap().bytes_never_read > 0);
 }
 
 #[test]

@@ -4,12 +4,16 @@
 //! A folder without damage is noted by its top page and not checked again when another point shares it. A folder with
 //! damage is checked for every point, so that the paths of each point are reported.
 
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+
 use async_trait::async_trait;
 use bytes::Bytes;
 use lockstone_proto::ids::{ChunkId, PointId};
 use lockstone_proto::vault::{Content, Entry, Page};
 
-use super::{Check, Damage, DamageKind, PATHS_MAX, SCRATCH};
+use super::listed::Packs;
+use super::{Check, Damage, DamageKind, Lost, PATHS_MAX, SCRATCH};
 use crate::domain::Domain;
 use crate::error::VaultError;
 use crate::index::ChunkPlace;
@@ -54,7 +58,9 @@ pub(super) async fn check_points(check: &mut Check<'_>, view: &LogView) -> Resul
 /// Reads pages as a restore on a machine without a cache would: only from packs that are whole.
 struct WholePages<'a> {
     domain: &'a Domain,
-    lost: &'a std::collections::HashMap<u32, super::Lost>,
+    lost: &'a HashMap<u32, Lost>,
+    /// Damaged packs of which something is needed that is whole.
+    relied: Mutex<Packs>,
 }
 
 impl WholePages<'_> {
@@ -71,8 +77,26 @@ impl WholePages<'_> {
         let Some(place) = place else {
             return Ok(Some(VaultError::UnknownChunk(*id)));
         };
+        let Some(lost) = self.lost.get(&place.pack) else {
+            return Ok(None);
+        };
         let is_lost = |place: &ChunkPlace| self.lost.get(&place.pack).is_some_and(|lost| lost.has(place.frame));
-        if !is_lost(&place) || !self.domain.index().places(id)?.iter().all(is_lost) {
+        let whole = match lost.has(place.frame) {
+            true => self
+                .domain
+                .index()
+                .places(id)?
+                .into_iter()
+                .find(|place| !is_lost(place)),
+            false => Some(place),
+        };
+        if let Some(whole) = whole {
+            if self.lost.contains_key(&whole.pack) {
+                self.relied
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .add(whole.pack);
+            }
             return Ok(None);
         }
         Ok(Some(
@@ -123,7 +147,13 @@ impl Walk {
     async fn run(&mut self, check: &mut Check<'_>, root: Option<ChunkId>) -> Result<(), VaultError> {
         let domain = check.domain;
         let lost = std::mem::take(&mut check.lost);
-        let result = self.walk(check, &WholePages { domain, lost: &lost }, root).await;
+        let pages = WholePages {
+            domain,
+            lost: &lost,
+            relied: Mutex::new(std::mem::take(&mut check.relied)),
+        };
+        let result = self.walk(check, &pages, root).await;
+        check.relied = pages.relied.into_inner().unwrap_or_else(PoisonError::into_inner);
         check.lost = lost;
         for (damage, path) in std::mem::take(&mut self.damaged) {
             self.report(check, damage, path);
@@ -159,13 +189,14 @@ impl Walk {
                             self.folders.push((Some(page), path.len(), false));
                         }
                     } else {
-                        self.file(pages, path, &entry).await?;
+                        check.folders_lost |= !self.file(pages, path, &entry).await?;
                     }
                 }
                 Walked::Leave { path } => self.leave(path),
                 Walked::Damaged { path, error } => {
                     let path = if path.is_empty() { b"/".to_vec() } else { path };
                     self.spoil(&path);
+                    check.folders_lost = true;
                     let damage = error.into_damage(DamageKind::Page, "a page")?;
                     self.damaged.push((damage, path));
                 }
@@ -202,9 +233,13 @@ impl Walk {
         }
     }
 
-    /// Queues the chunks of a file. Those of a large file are queued list by list.
-    async fn file(&mut self, pages: &WholePages<'_>, path: Vec<u8>, entry: &Entry) -> Result<(), VaultError> {
-        let Some(content) = &entry.content else { return Ok(()) };
+    /// Queues the chunks of a file. Those of a large file are queued list by list. Returns whether all lists could be
+    /// read.
+    async fn file(&mut self, pages: &WholePages<'_>, path: Vec<u8>, entry: &Entry) -> Result<bool, VaultError> {
+        let mut whole = true;
+        let Some(content) = &entry.content else {
+            return Ok(whole);
+        };
         let mut lists = vec![(content.clone(), 0_u64)];
         while let Some((list, base)) = lists.pop() {
             if list.level == 0 {
@@ -223,6 +258,7 @@ impl Walk {
                         Ok(below) => lists.push((below, at)),
                         Err(error) if error.is_damage() => {
                             self.spoil(&path);
+                            whole = false;
                             let damage = error.into_damage(DamageKind::Page, "a content list")?;
                             self.damaged.push((damage, path.clone()));
                         }
@@ -232,7 +268,7 @@ impl Walk {
                 at = at.saturating_add(*len);
             }
         }
-        Ok(())
+        Ok(whole)
     }
 
     /// Looks up the queued chunks, and notes the folders that are whole.

@@ -27,9 +27,14 @@ use crate::crypto::multi_hash::keyed_hashes;
 #[error("the operating system gives no random bytes: {0}")]
 pub struct NoRandom(#[from] getrandom::Error);
 
-/// `N` fresh random bytes from the operating system.
+/// `N` fresh random bytes from the operating system. In a simulation they follow from its seed. No release has
+/// simulations.
 pub(crate) fn random<const N: usize>() -> Result<[u8; N], NoRandom> {
     let mut bytes = [0; N];
+    #[cfg(any(test, feature = "testing"))]
+    if crate::testing::seeded::fill(&mut bytes) {
+        return Ok(bytes);
+    }
     getrandom::fill(&mut bytes)?;
     Ok(bytes)
 }

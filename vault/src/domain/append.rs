@@ -19,7 +19,7 @@ use super::dates::{bounded, move_start};
 use super::ended::refuse_ended;
 use super::refresh::State;
 use super::validate::{
-    Verdict, over, validate_commit, validate_forget, validate_hold, validate_release, validate_undelete,
+    Relied, Verdict, over, validate_commit, validate_forget, validate_hold, validate_release, validate_undelete,
 };
 use super::{Domain, Signer};
 use crate::crypto::keys::random;
@@ -55,13 +55,14 @@ impl Domain {
     /// Commits a recovery point. Call it only after everything that the point reaches is durable: docs/ARCHITECTURE.md,
     /// "Order of durability". `body.segment_ids` are segments that no checkpoint named yet, `packs` the packs they
     /// list, and `body.index_position` the entry at which the index and the parents were read (`LogView::head`).
-    /// `LostRace` if packs were condemned or replaced since then: begin a new generation. `Revoked` if the operator
-    /// ended this server's right meanwhile. Committing the same point again changes nothing.
+    /// `LostRace` if something that the backup relies on was collected meanwhile: begin a new generation. `Revoked` if
+    /// the operator ended this server's right meanwhile. Committing the same point again changes nothing.
     pub async fn commit(
         &self,
         summary: PointSummary,
         body: CommitBody,
         packs: &[PackEntry],
+        relied: &Relied,
         now: Timestamp,
     ) -> Result<LogHead, VaultError> {
         // The right may have ended while the backup ran.
@@ -73,14 +74,18 @@ impl Domain {
             .refresh_orders(self.store(), &pin)
             .await?;
         let id = PointId::try_from(summary.point_id.as_ref()).ok();
-        let read_at = body.index_position;
+        let ids = body.parents.iter();
+        let parents: Vec<PointId> = ids.filter_map(|id| PointId::try_from(id.as_ref()).ok()).collect();
         let own = Body::Commit(Box::new(summary), Box::new(body));
         let segments = own.segments();
         self.append(now, packs, &segments, |state| {
-            match validate_commit(id.as_ref(), read_at, &state.summed) {
+            let is_condemned = self.index.has_condemned(&relied.known, &relied.own);
+            match validate_commit(id.as_ref(), &parents, &state.summed, is_condemned) {
                 Verdict::Valid => Ok(Step::Write(own.clone())),
                 Verdict::Committed => Ok(Step::Done),
-                Verdict::LostRace { n } => Err(VaultError::LostRace { n }),
+                Verdict::LostRace => Err(VaultError::LostRace {
+                    n: state.summed.last_collected(),
+                }),
             }
         })
         .await
@@ -146,7 +151,7 @@ impl Domain {
         .await
     }
 
-    /// Brings forgotten points back. `TooLate` if the vault was collected after one of them was forgotten.
+    /// Brings forgotten points back. `TooLate` if one of them is gone, because a collection did not keep what it needs.
     pub async fn undelete(&self, points: &[PointId], now: Timestamp) -> Result<LogHead, VaultError> {
         self.append(now, &[], &[], |state| {
             validate_undelete(points, &state.summed).map(|back| Step::of_points(back, Body::Restore))
@@ -154,15 +159,41 @@ impl Domain {
         .await
     }
 
-    /// Condemns packs, as a later version of this program will when it collects a vault.
+    /// Appends what a collection decided, if the log still ends with the entry up to which it has marked. `None` if it
+    /// does not: the collection has to look at what is new, and to decide again. `packs` are those that the segments of
+    /// a Repack list.
+    pub(crate) async fn append_collected(
+        &self,
+        marked: LogHead,
+        body: &Body,
+        packs: &[PackEntry],
+        now: Timestamp,
+    ) -> Result<Option<LogHead>, VaultError> {
+        let segments = body.segments();
+        let is_stale = AtomicBool::new(false);
+        let head = self.append(now, packs, &segments, |state| {
+            let stale = state.chain.head() != marked;
+            is_stale.store(stale, Ordering::Relaxed);
+            Ok(if stale { Step::Done } else { Step::Write(body.clone()) })
+        });
+        let head = head.await?;
+        Ok((!is_stale.into_inner()).then_some(head))
+    }
+
+    /// Condemns packs, whatever needs them, and names points as gone.
     #[cfg(any(test, feature = "testing"))]
-    pub async fn append_condemn(&self, packs: &[PackId], now: Timestamp) -> Result<LogHead, VaultError> {
+    pub async fn append_condemn(
+        &self,
+        gone: &[PointId],
+        packs: &[PackId],
+        now: Timestamp,
+    ) -> Result<LogHead, VaultError> {
         let body = CondemnBody {
             pack_ids: packs.iter().map(|id| Bytes::copy_from_slice(id.as_bytes())).collect(),
             ..CondemnBody::default()
         };
-        self.append(now, &[], &[], |_| Ok(Step::Write(Body::Condemn(body.clone()))))
-            .await
+        let body = Body::Condemn(gone.to_vec(), body);
+        self.append(now, &[], &[], |_| Ok(Step::Write(body.clone()))).await
     }
 
     /// Appends the entry that `decide` returns. `decide` is asked again whenever another entry came first. `now` is
@@ -203,7 +234,7 @@ impl Domain {
                 return Ok(state.chain.head());
             }
             let pause = lost.pause(state.chain.end().n, jitter());
-            tokio::time::sleep(pause.ok_or(VaultError::TooManyAttempts)?).await;
+            crate::pause::pause(pause.ok_or(VaultError::TooManyAttempts)?).await;
         }
     }
 

@@ -68,9 +68,25 @@ impl Domain {
     }
 
     /// Chunks whose frame could not be read or did not verify. Everything that the index knows is tried in turn: first
-    /// the same place once more, because one bad answer of a store is not damage, then the other places. `None` for
-    /// those that no place has whole. Packs that are found damaged are distrusted from now on.
+    /// the same place once more, because one bad answer of a store is not damage, then the other places. If that does
+    /// not help, the log is read on: a collection may have moved chunks and deleted their old packs. `None` for those
+    /// that no place has whole. Packs that are found damaged are distrusted from now on.
     pub async fn recover(&self, kind: ChunkKind, ids: &[ChunkId]) -> Result<Vec<Option<Bytes>>, VaultError> {
+        let mut found = self.try_places(kind, ids).await?;
+        let missing: Vec<usize> = (0..ids.len()).filter(|at| found[*at].is_none()).collect();
+        let before = self.view().head;
+        if missing.is_empty() || self.refresh().await?.head == before {
+            return Ok(found);
+        }
+        let again: Vec<ChunkId> = missing.iter().map(|at| ids[*at]).collect();
+        for (at, chunk) in missing.into_iter().zip(self.try_places(kind, &again).await?) {
+            found[at] = chunk;
+        }
+        Ok(found)
+    }
+
+    /// Tries all places that the index has of some chunks.
+    async fn try_places(&self, kind: ChunkKind, ids: &[ChunkId]) -> Result<Vec<Option<Bytes>>, VaultError> {
         let places = ids
             .iter()
             .map(|id| self.index.places(id))
@@ -158,7 +174,7 @@ impl Domain {
         Ok((self.verified(kind, id, place, &pack.id, &raw)?, place, raw))
     }
 
-    pub(super) fn pack(&self, number: u32) -> Result<Arc<PackInfo>, VaultError> {
+    pub(crate) fn pack(&self, number: u32) -> Result<Arc<PackInfo>, VaultError> {
         let pack = self.index.pack(number)?.ok_or_else(|| IndexError::Corrupt {
             folder: self.index.folder().to_string_lossy().into_owned(),
             reason: "a chunk is in a pack that is not known".to_owned(),

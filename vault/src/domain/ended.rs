@@ -56,6 +56,16 @@ impl Domain {
         Ok(())
     }
 
+    /// What a server condemned that had no right to any more may be deleted all the same, so no backup relies on it.
+    pub(super) fn doubt(&self, entry: &Entry) -> Result<(), VaultError> {
+        let packs = entry.body.condemned().into_iter();
+        let packs: Vec<(PackId, String)> = packs.map(|pack| (pack, BY_ENDED_SERVER.to_owned())).collect();
+        if packs.is_empty() {
+            return Ok(());
+        }
+        Ok(self.index.distrust(&packs)?)
+    }
+
     /// Whether the operator lets the entry count. Every reader decides so by the same orders, and the entry's link
     /// counts in any case.
     pub(super) fn counts(&self, servers: &Servers, entry: &Entry) -> bool {
@@ -146,7 +156,14 @@ mod tests {
         let tree = crate::testing::Tree::build(&lab.keys, files);
         assert!(!tree.data.is_empty());
         let body = lockstone_proto::vault::CommitBody::default();
-        block_on(domain.commit(crate::testing::summary(3), body, &[], now())).unwrap_err()
+        block_on(domain.commit(
+            crate::testing::summary(3),
+            body,
+            &[],
+            &crate::domain::Relied::default(),
+            now(),
+        ))
+        .unwrap_err()
     }
 
     #[test]

@@ -254,7 +254,7 @@ fn a_cache_that_cannot_be_written_after_the_entry_exists_is_no_failure() {
         ..Default::default()
     };
     let summary = crate::testing::summary(9);
-    block_on(one.commit(summary, body, &[unfit], now())).unwrap();
+    block_on(one.commit(summary, body, &[unfit], &Relied::default(), now())).unwrap();
     assert_eq!(points(&one.view()), [1, 2, 9]);
     assert_eq!(points(&fresh_view(&lab, "fresh")), [1, 2, 9]);
 }

@@ -26,11 +26,18 @@ mod data;
 mod dates;
 mod ended;
 mod foreign;
+mod load;
 mod presence;
 mod refresh;
+mod repair;
+mod segments;
 mod validate;
 
 pub use data::Frames;
+pub(crate) use refresh::accounted_for;
+pub(crate) use repair::RepairNews;
+pub use segments::chunk_count;
+pub use validate::Relied;
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -128,7 +135,7 @@ impl Domain {
             damage: Vec::new(),
             log_damaged: false,
             behind: Vec::new(),
-            last_collected: 0,
+            lossy: Vec::new(),
         };
         let domain = Self {
             vault: vault.clone(),

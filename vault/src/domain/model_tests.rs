@@ -138,7 +138,7 @@ impl Model {
             .map(|(id, _)| id)
             .collect();
         if !unneeded.is_empty() {
-            block_on(domain.append_condemn(&unneeded, now())).unwrap();
+            block_on(domain.append_condemn(&[], &unneeded, now())).unwrap();
             for pack in &unneeded {
                 self.delete(pack);
             }
@@ -191,6 +191,7 @@ fn packs_that_are_condemned_while_a_backup_runs_are_not_relied_on() {
     let tree = Tree::build(&model.lab.keys, &files(1));
     let ids: Vec<ChunkId> = tree.pages.iter().chain(&tree.data).map(|chunk| chunk.id).collect();
     assert!(two.index().lookup(&ids).unwrap().iter().all(Option::is_some));
+    let relied = crate::testing::relied(&two, &tree);
     model.step(&Op::Forget(0));
     model.step(&Op::Collect { server: 0 });
     drop(one);
@@ -200,7 +201,7 @@ fn packs_that_are_condemned_while_a_backup_runs_are_not_relied_on() {
         index_position: read_at,
         ..CommitBody::default()
     };
-    let refused = block_on(two.commit(summary(50), body, &[], now()));
+    let refused = block_on(two.commit(summary(50), body, &[], &relied, now()));
     assert!(matches!(refused, Err(VaultError::LostRace { .. })));
     // The new generation finds nothing of it, and stores it again.
     assert!(two.index().lookup(&ids).unwrap().iter().all(Option::is_none));

@@ -1,16 +1,29 @@
-//! Whether the packs that the index knows are still in the vault. A check asks that of every vault. A backup asks it
-//! only if entries of the log are lost: one of them may have condemned packs.
+//! Whether the packs that the index knows, and the entries that the cache has, are still in the vault. A check asks
+//! that of every vault. A backup asks it only if entries of the log are lost: one of them may have condemned packs.
 
 use std::collections::HashMap;
 
 use futures::StreamExt;
 use lockstone_proto::ids::PackId;
+use lockstone_proto::limits::LOG_ENTRY_MAX;
 
 use super::Domain;
 use crate::error::VaultError;
 use crate::store::names;
 
 impl Domain {
+    /// Whether an entry is in the vault as it is in the cache.
+    pub(crate) async fn has_entry(&self, n: u64) -> Result<bool, VaultError> {
+        let Some(kept) = self.index.log_get(n)? else {
+            return Ok(false);
+        };
+        match self.store().get(&names::log_entry(self.id, n), LOG_ENTRY_MAX).await {
+            Ok(object) => Ok(object == kept),
+            Err(error) if error.is_object_fault() => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     /// The packs that the index knows whose ids begin with `first`: id, number, and length in the vault, or `None` if
     /// it is not there.
     pub(crate) async fn packs_there(&self, first: u8) -> Result<Vec<(PackId, u32, Option<u64>)>, VaultError> {

@@ -7,15 +7,15 @@ use std::sync::Arc;
 use bytes::Bytes;
 use jiff::Timestamp;
 use lockstone_proto::ids::{SegmentId, ServerId};
-use lockstone_proto::limits::{FORMAT_VERSION, LOG_ENTRY_MAX, SEGMENT_MAX};
+use lockstone_proto::limits::LOG_ENTRY_MAX;
 
 use super::Domain;
 use crate::access::registration::Servers;
-use crate::damage::{Damage, DamageKind};
+use crate::damage::Damage;
 use crate::error::VaultError;
+use crate::index::Condemned;
 use crate::log::read::{LogWalk, Step, damage_at, damage_of};
-use crate::log::{Before, Chain, Entry, LogBroken, LogHead, LogView, Pin, PlainEntry, Skipped, Summed};
-use crate::pack::segment::{SegmentBroken, decode_segment};
+use crate::log::{Before, Chain, Entry, LogBroken, LogHead, LogView, Pin, PlainEntry, Repairs, Skipped, Summed};
 use crate::store::names;
 
 /// What this process knows of the log.
@@ -32,10 +32,14 @@ pub(super) struct State {
     keep: bool,
     pub(super) chain: Chain,
     pub(super) summed: Summed,
+    /// What repairs say.
+    pub(super) repairs: Repairs,
     /// When the entries were written, as they say.
     pub(super) times: Vec<Timestamp>,
     /// Entries that are lost, and those that could not be verified.
     damage: Vec<Damage>,
+    /// The positions of those that are lost, first and last.
+    pub(super) lost: Vec<(u64, u64)>,
     /// Objects in the log that are no entries, and that the entries behind them account for.
     foreign: Vec<Damage>,
     /// Objects behind the end of the log that are no entries.
@@ -43,12 +47,12 @@ pub(super) struct State {
     /// The position that this machine knows and what is there now, if the vault was set back.
     pub(super) rolled_back: Option<(u64, String)>,
     /// Segments that entries named and that are not in the index yet.
-    pending: Vec<SegmentId>,
+    pub(super) pending: Vec<SegmentId>,
     /// Those of them that other servers wrote.
-    foreign_segments: HashSet<SegmentId>,
+    pub(super) foreign_segments: HashSet<SegmentId>,
     /// Segments of servers that had no right to write them any more.
     pub(super) ended_segments: Vec<SegmentId>,
-    unreadable: Vec<Damage>,
+    pub(super) unreadable: Vec<Damage>,
     pinned: Option<LogHead>,
 }
 
@@ -62,8 +66,10 @@ impl State {
             keep: true,
             chain: Chain::default(),
             summed: Summed::default(),
+            repairs: Repairs::default(),
             times: Vec::new(),
             damage: Vec::new(),
+            lost: Vec::new(),
             foreign: Vec::new(),
             ahead: Vec::new(),
             rolled_back: None,
@@ -75,9 +81,17 @@ impl State {
         }
     }
 
-    /// Whether entries are lost, or may be: what stands at the end may have been one.
+    /// Whether entries are lost that no repair accounts for, or may be: what stands at the end may have been one.
     pub(super) fn is_damaged(&self) -> bool {
-        !self.damage.is_empty() || !self.chain.skipped().is_empty()
+        let is_open = |damage: &Damage| !self.repairs.accounts_for(damage);
+        self.damage.iter().any(is_open) || !self.chain.skipped().is_empty()
+    }
+
+    /// Whether the last object of the log is damaged, or is no entry. The next entry accounts for it.
+    pub(super) fn ends_badly(&self) -> bool {
+        let end = self.chain.end().n;
+        let is_last = |damage: &Damage| names::log_position(&damage.object) == Some(end);
+        !self.chain.skipped().is_empty() || self.damage.iter().any(is_last)
     }
 
     /// Takes the next entry in. `own`: this server, if it writes. Of an entry that does not count, only the segments
@@ -88,6 +102,7 @@ impl State {
             return;
         }
         self.summed.add(entry);
+        self.repairs.add(&entry.body);
         if own != Some(entry.server) {
             self.foreign_segments.extend(entry.body.segments());
         }
@@ -116,6 +131,20 @@ pub(crate) struct LogAudit {
     pub(crate) foreign: Vec<Damage>,
     /// The segments that the entries name.
     pub(crate) segments: Vec<SegmentId>,
+    /// The positions whose entries are lost, first and last.
+    pub(crate) lost: Vec<(u64, u64)>,
+    /// The last position, if what stands there is damaged or no entry.
+    pub(crate) bad_end: Option<u64>,
+    /// What repairs say.
+    pub(crate) repairs: Repairs,
+}
+
+/// Damage that a repair accounts for.
+pub(crate) fn accounted_for(damage: &Damage) -> Damage {
+    Damage {
+        reason: format!("{}, and a repair accounts for it", damage.reason),
+        ..damage.clone()
+    }
 }
 
 /// What the cache keeps of a void object: no entry begins with this byte.
@@ -154,17 +183,30 @@ impl Domain {
             ..State::new(servers)
         };
         self.read_on(&mut state, true).await?;
+        let damage = self.log_damage(&state);
+        let bad_end = state.ends_badly().then(|| state.chain.end().n);
+        let accounted = state.damage.into_iter().filter(|lost| state.repairs.accounts_for(lost));
+        let accounted = accounted.map(|lost| accounted_for(&lost)).collect();
         Ok(LogAudit {
-            damage: self.log_damage(&state),
-            foreign: [state.foreign, state.ahead].concat(),
+            damage,
+            foreign: [state.foreign, state.ahead, accounted].concat(),
             segments: [state.pending, state.ended_segments].concat(),
+            lost: state.lost,
+            bad_end,
+            repairs: state.repairs,
         })
     }
 
-    /// The entries that are lost, and what stands behind the last entry that is believed.
+    /// The positions whose entries are lost, first and last, as far as this machine can tell with its cache.
+    pub(crate) async fn lost_positions(&self) -> Vec<(u64, u64)> {
+        self.state.lock().await.lost.clone()
+    }
+
+    /// The entries that are lost and not accounted for, and what stands behind the last entry that is believed.
     fn log_damage(&self, state: &State) -> Vec<Damage> {
         let behind = state.chain.skipped().iter().map(|at| damage_of(self.id, at));
-        state.damage.iter().cloned().chain(behind).collect()
+        let open = state.damage.iter().filter(|damage| !state.repairs.accounts_for(damage));
+        open.cloned().chain(behind).collect()
     }
 
     /// Publishes a new view, and pins the last entry, unless the vault was set back.
@@ -184,14 +226,15 @@ impl Domain {
         }
         let mut damage = self.log_damage(state);
         damage.extend_from_slice(&self.damaged_servers);
-        damage.extend_from_slice(&state.unreadable);
+        let unreadable = state.unreadable.iter();
+        damage.extend(unreadable.filter(|damage| !state.repairs.accounts_for(damage)).cloned());
         let view = LogView {
             head,
-            points: state.summed.points().to_vec(),
+            points: state.summed.kept().cloned().collect(),
             damage,
             log_damaged: state.is_damaged(),
             behind: state.chain.skipped().iter().map(|at| damage_of(self.id, at)).collect(),
-            last_collected: state.summed.last_collected(),
+            lossy: state.repairs.lossy().to_vec(),
         };
         Ok(self.set_view(view))
     }
@@ -366,11 +409,13 @@ impl Domain {
             Before::Lost(lost) => {
                 for skipped in &lost {
                     state.damaged(damage_of(self.id, skipped));
+                    state.lost.push((skipped.first, skipped.last));
                 }
                 state.keep = false;
             }
             Before::Broken => {
                 state.damaged(damage_at(self.id, n, LogBroken::Chain));
+                state.lost.push((n, n));
                 state.keep = false;
             }
         }
@@ -390,6 +435,9 @@ impl Domain {
         }
         if counts {
             self.condemn(entry)?;
+            self.heed(entry)?;
+        } else {
+            self.doubt(entry)?;
         }
         if state.keep {
             for (n, hash) in void.iter().filter_map(|at| Some((at.first, at.hash()?))) {
@@ -407,7 +455,12 @@ impl Domain {
         if packs.is_empty() {
             return Ok(());
         }
-        Ok(self.index.condemn(&packs, entry.head.n)?)
+        let condemned = Condemned {
+            n: entry.head.n,
+            time_s: entry.time_s,
+            delete_after_s: entry.body.delete_after_s(),
+        };
+        Ok(self.index.condemn(&packs, condemned)?)
     }
 
     /// Reads the pin, once, before the log is read.
@@ -440,48 +493,5 @@ impl Domain {
     fn kept_hash(&self, n: u64) -> Option<[u8; 32]> {
         let object = self.index.log_get(n).ok()??;
         Some(kept_void(&object).unwrap_or_else(|| *blake3::hash(&object).as_bytes()))
-    }
-
-    /// Loads the segments that are not in the index yet, one at a time. Damaged ones are reported, and tried again at
-    /// the next refresh.
-    pub(super) async fn load_segments(&self, state: &mut State) -> Result<(), VaultError> {
-        state.unreadable.clear();
-        let wanted = self.index.segments_not_loaded(&state.pending)?;
-        let mut left = Vec::new();
-        for id in wanted {
-            let is_foreign = state.foreign_segments.contains(&id);
-            if let Some(damage) = self.load_segment(id, is_foreign).await? {
-                tracing::warn!(object = %damage.object, reason = %damage.reason, "a segment is damaged");
-                state.unreadable.push(damage);
-                left.push(id);
-            }
-        }
-        state.foreign_segments.retain(|id| left.contains(id));
-        state.pending = left;
-        self.load_ended(state).await
-    }
-
-    async fn load_segment(&self, id: SegmentId, is_foreign: bool) -> Result<Option<Damage>, VaultError> {
-        let name = names::segment(self.id, &id);
-        let object = match self.store().get(&name, SEGMENT_MAX).await {
-            Ok(object) => object,
-            Err(error) if error.is_object_fault() => return Ok(Some(Damage::new(DamageKind::Segment, name, error))),
-            Err(error) => return Err(error.into()),
-        };
-        match decode_segment(&self.keys, id, &object) {
-            Ok(segment) => {
-                if is_foreign {
-                    self.index.note_unverified(&id)?;
-                }
-                self.index.add_packs(&segment.packs, &[id])?;
-                Ok(None)
-            }
-            Err(SegmentBroken::Version { version, .. }) => Err(VaultError::NewerFormat {
-                object: name,
-                found: version,
-                known: FORMAT_VERSION,
-            }),
-            Err(why) => Ok(Some(Damage::new(DamageKind::Segment, name, why))),
-        }
     }
 }

@@ -138,7 +138,8 @@ fn a_writer_whose_answer_was_lost_finds_its_own_entry() {
 
     // A point that is committed again stays one point.
     let point = domain.view().points[0].clone();
-    block_on(domain.commit(point.summary.clone(), point.body.clone(), &[], now())).unwrap();
+    let relied = Relied::default();
+    block_on(domain.commit(point.summary.clone(), point.body.clone(), &[], &relied, now())).unwrap();
     assert_eq!(domain.view().head, next);
 }
 
@@ -155,18 +156,18 @@ fn forgetting_can_be_undone_until_the_vault_is_collected() {
     assert_eq!(domain.view().latest(None).unwrap().id, id(3));
     assert!(matches!(forget(&[id(9)]), Err(VaultError::NoSuchPoint(_))));
 
-    block_on(domain.append_condemn(&[], now())).unwrap();
+    block_on(domain.append_condemn(&[id(2)], &[], now())).unwrap();
     assert!(matches!(undelete(&[id(2)]), Err(VaultError::TooLate(point)) if point == id(2)));
-    // A backup that read the vault before that begins anew.
+    // A backup that took files over from it begins anew.
     let old = domain.view().points[0].clone();
-    let summary = crate::testing::summary(8);
-    let error = block_on(domain.commit(summary.clone(), old.body.clone(), &[], now())).unwrap_err();
-    assert!(matches!(error, VaultError::LostRace { .. }) && error.is_transient());
+    let (summary, relied) = (crate::testing::summary(8), Relied::default());
     let body = lockstone_proto::vault::CommitBody {
-        index_position: domain.view().head.n,
-        ..old.body
+        parents: vec![bytes::Bytes::copy_from_slice(id(2).as_bytes())],
+        ..old.body.clone()
     };
-    block_on(domain.commit(summary, body, &[], now())).unwrap();
+    let error = block_on(domain.commit(summary.clone(), body, &[], &relied, now())).unwrap_err();
+    assert!(matches!(error, VaultError::LostRace { .. }) && error.is_transient());
+    block_on(domain.commit(summary, old.body, &[], &relied, now())).unwrap();
 }
 
 #[test]
@@ -451,7 +452,7 @@ fn the_time_of_a_point_is_bounded_by_the_stores_clock_and_by_the_log() {
             ..crate::testing::summary(point)
         };
         domain.store().clock().note(shows);
-        block_on(domain.commit(summary, body, &[], clock)).unwrap();
+        block_on(domain.commit(summary, body, &[], &Relied::default(), clock)).unwrap();
         let view = domain.view();
         let point = view.points.last().unwrap();
         let hours = |s: i64| (s - now().as_second() + 1800) / 3600;

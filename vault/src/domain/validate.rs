@@ -2,16 +2,28 @@
 //! Commit". Pure functions: values in, a verdict out. `append` reads the log to its end, asks here, and asks again
 //! whenever another server's entry came first.
 //!
-//! A backup relies on packs that it found in the index, and on what its parent point has. It notes the entry at which
-//! it read both. Whatever was condemned or replaced after that entry may be something it relies on.
+//! A backup relies on packs that it found in the index, on those that it stored, and on what its parent points have.
+//! What was condemned or replaced while it ran may be something it relies on.
+//!
+//! A collection relies on what it has marked: what the points need that it keeps. It is appended only behind the very
+//! entry up to which it has marked (`collect`).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 
 use jiff::Timestamp;
-use lockstone_proto::ids::PointId;
+use lockstone_proto::ids::{PackId, PointId};
 
 use crate::error::VaultError;
 use crate::log::{Point, Summed};
+
+/// What a backup relies on, besides the points that it took unchanged files from.
+#[derive(Debug, Clone, Default)]
+pub struct Relied {
+    /// The numbers of the packs in which it found chunks that it did not store again.
+    pub known: HashSet<u32>,
+    /// The packs that it stored.
+    pub own: Vec<PackId>,
+}
 
 /// What to do with a Commit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,25 +32,28 @@ pub(super) enum Verdict {
     Valid,
     /// The log has this point already: an earlier attempt succeeded.
     Committed,
-    /// Entry `n` condemned or replaced packs. A new generation has to read the index anew.
-    LostRace {
-        /// The first such entry.
-        n: u64,
-    },
+    /// Something that it relies on was collected meanwhile. A new generation has to read the index anew.
+    LostRace,
 }
 
-/// Whether a Commit of `point` is valid that read its index and its parents at entry `read_at`.
+/// Whether a Commit of `point` is valid.
 ///
-/// Every collection after `read_at` makes it invalid, whatever was collected. Looking into what was condemned would
-/// allow more Commits, but a new generation is always right: its index passes over the condemned packs.
-pub(super) fn validate_commit(point: Option<&PointId>, read_at: u64, log: &Summed) -> Verdict {
+/// What it took over from a parent is there if the parent is not gone: a collection keeps what all points need that
+/// are not. What it found, and what it stored itself, is there if the pack is not condemned. `is_condemned` says
+/// whether the log, up to its end, condemns any of these packs.
+pub(super) fn validate_commit(
+    point: Option<&PointId>,
+    parents: &[PointId],
+    log: &Summed,
+    is_condemned: bool,
+) -> Verdict {
     if point.is_some_and(|id| log.point(id).is_some()) {
         return Verdict::Committed;
     }
-    match log.collected_after(read_at) {
-        Some(n) => Verdict::LostRace { n },
-        None => Verdict::Valid,
+    if is_condemned || parents.iter().any(|parent| log.gone_at(parent).is_some()) {
+        return Verdict::LostRace;
     }
+    Verdict::Valid
 }
 
 fn found<'l>(id: &PointId, log: &'l Summed) -> Result<&'l Point, VaultError> {
@@ -99,14 +114,14 @@ pub(super) fn validate_forget(points: &[PointId], log: &Summed) -> Result<Vec<Po
     Ok(fresh)
 }
 
-/// Those of the points that an undo has to name: each once, and only forgotten ones. `TooLate` if the vault was
-/// collected since one of them was forgotten, because its packs may be gone.
+/// Those of the points that an undo has to name: each once, and only forgotten ones. `TooLate` if one of them is gone:
+/// a collection did not keep what it needs.
 pub(super) fn validate_undelete(points: &[PointId], log: &Summed) -> Result<Vec<PointId>, VaultError> {
     let mut back = Vec::new();
     for id in points {
         let point = found(id, log)?;
         if point.forgotten.is_some() && !back.contains(id) {
-            if log.is_too_late(id) {
+            if log.gone_at(id).is_some() {
                 return Err(VaultError::TooLate(*id));
             }
             back.push(*id);
@@ -152,35 +167,49 @@ mod tests {
         summed
     }
 
+    fn gone(n: u8) -> Body {
+        Body::Condemn(vec![id(n)], CondemnBody::default())
+    }
+
+    fn forgotten(n: u8) -> Body {
+        Body::Forget(vec![id(n)], ForgetReason::ByHand)
+    }
+
     #[test]
-    fn a_commit_is_valid_if_nothing_was_collected_since_it_read() {
-        let condemn = || Body::Condemn(CondemnBody::default());
-        let repack = || Body::Repack(RepackBody::default());
-        assert_eq!(validate_commit(Some(&id(1)), 0, &log([])), Verdict::Valid);
-        let checkpoints = [
-            Body::Segments(Vec::new()),
+    fn a_commit_is_valid_if_what_it_relies_on_was_not_collected() {
+        let verdict =
+            |parents: &[PointId], log: &Summed, condemned| validate_commit(Some(&id(2)), parents, log, condemned);
+        assert_eq!(verdict(&[], &log([]), false), Verdict::Valid);
+        let collected = log([
             commit(1),
-            Body::Forget(vec![id(1)], ForgetReason::ByHand),
-        ];
-        assert_eq!(validate_commit(Some(&id(2)), 0, &log(checkpoints)), Verdict::Valid);
-        for collection in [condemn, repack as fn() -> Body] {
-            let collected = log([commit(1), collection(), commit(3)]);
-            assert_eq!(validate_commit(Some(&id(2)), 0, &collected), Verdict::LostRace { n: 2 });
-            assert_eq!(validate_commit(Some(&id(2)), 1, &collected), Verdict::LostRace { n: 2 });
-            // It read the index after the collection, or at that very entry.
-            assert_eq!(validate_commit(Some(&id(2)), 2, &collected), Verdict::Valid);
-            assert_eq!(validate_commit(Some(&id(2)), 3, &collected), Verdict::Valid);
-        }
-        let twice = log([condemn(), commit(1), repack()]);
-        assert_eq!(validate_commit(Some(&id(2)), 0, &twice), Verdict::LostRace { n: 1 });
-        assert_eq!(validate_commit(Some(&id(2)), 1, &twice), Verdict::LostRace { n: 3 });
+            Body::Condemn(Vec::new(), CondemnBody::default()),
+            Body::Repack(RepackBody::default()),
+        ]);
+        assert_eq!(
+            verdict(&[id(1)], &collected, false),
+            Verdict::Valid,
+            "the collection kept what the parent needs"
+        );
+        assert_eq!(verdict(&[id(1)], &collected, true), Verdict::LostRace);
+        let deleted = log([commit(1), forgotten(1)]);
+        assert_eq!(
+            verdict(&[id(1)], &deleted, false),
+            Verdict::Valid,
+            "it may still be brought back"
+        );
+        let deleted = log([commit(1), forgotten(1), gone(1)]);
+        assert_eq!(verdict(&[id(1)], &deleted, false), Verdict::LostRace);
+        assert_eq!(verdict(&[id(3)], &deleted, false), Verdict::Valid);
     }
 
     #[test]
     fn a_point_that_is_there_is_committed_whatever_was_collected_since() {
-        let collected = log([commit(1), Body::Condemn(CondemnBody::default())]);
-        assert_eq!(validate_commit(Some(&id(1)), 0, &collected), Verdict::Committed);
-        assert_eq!(validate_commit(None, 0, &collected), Verdict::LostRace { n: 2 });
+        let collected = log([commit(1), forgotten(1), gone(1)]);
+        assert_eq!(
+            validate_commit(Some(&id(1)), &[id(1)], &collected, true),
+            Verdict::Committed
+        );
+        assert_eq!(validate_commit(None, &[id(1)], &collected, false), Verdict::LostRace);
     }
 
     #[test]
@@ -193,17 +222,24 @@ mod tests {
     }
 
     #[test]
-    fn a_forgotten_point_comes_back_until_the_vault_is_collected() {
-        let forgotten = || vec![commit(1), commit(2), Body::Forget(vec![id(2)], ForgetReason::ByHand)];
-        let before = log(forgotten());
+    fn a_forgotten_point_comes_back_until_it_is_gone() {
+        let entries = || vec![commit(1), commit(2), forgotten(2)];
+        let before = log(entries());
         assert_eq!(validate_undelete(&[id(1), id(2), id(2)], &before).unwrap(), [id(2)]);
         assert!(validate_undelete(&[id(9)], &before).is_err());
-        let condemned = Body::Condemn(CondemnBody::default());
-        let after = log(forgotten().into_iter().chain([condemned.clone()]));
+        let kept = log(entries().into_iter().chain([gone(1), gone(9)]));
+        assert_eq!(
+            validate_undelete(&[id(2)], &kept).unwrap(),
+            [id(2)],
+            "the collection kept it"
+        );
+        assert!(kept.gone_at(&id(1)).is_none(), "a point that is alive is never gone");
+        let back = Body::Restore(vec![id(2)]);
+        let after = log(entries().into_iter().chain([gone(2), back]));
         let late = validate_undelete(&[id(2)], &after);
         assert!(matches!(late, Err(VaultError::TooLate(point)) if point == id(2)));
-        // A collection before the deletion does no harm.
-        let earlier = log([condemned].into_iter().chain(forgotten()));
+        assert_eq!(after.kept().map(|point| point.id).collect::<Vec<_>>(), [id(1)]);
+        let earlier = log([gone(2)].into_iter().chain(entries()));
         assert_eq!(validate_undelete(&[id(2)], &earlier).unwrap(), [id(2)]);
     }
 

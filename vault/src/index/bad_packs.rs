@@ -2,18 +2,18 @@
 //! distrusted pack was found damaged or missing by this machine. Writers count neither as known. Readers use them after
 //! all other places of a chunk.
 //!
-//! In the family `packs`: `c` id → the log entry that condemned it, `d` id → why it is distrusted. Both may be noted
-//! before the pack itself is added. Both are in memory as well. Where there are none, a lookup costs one load of an
-//! atomic number more.
+//! In the family `packs`: `c` id → the log entry that condemned it, and when it may be deleted (`Condemned`); `d` id →
+//! why it is distrusted. Both may be noted before the pack itself is added. Both are in memory as well. Where there are
+//! none, a lookup costs one load of an atomic number more.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 
 use lockstone_proto::ids::PackId;
 use rocksdb::{DB, Direction, IteratorMode, WriteBatch};
 
-use super::{Index, PACKS, Result, records};
+use super::{BATCH_BYTES, CHUNK_COUNT, CHUNKS, Index, META, PACKS, Result, records};
 
 const CONDEMNED: u8 = b'c';
 const DISTRUSTED: u8 = b'd';
@@ -35,6 +35,38 @@ pub enum Standing {
     Distrusted,
     /// The log says that it is deleted, or will be.
     Condemned,
+}
+
+/// The log entry that condemned a pack.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Condemned {
+    /// Its position.
+    pub n: u64,
+    /// When it was written, seconds since the epoch.
+    pub time_s: i64,
+    /// The time before which the pack is not deleted, as the entry says, seconds since the epoch.
+    pub delete_after_s: i64,
+}
+
+impl Condemned {
+    /// n u64 ‖ time i64 ‖ delete after i64.
+    fn encode(self) -> [u8; 24] {
+        let mut value = [0; 24];
+        value[..8].copy_from_slice(&self.n.to_le_bytes());
+        value[8..16].copy_from_slice(&self.time_s.to_le_bytes());
+        value[16..].copy_from_slice(&self.delete_after_s.to_le_bytes());
+        value
+    }
+
+    fn decode(value: &[u8]) -> Option<Self> {
+        let (n, rest) = value.split_first_chunk()?;
+        let (time_s, rest) = rest.split_first_chunk()?;
+        Some(Self {
+            n: u64::from_le_bytes(*n),
+            time_s: i64::from_le_bytes(*time_s),
+            delete_after_s: i64::from_le_bytes(rest.try_into().ok()?),
+        })
+    }
 }
 
 /// The packs that are not good, in memory.
@@ -156,9 +188,9 @@ impl Index {
         self.bad.standing(number)
     }
 
-    /// Notes that entry `n` of the log condemned these packs. It must be noted before the entry is kept (`log_put`).
-    pub(crate) fn condemn(&self, packs: &[PackId], n: u64) -> Result<()> {
-        let notes = packs.iter().map(|id| (*id, n.to_le_bytes()));
+    /// Notes that an entry of the log condemned these packs. It must be noted before the entry is kept (`log_put`).
+    pub(crate) fn condemn(&self, packs: &[PackId], by: Condemned) -> Result<()> {
+        let notes = packs.iter().map(|id| (*id, by.encode()));
         self.mark(CONDEMNED, notes, |marks| marks.condemned = true)
     }
 
@@ -173,6 +205,24 @@ impl Index {
             (*id, &reason.as_bytes()[..end])
         });
         self.mark(DISTRUSTED, notes, |marks| marks.distrusted = true)
+    }
+
+    /// Distrusts those of the packs that are not distrusted yet.
+    pub fn distrust_new(&self, packs: &[PackId], reason: &str) -> Result<()> {
+        let known = self.bad.known();
+        let is_new = |id: &&PackId| !known.by_id.get(id).is_some_and(|marks| marks.distrusted);
+        let new: Vec<(PackId, String)> = packs.iter().filter(is_new).map(|id| (*id, reason.to_owned())).collect();
+        drop(known);
+        self.distrust(&new)
+    }
+
+    /// Whether that pack is distrusted, and was or may be damaged.
+    pub(crate) fn is_suspect(&self, id: &PackId) -> Result<bool> {
+        if self.bad.is_empty() || !self.bad.known().by_id.get(id).is_some_and(|marks| marks.distrusted) {
+            return Ok(false);
+        }
+        let reason = self.get(PACKS, &records::id_key(DISTRUSTED, id.as_bytes()))?;
+        Ok(reason.is_some_and(|reason| reason.as_ref() != BY_ENDED_SERVER.as_bytes()))
     }
 
     fn mark<V: AsRef<[u8]>>(
@@ -238,6 +288,125 @@ impl Index {
         let mut found = self.distrusted()?;
         found.retain(|(_, reason)| reason != NOT_NEEDED && reason != BY_ENDED_SERVER);
         Ok(found)
+    }
+
+    /// Whether the log condemned any of these packs: by number, or by id.
+    pub(crate) fn has_condemned(&self, numbers: &HashSet<u32>, ids: &[PackId]) -> bool {
+        if self.bad.is_empty() {
+            return false;
+        }
+        let known = self.bad.known();
+        let by_number = || {
+            let bad = known.by_number.iter();
+            bad.filter(|(_, standing)| **standing == Standing::Condemned)
+                .any(|(number, _)| numbers.contains(number))
+        };
+        by_number()
+            || ids
+                .iter()
+                .any(|id| known.by_id.get(id).is_some_and(|marks| marks.condemned))
+    }
+
+    /// Calls `each` with the condemned packs in order of their ids, until it returns `false`.
+    pub(crate) fn condemned(&self, each: &mut dyn FnMut(PackId, Condemned) -> bool) -> Result<()> {
+        if self.bad.is_empty() {
+            return Ok(());
+        }
+        self.scan(PACKS, &[CONDEMNED], &mut |key, note| {
+            let id = key.get(1..).and_then(|id| PackId::try_from(id).ok());
+            match (id, Condemned::decode(note)) {
+                (Some(id), Some(by)) => each(id, by),
+                _ => true,
+            }
+        })
+    }
+
+    /// What the entries of the log at these positions said of packs does not count any more: the entries are lost.
+    pub(crate) fn uncondemn(&self, positions: &[u64]) -> Result<()> {
+        let mut back = Vec::new();
+        self.condemned(&mut |id, by| {
+            if positions.contains(&by.n) {
+                back.push(id);
+            }
+            true
+        })?;
+        let family = self.family(PACKS)?;
+        let mut batch = WriteBatch::default();
+        for id in &back {
+            batch.delete_cf(family, records::id_key(CONDEMNED, id.as_bytes()));
+        }
+        self.write(batch)?;
+        for id in back {
+            self.bad.change(id, |marks| marks.condemned = false);
+        }
+        Ok(())
+    }
+
+    /// Takes the chunks of condemned packs out of the index, except of those that are still `there`. What is known of
+    /// the packs themselves stays. One pass over all chunks.
+    pub(crate) fn forget_condemned(&self, there: &HashSet<PackId>) -> Result<()> {
+        // Places that are added meanwhile must not be lost.
+        let _numbering = self.next_pack.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut gone: HashMap<u32, PackId> = HashMap::new();
+        if !self.bad.is_empty() {
+            let known = self.bad.known();
+            let condemned = known
+                .by_id
+                .iter()
+                .filter(|(id, marks)| marks.condemned && !there.contains(*id));
+            gone.extend(condemned.filter_map(|(id, marks)| Some((marks.number?, *id))));
+        }
+        // Those that an earlier call took out have no number under their id any more.
+        let mut listed = HashMap::new();
+        for (number, id) in gone {
+            if self.pack_number(&id)? == Some(number) {
+                listed.insert(number, id);
+            }
+        }
+        if listed.is_empty() {
+            return Ok(());
+        }
+        self.drop_places(&listed)?;
+        let family = self.family(PACKS)?;
+        let mut batch = WriteBatch::default();
+        for (number, id) in &listed {
+            batch.delete_cf(family, records::id_key(b'i', id.as_bytes()));
+            batch.delete_range_cf(
+                family,
+                records::member_key(*number, 0),
+                records::member_key(*number, u32::MAX),
+            );
+        }
+        self.write(batch)
+    }
+
+    fn drop_places(&self, packs: &HashMap<u32, PackId>) -> Result<()> {
+        let (family, meta) = (self.family(CHUNKS)?, self.family(META)?);
+        let mut batch = WriteBatch::default();
+        let (mut failed, mut dropped) = (None, 0);
+        self.scan(CHUNKS, b"", &mut |id, value| {
+            let Some(kept) = records::places_without(value, &|pack| packs.contains_key(&pack)) else {
+                return true;
+            };
+            dropped += (value.len() - kept.len()) / records::PLACE_LEN;
+            if kept.is_empty() {
+                batch.delete_cf(family, id);
+            } else {
+                batch.put_cf(family, id, kept);
+            }
+            if batch.size_in_bytes() >= BATCH_BYTES {
+                failed = self.write(std::mem::take(&mut batch)).err();
+            }
+            failed.is_none()
+        })?;
+        if let Some(error) = failed {
+            return Err(error);
+        }
+        let left = self.chunks.load(Ordering::Relaxed).saturating_sub(dropped as u64);
+        batch.put_cf(meta, CHUNK_COUNT, left.to_le_bytes());
+        self.write(batch)?;
+        self.chunks.store(left, Ordering::Relaxed);
+        Ok(())
     }
 
     /// Whether the log condemned that pack.

@@ -14,17 +14,19 @@
 //! # Layout
 //! Column families: `chunks` (chunk id → its places, the newest last), `packs` (`n` number → pack, `i` id → number, `f`
 //! number, frame → the chunks of a frame of a tree pack, `c` and `d` id → packs not to rely on, see `bad_packs`, `v`
-//! and `w` segment → see `unverified`), `pages`, `log`, `journal` (the loaded journal, and the notes of a check),
-//! `meta`.
+//! and `w` segment → see `unverified`, `r` id → when it was read, see `read_times`), `pages`, `log`, `journal` (the
+//! loaded journal, and the notes of a check), `meta`.
 
 mod bad_packs;
 mod error;
 mod fresh;
 mod journal;
+mod lookup;
 mod notes;
 mod open;
 mod pack_cache;
 mod places;
+mod read_times;
 mod records;
 mod unverified;
 
@@ -43,10 +45,11 @@ use self::journal::JournalFile;
 use self::pack_cache::PackCache;
 use crate::tree::NewPage;
 
-pub use bad_packs::{BY_ENDED_SERVER, NOT_NEEDED, Standing};
+pub use bad_packs::{BY_ENDED_SERVER, Condemned, NOT_NEEDED, Standing};
 pub use error::IndexError;
 pub use open::{OWN, Opened, destroy};
 pub use places::{ChunkPlace, FramePlace, PackInfo};
+pub use read_times::Reading;
 
 const CHUNKS: &str = "chunks";
 const PACKS: &str = "packs";
@@ -57,7 +60,7 @@ const META: &str = "meta";
 const FAMILIES: [&str; 6] = [CHUNKS, PACKS, PAGES, LOG, JOURNAL, META];
 
 /// The generation of the layout. Raise it when the layout changes: caches of other generations are dropped.
-const GENERATION: u32 = 2;
+const GENERATION: u32 = 3;
 const NEXT_PACK: &[u8] = b"next pack";
 const CHUNK_COUNT: &[u8] = b"chunks";
 const SEGMENT: u8 = b's';
@@ -115,58 +118,6 @@ impl Index {
         &self.folder
     }
 
-    /// Where these chunks are, in the order asked: for each the newest place in a good pack. `None` for chunks that no
-    /// loaded segment lists, and for those in condemned or distrusted packs only. For writers. One batched read.
-    pub fn lookup(&self, ids: &[ChunkId]) -> Result<Vec<Option<ChunkPlace>>> {
-        self.look_up(ids, Standing::Good)
-    }
-
-    /// The best place of each of these chunks, in the order asked, for readers: a condemned or distrusted pack, if
-    /// there is no better one. `places` gives the others.
-    pub fn best_places(&self, ids: &[ChunkId]) -> Result<Vec<Option<ChunkPlace>>> {
-        self.look_up(ids, Standing::Condemned)
-    }
-
-    /// Every place of a chunk, in the order in which a reader tries them: the best packs first, and among equals the
-    /// newest.
-    pub fn places(&self, id: &ChunkId) -> Result<Vec<ChunkPlace>> {
-        let Some(value) = self.get(CHUNKS, id.as_bytes())? else {
-            return Ok(Vec::new());
-        };
-        let mut places = records::read_places(&value).ok_or_else(|| self.corrupt("a chunk's places"))?;
-        places.reverse();
-        places.sort_by_key(|place| self.standing(place.pack));
-        Ok(places)
-    }
-
-    fn look_up(&self, ids: &[ChunkId], worst: Standing) -> Result<Vec<Option<ChunkPlace>>> {
-        let mut order: Vec<u32> = (0..ids.len() as u32).collect();
-        order.sort_unstable_by_key(|at| &ids[*at as usize]);
-        let keys = order.iter().map(|at| ids[*at as usize].as_bytes().as_slice());
-        let found = self.db.batched_multi_get_cf(self.family(CHUNKS)?, keys, true);
-        let mut places = vec![None; ids.len()];
-        for (at, value) in order.iter().zip(found) {
-            if let Some(value) = value.map_err(|error| self.failed(error))? {
-                places[*at as usize] = self.best_of(&value, worst)?;
-            }
-        }
-        let hits = places.iter().flatten().count() as u64;
-        self.hits.fetch_add(hits, Ordering::Relaxed);
-        self.misses.fetch_add(places.len() as u64 - hits, Ordering::Relaxed);
-        Ok(places)
-    }
-
-    /// The best of a chunk's places, if its pack is not worse than `worst`.
-    fn best_of(&self, value: &[u8], worst: Standing) -> Result<Option<ChunkPlace>> {
-        let damaged = || self.corrupt("a chunk's places");
-        if self.bad.is_empty() {
-            return records::last_place(value).ok_or_else(damaged).map(Some);
-        }
-        let places = records::read_places(value).ok_or_else(damaged)?;
-        let best = places.into_iter().rev().min_by_key(|place| self.standing(place.pack));
-        Ok(best.filter(|place| self.standing(place.pack) <= worst))
-    }
-
     /// How many chunks were looked up since it was opened: found, and not found.
     #[must_use]
     pub fn lookups(&self) -> (u64, u64) {
@@ -195,6 +146,11 @@ impl Index {
         let pack = Arc::new(records::read_pack(&value).ok_or_else(|| self.corrupt("a pack"))?);
         self.kept().put(number, Arc::clone(&pack));
         Ok(Some(pack))
+    }
+
+    /// How many packs got a number: the next one gets this.
+    pub(crate) fn packs_numbered(&self) -> u32 {
+        *self.next_pack.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The number of the pack of that id.

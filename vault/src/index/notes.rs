@@ -2,7 +2,7 @@
 
 use rocksdb::{Direction, IteratorMode, ReadOptions, WriteBatch};
 
-use super::{BATCH_BYTES, Index, IndexError, JOURNAL, Result};
+use super::{BATCH_BYTES, Index, IndexError, JOURNAL, META, Result};
 
 /// Why the journal could not be loaded.
 enum Loading {
@@ -84,6 +84,18 @@ impl Index {
         found
             .collect::<std::result::Result<_, _>>()
             .map_err(|error| self.failed(error))
+    }
+
+    /// What was noted for long under this key.
+    pub(crate) fn note(&self, key: &[u8]) -> Result<Option<Vec<u8>>> {
+        Ok(self.get(META, key)?.map(Vec::from))
+    }
+
+    /// Notes something for long. The key must not be one of those that the index uses itself.
+    pub(crate) fn put_note(&self, key: &[u8], value: &[u8]) -> Result<()> {
+        let mut batch = WriteBatch::default();
+        batch.put_cf(self.family(META)?, key, value);
+        self.write(batch)
     }
 
     /// Deletes the notes whose keys begin with `prefix`.

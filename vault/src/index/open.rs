@@ -265,6 +265,13 @@ fn open_db(folder: &str, path: &Path) -> Result<DB, IndexError> {
     options.set_stats_persist_period_sec(0);
     options.set_skip_stats_update_on_db_open(true);
     options.set_table_cache_num_shard_bits(2);
+    #[cfg(any(test, feature = "testing"))]
+    if crate::testing::seeded::is_on() {
+        // A simulation opens thousands of small indexes in memory. What RocksDB reserves for each would take most of
+        // its time.
+        options.set_max_total_wal_size(256 << 10);
+        options.set_manifest_preallocation_size(4 << 10);
+    }
     let families = FAMILIES
         .iter()
         .map(|name| ColumnFamilyDescriptor::new(*name, family_options(name, &cache)));

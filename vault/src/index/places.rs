@@ -12,6 +12,8 @@ pub struct ChunkPlace {
     pub pack: u32,
     /// The frame's ordinal in the pack.
     pub frame: u32,
+    /// Which chunk of the frame it is.
+    pub ordinal: u32,
     /// Where the chunk begins in the opened frame, bytes.
     pub offset: u32,
     /// Its length, bytes.
@@ -31,6 +33,20 @@ pub struct PackInfo {
     pub frames: Vec<FramePlace>,
 }
 
+impl PackInfo {
+    /// How many chunks are in it.
+    #[must_use]
+    pub fn chunks(&self) -> u32 {
+        self.frames.last().map_or(0, |last| last.first_chunk + last.chunks)
+    }
+
+    /// The length of its chunks, bytes.
+    #[must_use]
+    pub fn raw_len(&self) -> u64 {
+        self.frames.iter().map(|frame| u64::from(frame.raw_len)).sum()
+    }
+}
+
 /// Where a frame is in its pack.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FramePlace {
@@ -42,6 +58,10 @@ pub struct FramePlace {
     pub raw_len: u32,
     /// How it is stored under the seal.
     pub codec: Codec,
+    /// How many chunks are in the frames before it.
+    pub first_chunk: u32,
+    /// How many chunks are in it.
+    pub chunks: u32,
 }
 
 impl FramePlace {

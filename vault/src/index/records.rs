@@ -4,35 +4,43 @@
 
 use bytes::Bytes;
 use lockstone_proto::ids::{ChunkId, PackId};
+use lockstone_proto::limits::{FRAME_MAX_CHUNKS, FRAME_MAX_RAW, PACK_MAX_FRAMES};
 use lockstone_proto::vault::{ChunkKind, Codec, Frame};
 
 use super::places::{ChunkPlace, FramePlace, PackInfo};
 use crate::pack::HEADER_LEN;
 
 pub(super) const PLACE_LEN: usize = 14;
-/// The most places that are kept of a chunk. Of more, the newest stay.
-pub(super) const PLACES_MAX: usize = 16;
-const FRAME_LEN: usize = 9;
+/// The most places that are kept of a chunk. Of more, the newest stay. So many packs have one chunk only if so many
+/// servers of a domain store it before they hear of each other.
+pub(super) const PLACES_MAX: usize = 256;
+const FRAME_LEN: usize = 11;
+/// Offsets and lengths in a frame need so many bits: a frame has at most 8 MiB.
+const LEN_BITS: u32 = 24;
+const LEN_MASK: u64 = (1 << LEN_BITS) - 1;
+const _: () = assert!(FRAME_MAX_RAW < 1 << LEN_BITS && FRAME_MAX_CHUNKS <= 1 << 16 && PACK_MAX_FRAMES <= 1 << 16);
 
-/// pack u32 ‖ frame u16 ‖ offset u32 ‖ length u32.
+/// pack u32 ‖ frame u16 ‖ (offset 24 bits, length 24 bits, ordinal in the frame 16 bits) u64.
 pub(super) fn place(place: ChunkPlace) -> [u8; PLACE_LEN] {
     let mut value = [0; PLACE_LEN];
     value[..4].copy_from_slice(&place.pack.to_le_bytes());
-    // A pack has at most 65,536 frames.
     value[4..6].copy_from_slice(&(place.frame as u16).to_le_bytes());
-    value[6..10].copy_from_slice(&place.offset.to_le_bytes());
-    value[10..].copy_from_slice(&place.len.to_le_bytes());
+    let packed =
+        u64::from(place.offset) | u64::from(place.len) << LEN_BITS | u64::from(place.ordinal) << (2 * LEN_BITS);
+    value[6..].copy_from_slice(&packed.to_le_bytes());
     value
 }
 
 pub(super) fn read_place(value: &[u8]) -> Option<ChunkPlace> {
     let value: &[u8; PLACE_LEN] = value.try_into().ok()?;
-    let [a, b, c, d, e, f, g, h, i, j, k, l, m, n] = *value;
+    let [a, b, c, d, e, f, packed @ ..] = *value;
+    let packed = u64::from_le_bytes(packed);
     Some(ChunkPlace {
         pack: u32::from_le_bytes([a, b, c, d]),
         frame: u32::from(u16::from_le_bytes([e, f])),
-        offset: u32::from_le_bytes([g, h, i, j]),
-        len: u32::from_le_bytes([k, l, m, n]),
+        offset: (packed & LEN_MASK) as u32,
+        len: (packed >> LEN_BITS & LEN_MASK) as u32,
+        ordinal: (packed >> (2 * LEN_BITS)) as u32,
     })
 }
 
@@ -40,6 +48,16 @@ pub(super) fn read_place(value: &[u8]) -> Option<ChunkPlace> {
 pub(super) fn read_places(value: &[u8]) -> Option<Vec<ChunkPlace>> {
     let places = value.chunks(PLACE_LEN).map(read_place).collect::<Option<Vec<_>>>()?;
     (!places.is_empty()).then_some(places)
+}
+
+/// The places of a chunk without those in some packs. `None` if there are none of those.
+pub(super) fn places_without(value: &[u8], is_gone: &dyn Fn(u32) -> bool) -> Option<Vec<u8>> {
+    let is_gone = |place: &&[u8]| read_place(place).is_some_and(|place| is_gone(place.pack));
+    let places = || value.chunks(PLACE_LEN);
+    if !places().any(|place| is_gone(&place)) {
+        return None;
+    }
+    Some(places().filter(|place| !is_gone(place)).flatten().copied().collect())
 }
 
 /// The newest place of a chunk.
@@ -73,7 +91,7 @@ pub(super) fn join_places<'a>(before: Option<&'a [u8]>, added: impl IntoIterator
     newest.concat()
 }
 
-/// id ‖ kind u8 ‖ length u64 ‖ for each frame: sealed length u32, raw length u32, codec u8.
+/// id ‖ kind u8 ‖ length u64 ‖ for each frame: sealed length u32, raw length u32, codec u8, chunks u16.
 pub(super) fn pack(id: &PackId, kind: ChunkKind, len: u64, frames: &[Frame]) -> Vec<u8> {
     let mut value = Vec::with_capacity(PackId::LEN + 9 + frames.len() * FRAME_LEN);
     value.extend_from_slice(id.as_bytes());
@@ -83,6 +101,8 @@ pub(super) fn pack(id: &PackId, kind: ChunkKind, len: u64, frames: &[Frame]) -> 
         value.extend_from_slice(&frame.sealed_len.to_le_bytes());
         value.extend_from_slice(&frame.raw_len.to_le_bytes());
         value.push(frame.codec() as u8);
+        // A frame has at most 16,384 chunks.
+        value.extend_from_slice(&(frame.chunk_lens.len() as u16).to_le_bytes());
     }
     value
 }
@@ -92,17 +112,22 @@ pub(super) fn read_pack(value: &[u8]) -> Option<PackInfo> {
     let (kind, rest) = rest.split_first()?;
     let (len, rest) = rest.split_first_chunk()?;
     let mut offset = HEADER_LEN as u64;
+    let mut first_chunk = 0;
     let mut frames = Vec::with_capacity(rest.len() / FRAME_LEN);
     for frame in rest.chunks(FRAME_LEN) {
-        let [a, b, c, d, e, f, g, h, codec] = *<&[u8; FRAME_LEN]>::try_from(frame).ok()?;
+        let [a, b, c, d, e, f, g, h, codec, i, j] = *<&[u8; FRAME_LEN]>::try_from(frame).ok()?;
+        let chunks = u32::from(u16::from_le_bytes([i, j]));
         let sealed_len = u32::from_le_bytes([a, b, c, d]);
         frames.push(FramePlace {
             offset,
             sealed_len,
             raw_len: u32::from_le_bytes([e, f, g, h]),
             codec: Codec::try_from(i32::from(codec)).ok()?,
+            first_chunk,
+            chunks,
         });
         offset += u64::from(sealed_len);
+        first_chunk += chunks;
     }
     let kind = ChunkKind::try_from(i32::from(*kind)).ok()?;
     Some(PackInfo {
@@ -141,10 +166,12 @@ pub(super) fn places(pack: u32, frames: &[Frame]) -> impl Iterator<Item = (&[u8]
             .chunk_ids
             .chunks(ChunkId::LEN)
             .zip(&frame.chunk_lens)
-            .map(move |(id, len)| {
+            .zip(0..)
+            .map(move |((id, len), at)| {
                 let place = ChunkPlace {
                     pack,
                     frame: ordinal as u32,
+                    ordinal: at,
                     offset,
                     len: *len,
                 };
@@ -188,8 +215,9 @@ mod tests {
         let wanted = ChunkPlace {
             pack: 70_000,
             frame: 65_535,
+            ordinal: 16_383,
             offset: 8_000_000,
-            len: 4 << 20,
+            len: 8 << 20,
         };
         assert_eq!(read_place(&place(wanted)), Some(wanted));
         assert_eq!(read_place(&[0; 13]), None);
@@ -215,10 +243,12 @@ mod tests {
             ChunkPlace {
                 pack: 3,
                 frame: 1,
+                ordinal: 1,
                 offset: 4,
                 len: 5
             }
         );
+        assert_eq!((read.frames[1].first_chunk, read.frames[1].chunks), (2, 2));
     }
 
     #[test]
@@ -227,6 +257,7 @@ mod tests {
             place(ChunkPlace {
                 pack,
                 frame: 1,
+                ordinal: 0,
                 offset: 2,
                 len: 3,
             })
@@ -240,13 +271,13 @@ mod tests {
         };
         let added: Vec<_> = [1, 2, 1, 3, 3, 2]
             .into_iter()
-            .chain(10..25)
+            .chain(10..265)
             .chain([12])
             .map(one)
             .collect();
         let slices = || added.iter().map(<[u8; PLACE_LEN]>::as_slice);
         let whole = join_places(None, slices());
-        let wanted: Vec<u32> = [2, 10, 11].into_iter().chain(13..25).chain([12]).collect();
+        let wanted: Vec<u32> = [2, 10, 11].into_iter().chain(13..265).chain([12]).collect();
         assert_eq!(numbers(&whole), wanted);
         assert_eq!(last_place(&whole), read_place(&one(12)));
         for cut in 0..=added.len() {

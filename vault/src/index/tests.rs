@@ -1,6 +1,8 @@
 //! Tests of the index: it returns what was added, and after any harm to the cache folder it can be used again.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
+use std::collections::HashSet;
+
 use lockstone_proto::ids::{DomainId, VaultId};
 use lockstone_proto::vault::{Codec, Frame, PackDirectory};
 
@@ -64,6 +66,7 @@ fn chunks_are_found_where_their_packs_say() {
         Some(ChunkPlace {
             pack: 0,
             frame: 0,
+            ordinal: 5,
             offset: 50,
             len: 10
         })
@@ -74,6 +77,7 @@ fn chunks_are_found_where_their_packs_say() {
         Some(ChunkPlace {
             pack: 0,
             frame: 1,
+            ordinal: 999,
             offset: 9990,
             len: 10
         })
@@ -83,6 +87,7 @@ fn chunks_are_found_where_their_packs_say() {
         Some(ChunkPlace {
             pack: 1,
             frame: 1,
+            ordinal: 1,
             offset: 10,
             len: 10
         })
@@ -122,13 +127,72 @@ fn chunks_are_found_where_their_packs_say() {
     assert!(more > chunks && bytes > 0, "{more} of {chunks}, {bytes} bytes");
 }
 
+/// The entry that condemned a pack.
+fn by(n: u64) -> Condemned {
+    Condemned {
+        n,
+        time_s: 100,
+        delete_after_s: 200,
+    }
+}
+
+#[test]
+fn what_was_condemned_and_deleted_leaves_the_index() {
+    let folder = tempfile::tempdir().unwrap();
+    let (index, _) = open(folder.path());
+    let packs = [1, 2, 3].map(|id| pack(id, ChunkKind::Tree, 0, 3));
+    index.add_packs(&packs, &[]).unwrap();
+    let extra = pack(4, ChunkKind::Data, 50, 2);
+    index.add_packs(std::slice::from_ref(&extra), &[]).unwrap();
+    let before = index.size().0;
+    let (one, two, four) = (PackId([1; 32]), PackId([2; 32]), PackId([4; 32]));
+    index.condemn(&[one, two, four], by(7)).unwrap();
+    let mut condemned = Vec::new();
+    index
+        .condemned(&mut |id, by| {
+            condemned.push((id, by));
+            true
+        })
+        .unwrap();
+    assert_eq!(condemned, [one, two, four].map(|id| (id, by(7))));
+
+    index.forget_condemned(&HashSet::from([two])).unwrap();
+    let places = |n: u32| -> Vec<u32> {
+        let places = index.places(&chunk(n)).unwrap();
+        places.iter().map(|place| place.pack).collect()
+    };
+    assert_eq!(
+        places(0),
+        [2, 1],
+        "the good one first, then the one that is still there"
+    );
+    assert!(places(50).is_empty());
+    assert!(index.size().0 < before);
+    assert_eq!(
+        (index.pack_number(&one).unwrap(), index.pack_number(&two).unwrap()),
+        (None, Some(1))
+    );
+    assert!(index.is_condemned(&one) && index.frame_members(0, 0).unwrap().is_empty());
+    assert!(!index.frame_members(1, 0).unwrap().is_empty());
+    assert_eq!(
+        index.pack(0).unwrap().unwrap().id,
+        one,
+        "who holds a number may still ask for it"
+    );
+    index.forget_condemned(&HashSet::new()).unwrap();
+    assert_eq!(places(0), [2]);
+    // A segment that lists it again does not make it good.
+    index.add_packs(&packs[..1], &[]).unwrap();
+    assert_eq!(index.lookup(&[chunk(0)]).unwrap()[0].map(|place| place.pack), Some(2));
+}
+
 #[test]
 fn packs_not_to_rely_on_are_passed_over_and_stay_so() {
     let folder = tempfile::tempdir().unwrap();
     let (index, _) = open(folder.path());
     let (one, two, three) = (PackId([1; 32]), PackId([2; 32]), PackId([3; 32]));
     // It is condemned before its segment is loaded, as in a fresh cache.
-    index.condemn(&[two], 7).unwrap();
+    index.condemn(&[two], by(7)).unwrap();
     let pack = |id: u8| pack(id, ChunkKind::Data, 0, 1);
     index.add_packs(&[pack(1), pack(2)], &[]).unwrap();
     let good = |index: &Index| index.lookup(&[chunk(0)]).unwrap()[0].map(|place| place.pack);

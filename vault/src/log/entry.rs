@@ -7,7 +7,7 @@ use lockstone_proto::ids::{ChunkId, DomainId, PackId, PointId, SegmentId, Server
 use lockstone_proto::limits::{FORMAT_VERSION, LOG_ENTRY_MAX};
 use lockstone_proto::vault::{
     CommitBody, CondemnBody, Consistency, FoldBody, ForgetBody, ForgetReason, HoldBody, LogKind, LogRecord,
-    PointStatus, PointSummary, ReleaseBody, RepackBody, RestoreBody, SegmentsBody, SignedEntry,
+    PointStatus, PointSummary, ReleaseBody, RepackBody, RepairBody, RestoreBody, SegmentsBody, SignedEntry,
 };
 use prost::Message;
 use zeroize::Zeroizing;
@@ -167,7 +167,7 @@ pub(crate) fn seal_with(
             points.as_slice(),
             RestoreBody {}.encode_to_vec(),
         ),
-        Body::Condemn(body) => (LogKind::Condemn, None, &[][..], body.encode_to_vec()),
+        Body::Condemn(points, body) => (LogKind::Condemn, None, points.as_slice(), body.encode_to_vec()),
         Body::Repack(body) => (LogKind::Repack, None, &[][..], body.encode_to_vec()),
         Body::Fold(body) => (LogKind::Fold, None, &[][..], body.encode_to_vec()),
         Body::Hold(points, body) => (LogKind::Hold, None, points.as_slice(), body.encode_to_vec()),
@@ -177,6 +177,7 @@ pub(crate) fn seal_with(
             points.as_slice(),
             ReleaseBody {}.encode_to_vec(),
         ),
+        Body::Repair(points, body) => (LogKind::Repair, None, points.as_slice(), body.encode_to_vec()),
     };
     let n = previous.n + 1;
     let mut record = LogRecord {
@@ -263,13 +264,16 @@ impl PlainEntry {
             return Err(LogBroken::Body("its time"));
         }
         let points = ids(&record.points, "a recovery point's id")?;
-        let (wants_point, wants_points) = match record.kind() {
+        let (wants_point, fits) = match record.kind() {
+            // It names points if any lost something.
+            LogKind::Repair => (false, true),
             LogKind::Unspecified => return Err(LogBroken::Body("its kind is unknown to this program")),
-            LogKind::Commit => (true, false),
-            LogKind::Forget | LogKind::Restore | LogKind::Hold | LogKind::Release => (false, true),
-            LogKind::Segments | LogKind::Condemn | LogKind::Repack | LogKind::Fold => (false, false),
+            LogKind::Commit => (true, points.is_empty()),
+            LogKind::Forget | LogKind::Restore | LogKind::Hold | LogKind::Release => (false, !points.is_empty()),
+            LogKind::Condemn => (false, true),
+            LogKind::Segments | LogKind::Repack | LogKind::Fold => (false, points.is_empty()),
         };
-        if record.point.is_some() != wants_point || points.is_empty() == wants_points {
+        if record.point.is_some() != wants_point || !fits {
             return Err(LogBroken::Body(
                 "it names recovery points where its kind has none, or none where it has",
             ));
@@ -352,11 +356,12 @@ impl PlainEntry {
                 Body::Hold(points, body)
             }
             LogKind::Release => Body::Release(points),
+            LogKind::Repair => Body::Repair(points, Box::new(open_repair(body, head.n)?)),
             LogKind::Condemn => {
                 bounded(&body, &[(1, IDS_MAX)])?;
                 let body = canonical::decode::<CondemnBody>(body)?;
                 ids::<PackId>(&body.pack_ids, "a pack's id")?;
-                Body::Condemn(body)
+                Body::Condemn(points, body)
             }
             LogKind::Repack => {
                 bounded(&body, &[(1, IDS_MAX), (2, IDS_MAX)])?;
@@ -384,6 +389,24 @@ impl PlainEntry {
             body,
         })
     }
+}
+
+fn open_repair(body: Bytes, n: u64) -> Result<RepairBody, LogBroken> {
+    bounded(&body, &[1, 2, 4, 5, 6].map(|field| (field, IDS_MAX)))?;
+    let body = canonical::decode::<RepairBody>(body)?;
+    for segments in [&body.segment_ids, &body.lost_segment_ids] {
+        ids::<SegmentId>(segments, "a segment's id")?;
+    }
+    for packs in [&body.bad_pack_ids, &body.whole_pack_ids, &body.unneeded_pack_ids] {
+        ids::<PackId>(packs, "a pack's id")?;
+    }
+    if body.positions.len() > IDS_MAX {
+        return Err(LogBroken::Malformed("it lists more than the format allows"));
+    }
+    if body.positions.iter().any(|lost| *lost == 0 || *lost >= n) {
+        return Err(LogBroken::Body("it says that what comes behind it is lost"));
+    }
+    Ok(body)
 }
 
 /// Refuses an encoded record with too many repeated parts, before it is decoded.

@@ -41,10 +41,13 @@ mod entry;
 pub(crate) mod overview;
 mod pin;
 pub(crate) mod read;
+pub(crate) mod repairs;
 mod view;
 
 use lockstone_proto::ids::{PackId, PointId, SegmentId, ServerId};
-use lockstone_proto::vault::{CommitBody, CondemnBody, FoldBody, ForgetReason, HoldBody, PointSummary, RepackBody};
+use lockstone_proto::vault::{
+    CommitBody, CondemnBody, FoldBody, ForgetReason, HoldBody, PointSummary, RepackBody, RepairBody,
+};
 
 pub(crate) use chain::{Before, Chain, Skipped};
 pub use entry::LogBroken;
@@ -53,6 +56,7 @@ pub(crate) use entry::seal_with;
 pub(crate) use entry::{EntryParts, PlainEntry, own_nonce, seal};
 pub use overview::{DomainOverview, PointOverview};
 pub(crate) use pin::Pin;
+pub(crate) use repairs::Repairs;
 pub(crate) use view::Summed;
 pub use view::{Hold, LogView, Point, Removal};
 
@@ -90,8 +94,8 @@ pub enum Body {
     Forget(Vec<PointId>, ForgetReason),
     /// These forgotten points are brought back.
     Restore(Vec<PointId>),
-    /// These packs will be deleted.
-    Condemn(CondemnBody),
+    /// These packs will be deleted, and these forgotten points are gone: they cannot be brought back.
+    Condemn(Vec<PointId>, CondemnBody),
     /// These packs are replaced.
     Repack(RepackBody),
     /// A summary to start reading from.
@@ -100,6 +104,8 @@ pub enum Body {
     Hold(Vec<PointId>, HoldBody),
     /// These points are not held any more.
     Release(Vec<PointId>),
+    /// What a check found lost, and what was made anew. These are all points that lost something.
+    Repair(Vec<PointId>, Box<RepairBody>),
 }
 
 impl Body {
@@ -109,13 +115,14 @@ impl Body {
             Self::Segments(ids) => return ids.clone(),
             Self::Commit(_, body) => &body.segment_ids,
             Self::Repack(body) => &body.segment_ids,
+            Self::Repair(_, body) => &body.segment_ids,
             // A fold repeats what earlier entries said. Its reader has read those.
             Self::Fold(_)
             | Self::Forget(..)
             | Self::Restore(_)
             | Self::Hold(..)
             | Self::Release(_)
-            | Self::Condemn(_) => return Vec::new(),
+            | Self::Condemn(..) => return Vec::new(),
         };
         ids.iter()
             .filter_map(|id| SegmentId::try_from(id.as_ref()).ok())
@@ -127,11 +134,20 @@ impl Body {
     /// The packs it rules out: nothing relies on them from now on.
     pub(crate) fn condemned(&self) -> Vec<PackId> {
         let ids = match self {
-            Self::Condemn(body) => &body.pack_ids,
+            Self::Condemn(_, body) => &body.pack_ids,
             Self::Repack(body) => &body.old_pack_ids,
             _ => return Vec::new(),
         };
         ids.iter().filter_map(|id| PackId::try_from(id.as_ref()).ok()).collect()
+    }
+
+    /// The time before which the packs that it rules out are not deleted, seconds since the epoch.
+    pub(crate) fn delete_after_s(&self) -> i64 {
+        match self {
+            Self::Condemn(_, body) => body.delete_after_s,
+            Self::Repack(body) => body.delete_after_s,
+            _ => i64::MAX,
+        }
     }
 }
 

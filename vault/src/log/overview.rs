@@ -9,7 +9,7 @@
 //! An entry of a server whose registration is lost cannot be verified here. It counts if an entry behind it names it,
 //! and it is reported.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use lockstone_proto::ids::{DomainId, PointId, ServerId};
 use lockstone_proto::vault::{LogKind, PointSummary};
@@ -44,6 +44,8 @@ pub struct PointOverview {
     pub forgotten: Option<i64>,
     /// Whether it is held. Until when and why is sealed.
     pub held: bool,
+    /// Whether it lost something that no repair could heal.
+    pub lossy: bool,
 }
 
 /// What the operator sees of a domain's log, read without its passphrase.
@@ -111,7 +113,7 @@ pub(crate) async fn overview(
     }
     damage.sort_by(|a, b| a.object.cmp(&b.object));
     Ok(DomainOverview {
-        points: view.points,
+        points: view.into_points(),
         end,
         entries,
         damage,
@@ -241,6 +243,8 @@ fn named_by(entry: &PlainEntry, before: &[Seen]) -> Option<usize> {
 pub(super) struct Overview {
     points: Vec<PointOverview>,
     places: HashMap<PointId, usize>,
+    /// Points that cannot be brought back any more.
+    gone: HashSet<PointId>,
 }
 
 impl Overview {
@@ -250,21 +254,31 @@ impl Overview {
             self.commit(entry);
             return;
         }
+        if kind == LogKind::Repair {
+            for point in &mut self.points {
+                point.lossy = false;
+            }
+        }
         for id in &entry.points {
             let Some(place) = self.places.get(id) else { continue };
             let point = &mut self.points[*place];
             match kind {
+                LogKind::Condemn if point.forgotten.is_some() => {
+                    self.gone.insert(*id);
+                }
                 LogKind::Forget if !point.held => point.forgotten = point.forgotten.or(Some(entry.record.time_s)),
-                LogKind::Restore => point.forgotten = None,
+                LogKind::Restore if !self.gone.contains(id) => point.forgotten = None,
                 LogKind::Hold => point.held |= point.forgotten.is_none(),
                 LogKind::Release => point.held = false,
+                LogKind::Repair => point.lossy = true,
                 _ => {}
             }
         }
     }
 
-    #[cfg(test)]
-    pub(super) fn into_points(self) -> Vec<PointOverview> {
+    /// The points that can be restored or brought back.
+    pub(super) fn into_points(mut self) -> Vec<PointOverview> {
+        self.points.retain(|point| !self.gone.contains(&point.id));
         self.points
     }
 
@@ -285,6 +299,7 @@ impl Overview {
                 summary,
                 forgotten: None,
                 held: false,
+                lossy: false,
             });
             self.points.len() - 1
         });

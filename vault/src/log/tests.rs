@@ -105,13 +105,18 @@ fn bodies() -> Vec<Body> {
         commit(9),
         Body::Forget(vec![PointId([9; 16])], ForgetReason::ByPolicy),
         Body::Restore(vec![PointId([9; 16]), PointId([8; 16])]),
-        Body::Condemn(CondemnBody {
-            pack_ids: vec![vec![1; 32].into()],
-            delete_after_s: 77,
-        }),
+        Body::Condemn(
+            vec![PointId([9; 16])],
+            CondemnBody {
+                pack_ids: vec![vec![1; 32].into()],
+                delete_after_s: 77,
+            },
+        ),
+        Body::Condemn(vec![], CondemnBody::default()),
         Body::Repack(RepackBody {
             old_pack_ids: vec![vec![1; 32].into()],
             segment_ids: vec![vec![2; 32].into()],
+            delete_after_s: 78,
         }),
         Body::Fold(Box::new(FoldBody {
             through: 0,
@@ -119,7 +124,21 @@ fn bodies() -> Vec<Body> {
         })),
         Body::Hold(vec![PointId([9; 16])], hold("a lawsuit", 1_900_000_000)),
         Body::Release(vec![PointId([9; 16])]),
+        Body::Repair(vec![PointId([9; 16])], Box::new(repair())),
+        Body::Repair(vec![], Box::default()),
     ]
+}
+
+fn repair() -> RepairBody {
+    let ids = |n: u8| vec![vec![n; 32].into()];
+    RepairBody {
+        segment_ids: ids(1),
+        lost_segment_ids: ids(2),
+        positions: vec![1, 3],
+        bad_pack_ids: ids(3),
+        whole_pack_ids: ids(4),
+        unneeded_pack_ids: ids(5),
+    }
 }
 
 fn hold(reason: &str, until_s: i64) -> HoldBody {
@@ -266,6 +285,7 @@ fn an_entry_that_breaks_the_rules_is_refused_although_it_is_signed() {
         Body::Hold(vec![PointId([9; 16])], hold("", 0)),
         Body::Hold(vec![PointId([9; 16])], hold(&"x".repeat(TEXT_MAX + 1), 0)),
         Body::Release(vec![]),
+        Body::Repair(vec![], Box::new(repair())),
     ] {
         assert!(seal(&keys(), &LogHead::START, parts(&key(), &[1; 16], &body)).is_err());
     }
@@ -299,14 +319,15 @@ fn forgetting_and_its_undoing_are_summed_up() {
     summed.add(&entry(1, commit(1)));
     summed.add(&entry(2, commit(2)));
     summed.add(&entry(3, commit(1)));
-    assert_eq!(summed.points().len(), 2);
+    assert_eq!(summed.kept().count(), 2);
     summed.add(&entry(4, Body::Forget(vec![id(1), id(77)], ForgetReason::ByHand)));
     summed.add(&entry(5, Body::Forget(vec![id(1)], ForgetReason::ByHand)));
     assert_eq!(summed.point(&id(1)).unwrap().forgotten, Some(104));
-    assert!(!summed.is_too_late(&id(1)));
-    summed.add(&entry(6, Body::Condemn(CondemnBody::default())));
-    assert!(summed.is_too_late(&id(1)) && !summed.is_too_late(&id(2)));
-    assert_eq!((summed.collected_after(5), summed.collected_after(6)), (Some(6), None));
+    summed.add(&entry(6, Body::Condemn(vec![id(2)], CondemnBody::default())));
+    assert_eq!(
+        (summed.gone_at(&id(1)), summed.gone_at(&id(2)), summed.last_collected()),
+        (None, None, 6)
+    );
     summed.add(&entry(7, Body::Restore(vec![id(1)])));
     assert_eq!(summed.point(&id(1)).unwrap().forgotten, None);
 
@@ -338,7 +359,7 @@ fn a_held_point_is_not_forgotten() {
         head = entry.head;
         summed.add(&entry);
         let seen = overview.clone().into_points();
-        let point = summed.points()[0].clone();
+        let point = summed.kept().next().unwrap().clone();
         // Who has no key sees the same, but for the reason.
         assert_eq!(
             (seen[0].forgotten, seen[0].held),

@@ -1,9 +1,9 @@
 //! The sum of a log: its recovery points, and which of them are forgotten. Pure: entries are added one by one.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use jiff::Timestamp;
-use lockstone_proto::ids::{ChunkId, PointId, ServerId};
+use lockstone_proto::ids::{ChunkId, PointId, SegmentId, ServerId};
 use lockstone_proto::vault::{CommitBody, ForgetReason, PointSummary};
 
 use super::{Body, Entry, LogHead};
@@ -81,7 +81,7 @@ impl Point {
 pub struct LogView {
     /// The last entry that was believed.
     pub head: LogHead,
-    /// All points in the order of their entries, including forgotten ones.
+    /// The points in the order of their entries, including forgotten ones that can be brought back.
     pub points: Vec<Point>,
     /// The damage to the log, registrations and segments.
     pub damage: Vec<Damage>,
@@ -91,8 +91,8 @@ pub struct LogView {
     /// Objects behind the last entry that are none, or cannot be read. The next entry accounts for them. From then on
     /// they count as no entries, unless a machine knows better.
     pub behind: Vec<Damage>,
-    /// The last entry that condemned or replaced packs; 0 if there is none.
-    pub last_collected: u64,
+    /// The points that lost something which no repair could heal, as the newest Repair says.
+    pub lossy: Vec<PointId>,
 }
 
 impl LogView {
@@ -121,10 +121,20 @@ impl LogView {
 pub(crate) struct Summed {
     points: Vec<Point>,
     places: HashMap<PointId, usize>,
-    /// Entries that condemned or replaced packs, ascending.
-    collected: Vec<u64>,
-    /// For each forgotten point, the entry that forgot it.
-    forgotten_at: HashMap<PointId, u64>,
+    /// The last entry that condemned or replaced packs; 0 if there is none.
+    last_collected: u64,
+    /// The points that are gone, each with the entry that said so. They stay in `points`.
+    gone: HashMap<PointId, u64>,
+    /// What servers stored and have not committed yet.
+    uncommitted: BTreeMap<ServerId, Uncommitted>,
+}
+
+/// Segments that a server wrote since its last Commit: a backup of it is running, or was interrupted and will go on.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Uncommitted {
+    pub(crate) segments: Vec<SegmentId>,
+    /// When the last of them was written, seconds since the epoch.
+    pub(crate) time_s: i64,
 }
 
 impl Summed {
@@ -139,6 +149,7 @@ impl Summed {
                 if self.places.contains_key(&id) {
                     return;
                 }
+                self.uncommitted.remove(&entry.server);
                 self.places.insert(id, self.points.len());
                 let body = CommitBody {
                     segment_ids: Vec::new(),
@@ -167,16 +178,16 @@ impl Summed {
                     {
                         point.forgotten = Some(entry.time_s);
                         point.removal = Some(Removal { server, reason });
-                        self.forgotten_at.insert(*id, entry.head.n);
                     }
                 }
             }
             Body::Restore(points) => {
                 for id in points {
-                    if let Some(place) = self.places.get(id) {
+                    if let Some(place) = self.places.get(id)
+                        && !self.gone.contains_key(id)
+                    {
                         self.points[*place].forgotten = None;
                         self.points[*place].removal = None;
-                        self.forgotten_at.remove(id);
                     }
                 }
             }
@@ -202,33 +213,46 @@ impl Summed {
                     }
                 }
             }
-            Body::Condemn(_) | Body::Repack(_) => self.collected.push(entry.head.n),
-            Body::Segments(_) | Body::Fold(_) => {}
+            Body::Condemn(points, _) => {
+                self.last_collected = entry.head.n;
+                for id in points {
+                    // A point that is alive is never gone.
+                    if self.point(id).is_some_and(|point| point.forgotten.is_some()) {
+                        self.gone.entry(*id).or_insert(entry.head.n);
+                    }
+                }
+            }
+            Body::Repack(_) => self.last_collected = entry.head.n,
+            Body::Segments(segments) => {
+                let uncommitted = self.uncommitted.entry(entry.server).or_default();
+                uncommitted.segments.extend_from_slice(segments);
+                uncommitted.time_s = entry.time_s;
+            }
+            Body::Fold(_) | Body::Repair(..) => {}
         }
-    }
-
-    pub(crate) fn points(&self) -> &[Point] {
-        &self.points
     }
 
     pub(crate) fn point(&self, id: &PointId) -> Option<&Point> {
         self.places.get(id).map(|place| &self.points[*place])
     }
 
-    /// The first entry after `n` that condemned or replaced packs.
-    pub(crate) fn collected_after(&self, n: u64) -> Option<u64> {
-        self.collected.iter().copied().find(|at| *at > n)
+    /// The points that can be restored or brought back, in the order of their entries.
+    pub(crate) fn kept(&self) -> impl Iterator<Item = &Point> {
+        self.points.iter().filter(|point| !self.gone.contains_key(&point.id))
+    }
+
+    /// The entry from which on a point is gone.
+    pub(crate) fn gone_at(&self, id: &PointId) -> Option<u64> {
+        self.gone.get(id).copied()
+    }
+
+    /// What servers stored and have not committed yet.
+    pub(crate) fn uncommitted(&self) -> impl Iterator<Item = &Uncommitted> {
+        self.uncommitted.values()
     }
 
     /// The last entry that condemned or replaced packs; 0 if there is none.
     pub(crate) fn last_collected(&self) -> u64 {
-        self.collected.last().copied().unwrap_or_default()
-    }
-
-    /// Whether the vault was collected since the point was forgotten, so that it may lack packs.
-    pub(crate) fn is_too_late(&self, id: &PointId) -> bool {
-        self.forgotten_at
-            .get(id)
-            .is_some_and(|at| self.collected_after(*at).is_some())
+        self.last_collected
     }
 }

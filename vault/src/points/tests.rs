@@ -173,7 +173,7 @@ fn a_point_is_found_by_id_prefix_and_latest() {
         damage: vec![],
         log_damaged: false,
         behind: Vec::new(),
-        last_collected: 0,
+        lossy: Vec::new(),
     };
     let (one, two) = (Some(ServerId([1; 16])), Some(ServerId([2; 16])));
     let found = |text: &str, server| resolve(&view, text, server).map(|point| point.n);

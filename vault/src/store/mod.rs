@@ -65,6 +65,8 @@ pub struct Listed {
     pub path: String,
     /// Its length, bytes.
     pub len: u64,
+    /// When it was written, by the store's clock, seconds since the epoch.
+    pub written_s: i64,
 }
 
 /// An extension of a read: an object that is longer is not taken into memory.
@@ -382,6 +384,7 @@ impl Store {
                 Ok(meta) => Ok(Listed {
                     path: meta.location.to_string(),
                     len: meta.size,
+                    written_s: meta.last_modified.timestamp(),
                 }),
                 Err(error) => Err(StoreError::sort(&at, &error).named(&url)),
             })

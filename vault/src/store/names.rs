@@ -11,6 +11,9 @@ pub const JOBS: &str = "jobs";
 /// Below it is a folder for each domain.
 pub const DOMAINS: &str = "domains";
 
+/// Below it is what repairs moved aside.
+pub const QUARANTINE: &str = "quarantine";
+
 /// Below it are the operator's orders.
 pub const ORDERS: &str = "orders";
 
@@ -106,6 +109,21 @@ pub fn packs(domain: DomainId, first: u8) -> String {
     format!("{DOMAINS}/{domain}/packs/{first:02x}")
 }
 
+/// Where a damaged object of that name is moved. Nobody reads it there.
+#[must_use]
+pub fn quarantine(name: &str) -> String {
+    format!("{QUARANTINE}/{name}")
+}
+
+/// The id in the name of a pack. `None` if it is not the name of a pack.
+#[must_use]
+pub fn pack_id(path: &str) -> Option<PackId> {
+    let (folder, name) = path.rsplit_once('/')?;
+    let id: PackId = name.parse().ok()?;
+    let is_there = folder.rsplit('/').next() == Some(format!("{:02x}", id.as_bytes()[0]).as_str());
+    (is_there && id.hex() == name).then_some(id)
+}
+
 /// A segment.
 #[must_use]
 pub fn segment(domain: DomainId, segment: &SegmentId) -> String {
@@ -116,6 +134,22 @@ pub fn segment(domain: DomainId, segment: &SegmentId) -> String {
 #[allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_id_of_a_pack_survives_its_name() {
+        let (domain, id) = (DomainId([1; 16]), PackId([0xab; 32]));
+        let name = pack(domain, &id);
+        assert_eq!(pack_id(&name), Some(id));
+        for other in [
+            name.to_uppercase(),
+            format!("{name}#1"),
+            name.replace("/ab/", "/ac/"),
+            id.hex(),
+            String::new(),
+        ] {
+            assert_eq!(pack_id(&other), None, "{other}");
+        }
+    }
 
     #[test]
     fn a_log_position_survives_its_name() {

@@ -168,7 +168,7 @@ impl Attempts<'_> {
             observer.waits(patience - self.spent);
             self.waits = true;
         }
-        tokio::time::sleep(pause).await;
+        crate::pause::pause(pause).await;
         self.spent += pause;
         if let Some(observer) = &self.retry.observer {
             observer.retrying(self.verb);
@@ -397,7 +397,8 @@ fn away(path: &Path, spent: Duration, error: &object_store::Error) -> object_sto
 
 /// A random number from 0 to 1.
 pub(crate) fn jitter() -> f64 {
-    f64::from(getrandom::u32().unwrap_or(u32::MAX / 2)) / f64::from(u32::MAX)
+    let bytes = crate::crypto::keys::random::<4>().unwrap_or([0, 0, 0, 0x80]);
+    f64::from(u32::from_le_bytes(bytes)) / f64::from(u32::MAX)
 }
 
 impl fmt::Display for Retry {

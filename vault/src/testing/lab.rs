@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use ed25519_dalek::SigningKey;
+use jiff::Timestamp;
 use lockstone_proto::access::Region;
-use lockstone_proto::ids::{DomainId, PackId, ServerId};
+use lockstone_proto::ids::{DomainId, PackId, PointId, ServerId};
 use lockstone_proto::vault::{ChunkKind, CommitBody, Consistency, PointStatus, PointSummary, Segment};
 
 use super::tree::{Tree, fresh, pack};
@@ -15,7 +16,7 @@ use crate::access::credentials::{Issue, OperatorKey};
 use crate::access::descriptor::SOFT_DELETE_DAYS;
 use crate::access::registration::NewServer;
 use crate::crypto::keys::{Keys, MasterKey};
-use crate::domain::{Domain, DomainOptions, Signer};
+use crate::domain::{Domain, DomainOptions, Relied, Signer};
 use crate::log::LogHead;
 use crate::pack::segment::encode_segment;
 use crate::store::{Store, names};
@@ -47,10 +48,24 @@ impl Lab {
         Self::over(folder, store)
     }
 
-    /// The same over any store; the folder is only kept.
+    /// The same, and what is deleted cannot be brought back.
+    pub fn without_soft_delete() -> Self {
+        let (folder, store) = folder_store();
+        let options = CreateOptions {
+            soft_delete_days: 0,
+            ..create_options()
+        };
+        Self::made(folder, store, &options)
+    }
+
+    /// A new, empty vault over any store; the folder is only kept.
     pub fn over(folder: tempfile::TempDir, store: Store) -> Self {
+        Self::made(folder, store, &create_options())
+    }
+
+    fn made(folder: tempfile::TempDir, store: Store, options: &CreateOptions) -> Self {
         let operator = OperatorKey::generate().unwrap();
-        let (vault, _) = block_on(Vault::create(store, &operator, &create_options())).unwrap();
+        let (vault, _) = block_on(Vault::create(store, &operator, options)).unwrap();
         let (master, domain) = (MasterKey::generate().unwrap(), DomainId([5; 16]));
         let keys = Arc::new(Keys::derive(&master, domain));
         Self {
@@ -132,6 +147,7 @@ impl Lab {
     pub fn backup(&self, domain: &Domain, point: u8, files: &[(&str, Vec<u8>)]) -> LogHead {
         let tree = Tree::build(&self.keys, files);
         let head = block_on(domain.refresh()).unwrap().head;
+        let relied = relied(domain, &tree);
         let data = pack(&self.keys, ChunkKind::Data, &fresh(domain, tree.data));
         let pages = pack(&self.keys, ChunkKind::Tree, &fresh(domain, tree.pages));
         let store = self.vault.store();
@@ -161,7 +177,17 @@ impl Lab {
             root_folder: None,
             ..CommitBody::default()
         };
-        block_on(domain.commit(summary(point), body, &[], now())).unwrap()
+        block_on(domain.commit(summary(point), body, &[], &relied, now())).unwrap()
+    }
+}
+
+/// What a backup of this tree relies on: the packs that have something of it.
+pub fn relied(domain: &Domain, tree: &Tree) -> Relied {
+    let ids: Vec<_> = tree.pages.iter().chain(&tree.data).map(|chunk| chunk.id).collect();
+    let places = domain.index().lookup(&ids).unwrap();
+    Relied {
+        known: places.into_iter().flatten().map(|place| place.pack).collect(),
+        own: Vec::new(),
     }
 }
 
@@ -189,9 +215,14 @@ pub fn read_only(cache_dir: PathBuf) -> DomainOptions {
 
 /// A summary for tests.
 pub fn summary(point: u8) -> PointSummary {
+    summary_of(PointId([point; 16]), now())
+}
+
+/// A summary of a point that was begun at that time.
+pub fn summary_of(point: PointId, begun: Timestamp) -> PointSummary {
     PointSummary {
-        point_id: vec![point; 16].into(),
-        started_s: now().as_second(),
+        point_id: Bytes::copy_from_slice(point.as_bytes()),
+        started_s: begun.as_second(),
         status: PointStatus::Completed.into(),
         consistency: Consistency::Live.into(),
         tags: vec!["daily".into()],

@@ -7,6 +7,9 @@
 mod failing;
 mod lab;
 pub mod large_index;
+mod plain_reader;
+pub mod seeded;
+mod sim_store;
 pub mod store_suite;
 mod tree;
 pub mod vectors;
@@ -16,7 +19,9 @@ use jiff::Timestamp;
 use crate::store::Store;
 
 pub use failing::{FailingStore, Fault};
-pub use lab::{Lab, create_options, read_only, summary};
+pub use lab::{Lab, create_options, read_only, relied, summary, summary_of};
+pub use plain_reader::{PlainReader, Standing};
+pub use sim_store::{FATES, Fate, SimWorld};
 pub use tree::{Tree, pack, read_all};
 
 /// Runs a future to its end on a runtime of its own.

@@ -73,7 +73,7 @@ pub(crate) fn records(cases: &mut Cases) {
     add(false, "version 2", changed(&|it| it.version = 2));
     add(false, "version 0", changed(&|it| it.version = 0));
     add(false, "kind 0", changed(&|it| it.kind = 0));
-    add(false, "kind 4", changed(&|it| it.kind = 4));
+    add(false, "kind 5", changed(&|it| it.kind = 5));
     add(false, "state 7", changed(&|it| it.state = 7));
     for len in [15, 17, 32] {
         let why = format!("a point of {len} bytes");

@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 use lockstone_proto::vault::{
-    CommitBody, CondemnBody, Entry, FoldBody, ForgetBody, HoldBody, LogRecord, PointSummary, RepackBody, SegmentsBody,
-    SignedEntry,
+    CommitBody, CondemnBody, Entry, FoldBody, ForgetBody, HoldBody, LogRecord, PointSummary, RepackBody, RepairBody,
+    SegmentsBody, SignedEntry,
 };
 use prost::Message;
 use serde_json::json;
@@ -78,6 +78,42 @@ fn hold(reason: &str, until_s: i64) -> Vec<u8> {
     HoldBody { reason, until_s }.encode_to_vec()
 }
 
+fn repair(positions: Vec<u64>) -> RepairBody {
+    let ids = |byte: u8| vec![Bytes::from(vec![byte; 32])];
+    RepairBody {
+        segment_ids: ids(0xcf),
+        lost_segment_ids: ids(0xcd),
+        positions,
+        bad_pack_ids: ids(0xab),
+        whole_pack_ids: ids(0xac),
+        unneeded_pack_ids: ids(0xad),
+    }
+}
+
+/// Repairs that say something impossible.
+pub(crate) fn repairs(cases: &mut Cases) {
+    let mut add = |why: &str, body: &RepairBody| {
+        let record = with(first(10), |it| it.points = vec![]);
+        refuse(cases, why, &object(record, &body.encode_to_vec()));
+    };
+    add("a Repair that says that its own position is lost", &repair(vec![2]));
+    add("a Repair that says that position 0 is lost", &repair(vec![0]));
+    type Spoil = (&'static str, fn(&mut RepairBody));
+    let spoil: [Spoil; 2] = [
+        ("a Repair with a segment's id of 31 bytes", |body| {
+            body.lost_segment_ids = vec![vec![1; 31].into()];
+        }),
+        ("a Repair with a pack's id of 33 bytes", |body| {
+            body.bad_pack_ids = vec![vec![1; 33].into()];
+        }),
+    ];
+    for (why, spoil) in spoil {
+        let mut body = repair(vec![1]);
+        spoil(&mut body);
+        add(why, &body);
+    }
+}
+
 /// One entry of every kind, each behind the other.
 pub(crate) fn chain(cases: &mut Cases) {
     let ids = |byte: u8| vec![Bytes::from(vec![byte; 32])];
@@ -101,6 +137,7 @@ pub(crate) fn chain(cases: &mut Cases) {
             RepackBody {
                 old_pack_ids: ids(0xab),
                 segment_ids: ids(0xce),
+                delete_after_s: 1_800_000_000,
             }
             .encode_to_vec(),
         ),
@@ -124,10 +161,17 @@ pub(crate) fn chain(cases: &mut Cases) {
         ("Hold until a date", 8, hold("an audit", 1_900_000_000)),
         ("Hold with a reason of 1,024 bytes", 8, hold(&"x".repeat(1024), 0)),
         ("Release", 9, vec![]),
+        ("Condemn that names a point as gone", 5, vec![]),
+        ("Repair", 10, repair(vec![1, 13]).encode_to_vec()),
+        ("Repair that says nothing", 10, vec![]),
     ];
     let mut previous = [0; 32];
     for (n, (name, kind, body)) in (1..).zip(&bodies) {
-        let object = object(record(n, previous, *kind), body);
+        let mut record = record(n, previous, *kind);
+        if name.ends_with("a point as gone") {
+            record.points = vec![vec![9; 16].into()];
+        }
+        let object = object(record, body);
         let more = json!({ "n": n, "previous": hex::encode(previous), "body": hex::encode(body) });
         cases.add("log entry", true, name, &object, more);
         previous = *blake3::hash(&object).as_bytes();
@@ -194,7 +238,7 @@ pub(crate) fn records(cases: &mut Cases) {
         object(with(first(2), |it| it.domain_id = vec![0; 16].into()), &good),
     );
     add("kind 0", object(first(0), &good));
-    add("kind 10", object(first(10), &good));
+    add("kind 11", object(first(11), &good));
     add("kind 100", object(first(100), &good));
     add(
         "a link of 31 bytes",

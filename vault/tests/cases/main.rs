@@ -125,6 +125,7 @@ fn build() -> Value {
     log::chain(&mut cases);
     log::records(&mut cases);
     log::holds(&mut cases);
+    log::repairs(&mut cases);
     log::signatures(&mut cases);
     log::newer(&mut cases);
     log::bodies(&mut cases);

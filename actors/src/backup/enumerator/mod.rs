@@ -90,7 +90,7 @@ impl Body for Enumerator {
             journal,
             file_systems,
             kept: 0,
-            doubtful: self.is_doubtful(&view, &self.context.generation.base()?.parents),
+            doubtful: self.is_doubtful(&view),
         };
         walk.steps.push(Walked::Enter(Box::default()));
         self.implied(Path::new("/"), &sources, 0, &mut walk)?;

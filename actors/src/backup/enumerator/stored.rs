@@ -1,6 +1,6 @@
 //! Whether the vault still has the content of a file that is taken over without being read.
 
-use lockstone_proto::ids::{ChunkId, PointId};
+use lockstone_proto::ids::ChunkId;
 use lockstone_proto::vault::Entry;
 use lockstone_vault::log::LogView;
 
@@ -9,15 +9,10 @@ use crate::contents::Chunks;
 use crate::flow::Stop;
 
 impl Enumerator {
-    /// Whether unchanged files may need chunks that the vault no longer has: something is known to be damaged, or packs
-    /// were condemned since a parent of this backup was made. Otherwise everything that a parent has is there.
-    pub(super) fn is_doubtful(&self, view: &LogView, parents: &[PointId]) -> bool {
-        let index = self.context.job.domain.index();
-        let condemned = parents
-            .iter()
-            .filter_map(|id| view.point(id))
-            .any(|parent| parent.n < view.last_collected);
-        condemned || !view.damage.is_empty() || index.has_distrusted()
+    /// Whether unchanged files may need chunks that the vault no longer has, because something is known to be damaged.
+    /// Otherwise everything that a parent has is there: collections keep it.
+    pub(super) fn is_doubtful(&self, view: &LogView) -> bool {
+        !view.damage.is_empty() || self.context.job.domain.index().has_distrusted()
     }
 
     /// Whether all chunks of a file are in packs that can be relied on, including the lists of a large file. A file
@@ -44,6 +39,11 @@ impl Enumerator {
                 }
             }
         }
-        Ok(job.domain.index().lookup(&ids)?.iter().all(Option::is_some))
+        let places = job.domain.index().lookup(&ids)?;
+        let is_stored = places.iter().all(Option::is_some);
+        if is_stored {
+            self.context.generation.rely_on_places(places.iter().flatten());
+        }
+        Ok(is_stored)
     }
 }

@@ -102,13 +102,22 @@ fn examples(page: &str) -> &'static [Example] {
                 "lockstone dump latest /etc | ssh other tar -xf - -C /srv/old",
             ),
         ],
-        "lockstone-check" => &[("Read a tenth of the data:", "lockstone check --read-data=10")],
+        "lockstone-check" => &[
+            ("Read a tenth of the data:", "lockstone check --read-data=10"),
+            (
+                "Read a share each day, all of it within a month:",
+                "lockstone check --within 30d",
+            ),
+            ("Heal what can be healed:", "lockstone check --read-data --repair"),
+        ],
         _ => more(page),
     }
 }
 
 fn more(page: &str) -> &'static [Example] {
     match page {
+        "lockstone-gc" => &[("See what would be freed:", "lockstone gc --dry-run")],
+        "lockstone-test-restore" => &[("Try 50 files:", "lockstone test-restore --files 50")],
         "lockstone-points" | "lockstone-points-list" => &[("List the recovery points:", "lockstone points list")],
         "lockstone-points-ls" => &[("List a folder in the newest point:", "lockstone points ls latest /etc")],
         "lockstone-points-diff" => &[(

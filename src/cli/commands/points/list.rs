@@ -49,7 +49,8 @@ pub(super) fn run(context: &Context, args: &ListArgs) -> Outcome {
         _ => None,
     };
     let name_of = |server| session.server_name(server);
-    let document = |point: &&Point| PointDocument::new(point, name_of, expiry(point), now);
+    let is_lossy = |point: &Point| view.lossy.contains(&point.id);
+    let document = |point: &&Point| PointDocument::new(point, name_of, expiry(point), now, is_lossy(point));
     context.out.document(&PointsDocument {
         points: points.iter().map(document).collect(),
     });
@@ -67,7 +68,7 @@ pub(super) fn run(context: &Context, args: &ListArgs) -> Outcome {
     } else {
         let mut head = point::HEAD.to_vec();
         head.push("SOURCES");
-        let row = |point: &&Point| row(&session, point, expiry(point), now);
+        let row = |point: &&Point| row(&session, point, expiry(point), now, is_lossy(point));
         let rows: Vec<Vec<String>> = points.iter().map(row).collect();
         context.out.text(&render::table(&head, &rows, &point::RIGHT));
     }
@@ -117,8 +118,17 @@ fn policy(context: &Context, session: &Session) -> Option<InForce> {
     })
 }
 
-fn row(session: &Session, point: &Point, expiry: Option<(Expiry, Option<Tag>)>, now: Timestamp) -> Vec<String> {
+fn row(
+    session: &Session,
+    point: &Point,
+    expiry: Option<(Expiry, Option<Tag>)>,
+    now: Timestamp,
+    lost_files: bool,
+) -> Vec<String> {
     let mut remarks = Vec::new();
+    if lost_files {
+        remarks.push("lost files".to_owned());
+    }
     if point.summary.consistency() == Consistency::Snapshot {
         remarks.push("snapshot".to_owned());
     }

@@ -11,7 +11,7 @@ pub(super) fn run(context: &Context, args: &ServerArgs) -> Outcome {
     let listed = points::list(&context.environment, &args.url, args.server.as_deref());
     let (points, damaged) = context.block_on(listed)?;
     let document = |ServerPoint { server, point }: &ServerPoint| {
-        PointSummaryDocument::new(point.id, server, &point.summary, point.forgotten, point.held)
+        PointSummaryDocument::new(point.id, server, &point.summary, point.forgotten, point.held).lossy(point.lossy)
     };
     context.out.document(&OperatorPointsDocument {
         points: points.iter().map(document).collect(),

@@ -43,7 +43,7 @@ fn nothing_relies_on_condemned_packs() {
         lab.backup(&one, 1, &files(1));
         lab.backup(&two, 2, &files(1));
         let condemned = packs(&one);
-        block_on(one.append_condemn(&condemned, now())).unwrap();
+        block_on(one.append_condemn(&[], &condemned, now())).unwrap();
         remove(&lab, &condemned);
         let writer = if fresh {
             drop(two);
@@ -67,6 +67,7 @@ fn nothing_relies_on_condemned_packs() {
             read_data: Some(100.0),
             sample: 0,
             workers: 1,
+            ..crate::check::CheckOptions::STRUCTURE
         };
         let check = crate::check::check(&one, &options, &crate::check::Inline, &|_| (), &|| false);
         assert!(block_on(check).unwrap().is_ok());
@@ -79,7 +80,7 @@ fn a_condemned_pack_that_is_still_there_is_read_if_nothing_else_has_the_chunk() 
     let one = lab.open(Some(lab.server(1)), "one");
     lab.backup(&one, 1, &[("/srv/same", vec![7; 2500]), ("/srv/own", vec![1; 100])]);
     let condemned = packs(&one);
-    block_on(one.append_condemn(&condemned, now())).unwrap();
+    block_on(one.append_condemn(&[], &condemned, now())).unwrap();
     for domain in [one, lab.open(None, "fresh")] {
         assert!(is_whole(&domain, 0));
         assert!(condemned.iter().all(|id| domain.index().is_condemned(id)));
