@@ -22,9 +22,13 @@ use crate::agent::jobs::perform::perform_as;
 use crate::agent::jobs::settle::settle;
 use crate::agent::jobs::test_restore::Trial;
 use crate::agent::notices::{Notice, Notices};
-use crate::agent::state::job_records;
+use crate::agent::state::job_records::{self, JobRecord};
 use crate::agent::vault_policy;
 use crate::failure::{Exit, Failure};
+
+/// A run that was interrupted so often is said to somebody. Something may kill the daemon each time, such as a limit of
+/// memory, and then no job ever fails.
+const OFTEN: usize = 3;
 
 /// What the queue can hold.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -117,7 +121,10 @@ pub(super) async fn carry_out(daemon: Arc<Daemon>, order: Order, job: JobId, can
 async fn scheduled(daemon: &Daemon, environment: &Environment, job: JobId, at: Timestamp) -> Result<Outcome, Failure> {
     let earlier = job_records::all(&daemon.state)?;
     let same_run = earlier.into_iter().filter(|record| record.scheduled == Some(at));
-    let interrupted = same_run.filter(|record| record.was_interrupted()).collect();
+    let interrupted: Vec<JobRecord> = same_run.filter(|record| record.was_interrupted()).collect();
+    if interrupted.len() == OFTEN {
+        alerts::often_interrupted(environment, at, OFTEN).await;
+    }
     match settle(environment, &daemon.state, interrupted).await {
         Ok(false) => backup(daemon, environment, job, Some(at)).await,
         Ok(true) => Ok(Outcome::Needless(

@@ -80,20 +80,21 @@ impl TierRule {
 
     /// Whether a local date and time is a slot of this tier.
     pub(crate) fn names(&self, slot: Slot, schedule: &Schedule) -> bool {
-        let right_day = match &self.days {
-            Days::Every => true,
-            Days::Week(days) => days.contains(slot.date.weekday()),
-            Days::Month { rules, months } => {
-                (months.is_empty() || months.contains(&slot.date.month()))
-                    && rules.iter().any(|rule| rule.matches(slot.date))
-            }
-        };
         let right_time = if !self.at.is_empty() {
             self.at.contains(&slot.time)
         } else {
             matches!(self.days, Days::Every) || schedule.times.first() == Some(&slot.time)
         };
-        right_day && right_time
+        // The day costs more.
+        right_time
+            && match &self.days {
+                Days::Every => true,
+                Days::Week(days) => days.contains(slot.date.weekday()),
+                Days::Month { rules, months } => {
+                    (months.is_empty() || months.contains(&slot.date.month()))
+                        && rules.iter().any(|rule| rule.matches(slot.date))
+                }
+            }
     }
 
     /// Whether a run is a slot of this tier.

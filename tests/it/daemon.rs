@@ -359,6 +359,30 @@ fn killed(times: u64) {
 }
 
 #[test]
+fn a_run_that_is_interrupted_each_time_is_told_once() {
+    let lab = Lab::new();
+    slow(&lab);
+    let told = || {
+        let listed = lab.run(["alerts", "list", "--json"]).exits(0).json();
+        let alerts = listed["alerts"].as_array().unwrap().iter();
+        let is_this = |alert: &&Value| alert["message"].as_str().unwrap().contains("was interrupted 3 times");
+        alerts.filter(is_this).count()
+    };
+    for _ in 0..3 {
+        assert_eq!(told(), 0);
+        let (mut daemon, _) = agent(&lab);
+        until_running(&lab);
+        daemon.end_by(Signal::KILL);
+    }
+    for _ in 0..2 {
+        let (mut daemon, _) = agent(&lab);
+        until_running(&lab);
+        assert_eq!(told(), 1);
+        daemon.end_by(Signal::KILL);
+    }
+}
+
+#[test]
 fn a_daemon_that_is_killed_at_any_instant_loses_no_run_and_repeats_none() {
     killed(5);
 }

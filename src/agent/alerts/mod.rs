@@ -171,6 +171,14 @@ pub(crate) async fn not_begun(environment: &Environment, failure: &Failure) {
     raise(environment, &state, Occasion::Failure, message, None).await;
 }
 
+/// Raises the alert of a run of the schedule that is interrupted each time.
+pub(crate) async fn often_interrupted(environment: &Environment, at: Timestamp, times: usize) {
+    let Ok(state) = StateFolder::locate() else { return };
+    let at = render::local_time(at.as_second());
+    let message = format!("the backup that was due at {at} was interrupted {times} times, and is tried again");
+    raise(environment, &state, Occasion::Failure, message, None).await;
+}
+
 /// Raises the alert of a daily housekeeping that failed. It has no record.
 pub(crate) async fn house_not_kept(environment: &Environment, failure: &Failure) {
     let Ok(state) = StateFolder::locate() else { return };

@@ -294,12 +294,8 @@ fn family_options(name: &str, cache: &Cache) -> Options {
     table.set_bloom_filter(10.0, false);
     table.set_partition_filters(true);
     table.set_metadata_block_size(4096);
-    let pages = std::env::var("XBLOCK")
-        .ok()
-        .and_then(|text| text.parse().ok())
-        .unwrap_or(32usize)
-        << 10;
-    table.set_block_size(if name == PAGES { pages } else { 4 << 10 });
+    // Pages are read one by one and in no order. With larger blocks, a search would unpack each of them many times.
+    table.set_block_size(4 << 10);
     let mut options = Options::default();
     options.set_block_based_table_factory(&table);
     options.set_write_buffer_size(if name == CHUNKS { 8 << 20 } else { 4 << 20 });
