@@ -1,7 +1,7 @@
 //! A reader of a vault's log that shares no decision with the program: it has no index and no cache, and trusts the
 //! store. With it a test asks whether everything is there that has to be.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -35,7 +35,8 @@ pub struct PlainReader {
     /// The last entry that was read.
     n: u64,
     points: BTreeMap<PointId, Standing>,
-    condemned: BTreeSet<PackId>,
+    /// Condemned packs, with the entry that condemned them.
+    condemned: BTreeMap<PackId, u64>,
     /// The packs that have a chunk.
     places: HashMap<ChunkId, Vec<PackId>>,
 }
@@ -50,7 +51,7 @@ impl PlainReader {
             domain,
             n: 0,
             points: BTreeMap::new(),
-            condemned: BTreeSet::new(),
+            condemned: BTreeMap::new(),
             places: HashMap::new(),
         }
     }
@@ -70,7 +71,7 @@ impl PlainReader {
     /// Whether the log condemned that pack.
     #[must_use]
     pub fn is_condemned(&self, pack: &PackId) -> bool {
-        self.condemned.contains(pack)
+        self.condemned.contains_key(pack)
     }
 
     fn get(&self, name: &str) -> Option<Bytes> {
@@ -109,7 +110,9 @@ impl PlainReader {
         for id in body.segments() {
             self.list(id);
         }
-        self.condemned.extend(body.condemned());
+        for pack in body.condemned() {
+            self.condemned.entry(pack).or_insert(self.n);
+        }
         let mut change = |points: &[PointId], from: Standing, to: Standing| {
             for id in points {
                 if let Some(standing) = self.points.get_mut(id).filter(|standing| **standing == from) {
@@ -155,8 +158,19 @@ impl PlainReader {
     /// The first chunk of these that lies in no pack that is listed, stored, and not condemned.
     #[must_use]
     pub fn lacks(&self, chunks: &[ChunkId], stored: &HashSet<PackId>) -> Option<ChunkId> {
-        let is_good = |pack: &PackId| !self.condemned.contains(pack) && stored.contains(pack);
+        let is_good = |pack: &PackId| !self.condemned.contains_key(pack) && stored.contains(pack);
         let is_there = |chunk: &ChunkId| self.places.get(chunk).is_some_and(|packs| packs.iter().any(is_good));
         chunks.iter().find(|chunk| !is_there(chunk)).copied()
+    }
+
+    /// Where a chunk is, for a person: each pack that has it, whether it is stored, and the entry that condemned it.
+    #[must_use]
+    pub fn whereabouts(&self, chunk: &ChunkId, stored: &HashSet<PackId>) -> String {
+        let packs = self.places.get(chunk).into_iter().flatten();
+        let lines = packs.map(|pack| {
+            let (is_stored, by) = (stored.contains(pack), self.condemned.get(pack));
+            format!("pack {pack}: stored {is_stored}, condemned {by:?}")
+        });
+        lines.collect::<Vec<_>>().join("; ")
     }
 }

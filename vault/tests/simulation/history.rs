@@ -241,7 +241,8 @@ impl History<'_> {
                 continue;
             }
             if let Some(chunk) = self.reader.lacks(&shared.made[id].chunks, &stored) {
-                panic!("point {id} ({standing:?}) lacks chunk {chunk}");
+                let (n, places) = (self.reader.head(), self.reader.whereabouts(&chunk, &stored));
+                panic!("entry {n}: point {id} ({standing:?}) lacks chunk {chunk}: {places}");
             }
         }
     }
