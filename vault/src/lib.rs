@@ -2,8 +2,8 @@
 //!
 //! The rooms, from the ground up:
 //!
-//! * `kind`, `bounds`, `buffers`, `damage`, `pause`: kinds of faults, limits of encoded messages, reused memory, damaged
-//!   objects, waiting.
+//! * `kind`, `bounds`, `buffers`, `damage`, `pause`: kinds of faults, limits of encoded messages, reused memory,
+//!   damaged objects, waiting.
 //! * [`store`]: objects by name, in a folder or an object store, with retries and a pace.
 //! * [`crypto`]: keys, seals, key slots.
 //! * [`pack`] and [`tree`]: how chunks and folders are written. Frames and segments are in `pack`.

@@ -254,7 +254,7 @@ mod tests {
         for purpose in [
             Purpose::Job(JobKind::Backup),
             Purpose::Read,
-            Purpose::Other("gc".to_owned()),
+            Purpose::Other("mending".to_owned()),
         ] {
             assert_eq!(Purpose::from(String::from(purpose.clone())), purpose);
         }

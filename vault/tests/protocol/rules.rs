@@ -1,4 +1,5 @@
-//! The rules on which safety rests. Each can be left out, to show that the checker then finds a history that loses data.
+//! The rules on which safety rests. Each can be left out, to show that the checker then finds a history that loses
+//! data.
 
 /// A rule that can be left out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

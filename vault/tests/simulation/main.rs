@@ -3,8 +3,8 @@
 //! caches. The code is the program's own; only the store, the clock and the random bytes are made up, and all of them
 //! follow from a seed. After each change of the store, every point that is not gone has to be whole.
 //!
-//! `LOCKSTONE_SIM_HISTORIES=100000` runs more histories than `make test` does. A history that fails prints its seed, and
-//! `LOCKSTONE_SIM_SEED=…` runs it again, step by step.
+//! `LOCKSTONE_SIM_HISTORIES=100000` runs more histories than `make test` does. A history that fails prints its seed,
+//! and `LOCKSTONE_SIM_SEED=…` runs it again, step by step.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
 mod history;

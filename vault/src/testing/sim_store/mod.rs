@@ -1,6 +1,6 @@
 //! A store in memory of which a seed decides everything: when each call happens, when its answer comes, whether it
-//! fails, and what arrives late, twice, or after its caller is gone. A simulation polls its machines, and lets the world
-//! make one step whenever all of them wait. So one thread runs a whole history, and the same seed runs it again.
+//! fails, and what arrives late, twice, or after its caller is gone. A simulation polls its machines, and lets the
+//! world make one step whenever all of them wait. So one thread runs a whole history, and the same seed runs it again.
 
 mod call;
 
