@@ -1,6 +1,6 @@
 //! Lockstone's pipeline. [`backup()`], [`restore()`], [`check()`] and [`collect()`] are what the agent calls. Each runs
-//! one job to its end on the calling thread and returns a report. Inside, a job is a chain of stages, one file or folder
-//! each. The bounded `flow` joins them, and the `supervisor` watches over them:
+//! one job to its end on the calling thread and returns a report. Inside, a job is a chain of stages, one file or
+//! folder each. The bounded `flow` joins them, and the `supervisor` watches over them:
 //!
 //! ```text
 //! backup:  Snapshotter → Enumerator → Hasher → Dedup → Assembler → Sealer → Uploader → Bookkeeper

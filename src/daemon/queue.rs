@@ -269,12 +269,8 @@ impl Queue {
 
     /// Ends what runs, if it gives way to everything else.
     fn make_way(&mut self) {
-        if let Some(running) = self
-            .running
-            .as_mut()
-            .filter(|running| running.waiting.order.gives_way())
-            && !running.gave_way
-        {
+        let gives_way = |running: &&mut Running| running.waiting.order.gives_way() && !running.gave_way;
+        if let Some(running) = self.running.as_mut().filter(gives_way) {
             tracing::info!(job = %running.waiting.job, "gives way, and goes on later");
             running.gave_way = true;
             running.cancel.cancel();
