@@ -1,6 +1,6 @@
 //! The housekeeper: once a day, what a backup does at its end is done without one, too, and then the space is freed
-//! that no recovery point needs. Once an hour it looks whether the policy's care for the vault is due: reading a share of
-//! it, and restoring some files on trial.
+//! that no recovery point needs. Once an hour it looks whether the policy's care for the vault is due: reading a share
+//! of it, and restoring some files on trial.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -2,8 +2,8 @@
 //! which points and paths that costs.
 //!
 //! # Order First descriptor, registrations, job records and key slots. Then the log, with every entry read from the
-//! store again. Then the packs: a listing shows whether they are there. Then the segments, and on request the content of
-//! packs: every frame is opened and every chunk id computed again. Packs that were found damaged before are always
+//! store again. Then the packs: a listing shows whether they are there. Then the segments, and on request the content
+//! of packs: every frame is opened and every chunk id computed again. Packs that were found damaged before are always
 //! read. Last the trees of all points that are not forgotten, down to every chunk. Damage never stops the check. Pages
 //! and folders that several points share are checked once, unless they have damage.
 //!

@@ -102,6 +102,12 @@ fn examples(page: &str) -> &'static [Example] {
                 "lockstone dump latest /etc | ssh other tar -xf - -C /srv/old",
             ),
         ],
+        _ => more(page),
+    }
+}
+
+fn more(page: &str) -> &'static [Example] {
+    match page {
         "lockstone-check" => &[
             ("Read a tenth of the data:", "lockstone check --read-data=10"),
             (
@@ -110,12 +116,6 @@ fn examples(page: &str) -> &'static [Example] {
             ),
             ("Heal what can be healed:", "lockstone check --read-data --repair"),
         ],
-        _ => more(page),
-    }
-}
-
-fn more(page: &str) -> &'static [Example] {
-    match page {
         "lockstone-gc" => &[("See what would be freed:", "lockstone gc --dry-run")],
         "lockstone-test-restore" => &[("Try 50 files:", "lockstone test-restore --files 50")],
         "lockstone-points" | "lockstone-points-list" => &[("List the recovery points:", "lockstone points list")],
