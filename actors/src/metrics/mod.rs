@@ -333,8 +333,8 @@ impl Metrics {
         self.families.set(&list::NEWEST_POINT, &[], time_s);
     }
 
-    /// Sets the age of that point, and of what was not read, at `now_s`. Call it before rendering a page that is
-    /// read at once.
+    /// Sets the age of that point, and of what was not read, at `now_s`. Call it before rendering a page that is read
+    /// at once.
     pub fn age_newest_point(&self, now_s: f64) {
         if let Some(since) = *self.unread_since_s.lock() {
             self.families.set(&list::UNREAD_AGE, &[], (now_s - since).max(0.0));

@@ -38,7 +38,7 @@ pub(crate) fn logs() -> Vec<Value> {
     let behind_void = &entry(3, void(after, JUNK))[..];
     let behind_two = &entry(4, void(void(after, JUNK), b""))[..];
     let blind = &entry(3, [0; 32])[..];
-    let unknown_kind = &object(with(record(2, after, 1), |it| it.kind = 10), &[])[..];
+    let unknown_kind = &object(with(record(2, after, 1), |it| it.kind = 11), &[])[..];
     let behind_kind = &entry(3, void(after, unknown_kind))[..];
     let from_void = &entry(2, void([0; 32], JUNK))[..];
     let (entry, lost) = ("entry", "lost");
