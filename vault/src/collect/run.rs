@@ -30,6 +30,8 @@ pub(super) struct Run<'a> {
     pub(super) options: &'a CollectOptions,
     pub(super) callbacks: Callbacks<'a>,
     pub(super) walker: Walker<'a>,
+    /// How many chunks are in no pack although the log was read to its end.
+    known_lost: u64,
     /// The time, bounded by the store's clock.
     pub(super) now: Timestamp,
     /// The entry up to which the points are marked.
@@ -58,6 +60,7 @@ impl<'a> Run<'a> {
             options,
             callbacks,
             walker: Walker::new(domain, spawn, options.workers),
+            known_lost: 0,
             now: store_time.map_or(options.now, |store| store.min(options.now)),
             head: LogHead::START,
             roots: HashSet::new(),
@@ -266,13 +269,20 @@ impl<'a> Run<'a> {
         self.walker.begin_anew();
         self.roots.clear();
         self.is_partial = false;
+        self.known_lost = 0;
     }
 
     /// Whether something was not found that the log explains by now: another job has read that a point is gone, or that
     /// packs were replaced. Then the marks are worth nothing, and no entry can be written behind `view`.
     async fn is_behind(&mut self, view: &LogView) -> Result<bool, VaultError> {
-        let lacks_something = !self.walker.damaged.is_empty() || self.walker.only_condemned > 0;
-        if !lacks_something || self.domain.refresh().await?.head == view.head {
+        let lost = self.walker.lost;
+        let lacks_something =
+            !self.walker.damaged.is_empty() || self.walker.only_condemned > 0 || lost > self.known_lost;
+        if !lacks_something {
+            return Ok(false);
+        }
+        if self.domain.refresh().await?.head == view.head {
+            self.known_lost = lost;
             return Ok(false);
         }
         self.begin_anew();
