@@ -66,7 +66,7 @@ impl Run<'_> {
         if is_all {
             self.progress("index", 0, 0);
             let there: HashSet<PackId> = waiting.iter().map(|found| found.id).collect();
-            self.domain.index().forget_condemned(&there)?;
+            self.domain.index().forget_condemned(&there, self.listed_at)?;
         }
         Ok(())
     }

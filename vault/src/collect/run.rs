@@ -34,6 +34,11 @@ pub(super) struct Run<'a> {
     known_lost: u64,
     /// The time, bounded by the store's clock.
     pub(super) now: Timestamp,
+    /// How many packs the index knew when marking began. Those that came later are not judged: a chunk that was not
+    /// found when it was looked up may be in one of them.
+    packs_known: u32,
+    /// The entry up to which the log was read before the packs were listed.
+    pub(super) listed_at: u64,
     /// The entry up to which the points are marked.
     pub(super) head: LogHead,
     /// The points whose needs are marked.
@@ -62,6 +67,8 @@ impl<'a> Run<'a> {
             walker: Walker::new(domain, spawn, options.workers),
             known_lost: 0,
             now: store_time.map_or(options.now, |store| store.min(options.now)),
+            packs_known: 0,
+            listed_at: 0,
             head: LogHead::START,
             roots: HashSet::new(),
             gone: HashSet::new(),
@@ -78,6 +85,7 @@ impl<'a> Run<'a> {
         refuse_damaged(&view)?;
         self.domain.verify_foreign().await?;
         self.gone = self.over(&view);
+        self.listed_at = view.head.n;
         self.progress("packs", 0, 0);
         let old = self.now.checked_sub(self.options.grace).unwrap_or(Timestamp::MIN);
         let mut listing = list(self.domain, old).await?;
@@ -227,6 +235,9 @@ impl<'a> Run<'a> {
         if self.walker.is_overtaken() {
             self.begin_anew();
         }
+        if self.packs_known == 0 {
+            self.packs_known = self.domain.index().packs_numbered();
+        }
         let is_new = |point: &&Point| !self.gone.contains(&point.id) && !self.roots.contains(&point.id);
         let mut new: Vec<(PointId, Option<ChunkId>, bool)> = view
             .points
@@ -270,6 +281,7 @@ impl<'a> Run<'a> {
         self.roots.clear();
         self.is_partial = false;
         self.known_lost = 0;
+        self.packs_known = 0;
     }
 
     /// Whether something was not found that the log explains by now: another job has read that a point is gone, or that
@@ -401,7 +413,7 @@ impl<'a> Run<'a> {
             })?;
             for (id, number) in known {
                 let standing = index.standing(number);
-                if standing == Standing::Condemned {
+                if standing == Standing::Condemned || number >= self.packs_known {
                     continue;
                 }
                 let pack = self.domain.pack(number)?;

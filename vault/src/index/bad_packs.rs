@@ -342,24 +342,22 @@ impl Index {
         Ok(())
     }
 
-    /// Takes the chunks of condemned packs out of the index, except of those that are still `there`. What is known of
-    /// the packs themselves stays. One pass over all chunks.
-    pub(crate) fn forget_condemned(&self, there: &HashSet<PackId>) -> Result<()> {
+    /// Takes the chunks of packs out of the index that entries up to `n` condemned, except of those that are still
+    /// `there`. What is known of the packs themselves stays. One pass over all chunks.
+    pub(crate) fn forget_condemned(&self, there: &HashSet<PackId>, n: u64) -> Result<()> {
+        let mut gone = Vec::new();
+        self.condemned(&mut |id, by| {
+            if by.n <= n && !there.contains(&id) {
+                gone.push(id);
+            }
+            true
+        })?;
         // Places that are added meanwhile must not be lost.
         let _numbering = self.next_pack.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut gone: HashMap<u32, PackId> = HashMap::new();
-        if !self.bad.is_empty() {
-            let known = self.bad.known();
-            let condemned = known
-                .by_id
-                .iter()
-                .filter(|(id, marks)| marks.condemned && !there.contains(*id));
-            gone.extend(condemned.filter_map(|(id, marks)| Some((marks.number?, *id))));
-        }
         // Those that an earlier call took out have no number under their id any more.
         let mut listed = HashMap::new();
-        for (number, id) in gone {
-            if self.pack_number(&id)? == Some(number) {
+        for id in gone {
+            if let Some(number) = self.pack_number(&id)? {
                 listed.insert(number, id);
             }
         }

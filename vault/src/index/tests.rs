@@ -156,7 +156,13 @@ fn what_was_condemned_and_deleted_leaves_the_index() {
         .unwrap();
     assert_eq!(condemned, [one, two, four].map(|id| (id, by(7))));
 
-    index.forget_condemned(&HashSet::from([two])).unwrap();
+    index.forget_condemned(&HashSet::new(), 6).unwrap();
+    assert_eq!(
+        index.places(&chunk(0)).unwrap().len(),
+        3,
+        "a later entry condemned them"
+    );
+    index.forget_condemned(&HashSet::from([two]), 7).unwrap();
     let places = |n: u32| -> Vec<u32> {
         let places = index.places(&chunk(n)).unwrap();
         places.iter().map(|place| place.pack).collect()
@@ -179,7 +185,7 @@ fn what_was_condemned_and_deleted_leaves_the_index() {
         one,
         "who holds a number may still ask for it"
     );
-    index.forget_condemned(&HashSet::new()).unwrap();
+    index.forget_condemned(&HashSet::new(), 7).unwrap();
     assert_eq!(places(0), [2]);
     // A segment that lists it again does not make it good.
     index.add_packs(&packs[..1], &[]).unwrap();
