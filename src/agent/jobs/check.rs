@@ -141,10 +141,12 @@ impl Job for Check {
 fn damage(found: &Findings, repair: bool) -> Option<Failure> {
     let objects = render::counted(found.damaged.len() as u64, "object", "objects");
     let message = format!("the vault is damaged: {objects}");
-    let hint = if !repair {
+    let hint = if repair {
+        "what is not named above still restores; the next `lockstone backup` stores again what its sources still have; \
+         put the objects back from a copy of the vault if there is one"
+    } else {
         "what is not named above still restores; `lockstone check --repair` heals what is whole elsewhere, and the next \
-         `lockstone backup` stores again what its sources still have"; the next `lockstone backup` stores again what the files still have; put \
-         the objects back from a copy of the vault if there is one"
+         `lockstone backup` stores again what its sources still have"
     };
     (!found.damaged.is_empty()).then(|| Failure::new(Exit::Damaged, "damaged", message, hint))
 }
