@@ -105,10 +105,18 @@ fn show(out: &Output, report: &CollectReport, dry_run: bool) {
         }
     }
     if collected.points_gone > 0 {
-        let verb = if dry_run { "could no longer" } else { "can no longer" };
+        let verdict = if dry_run {
+            "Would be gone for good"
+        } else {
+            "Gone for good"
+        };
         out.line(format!(
-            "{} that were deleted {verb} be brought back",
-            render::counted(collected.points_gone, "recovery point", "recovery points"),
+            "{verdict}: {}",
+            render::counted(
+                collected.points_gone,
+                "deleted recovery point",
+                "deleted recovery points"
+            ),
         ));
     }
     if collected.packs_spared > 0 {
