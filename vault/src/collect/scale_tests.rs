@@ -138,7 +138,7 @@ impl Large {
         PackEntry {
             pack_id: Bytes::copy_from_slice(id.as_bytes()),
             kind: kind.into(),
-            len: 8 << 20,
+            len: 200 + chunks.iter().map(|(_, len)| u64::from(*len) + 16).sum::<u64>(),
             directory: Some(PackDirectory {
                 frames: frames.collect(),
             }),

@@ -25,7 +25,7 @@ use history::{How, Told};
 use jobs::Deeds;
 
 /// So many histories run in `make test`: about a minute on two cores.
-const HISTORIES: u64 = 2_000;
+const HISTORIES: u64 = 10_000;
 
 fn asked<T: FromStr>(variable: &str) -> Option<T> {
     std::env::var(variable).ok()?.parse().ok()
