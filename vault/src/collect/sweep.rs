@@ -81,7 +81,7 @@ pub(super) async fn list(domain: &Domain, old: Timestamp) -> Result<Listing, Vau
             match condemned.get(&id) {
                 Some(by) => listing.condemned.push((found, *by)),
                 None if number.is_some() => {}
-                None if object.written_s < old.as_second() => listing.orphans.push(found),
+                None if object.written_s <= old.as_second() => listing.orphans.push(found),
                 None => listing.young += 1,
             }
         }
